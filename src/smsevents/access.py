@@ -1,0 +1,162 @@
+"""Shops and keys: who may do what.
+
+A key is `sms_<id>_<secret>`: the id finds its row, the secret is 256 random bits. Only the SHA-256 digest of
+the whole key is stored; a random secret of that length needs no slow hash. Whether a key is good is
+remembered for KEY_CACHE_SECONDS, so a revoked key stops on every worker after at most that time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Literal, get_args
+
+from smsevents.catalog import shops as statements
+from smsevents.catalog.shops import Key, Shop
+from smsevents.clock import now_ms
+from smsevents.errors import Forbidden, InvalidRequest, ShopExists, Unauthorized, UnknownKey
+from smsevents.events import INT64_MAX
+from smsevents.settings import KEY_CACHE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog import Database
+
+Scope = Literal["export", "import", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+_KEY_CACHE_MAX_KEYS = 10_000
+_shape = re.compile(r"sms_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_trackpoint = re.compile(r"[1-9][0-9]{0,18}")
+_NO_DIGEST = bytes(32)
+
+_WRONG_KEY = "Send a valid API key in the header X-Api-Key; `smsevents key create` makes one."
+_WRONG_SHOP = "This key may not do that here. Use a key of this shop with the scope `{scope}`."
+
+
+def parse_trackpoint(text: str) -> int | None:
+    """Read a trackpoint as it stands in a path: a positive 64-bit integer, or else None."""
+    if not _trackpoint.fullmatch(text) or int(text) > INT64_MAX:
+        return None
+    return int(text)
+
+
+class Access:
+    """Shops and keys in one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], int] = now_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use a database, a clock that tells Unix milliseconds, and one in seconds that never steps back."""
+        self._database = database
+        self._now = clock
+        self._monotonic = monotonic
+        self._cache: dict[str, tuple[float, Key | None]] = {}
+
+    def add_shop(self, trackpoint: int, name: str) -> Shop:
+        """Add a shop. Raises `ShopExists`."""
+        if not 0 < trackpoint <= INT64_MAX:
+            raise InvalidRequest(f"{trackpoint} is no trackpoint; give a whole number from 1 to {INT64_MAX}.")
+        shop = Shop(trackpoint, name, self._now())
+
+        def add(connection: Connection) -> Shop:
+            if statements.find_shop(connection, trackpoint) is not None:
+                raise ShopExists(f"There is a shop {trackpoint} already.")
+            statements.insert_shop(connection, shop)
+            return shop
+
+        return self._database.write(add)
+
+    def shops(self) -> list[Shop]:
+        """Give all shops, by trackpoint."""
+        with self._database.read() as connection:
+            return statements.all_shops(connection)
+
+    def create_key(
+        self, trackpoint: int, scopes: Iterable[Scope], *, label: str = "", expires_ms: int | None = None
+    ) -> str:
+        """Make a key of a shop and give it: the only time that it can be had. Raises `UnknownShop`."""
+        key_id = secrets.token_hex(6)
+        text = f"sms_{key_id}_{secrets.token_urlsafe(32)}"
+        key = Key(
+            id=key_id,
+            trackpoint=trackpoint,
+            digest=_digest(text),
+            scopes=frozenset(scopes),
+            label=label,
+            created_ms=self._now(),
+            expires_ms=expires_ms,
+            revoked_ms=None,
+        )
+        if not key.scopes or not key.scopes <= set(SCOPES):
+            raise InvalidRequest(f"Give at least one scope of {', '.join(SCOPES)}.")
+
+        def create(connection: Connection) -> None:
+            statements.require_shop(connection, trackpoint)
+            statements.insert_key(connection, key)
+
+        self._database.write(create)
+        return text
+
+    def keys(self, trackpoint: int) -> list[Key]:
+        """Give the keys of a shop, the oldest first. Raises `UnknownShop`."""
+        with self._database.read() as connection:
+            statements.require_shop(connection, trackpoint)
+            return statements.keys_of(connection, trackpoint)
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revoke a key for good. Raises `UnknownKey`."""
+        if not self._database.write(lambda c: statements.revoke_key(c, key_id, self._now())):
+            raise UnknownKey(f"There is no key {key_id}. `smsevents key list TRACKPOINT` shows a shop's keys.")
+        self._cache.clear()
+
+    def authenticate(self, text: str | None) -> Key:
+        """Give the key that was sent. Raises `Unauthorized` if there is none, or one that is not good.
+
+        The digests are compared in constant time, also for an unknown id.
+        """
+        match = _shape.fullmatch(text or "")
+        key = self._find(match[1]) if match else None
+        same = hmac.compare_digest(_digest(text or ""), _NO_DIGEST if key is None else key.digest)
+        if key is None or not same:
+            raise Unauthorized(_WRONG_KEY)
+        if key.revoked_ms is not None:
+            raise Unauthorized(f"The API key {key.id} was revoked. {_WRONG_KEY}")
+        if key.expires_ms is not None and key.expires_ms <= self._now():
+            raise Unauthorized(f"The API key {key.id} has expired. {_WRONG_KEY}")
+        return key
+
+    def authorize(self, text: str | None, trackpoint: int, scope: Scope) -> Key:
+        """Give the key that was sent, if it may do `scope` in the shop.
+
+        Raises `Unauthorized`, or `Forbidden` with one text, whether or not there is such a shop.
+        """
+        key = self.authenticate(text)
+        if key.trackpoint != trackpoint or scope not in key.scopes:
+            raise Forbidden(_WRONG_SHOP.format(scope=scope))
+        return key
+
+    def _find(self, key_id: str) -> Key | None:
+        now = self._monotonic()
+        cached = self._cache.get(key_id)
+        if cached is not None and now < cached[0]:
+            return cached[1]
+        with self._database.read() as connection:
+            key = statements.find_key(connection, key_id)
+        if len(self._cache) >= _KEY_CACHE_MAX_KEYS:
+            self._cache.clear()
+        self._cache[key_id] = (now + KEY_CACHE_SECONDS, key)
+        return key
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,209 @@
+"""The connection to the SQL database: transactions, durability, and writes that share a commit.
+
+Every caller passes a function that gets a connection. Reads run in the caller's thread, each in its own
+short transaction, which is one unchanging view of the database. Writes go to one writer thread: whatever
+waits when it comes round becomes one transaction, so that many small imports at a time cost one fsync
+together. Each write has a savepoint of its own: one that is refused takes none of the others with it.
+
+SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned is on the disk.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from smsevents.errors import SettingError, StoreUnavailable
+from smsevents.settings import (
+    DATABASE_BUSY_MAX_SECONDS,
+    EXPORT_READERS,
+    WAL_KEPT_MAX_BYTES,
+    WRITES_IN_GROUP_MAX,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Write(Generic[T]):
+    """A function that waits for the writer, and where its outcome goes."""
+
+    run: Callable[[Connection], T]
+    outcome: Future[T]
+
+
+class Database:
+    """An open database. `close` it when it is no longer needed; it is safe to use from many threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database that `url` names, and make the file if there is none.
+
+        Raises `SettingError` for a URL that cannot be used, `StoreUnavailable` if it cannot be opened.
+        """
+        self.path = _sqlite_path(url)
+        self._engine = _sqlite_engine(self.path)
+        self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._lock = threading.Lock()
+        with self.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection in a read transaction, which sees the database as it is at its first query."""
+        with _translated("read"), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def exclusive(self) -> Iterator[Connection]:
+        """Give a connection in a write transaction of its own, committed at the end; for migrations."""
+        with _translated("written"), self._engine.connect() as connection:
+            yield connection.execution_options(begin="BEGIN IMMEDIATE")
+            connection.commit()
+
+    def write(self, run: Callable[[Connection], T]) -> T:
+        """Run a write and return when it is durable. Raises what `run` raised, or `StoreUnavailable`."""
+        return self.submit(run).result()
+
+    def submit(self, run: Callable[[Connection], T]) -> Future[T]:
+        """Hand a write to the writer; the future gets its result once it is durable."""
+        outcome: Future[T] = Future()
+        with self._lock:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_loop, name="smsevents-writer", daemon=True)
+                self._writer.start()
+            self._writes.put(_Write(run, outcome))
+        return outcome
+
+    def close(self) -> None:
+        """Finish the writes that wait, then close all connections."""
+        with self._lock:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                self._writes.put(None)
+        if writer is not None:
+            writer.join()
+        self._engine.dispose()
+
+    def _write_loop(self) -> None:
+        while (first := self._writes.get()) is not None:
+            group = [first]
+            stopping = False
+            while len(group) < WRITES_IN_GROUP_MAX and not self._writes.empty():
+                following = self._writes.get()
+                if following is None:
+                    stopping = True
+                    break
+                group.append(following)
+            self._write_group([write for write in group if write.outcome.set_running_or_notify_cancel()])
+            if stopping:
+                return
+
+    def _write_group(self, group: list[_Write[Any]]) -> None:
+        """Run writes in one transaction; tell each its outcome only after the commit."""
+        outcomes: list[Callable[[], None]] = []
+        try:
+            with self.exclusive() as connection:
+                outcomes = [_run(write, connection) for write in group]
+        except Exception as failure:  # noqa: BLE001 -- nothing of the group was stored: every caller raises it
+            outcomes = [partial(write.outcome.set_exception, failure) for write in group]
+        for tell in outcomes:
+            tell()
+
+
+def _run(write: _Write[Any], connection: Connection) -> Callable[[], None]:
+    """Run one write of a group in a savepoint; give what tells its caller the outcome.
+
+    An error of the database ends the group: SQLite may have rolled back the whole transaction.
+    """
+    try:
+        with connection.begin_nested():
+            result = write.run(connection)
+    except SQLAlchemyError:
+        raise
+    except Exception as refusal:  # noqa: BLE001 -- handed on to the caller, who raises it
+        return partial(write.outcome.set_exception, refusal)
+    return partial(write.outcome.set_result, result)
+
+
+def _sqlite_path(url: str) -> Path:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise SettingError(f"SMSEVENTS_DATABASE is {url!r}, which is no database URL; {_URL_HELP}") from error
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise SettingError(f"SMSEVENTS_DATABASE is {parsed.render_as_string()!r}; {_URL_HELP}")
+    return Path(parsed.database)
+
+
+_URL_HELP = "use sqlite:///relative/path.db or sqlite:////absolute/path.db."
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    if not path.absolute().parent.is_dir():
+        raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Make it first.")
+    engine = create_engine(
+        f"sqlite:///{path}",
+        pool_size=EXPORT_READERS,
+        max_overflow=-1,
+        connect_args={
+            "isolation_level": None,  # transactions begin where we say so, not where the driver guesses
+            "timeout": DATABASE_BUSY_MAX_SECONDS,
+            "check_same_thread": False,
+        },
+    )
+    try:
+        _use_wal(path)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The database {path} cannot be opened: {error}.") from error
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _use_wal(path: Path) -> None:
+    """Put the file into WAL mode, where it stays; once, as the change needs the file for itself."""
+    connection = sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_MAX_BYTES}")
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as a reader, or for a write with the write lock held from the start.
+
+    A read transaction that is upgraded later fails at once when another process wrote in between.
+    """
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+@contextmanager
+def _translated(done: str) -> Iterator[None]:
+    """Turn the database's errors into ours, here and nowhere else."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreUnavailable(f"The database cannot be {done}: {error.orig}. Try again in a moment.") from error
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(f"The database cannot be {done}: {error}. Try again in a moment.") from error

@@ -1,0 +1,112 @@
+"""The statements on shops and keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from smsevents.catalog.tables import keys, shops
+from smsevents.errors import UnknownShop
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A tenant, named by its trackpoint."""
+
+    trackpoint: int
+    name: str
+    created_ms: int
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is stored of an API key: all but the key itself. Times are Unix milliseconds."""
+
+    id: str
+    trackpoint: int
+    digest: bytes
+    scopes: frozenset[str]
+    label: str
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None
+
+
+def insert_shop(connection: Connection, shop: Shop) -> None:
+    """Store a shop."""
+    connection.execute(insert(shops).values(trackpoint=shop.trackpoint, name=shop.name, created_ms=shop.created_ms))
+
+
+def find_shop(connection: Connection, trackpoint: int) -> Shop | None:
+    """Give the shop with a trackpoint."""
+    row = connection.execute(select(shops).where(shops.c.trackpoint == trackpoint)).first()
+    return None if row is None else Shop(row.trackpoint, row.name, row.created_ms)
+
+
+def require_shop(connection: Connection, trackpoint: int) -> Shop:
+    """Give the shop with a trackpoint. Raises `UnknownShop`."""
+    shop = find_shop(connection, trackpoint)
+    if shop is None:
+        raise UnknownShop(f"There is no shop {trackpoint}. Add it with `smsevents shop add {trackpoint}`.")
+    return shop
+
+
+def all_shops(connection: Connection) -> list[Shop]:
+    """Give all shops, by trackpoint."""
+    rows = connection.execute(select(shops).order_by(shops.c.trackpoint))
+    return [Shop(row.trackpoint, row.name, row.created_ms) for row in rows]
+
+
+def insert_key(connection: Connection, key: Key) -> None:
+    """Store a key."""
+    connection.execute(
+        insert(keys).values(
+            id=key.id,
+            trackpoint=key.trackpoint,
+            digest=key.digest,
+            scopes=" ".join(sorted(key.scopes)),
+            label=key.label,
+            created_ms=key.created_ms,
+            expires_ms=key.expires_ms,
+            revoked_ms=key.revoked_ms,
+        )
+    )
+
+
+def find_key(connection: Connection, key_id: str) -> Key | None:
+    """Give the key with an id."""
+    found = _keys(connection, keys.c.id == key_id)
+    return found[0] if found else None
+
+
+def keys_of(connection: Connection, trackpoint: int) -> list[Key]:
+    """Give the keys of a shop, the oldest first."""
+    return _keys(connection, keys.c.trackpoint == trackpoint)
+
+
+def revoke_key(connection: Connection, key_id: str, now: int) -> bool:
+    """Mark a key as revoked; tell whether there is one. A key revoked before keeps its time."""
+    connection.execute(update(keys).where(keys.c.id == key_id, keys.c.revoked_ms.is_(None)).values(revoked_ms=now))
+    return find_key(connection, key_id) is not None
+
+
+def _keys(connection: Connection, condition: ColumnElement[bool]) -> list[Key]:
+    rows = connection.execute(select(keys).where(condition).order_by(keys.c.created_ms, keys.c.id))
+    return [
+        Key(
+            row.id,
+            row.trackpoint,
+            row.digest,
+            frozenset(row.scopes.split()),
+            row.label,
+            row.created_ms,
+            row.expires_ms,
+            row.revoked_ms,
+        )
+        for row in rows
+    ]

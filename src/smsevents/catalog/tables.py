@@ -1,0 +1,66 @@
+"""The tables of the catalog.
+
+`segments` holds a shop's log: the bytes, and what must be known of them without reading them. The bounds
+are whole entries (date and line), because many events may share a millisecond; `span_ms` tells how far
+back a reader must look for segments that reach into its window.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# SQLite makes ids only for its own INTEGER; elsewhere they have 64 bits.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+shops = Table(
+    "shops",
+    metadata,
+    Column("trackpoint", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the whole key
+    Column("scopes", Text, nullable=False),  # names joined by a space
+    Column("label", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
+    Column("first_date", BigInteger, nullable=False),
+    Column("first_line", LargeBinary, nullable=False),
+    Column("last_date", BigInteger, nullable=False),
+    Column("last_line", LargeBinary, nullable=False),
+    Column("span_ms", BigInteger, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("line_bytes", BigInteger, nullable=False),
+    Column("line_crc", BigInteger, nullable=False),
+    Column("stored_crc", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("segments_in_order", "trackpoint", "first_date", "first_line"),
+    Index("segments_by_span", "trackpoint", "span_ms"),
+    sqlite_autoincrement=True,  # an id is never used again, also after the segment is gone
+)

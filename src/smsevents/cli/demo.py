@@ -1,0 +1,211 @@
+"""`smsevents demo`: the main job on a new machine, with a shop that is thrown away at the end."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from smsevents.access import Access
+from smsevents.catalog import open_catalog
+from smsevents.cli.transfer import import_file
+from smsevents.clock import now_ms
+from smsevents.errors import SmsEventsError
+from smsevents.generate import generate
+from smsevents.settings import HISTORY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TRACKPOINT = 4541245641234564
+DAYS = 90
+START_MAX_SECONDS = 30
+STOP_MAX_SECONDS = 10
+_MARGIN_MS = 60_000  # so that the oldest event is still in the history when it is exported
+_SHOWN_LINES = 2
+_SHOWN_CHARACTERS = 150
+
+
+class DemoFailed(SmsEventsError):
+    """A step of the demo did not do what it shows."""
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop after the showing.")] = False,
+    events: Annotated[int, typer.Option(min=1, help="How many events to make.")] = 300_000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+) -> None:
+    """Make a throw-away shop with 90 days of events, serve it, and export it with the documented call."""
+    curl = shutil.which("curl")
+    if curl is None:
+        raise DemoFailed("The demo shows the export with curl, which is not installed. Install curl first.")
+    port = port or _free_port()
+    with tempfile.TemporaryDirectory(prefix="smsevents-demo-") as folder:
+        url = f"sqlite:///{folder}/demo.db"
+        key = _fill(url, events)
+        with _server(url, port) as base:
+            body = f'{{"from": {now_ms() - HISTORY_MS}, "to": {now_ms()}}}'
+            call = [
+                "curl",
+                "-d",
+                body,
+                "-H",
+                f"X-Api-Key: {key}",
+                f"{base}/shop/{TRACKPOINT}/export-sms-events",
+            ]
+            _show_export([curl, *call[1:]], _shell(call), Path(folder) / "export.jsonl")
+            typer.echo(
+                f"\nThe API's page is {base}/docs. Paste this to export the shop yourself:\n\n  {_shell(call)}\n"
+            )
+            if not once:
+                typer.echo("Serving until Ctrl-C.")
+                _wait_for_interrupt()
+
+
+def _fill(url: str, events: int) -> str:
+    """Make the shop, its key and its events; give the key."""
+    typer.echo(f"1. A shop with {events:,} invented events of the last {DAYS} days:")
+    database = open_catalog(url)
+    try:
+        access = Access(database)
+        access.add_shop(TRACKPOINT, "Demo")
+        key = access.create_key(TRACKPOINT, ["export", "import"], label="demo")
+        lines = generate(TRACKPOINT, events=events, days=DAYS - _MARGIN_MS / 86_400_000, seed=1, end_ms=now_ms())
+        started = time.perf_counter()
+        receipt = import_file(database, TRACKPOINT, _LineFile(lines), None)
+        seconds = time.perf_counter() - started
+    finally:
+        database.close()
+    rate = receipt.received / seconds
+    typer.echo(f"   made and recorded {receipt.received:,} in {seconds:.1f} s ({rate:,.0f} events/s)")
+    return key
+
+
+class _LineFile(io.RawIOBase, BinaryIO):
+    """Lines as a file to read from, so that they need not all be there at a time."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def read(self, size: int = -1, /) -> bytes:
+        parts: list[bytes] = []
+        held = 0
+        while (size < 0 or held < size) and (line := next(self._lines, None)) is not None:
+            parts.append(line)
+            held += len(line) + 1
+        parts.append(b"")
+        return b"\n".join(parts)
+
+
+@contextmanager
+def _server(url: str, port: int) -> Iterator[str]:
+    """Run `smsevents serve` for as long as the block runs; give its address."""
+    typer.echo("2. The server:")
+    environment = os.environ | {"SMSEVENTS_DATABASE": url, "SMSEVENTS_LOG_FORMAT": "json"}
+    log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below, after the server
+    process = subprocess.Popen(  # noqa: S603 -- our own command
+        [sys.executable, "-m", "smsevents", "serve", "--port", str(port)],
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C is ours to handle; the server is told below
+    )
+    base = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_ready(process, base, log)
+        typer.echo(f"   serves on {base}")
+        yield base
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_MAX_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], base: str, log: BinaryIO) -> None:
+    deadline = time.monotonic() + START_MAX_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            log.seek(0)
+            raise DemoFailed(f"The server did not start: {log.read().decode(errors='replace').strip()}")
+        try:
+            with urllib.request.urlopen(f"{base}/health/ready", timeout=1):  # noqa: S310 -- our own server
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise DemoFailed(f"The server was not ready after {START_MAX_SECONDS} seconds.")
+
+
+def _show_export(call: list[str], shown: str, target: Path) -> None:
+    """Run the documented call, as it stands and compressed, and show what came."""
+    typer.echo(f"3. The documented call:\n\n  {shown}\n")
+    with target.open("wb") as out:
+        seconds = _run([*call, "-sS", "--fail-with-body"], out)
+    lines = target.read_bytes().splitlines()
+    if not lines:
+        raise DemoFailed("The export gave no line.")
+    for line in lines[:_SHOWN_LINES]:
+        typer.echo(f"   {_shortened(line)}")
+    typer.echo(f"   … {len(lines):,} lines …")
+    for line in lines[-_SHOWN_LINES:]:
+        typer.echo(f"   {_shortened(line)}")
+    size = target.stat().st_size
+    rate = len(lines) / seconds
+    typer.echo(
+        f"\n   {len(lines):,} events, {size / 1e6:,.1f} MB in {seconds:.2f} s"
+        f" ({rate:,.0f} events/s, {size / 1e6 / seconds:,.0f} MB/s)"
+    )
+    compressed = target.with_suffix(".jsonl.gz")
+    with compressed.open("wb") as out:
+        seconds = _run([*call, "-sS", "--fail-with-body", "-H", "Accept-Encoding: gzip"], out)
+    size = compressed.stat().st_size
+    typer.echo(f"   with gzip: {size / 1e6:,.1f} MB in {seconds:.2f} s ({len(lines) / seconds:,.0f} events/s)")
+
+
+def _run(call: list[str], out: BinaryIO) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(call, stdout=out, check=False)  # noqa: S603 -- curl, with our own arguments
+    if done.returncode != 0:
+        raise DemoFailed(f"curl ended with exit code {done.returncode}.")
+    return time.perf_counter() - started
+
+
+def _shortened(line: bytes) -> str:
+    text = line.decode()
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _shell(call: list[str]) -> str:
+    quoted = [f"'{word}'" if set(word) & set(' {}"') else word for word in call]
+    return " ".join(quoted)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait_for_interrupt() -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        typer.echo("Stopped; the demo shop is gone.")

@@ -1,0 +1,28 @@
+"""`smsevents serve`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from smsevents.settings import Settings
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [SMSEVENTS_HOST, 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port [SMSEVENTS_PORT, 8080].")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+) -> None:
+    """Serve the export and the import over HTTP until Ctrl-C."""
+    # imported here because it takes longer than most other commands do
+    from smsevents.web.server import serve as run  # noqa: PLC0415
+
+    settings = Settings.from_environment()
+    settings = replace(settings, host=host or settings.host, port=port or settings.port)
+    typer.echo(
+        f"smsevents serves {settings.database} on http://{settings.host}:{settings.port} (docs: /docs)",
+        err=True,
+    )
+    run(settings, workers)

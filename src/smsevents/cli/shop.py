@@ -1,0 +1,43 @@
+"""`smsevents shop`: the shops."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from smsevents.access import Access
+from smsevents.cli.console import Trackpoint, opened_database, show_table
+
+app = typer.Typer(help="Add and list shops.", no_args_is_help=True)
+
+
+@app.command("add")
+def add(
+    trackpoint: Trackpoint,
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+) -> None:
+    """Add a shop."""
+    with opened_database() as database:
+        Access(database).add_shop(trackpoint, name)
+    typer.echo(
+        f"Added shop {trackpoint}. Next: smsevents key create {trackpoint} --scope export --scope import",
+        err=True,
+    )
+
+
+@app.command("list")
+def list_() -> None:
+    """List the shops."""
+    with opened_database() as database:
+        shops = Access(database).shops()
+    show_table(
+        ["TRACKPOINT", "NAME", "CREATED"],
+        [[str(shop.trackpoint), shop.name, day_of(shop.created_ms)] for shop in shops],
+    )
+
+
+def day_of(time_ms: int | None) -> str:
+    """Show a time in Unix milliseconds as a UTC day, or a dash where there is none."""
+    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")

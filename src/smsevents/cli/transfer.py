@@ -1,0 +1,106 @@
+"""`smsevents import`, `export` and `generate`: lines into the log, out of it, and out of thin air.
+
+The log is used as it is, without a server; both may run at the same time.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from smsevents.cli.console import Trackpoint, opened_database, progress
+from smsevents.clock import now_ms
+from smsevents.errors import InvalidRequest
+from smsevents.generate import generate as generate_lines
+from smsevents.intake import Intake, Receipt
+from smsevents.log import Log
+from smsevents.segments import splice, unpack
+from smsevents.window import resolve
+
+if TYPE_CHECKING:
+    from smsevents.catalog import Database
+
+_READ_BYTES = 256 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNLIMITED_MIB = 2**40
+_LINES_AT_ONCE = 4096
+
+
+def import_(
+    trackpoint: Trackpoint,
+    file: Annotated[str, typer.Argument(help="Lines as the export writes them, plain or gzip; - for stdin.")],
+) -> None:
+    """Record the events of a file: all of them or, if a line is bad, none. Nothing is doubled."""
+    with ExitStack() as stack:
+        if file == "-":
+            source: BinaryIO = sys.stdin.buffer
+            total = None
+        else:
+            path = Path(file)
+            try:
+                source = stack.enter_context(path.open("rb"))
+            except OSError as error:
+                raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
+            total = path.stat().st_size
+        database = stack.enter_context(opened_database())
+        receipt = import_file(database, trackpoint, source, total)
+    typer.echo(f"received {receipt.received}, expired {receipt.expired}", err=True)
+
+
+def import_file(database: Database, trackpoint: int, source: BinaryIO, total_bytes: int | None) -> Receipt:
+    """Record the lines of an open file, plain or gzip, and return when they are durable.
+
+    Raises `UnknownShop`, `InvalidLines`, `InvalidRequest` or `StoreUnavailable`; nothing was stored then.
+    """
+    data = source.read(_READ_BYTES)
+    gzip = data.startswith(_GZIP_MAGIC)
+    bar, task = progress(total_bytes)
+    with Intake(trackpoint, now_ms(), gzip=gzip, lines_max_mib=_UNLIMITED_MIB) as intake, bar:
+        while data:
+            intake.feed(data)
+            bar.advance(task, len(data))
+            data = source.read(_READ_BYTES)
+        receipt = intake.finish()
+        Log(database).append(trackpoint, intake.segments()).result()
+    return receipt
+
+
+def export(
+    trackpoint: Trackpoint,
+    from_: Annotated[int | None, typer.Option("--from", help="Earliest time, Unix milliseconds.")] = None,
+    to: Annotated[int | None, typer.Option("--to", help="Latest time, Unix milliseconds.")] = None,
+    gzip: Annotated[bool, typer.Option("--gzip", help="Write gzip.")] = False,
+) -> None:
+    """Write a shop's events to standard output, by the rules of the HTTP export; the last 90 days by default."""
+    window = resolve(from_, to, now_ms())
+    if gzip and sys.stdout.isatty():
+        raise InvalidRequest("Gzip is nothing for a terminal. Send it to a file or a pipe: --gzip > events.jsonl.gz")
+    with opened_database() as database:
+        pages = Log(database).read(trackpoint, window)
+        for run in splice(pages) if gzip else unpack(pages):
+            sys.stdout.buffer.write(run)
+        sys.stdout.buffer.flush()
+
+
+def generate(
+    trackpoint: Trackpoint,
+    events: Annotated[int, typer.Option(min=0, help="How many lines.")] = 10_000,
+    days: Annotated[float, typer.Option(min=0, help="Over how many days, ending now.")] = 90,
+    seed: Annotated[int, typer.Option(help="The same seed and end give the same lines.")] = 1,
+    end: Annotated[int | None, typer.Option(help="The end of the days, Unix milliseconds; now by default.")] = None,
+) -> None:
+    """Write invented, realistic events to standard output, sorted by time."""
+    end_ms = now_ms() if end is None else end
+    batch: list[bytes] = []
+    for line in generate_lines(trackpoint, events=events, days=days, seed=seed, end_ms=end_ms):
+        batch.append(line)
+        if len(batch) == _LINES_AT_ONCE:
+            sys.stdout.buffer.write(b"\n".join(batch) + b"\n")
+            batch.clear()
+    if batch:
+        sys.stdout.buffer.write(b"\n".join(batch) + b"\n")
+    sys.stdout.buffer.flush()

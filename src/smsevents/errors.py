@@ -1,0 +1,126 @@
+"""Every error that smsevents raises on purpose.
+
+    SmsEventsError
+    ├── InvalidRequest           400  the request is not what the contract says
+    │   └── InvalidLines         400 or 422, with the numbers of the lines
+    ├── Unauthorized             401  no key, or one that is unknown, revoked or expired
+    ├── Forbidden                403  a key of another shop, or without the scope
+    ├── ClientGone               (nobody is left to be told)
+    ├── BodyTimeout              408  the client stopped sending
+    ├── BodyTooLarge             413
+    ├── UnsupportedEncoding      415
+    ├── TooManyAtOnce            429
+    ├── NoSuchPath               404  among them a trackpoint that is no positive integer
+    ├── UnknownShop              404 for a shop that was removed in between; commands say it too
+    ├── UnknownKey               (commands only)
+    ├── ShopExists               (commands only)
+    ├── SettingError             a setting that cannot be used
+    ├── StoreUnavailable         503  the database cannot be read or written just now
+    │   └── StoreVersionError         it was made by a newer smsevents
+    └── DamagedSegment           500  stored bytes are not what was written
+
+`web/problems.py` turns them into problem details (RFC 9457), `cli/console.py` into a line on standard
+error and an exit code. The text of an error says what was wrong, where, and what to do next: it is shown
+to the user as it stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SmsEventsError(Exception):
+    """The root of the tree."""
+
+
+class InvalidRequest(SmsEventsError):
+    """The request is not what the contract says; the text names the place and the mend."""
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """What is wrong with one line of an import: its number, counted from 1, and why it was refused."""
+
+    line: int
+    reason: str
+
+
+class InvalidLines(InvalidRequest):
+    """Lines of an import that cannot be stored; nothing of the import was.
+
+    `malformed` tells whether one of them is no JSON at all. `more` tells that reading stopped early, so
+    there may be further bad lines behind the ones named.
+    """
+
+    def __init__(self, bad_lines: list[BadLine], *, malformed: bool, more: bool) -> None:
+        first = bad_lines[0]
+        rest = len(bad_lines) - 1
+        others = f" ({rest} more in `errors`)" if rest else ""
+        stopped = " Reading stopped there, so later lines may be bad too." if more else ""
+        super().__init__(
+            f"Nothing was stored. Line {first.line}: {first.reason}{others}.{stopped}"
+            " Mend the lines and send the whole body again: what was stored before is not doubled."
+        )
+        self.bad_lines = bad_lines
+        self.malformed = malformed
+        self.more = more
+
+
+class Unauthorized(SmsEventsError):
+    """There is no key, or it is unknown, revoked or expired."""
+
+
+class Forbidden(SmsEventsError):
+    """The key is good, but not for this shop or not for this action."""
+
+
+class ClientGone(SmsEventsError):
+    """The connection ended before the request was whole."""
+
+
+class BodyTimeout(SmsEventsError):
+    """The client stopped sending its body."""
+
+
+class BodyTooLarge(SmsEventsError):
+    """The body is over a limit; the text names the limit and its setting."""
+
+
+class UnsupportedEncoding(SmsEventsError):
+    """The Content-Encoding of the body is not one that we read."""
+
+
+class TooManyAtOnce(SmsEventsError):
+    """This process already serves as many requests of the kind as it may."""
+
+
+class NoSuchPath(SmsEventsError):
+    """Nothing is served under that path."""
+
+
+class UnknownShop(SmsEventsError):
+    """There is no shop with that trackpoint."""
+
+
+class UnknownKey(SmsEventsError):
+    """The shop has no key with that id."""
+
+
+class ShopExists(SmsEventsError):
+    """A shop with that trackpoint is there already."""
+
+
+class SettingError(SmsEventsError):
+    """A setting has a value that cannot be used."""
+
+
+class StoreUnavailable(SmsEventsError):
+    """The database cannot be read or written just now."""
+
+
+class StoreVersionError(StoreUnavailable):
+    """The database was made by a newer smsevents than this one."""
+
+
+class DamagedSegment(SmsEventsError):
+    """Stored bytes are not what was written: a checksum, a length or a form is wrong."""

@@ -1,0 +1,172 @@
+r"""The wire model: an event from a line, and the canonical line of an event.
+
+A line is one JSON object. Its canonical form is UTF-8 without white space, keys in the order of the
+classes below, nothing escaped but what JSON demands and the three characters that many clients take for
+the end of a line (U+0085, U+2028, U+2029), which are written as `\uXXXX`. An event *is* its canonical
+line: two events are the same when their canonical lines are equal.
+
+The statuses are the `message_state` names of SMPP 5.0, section 4.7.15, that end or mark a delivery.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from smsevents.settings import LINE_MAX_BYTES, TEXT_MAX_CHARACTERS
+
+INT64_MAX = 2**63 - 1
+
+Status = Literal["DELIVERED", "ACCEPTED", "EXPIRED", "DELETED", "UNDELIVERABLE", "REJECTED", "SKIPPED"]
+Trackpoint = Annotated[int, Meta(ge=1, le=INT64_MAX, description="The number of the shop.")]
+Milliseconds = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX, description="Unix milliseconds, UTC.")]
+Text = Annotated[str, Meta(max_length=TEXT_MAX_CHARACTERS)]
+
+
+class Campaign(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The campaign that the message belongs to."""
+
+    id: Text
+    name: Text
+
+
+class Node(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The SMS node of an automated flow."""
+
+    id: Text
+    name: Text
+
+
+class Flow(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="type", tag="flow"):
+    """The message was sent by a node of an automated flow."""
+
+    campaign: Campaign
+    node: Node
+    sendDate: Milliseconds  # noqa: N815 -- the name on the wire
+
+
+class OneOff(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="type", tag="one-off"):
+    """The message was sent by a one-off campaign."""
+
+    campaign: Campaign
+    sendDate: Milliseconds  # noqa: N815 -- the name on the wire
+
+
+class SmsEvent(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What happened to the message of one user, and when."""
+
+    trackpoint: Trackpoint
+    userId: Annotated[str, Meta(min_length=1, max_length=TEXT_MAX_CHARACTERS)]  # noqa: N815 -- the name on the wire
+    status: Status
+    date: Milliseconds
+
+
+class Event(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One line of an export or an import."""
+
+    smsEvent: SmsEvent  # noqa: N815 -- the name on the wire
+    source: Flow | OneOff
+
+
+class NotJson(ValueError):
+    """The line is no JSON; the text says where."""
+
+
+class NotAnEvent(ValueError):
+    """The line is JSON but no valid event; the text says which field is wrong."""
+
+
+_decoder = msgspec.json.Decoder(Event)
+_encoder = msgspec.json.Encoder()
+
+_KEYS_OF_ONE_OFF = 11
+_KEYS_OF_FLOW = 14
+_key_end = re.compile(rb'"\s*:')
+
+_LINE_ENDS = {"\u0085": b"\\u0085", "\u2028": b"\\u2028", "\u2029": b"\\u2029"}
+
+
+def encode(event: Event) -> bytes:
+    r"""Give the canonical line of an event, without the `\n` that ends it on the wire."""
+    line = _encoder.encode(event)
+    if line.isascii():
+        return line
+    for character, escaped in _LINE_ENDS.items():
+        line = line.replace(character.encode(), escaped)
+    return line
+
+
+def decode(line: bytes) -> tuple[Event, bytes]:
+    """Read one line, in any valid JSON spelling; give the event and its canonical line.
+
+    Raises `NotJson` or `NotAnEvent`; the text of either tells a person what to mend.
+    """
+    if len(line) > LINE_MAX_BYTES:
+        raise NotAnEvent(f"the line is longer than {LINE_MAX_BYTES} bytes; no event needs that many")
+    try:
+        event = _decoder.decode(line)
+    except msgspec.ValidationError as error:
+        _parse(line)
+        raise NotAnEvent(_lower_first(str(error))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotJson(_json_reason(line, error)) from error
+    canonical = encode(event)
+    if line != canonical:
+        _refuse_repeated_keys(line, event)
+    return event, canonical
+
+
+def _parse(line: bytes) -> Any:  # noqa: ANN401 -- any JSON value
+    """Parse a line that is no event, to tell bad JSON from a bad event."""
+    try:
+        return msgspec.json.decode(line)
+    except RecursionError as error:
+        raise NotJson("the JSON is nested too deep") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotJson(_json_reason(line, error)) from error
+
+
+def _json_reason(line: bytes, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: {error.reason} (byte {_first_bad_byte(line)} of the line)"
+    if line.startswith(b"\xef\xbb\xbf"):
+        return "starts with a byte order mark; save the file as UTF-8 without one"
+    if line.startswith(b"\x1e"):
+        return "starts with a record separator (0x1E); send plain lines without it"
+    return _lower_first(str(error).replace("JSON is malformed: ", "not JSON: "))
+
+
+def _first_bad_byte(line: bytes) -> int:
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
+
+
+def _refuse_repeated_keys(line: bytes, event: Event) -> None:
+    """Refuse a key that stands twice in an object: JSON parsers differ in which value they take.
+
+    A valid event has a fixed number of keys, so counting what looks like the end of a key settles nearly
+    every line; only where a string holds `":` too must the line be read a second time.
+    """
+    expected = _KEYS_OF_FLOW if isinstance(event.source, Flow) else _KEYS_OF_ONE_OFF
+    if len(_key_end.findall(line)) != expected:
+        json.loads(line, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise NotAnEvent(f"the key `{repeated}` stands twice in one object")
+    return members
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,200 @@
+"""The intake: the body of an import → segments, while it still arrives.
+
+    body → (inflate) → lines → events.decode → entries → sorted, each once → segments.pack → spool
+
+What comes in is worked off in chunks of INTAKE_CHUNK_BYTES of lines; finished segments wait in a spool,
+which is memory at first and a temporary file from INTAKE_SPOOL_MAX_BYTES on. So what is held does not grow
+with the body, and still nothing is stored before the last line was read and found good.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from isal import isal_zlib
+
+from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
+from smsevents.events import NotAnEvent, NotJson, decode
+from smsevents.segments import pack, unique
+from smsevents.settings import (
+    BAD_LINES_MAX,
+    FUTURE_MAX_MS,
+    INTAKE_CHUNK_BYTES,
+    INTAKE_SPOOL_MAX_BYTES,
+    LINE_MAX_BYTES,
+    SEGMENT_LINES_BYTES,
+)
+from smsevents.window import history_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from smsevents.segments import Entry, Segment
+
+MIB = 1024 * 1024
+_GZIP = 31  # zlib's wbits for one gzip member
+_INFLATE_MAX_BYTES = 1 * MIB
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What an import held: lines received, and those of them that were older than the history and dropped."""
+
+    received: int
+    expired: int
+
+
+class Intake:
+    """Takes one import for a shop. Use it as a context manager: `feed` … `feed`, `finish`, then `segments`.
+
+    Nothing in it is thread-safe, but each call may come from another thread.
+    """
+
+    def __init__(self, trackpoint: int, now: int, *, gzip: bool, lines_max_mib: int) -> None:
+        """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds)."""
+        self._trackpoint = trackpoint
+        self._oldest = history_start(now)
+        self._newest = now + FUTURE_MAX_MS
+        self._lines_max_mib = lines_max_mib
+        self._inflater = _Inflater() if gzip else None
+        self._inflated = 0
+        self._rest = b""  # the start of a line whose end has not come yet
+        self._line = self._received = self._expired = 0
+        self._bad: list[BadLine] = []
+        self._malformed = False
+        self._entries: list[Entry] = []
+        self._held = 0
+        self._packed: list[tuple[Segment, int]] = []  # without their data: that lies in the spool, so many bytes
+        self._spool = tempfile.SpooledTemporaryFile(max_size=INTAKE_SPOOL_MAX_BYTES)  # noqa: SIM115 -- lives as long as this
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._spool.close()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body.
+
+        Raises `BodyTooLarge` at the byte that goes over the limit, `InvalidRequest` for a broken gzip
+        stream, `InvalidLines` once there are BAD_LINES_MAX bad lines.
+        """
+        for run in self._inflater.feed(data) if self._inflater else (data,):
+            self._inflated += len(run)
+            if self._inflated > self._lines_max_mib * MIB:
+                raise BodyTooLarge(
+                    f"The lines are more than {self._lines_max_mib} MiB. Send them in several imports,"
+                    " or raise SMSEVENTS_IMPORT_LINES_MAX_MIB."
+                )
+            self._take(run)
+
+    def finish(self) -> Receipt:
+        """Take the end of the body. Raises `InvalidLines`, or `InvalidRequest` if the gzip stream was cut."""
+        if self._inflater:
+            self._inflater.finish()
+        self._take_line(self._rest)
+        if self._bad:
+            raise InvalidLines(self._bad, malformed=self._malformed, more=False)
+        self._pack(last=True)
+        return Receipt(self._received, self._expired)
+
+    def segments(self) -> Iterator[Segment]:
+        """Give the segments, after `finish`, one at a time."""
+        self._spool.seek(0)
+        for segment, stored_bytes in self._packed:
+            yield replace(segment, data=self._spool.read(stored_bytes))
+
+    def _take(self, run: bytes) -> None:
+        *lines, self._rest = (self._rest + run).split(b"\n")
+        for line in lines:
+            self._take_line(line)
+        if len(self._rest) > LINE_MAX_BYTES:
+            self._rest = self._rest.lstrip()  # white space without end is a blank line, and the rest is no event
+        if len(self._rest) > LINE_MAX_BYTES:
+            self._take_line(self._rest)
+            raise InvalidLines(self._bad, malformed=self._malformed, more=True)
+        if self._held >= INTAKE_CHUNK_BYTES:
+            self._pack(last=False)
+
+    def _take_line(self, line: bytes) -> None:
+        self._line += 1
+        if not line or line.isspace():
+            return
+        self._received += 1
+        try:
+            event, canonical = decode(line)
+            date = event.smsEvent.date
+            if event.smsEvent.trackpoint != self._trackpoint:
+                raise NotAnEvent(
+                    f"`trackpoint` is {event.smsEvent.trackpoint}, but the import is for {self._trackpoint}"
+                )
+            if date > self._newest:
+                raise NotAnEvent(
+                    f"`date` {date} is more than 24 hours ahead of the server's clock; send Unix milliseconds, UTC"
+                )
+        except (NotJson, NotAnEvent) as error:
+            self._refuse(str(error), malformed=isinstance(error, NotJson))
+            return
+        if date < self._oldest:
+            self._expired += 1
+        else:
+            self._entries.append((date, canonical))
+            self._held += len(canonical)
+
+    def _refuse(self, reason: str, *, malformed: bool) -> None:
+        self._bad.append(BadLine(self._line, reason))
+        self._malformed = self._malformed or malformed
+        if len(self._bad) == BAD_LINES_MAX:
+            raise InvalidLines(self._bad, malformed=self._malformed, more=True)
+
+    def _pack(self, *, last: bool) -> None:
+        """Sort what is held and pack it; keep what does not fill a segment, unless it is the last."""
+        entries = unique(self._entries)
+        self._entries, self._held = [], 0
+        for segment in pack(entries):
+            if not last and segment.line_bytes < SEGMENT_LINES_BYTES:
+                self._entries = entries[-segment.events :]
+                self._held = segment.line_bytes
+            else:
+                self._spool.write(segment.data)
+                self._packed.append((replace(segment, data=b""), len(segment.data)))
+
+
+class _Inflater:
+    """Inflates a gzip body, of one member or several, in runs of a bounded size."""
+
+    def __init__(self) -> None:
+        self._member = isal_zlib.decompressobj(_GZIP)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Give the runs that the next bytes inflate to."""
+        pending = bool(data)
+        while pending:
+            if self._member.eof:
+                self._member = isal_zlib.decompressobj(_GZIP)
+            try:
+                run = self._member.decompress(data, _INFLATE_MAX_BYTES)
+            except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub says that it is an instance
+                raise InvalidRequest(
+                    f"The body is no gzip stream, though Content-Encoding says so ({error})."
+                    " Send it as gzip wrote it, or leave the header out."
+                ) from error
+            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            # a full run may leave output behind that needs no more input
+            pending = bool(data) or (len(run) == _INFLATE_MAX_BYTES and not self._member.eof)
+            yield run
+
+    def finish(self) -> None:
+        """Check that the stream is whole."""
+        if not self._member.eof:
+            raise InvalidRequest(
+                "The gzip body ends before its trailer: it was cut. Nothing was stored; send it again."
+            )

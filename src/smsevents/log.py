@@ -1,0 +1,63 @@
+"""The log of each shop: what the product does with segments.
+
+`append` stores lines for good, `read` gives them back in order and each once, whatever was appended in
+what order. Reading holds no view of the database between two pages: it goes on behind the last entry that
+it gave, which nothing that happens to the log can move.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.shops import require_shop
+from smsevents.catalog.stored import insert_segments, segments_behind
+from smsevents.clock import now_ms
+from smsevents.segments import Piece, end_of, page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog import Database
+    from smsevents.segments import Segment
+    from smsevents.window import Window
+
+
+class Log:
+    """The logs of all shops in one database."""
+
+    def __init__(self, database: Database, clock: Callable[[], int] = now_ms) -> None:
+        """Use a database and a clock that tells Unix milliseconds."""
+        self._database = database
+        self.now = clock
+
+    def append(self, trackpoint: int, segments: Iterable[Segment]) -> Future[None]:
+        """Store segments, all or none. The future is done when they are durable.
+
+        It raises `UnknownShop` if there is no such shop, `StoreUnavailable` if the database cannot be
+        written.
+        """
+
+        def store(connection: Connection) -> None:
+            require_shop(connection, trackpoint)
+            insert_segments(connection, trackpoint, segments)
+
+        return self._database.submit(store)
+
+    def read(self, trackpoint: int, window: Window) -> Iterator[list[Piece]]:
+        """Give the pieces of a shop's log that lie in the window, page by page.
+
+        Each page is read when it is asked for, in a transaction of its own, and is not empty. Raises
+        `StoreUnavailable`, and `DamagedSegment` for a segment whose bytes are not what was written.
+        """
+        after = (window.start, b"")  # before every entry of that millisecond: a line is never empty
+        while not window.is_empty:
+            with self._database.read() as connection:
+                found = page(segments_behind(connection, trackpoint, after, window.end), after, end_of(window.end))
+            if found.pieces:
+                yield found.pieces
+            if found.after is None:
+                return
+            after = found.after

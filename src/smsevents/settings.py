@@ -1,0 +1,98 @@
+"""Every setting, limit and timeout, each with its unit in its name.
+
+`Settings` are what an operator may change, by an environment variable `SMSEVENTS_<NAME>`. The constants
+below it are part of the contract or of the stored form and are the same everywhere. `docs/operating.md`
+shows the table of settings; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from smsevents.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENT_PREFIX = "SMSEVENTS_"
+
+# The contract (docs/api.md).
+HISTORY_MS = 90 * 24 * 60 * 60 * 1000
+FUTURE_MAX_MS = 24 * 60 * 60 * 1000
+TEXT_MAX_CHARACTERS = 1024
+# Five strings of TEXT_MAX_CHARACTERS, each character spelled in 12 bytes (a pair of \uXXXX), fit in here.
+LINE_MAX_BYTES = 64 * 1024
+BAD_LINES_MAX = 20
+
+# The stored form.
+SEGMENT_LINES_BYTES = 1024 * 1024
+# isal's level 1: within a few percent of its higher levels in size on event lines, and twice as fast.
+DEFLATE_LEVEL = 1
+
+# What may be in memory at a time.
+PAGE_HELD_MAX_BYTES = 512 * 1024
+MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
+INTAKE_CHUNK_BYTES = 4 * 1024 * 1024
+INTAKE_SPOOL_MAX_BYTES = 16 * 1024 * 1024
+
+# The database.
+DATABASE_BUSY_MAX_SECONDS = 30
+WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
+WRITES_IN_GROUP_MAX = 256
+
+# The web.
+KEY_CACHE_SECONDS = 2
+RETRY_AFTER_SECONDS = 2
+EXPORT_READERS = 8
+IMPORT_WORKERS = 4
+
+
+def _setting(default: object, help_: str) -> Any:  # noqa: ANN401 -- dataclasses.field is typed that way too
+    return field(default=default, metadata={"help": help_})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an operator may change. Build it with `Settings.from_environment`."""
+
+    database: str = _setting(
+        "sqlite:///smsevents.db", "where the log is kept: `sqlite:///` and a path, from the working directory"
+    )
+    host: str = _setting("127.0.0.1", "the address that `serve` listens on; `0.0.0.0` for every network")
+    port: int = _setting(8080, "the TCP port that `serve` listens on")
+    import_body_max_mib: int = _setting(256, "largest body of an import as it is sent, MiB")
+    import_lines_max_mib: int = _setting(1024, "largest body of an import once it is inflated, MiB")
+    export_body_max_kib: int = _setting(16, "largest body of an export request, KiB")
+    imports_at_once_max: int = _setting(64, "imports that one process takes at a time; more get 429")
+    exports_at_once_max: int = _setting(256, "exports that one process serves at a time; more get 429")
+    body_idle_max_seconds: int = _setting(60, "how long a client may pause within a body, seconds")
+    shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
+    log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read each setting from its variable. An empty variable is the same as none.
+
+        Raises `SettingError` for a number that is none or is not above zero.
+        """
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            variable = variable_of(setting.name)
+            text = environment.get(variable, "").strip()
+            if not text:
+                continue
+            values[setting.name] = _positive(variable, text) if setting.type == "int" else text
+        return cls(**values)
+
+
+def variable_of(name: str) -> str:
+    """Give the environment variable of a setting: `import_body_max_mib` → `SMSEVENTS_IMPORT_BODY_MAX_MIB`."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def _positive(variable: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise SettingError(f"{variable} is {text!r}; give a whole number above zero.")
+    return int(text)

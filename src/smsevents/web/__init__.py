@@ -1,0 +1,18 @@
+"""The HTTP face of smsevents: one file per resource.
+
+app.py        the application
+exports.py    POST /shop/{trackpointId}/export-sms-events
+imports.py    POST /shop/{trackpointId}/import-sms-events
+shop.py       which shop, and may the key do that there
+body.py       reading a body within limits
+negotiate.py  which media type, which coding
+problems.py   an error → an answer
+openapi.py    /openapi.json
+docs.py       /docs
+health.py     /health/live, /health/ready
+metrics.py    /metrics
+requests.py   counting and logging each request
+logs.py       the log's format
+state.py      what the requests of a process share
+server.py     the server process and its workers
+"""

@@ -1,0 +1,168 @@
+"""`POST /shop/{trackpointId}/export-sms-events`: a shop's events of a window, as one stream.
+
+    key → body → window → log.read → pages of pieces → splice (gzip) or unpack (plain) → response
+
+What can be refused is refused before the first byte, and so is a store that cannot be read. A fault behind
+the first byte cuts the connection: the last chunk is not sent, so a cut export cannot be taken for a whole
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from litestar import Request, Response, post
+from litestar.datastructures import State
+
+from smsevents.errors import DamagedSegment, InvalidRequest, SmsEventsError, UnsupportedEncoding
+from smsevents.events import Milliseconds
+from smsevents.segments import count, splice, unpack
+from smsevents.web import metrics, negotiate
+from smsevents.web.body import stream
+from smsevents.web.shop import authorized_shop
+from smsevents.window import Window, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from litestar.types import ASGIApp, Receive, Scope, Send
+
+    from smsevents.segments import Piece
+    from smsevents.web.state import Shared
+
+logger = structlog.get_logger()
+
+KIB = 1024
+
+
+class ExportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an export request; null is the same as omitted."""
+
+    from_: Milliseconds | None = msgspec.field(name="from", default=None)
+    to: Milliseconds | None = None
+
+
+_decoder = msgspec.json.Decoder(ExportRequest)
+
+
+@post("/shop/{trackpointId:str}/export-sms-events", status_code=200)
+async def export_sms_events(request: Request[Any, Any, Any], state: State) -> Response[None]:
+    """Export the events of a shop."""
+    shared: Shared = state.shared
+    trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "export")
+    window = await _window(request, shared)
+    gzip = negotiate.wants_gzip(request.headers.get("accept-encoding", ""))
+    headers = {
+        "Content-Type": negotiate.media_type(request.headers.get("accept", "")),
+        "Vary": "Accept-Encoding",
+        "X-Export-From": str(window.start),
+        "X-Export-To": str(window.end),
+        "Cache-Control": "no-store",
+    }
+    if gzip:
+        headers["Content-Encoding"] = "gzip"
+    return ExportStream(shared, trackpoint, window, gzip=gzip, headers=headers)
+
+
+async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
+    """Read the body and apply the rules of the interval to it."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
+        raise UnsupportedEncoding("Send the request of an export as plain JSON, without Content-Encoding.")
+    max_bytes = shared.settings.export_body_max_kib * KIB
+    body = b"".join(
+        [
+            part
+            async for part in stream(
+                request,
+                max_bytes,
+                shared.settings.body_idle_max_seconds,
+                f"The request of an export is at most {max_bytes} bytes: send `from` and `to` alone.",
+            )
+        ]
+    )
+    if not body.strip():
+        raise InvalidRequest("The body is empty. Send {} for the last 90 days, or an object with `from` and `to`.")
+    try:
+        asked = _decoder.decode(body)
+        _refuse_repeated_keys(body)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(
+            f'{error}. Send an object like {{"from": 1673617501000, "to": 1676380261000}}, in Unix milliseconds.'
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is no JSON: {error}. Send {{}} or an object with `from` and `to`.") from error
+    return resolve(asked.from_, asked.to, shared.log.now())
+
+
+def _refuse_repeated_keys(body: bytes) -> None:
+    # A valid body is flat and holds no strings but its keys, at most two: each ends in a quote and a colon.
+    keys = msgspec.json.decode(body, type=dict[str, int | None])
+    if body.count(b":") != len(keys):
+        raise InvalidRequest("`from` or `to` stands twice in the body. Send each once.")
+
+
+class ExportStream(Response[None]):
+    """The answer of an export: reads a page, sends it, and so on, until the end or a fault."""
+
+    def __init__(self, shared: Shared, trackpoint: int, window: Window, *, gzip: bool, headers: dict[str, str]) -> None:
+        """Prepare the export of a window; nothing is read before the answer is sent."""
+        super().__init__(None, headers=headers)
+        self._shared = shared
+        self._trackpoint = trackpoint
+        self._encoding = "gzip" if gzip else "identity"
+        pages = _counted(shared.log.read(trackpoint, window))
+        self._runs = splice(pages) if gzip else unpack(pages)
+        self._asked = time.perf_counter()
+
+    def to_asgi_response(self, *_args: object, **_kwargs: object) -> ASGIApp:  # type: ignore[override]
+        """Give the ASGI app that sends the answer."""
+        return self._send
+
+    async def _send(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        with self._shared.exports.enter(), metrics.exports_running.track_inprogress():
+            run = await self._next_run()
+            await send(self._start())
+            metrics.export_first_byte_seconds.observe(time.perf_counter() - self._asked)
+            gone = asyncio.ensure_future(_until_gone(receive))
+            try:
+                while run is not None and not gone.done():
+                    await send({"type": "http.response.body", "body": run, "more_body": True})
+                    metrics.export_bytes.labels(self._encoding).inc(len(run))
+                    run = await self._next_run()
+            except SmsEventsError as error:
+                self._cut("damage" if isinstance(error, DamagedSegment) else "store", str(error))
+                return  # without the last chunk: the server then closes the connection
+            finally:
+                gone.cancel()
+            if run is not None:
+                self._cut("client", "the client went away")
+                return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            metrics.export_seconds.observe(time.perf_counter() - self._asked)
+
+    async def _next_run(self) -> bytes | None:
+        return await self._shared.readers.run(lambda: next(self._runs, None))
+
+    def _start(self) -> Any:  # noqa: ANN401 -- an ASGI message
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        return {"type": "http.response.start", "status": 200, "headers": headers}
+
+    def _cut(self, reason: str, detail: str) -> None:
+        metrics.exports_cut.labels(reason).inc()
+        log = logger.info if reason == "client" else logger.error
+        log("export cut", trackpoint=self._trackpoint, reason=reason, detail=detail)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _counted(pages: Iterable[list[Piece]]) -> Iterator[list[Piece]]:
+    for pieces in pages:
+        metrics.events_out.inc(count(pieces))
+        yield pieces

@@ -1,0 +1,120 @@
+"""Problem details (RFC 9457): the one place where an error becomes an answer.
+
+Every error of every route has the same body: `type`, `title`, `status` and a `detail` that tells the user
+what to change. `InvalidLines` adds `errors`, a list of `line` and `reason`, and `more`.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Response
+from litestar.exceptions import HTTPException
+
+from smsevents import errors
+from smsevents.settings import RETRY_AFTER_SECONDS
+
+if TYPE_CHECKING:
+    from litestar import Request
+
+logger = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+# The most telling class first: an error is what the first class that fits it says.
+STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] = {
+    errors.InvalidRequest: (HTTPStatus.BAD_REQUEST, {}),
+    errors.ClientGone: (HTTPStatus.BAD_REQUEST, {}),
+    errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'ApiKey header="X-Api-Key"'}),
+    errors.Forbidden: (HTTPStatus.FORBIDDEN, {}),
+    errors.NoSuchPath: (HTTPStatus.NOT_FOUND, {}),
+    errors.UnknownShop: (HTTPStatus.NOT_FOUND, {}),
+    errors.BodyTimeout: (HTTPStatus.REQUEST_TIMEOUT, {}),
+    errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {}),
+    errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"Accept-Encoding": "gzip, identity"}),
+    errors.TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, _RETRY),
+    errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
+    errors.DamagedSegment: (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
+}
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """The body of every error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, int | str]] | None = None
+    more: bool | None = None
+
+
+def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError) -> Response[bytes]:
+    """Answer an error that smsevents raised."""
+    status, headers = next(
+        (answer for kind, answer in STATUSES.items() if isinstance(error, kind)),
+        (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
+    )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("request failed", path=request.scope["path"], error=str(error))
+    if isinstance(error, errors.InvalidLines):
+        return _invalid_lines(error)
+    return answer(status, str(error), headers)
+
+
+def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer an error that the framework raised: an unknown path, a wrong method."""
+    status = HTTPStatus(error.status_code)
+    headers = {name.title(): value for name, value in (error.headers or {}).items()}
+    if status == HTTPStatus.NOT_FOUND:
+        detail = "There is nothing under this path; /docs shows what there is."
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"This path does not take {request.scope['method']}; use {headers.get('Allow', 'another method')}."
+    else:
+        detail = error.detail
+    return answer(status, detail, headers)
+
+
+def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer an error that nobody foresaw: a defect of ours. The log has its traceback."""
+    logger.error("unforeseen error", path=request.scope["path"], exc_info=error)
+    return answer(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The server met an error that it did not foresee. Its log has the details; please report them.",
+        {},
+    )
+
+
+def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
+    status = HTTPStatus.BAD_REQUEST if error.malformed else HTTPStatus.UNPROCESSABLE_ENTITY
+    named: list[dict[str, int | str]] = [{"line": bad.line, "reason": bad.reason} for bad in error.bad_lines]
+    return answer(status, str(error), {}, named=named, more=error.more)
+
+
+def answer(
+    status: HTTPStatus,
+    detail: str,
+    headers: dict[str, str],
+    *,
+    named: list[dict[str, int | str]] | None = None,
+    more: bool | None = None,
+) -> Response[bytes]:
+    """Build the answer. It closes the connection, as the body may not have been read to its end."""
+    problem = Problem(type="about:blank", title=status.phrase, status=status, detail=detail, errors=named, more=more)
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=status,
+        headers={**headers, "Content-Type": MEDIA_TYPE, "Connection": "close"},
+        media_type=MediaType.JSON,
+    )
+
+
+HANDLERS: dict[type[Exception] | int, Any] = {
+    errors.SmsEventsError: from_our_error,
+    HTTPException: from_framework_error,
+    Exception: from_defect,
+}

@@ -1,0 +1,39 @@
+"""The server process: uvicorn, with one worker or several."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import uvicorn
+
+from smsevents.catalog import open_catalog
+from smsevents.settings import Settings, variable_of
+from smsevents.web.metrics import MULTIPROCESS_DIRECTORY
+
+
+def serve(settings: Settings, workers: int) -> None:
+    """Serve until the process is told to stop.
+
+    The database is made or upgraded first, once, so that a fault is told here and not by each worker.
+    """
+    open_catalog(settings.database).close()
+    with tempfile.TemporaryDirectory(prefix="smsevents-metrics-") as directory:
+        if workers > 1:
+            os.environ.setdefault(MULTIPROCESS_DIRECTORY, directory)
+        for name in ("database", "host", "port"):
+            os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
+        uvicorn.run(
+            "smsevents.web.app:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=workers,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_max_seconds,
+        )

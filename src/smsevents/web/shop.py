@@ -1,0 +1,27 @@
+"""The shop that a request is about, and whether its key may do there what it asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from smsevents.access import Scope, parse_trackpoint
+from smsevents.errors import NoSuchPath
+
+if TYPE_CHECKING:
+    from litestar import Request
+
+    from smsevents.web.state import Shared
+
+
+async def authorized_shop(request: Request[Any, Any, Any], shared: Shared, trackpoint_id: str, scope: Scope) -> int:
+    """Give the trackpoint in the path, if the key may do `scope` there.
+
+    Raises `NoSuchPath` for what is no positive 64-bit integer, `Unauthorized`, `Forbidden`. Nothing is
+    told of the shop, and nothing of the body is read, before the key was found good.
+    """
+    trackpoint = parse_trackpoint(trackpoint_id)
+    if trackpoint is None:
+        raise NoSuchPath(f"{trackpoint_id!r} is no trackpoint; it is the shop's number, a positive integer.")
+    key = request.headers.get("x-api-key")
+    await shared.readers.run(lambda: shared.access.authorize(key, trackpoint, scope))
+    return trackpoint

@@ -1,0 +1,96 @@
+"""What the requests of one process share."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from smsevents.access import Access
+from smsevents.catalog import Database, open_catalog
+from smsevents.errors import TooManyAtOnce
+from smsevents.log import Log
+from smsevents.settings import EXPORT_READERS, IMPORT_WORKERS, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+
+class Gate:
+    """Lets so many requests of a kind in at a time, and refuses the next ones rather than let them pile up."""
+
+    def __init__(self, kind: str, at_once_max: int, setting: str) -> None:
+        """Let `at_once_max` requests of a kind in; `setting` is named to those who are refused."""
+        self._kind = kind
+        self._at_once_max = at_once_max
+        self._setting = setting
+        self._inside = 0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Be inside for as long as the block runs. Raises `TooManyAtOnce`."""
+        if self._inside >= self._at_once_max:
+            raise TooManyAtOnce(
+                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment,"
+                f" or raise {self._setting}."
+            )
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+
+class Workers:
+    """Threads of one kind of work, so that much of it cannot keep the other kinds waiting."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        """Have so many threads, made when they are first needed."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"smsevents-{name}")
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run the work in one of the threads; if the caller is cancelled, it still runs to its end."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Wait for what runs, then end the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The parts that requests use. `close` it when the process ends."""
+
+    settings: Settings
+    database: Database
+    log: Log
+    access: Access
+    readers: Workers
+    importers: Workers
+    exports: Gate
+    imports: Gate
+
+    @classmethod
+    def open(cls, settings: Settings) -> Shared:
+        """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
+        database = open_catalog(settings.database)
+        return cls(
+            settings=settings,
+            database=database,
+            log=Log(database),
+            access=Access(database),
+            readers=Workers("reader", EXPORT_READERS),
+            importers=Workers("importer", IMPORT_WORKERS),
+            exports=Gate("exports", settings.exports_at_once_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
+            imports=Gate("imports", settings.imports_at_once_max, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
+        )
+
+    def close(self) -> None:
+        """End the threads and close the database."""
+        self.readers.close()
+        self.importers.close()
+        self.database.close()

@@ -1,0 +1,1 @@
+"""The tests of smsevents: each says in one sentence what holds."""

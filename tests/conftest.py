@@ -1,0 +1,26 @@
+"""Fixtures: real databases and real servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give a running server. Tests share it, each with a shop of its own (`server.shop()`)."""
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give the URL of a database that is not there yet."""
+    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'log.db'}"

@@ -1,0 +1,218 @@
+"""What the tests share: events to send, a real server to send them to, and the model that answers are held to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from smsevents.access import Access
+from smsevents.catalog import open_catalog
+from smsevents.clock import now_ms
+from smsevents.intake import Intake
+from smsevents.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from smsevents.access import Scope
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+START_MAX_SECONDS = 60
+
+
+def line(
+    trackpoint: int,
+    date: int,
+    user: str = "123456",
+    status: str = "DELIVERED",
+    *,
+    campaign: str = "Black Friday",
+    node: str | None = None,
+) -> bytes:
+    """Give the canonical line of an event, written here without the code that is tested."""
+    source: dict[str, Any] = {"type": "one-off" if node is None else "flow"}
+    source["campaign"] = {"id": "b2c8", "name": campaign}
+    if node is not None:
+        source["node"] = {"id": "3241", "name": node}
+    source["sendDate"] = date - 300
+    event = {
+        "smsEvent": {"trackpoint": trackpoint, "userId": user, "status": status, "date": date},
+        "source": source,
+    }
+    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    for character in "\u0085\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()
+
+
+def date_of(one: bytes) -> int:
+    """Tell the date of a line."""
+    date: int = json.loads(one)["smsEvent"]["date"]
+    return date
+
+
+def body_of(lines: Iterable[bytes]) -> bytes:
+    """Give lines as they stand on the wire."""
+    return b"".join(one + b"\n" for one in lines)
+
+
+def model(lines: Iterable[bytes], start: int, end: int) -> bytes:
+    """Give what an export of the closed interval must be: a plain sorted set."""
+    chosen = {(date_of(one), one) for one in lines if start <= date_of(one) <= end}
+    return body_of(one for _, one in sorted(chosen))
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A shop with a key for everything."""
+
+    trackpoint: int
+    key: str
+    base: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def export_url(self) -> str:
+        """Give the address of its export."""
+        return f"{self.base}/shop/{self.trackpoint}/export-sms-events"
+
+    @property
+    def import_url(self) -> str:
+        """Give the address of its import."""
+        return f"{self.base}/shop/{self.trackpoint}/import-sms-events"
+
+    def send(self, body: bytes, **headers: str) -> httpx.Response:
+        """Import a body."""
+        return httpx.post(self.import_url, content=body, headers=self.headers | headers, timeout=60)
+
+    def export(self, interval: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
+        """Export an interval, the last 90 days by default."""
+        return httpx.post(self.export_url, json=interval or {}, headers=self.headers | headers, timeout=60)
+
+
+class Server:
+    """A `smsevents serve` process on a database of its own."""
+
+    def __init__(self, folder: Path, *, workers: int = 1, settings: dict[str, str] | None = None) -> None:
+        """Start it and wait until it is ready."""
+        self.path = folder / "log.db"
+        self.url = f"sqlite:///{self.path}"
+        self.log_path = folder / "server.log"
+        self.port = free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self._workers = workers
+        self.environment = os.environ | {"SMSEVENTS_DATABASE": self.url} | (settings or {})
+        self._trackpoint = 1000
+        self.start()
+
+    def start(self) -> None:
+        """Start the process; also again, after it was stopped or killed."""
+        command = [sys.executable, "-m", "smsevents", "serve", "--port", str(self.port)]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--workers", str(self._workers)],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_MAX_SECONDS
+        while True:
+            try:
+                if httpx.get(f"{self.base}/health/ready", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the server did not start:\n{self.log_path.read_text()}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ask the process to stop and wait for it."""
+        self.process.terminate()
+        self.process.wait(60)
+
+    def kill(self) -> None:
+        """Kill the process and its workers, as `kill -9` does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(60)
+
+    def command(self, *words: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        """Run a `smsevents` command on the same database."""
+        return run_command(*words, environment=self.environment, stdin=stdin)
+
+    def shop(self, scopes: tuple[Scope, ...] = ("export", "import")) -> Shop:
+        """Add a shop that nobody used before, with a key."""
+        self._trackpoint += 1
+        return add_shop(self.url, self._trackpoint, scopes, self.base)
+
+    def metric(self, name: str) -> float:
+        """Tell the sum of a metric over all its labels."""
+        text = httpx.get(f"{self.base}/metrics", timeout=30).text
+        values = [row.rsplit(" ", 1)[1] for row in text.splitlines() if row.split("{")[0].split(" ")[0] == name]
+        return sum(map(float, values))
+
+
+def run_command(
+    *words: str, environment: dict[str, str], stdin: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a `smsevents` command."""
+    return subprocess.run(
+        [sys.executable, "-m", "smsevents", *words],
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def add_shop(url: str, trackpoint: int, scopes: tuple[Scope, ...] = ("export", "import"), base: str = "") -> Shop:
+    """Add a shop and a key to a database."""
+    database = open_catalog(url)
+    try:
+        access = Access(database)
+        access.add_shop(trackpoint, "")
+        key = access.create_key(trackpoint, scopes)
+    finally:
+        database.close()
+    return Shop(trackpoint, key, base, {"X-Api-Key": key})
+
+
+@contextmanager
+def opened_log(url: str, now: int | None = None) -> Iterator[Log]:
+    """Open the log of a database, with a clock that stands still if `now` is given."""
+    database = open_catalog(url)
+    try:
+        yield Log(database, now_ms if now is None else lambda: now)
+    finally:
+        database.close()
+
+
+def store(log: Log, trackpoint: int, lines: Iterable[bytes]) -> None:
+    """Store lines as one import, without a server."""
+    with Intake(trackpoint, log.now(), gzip=False, lines_max_mib=4096) as intake:
+        intake.feed(body_of(lines))
+        intake.finish()
+        log.append(trackpoint, intake.segments()).result()
+
+
+def free_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,99 @@
+"""What `kill -9` leaves: everything that was acknowledged, once."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from smsevents.clock import now_ms
+from tests.support import Server, Shop, body_of, line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KILLS = 6
+CLIENTS = 6
+
+
+class Client(threading.Thread):
+    """Imports batch after batch until it is stopped, and remembers which lines were acknowledged."""
+
+    def __init__(self, shop: Shop, name: str, start: int) -> None:
+        """Send lines of its own, so that every line is sent by one client only."""
+        super().__init__(name=name)
+        self._shop = shop
+        self._chance = random.Random(name)  # noqa: S311 -- invented data
+        self._start = start
+        self._stopping = threading.Event()
+        self.sent: list[bytes] = []
+        self.acknowledged: list[bytes] = []
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        """Import until stopped; an answer that does not come is no acknowledgement."""
+        number = 0
+        while not self._stopping.is_set():
+            count = self._chance.choice([1, 1, 3, 200])
+            dates = [self._start + self._chance.randrange(100_000) for _ in range(count)]
+            batch = [
+                line(self._shop.trackpoint, date, user=f"{self.name}-{number + index}")
+                for index, date in enumerate(dates)
+            ]
+            number += count
+            self.sent += batch
+            try:
+                got = self._shop.send(body_of(batch))
+            except httpx.TransportError:
+                time.sleep(0.05)
+                continue
+            if got.status_code == 200:
+                self.acknowledged += batch
+            else:
+                self.failures.append(got.text)
+
+    def stop(self) -> None:
+        """End after the batch that is on its way."""
+        self._stopping.set()
+        self.join()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_acknowledged_events_survive_kills(tmp_path: Path, workers: int) -> None:
+    """After each of several kills at random moments every acknowledged event is exported, none of them twice."""
+    running = Server(tmp_path, workers=workers)
+    shop = running.shop()
+    chance = random.Random(workers)  # noqa: S311 -- moments of the kills
+    clients = [Client(shop, f"client{index}", now_ms() - 200_000) for index in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.2, 1.2))
+            running.kill()
+            running.start()
+            assert_acknowledged_are_there(shop, clients)
+    finally:
+        for client in clients:
+            client.stop()
+    assert_acknowledged_are_there(shop, clients)
+    running.stop()
+
+    assert sum(len(client.acknowledged) for client in clients) > 100
+    assert not [failure for client in clients for failure in client.failures]
+
+
+def assert_acknowledged_are_there(shop: Shop, clients: list[Client]) -> None:
+    """Compare an export with what clients know."""
+    acknowledged = [one for client in clients for one in list(client.acknowledged)]
+    exported = Counter(shop.export().content.splitlines())
+    sent = {one for client in clients for one in list(client.sent)}
+
+    assert not [one for one in acknowledged if exported[one] != 1]
+    assert max(exported.values(), default=1) == 1
+    assert set(exported) <= sent
