@@ -33,7 +33,7 @@ DAY_MS = 24 * HOUR_MS
 START_MAX_SECONDS = 60
 
 
-def line(
+def line(  # noqa: PLR0913 -- an event has that many parts
     trackpoint: int,
     date: int,
     user: str = "123456",

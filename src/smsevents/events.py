@@ -83,6 +83,7 @@ class NotAnEvent(ValueError):
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 
+_TOO_DEEP = "the JSON is nested too deep"
 _KEYS_OF_ONE_OFF = 11
 _KEYS_OF_FLOW = 14
 _key_end = re.compile(rb'"\s*:')
@@ -110,22 +111,26 @@ def decode(line: bytes) -> tuple[Event, bytes]:
     try:
         event = _decoder.decode(line)
     except msgspec.ValidationError as error:
-        _parse(line)
+        _refuse_bad_json(line)
         raise NotAnEvent(_lower_first(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotJson(_json_reason(line, error)) from error
+    except RecursionError as error:
+        raise NotJson(_TOO_DEEP) from error
     canonical = encode(event)
     if line != canonical:
         _refuse_repeated_keys(line, event)
     return event, canonical
 
 
-def _parse(line: bytes) -> Any:  # noqa: ANN401 -- any JSON value
-    """Parse a line that is no event, to tell bad JSON from a bad event."""
+def _refuse_bad_json(line: bytes) -> None:
+    """Read a line that is no event once more, as any JSON, to tell bad JSON from a bad event."""
     try:
-        return msgspec.json.decode(line)
+        msgspec.json.decode(line)
     except RecursionError as error:
-        raise NotJson("the JSON is nested too deep") from error
+        raise NotJson(_TOO_DEEP) from error
+    except msgspec.ValidationError:
+        return  # it is JSON, with a number that nothing can hold
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotJson(_json_reason(line, error)) from error
 

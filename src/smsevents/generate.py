@@ -138,7 +138,7 @@ def generate(trackpoint: int, *, events: int, days: float, seed: int, end_ms: in
         raise InvalidRequest(f"The number of days is {days}; give more than 0 and at most {DAYS_MAX}.")
     start = end_ms - math.floor(days * _DAY_MS)
     if start < -INT64_MAX - 1 or end_ms > INT64_MAX:
-        raise InvalidRequest(f"The end is {end_ms}; give Unix milliseconds so that all dates fit into 64 bits.")
+        raise InvalidRequest(f"The end is {end_ms}; give Unix ms so that all dates fit into 64 bits.")
     rng = random.Random(seed)  # noqa: S311 -- invented data that must repeat, nothing secret
     return _Shop(trackpoint, events, start, end_ms + 1, rng).lines()
 

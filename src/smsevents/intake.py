@@ -117,10 +117,10 @@ class Intake:
         for line in lines:
             self._take_line(line)
         if len(self._rest) > LINE_MAX_BYTES:
-            self._rest = self._rest.lstrip()  # white space without end is a blank line, and the rest is no event
-        if len(self._rest) > LINE_MAX_BYTES:
-            self._take_line(self._rest)
-            raise InvalidLines(self._bad, malformed=self._malformed, more=True)
+            if not self._rest.isspace():
+                self._take_line(self._rest)
+                raise InvalidLines(self._bad, malformed=self._malformed, more=True)
+            self._rest = self._rest[: LINE_MAX_BYTES + 1]  # a blank line without end; too long for anything else
         if self._held >= INTAKE_CHUNK_BYTES:
             self._pack(last=False)
 

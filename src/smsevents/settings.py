@@ -8,6 +8,7 @@ shows the table of settings; a test compares the two.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,6 @@ def variable_of(name: str) -> str:
 
 
 def _positive(variable: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise SettingError(f"{variable} is {text!r}; give a whole number above zero.")
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
+        raise SettingError(f"{variable} is {text!r}; give a whole number above zero, of at most 9 digits.")
     return int(text)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
+
+_WAL_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -130,22 +133,24 @@ def _run(write: _Write[Any], connection: Connection) -> Callable[[], None]:
 
     An error of the database ends the group: SQLite may have rolled back the whole transaction.
     """
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            result = write.run(connection)
+        result = write.run(connection)
     except SQLAlchemyError:
         raise
     except Exception as refusal:  # noqa: BLE001 -- handed on to the caller, who raises it
+        savepoint.rollback()
         return partial(write.outcome.set_exception, refusal)
+    savepoint.commit()
     return partial(write.outcome.set_result, result)
 
 
 def _sqlite_path(url: str) -> Path:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise SettingError(f"SMSEVENTS_DATABASE is {url!r}, which is no database URL; {_URL_HELP}") from error
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+    if parsed.get_backend_name() != "sqlite" or parsed.host or not parsed.database or parsed.database == ":memory:":
         raise SettingError(f"SMSEVENTS_DATABASE is {parsed.render_as_string()!r}; {_URL_HELP}")
     return Path(parsed.database)
 
@@ -157,7 +162,7 @@ def _sqlite_engine(path: Path) -> Engine:
     if not path.absolute().parent.is_dir():
         raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Make it first.")
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),
         pool_size=EXPORT_READERS,
         max_overflow=-1,
         connect_args={
@@ -176,10 +181,22 @@ def _sqlite_engine(path: Path) -> Engine:
 
 
 def _use_wal(path: Path) -> None:
-    """Put the file into WAL mode, where it stays; once, as the change needs the file for itself."""
+    """Put the file into WAL mode, where it stays; once, as the change needs the file for itself.
+
+    SQLite does not wait for that by itself when several processes open a new file at a time.
+    """
+    deadline = time.monotonic() + DATABASE_BUSY_MAX_SECONDS
     connection = sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_WAL_PAUSE_SECONDS)
+            else:
+                return
     finally:
         connection.close()
 

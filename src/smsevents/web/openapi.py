@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from litestar.openapi.spec import (
@@ -62,66 +63,89 @@ Answers: TypeAlias = dict[str, OpenAPIResponse | Reference]
 KEY_DETAIL = "Send a valid API key in the header X-Api-Key; `smsevents key create` makes one."
 
 
-def _problem(description: str, title: str, status: int, detail: str, **more: Any) -> OpenAPIResponse:  # noqa: ANN401 -- JSON
-    schema = Schema(
-        type=OpenAPIType.OBJECT,
-        required=["title", "status", "detail"],
-        properties={
-            "title": Schema(type=OpenAPIType.STRING),
-            "status": Schema(type=OpenAPIType.INTEGER),
-            "detail": Schema(type=OpenAPIType.STRING, description="What to change."),
-            "errors": Schema(
-                type=OpenAPIType.ARRAY,
-                items=Schema(
-                    type=OpenAPIType.OBJECT,
-                    properties={
-                        "line": Schema(type=OpenAPIType.INTEGER),
-                        "reason": Schema(type=OpenAPIType.STRING),
-                    },
-                ),
+PROBLEM_SCHEMA = Schema(
+    type=OpenAPIType.OBJECT,
+    required=["type", "title", "status", "detail"],
+    properties={
+        "type": Schema(type=OpenAPIType.STRING, description="Always about:blank: the status says which."),
+        "title": Schema(type=OpenAPIType.STRING),
+        "status": Schema(type=OpenAPIType.INTEGER),
+        "detail": Schema(type=OpenAPIType.STRING, description="What to change."),
+        "errors": Schema(
+            type=OpenAPIType.ARRAY,
+            items=Schema(
+                type=OpenAPIType.OBJECT,
+                properties={
+                    "line": Schema(type=OpenAPIType.INTEGER),
+                    "reason": Schema(type=OpenAPIType.STRING),
+                },
             ),
-            "more": Schema(type=OpenAPIType.BOOLEAN, description="Reading stopped at the last line named."),
-        },
-    )
-    example = Example(value={"title": title, "status": status, "detail": detail, **more})
+        ),
+        "more": Schema(type=OpenAPIType.BOOLEAN, description="Reading stopped at the last line named."),
+    },
+)
+RETRY_AFTER = OpenAPIHeader(schema=Schema(type=OpenAPIType.INTEGER), description="Seconds to wait.")
+
+
+def _problem(status: HTTPStatus, when: str, detail: str, **more: Any) -> OpenAPIResponse:  # noqa: ANN401 -- JSON
+    """Describe a problem: its status, when it comes, and an example of its `detail` and what else it holds."""
+    value = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, **more}
+    retries = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
     return OpenAPIResponse(
-        description=description,
-        content={PROBLEM: OpenAPIMediaType(schema=schema, examples={"problem": example})},
+        description=when,
+        headers={"Retry-After": RETRY_AFTER} if retries else None,
+        content={PROBLEM: OpenAPIMediaType(schema=PROBLEM_SCHEMA, examples={"problem": Example(value=value)})},
     )
 
 
-def _problems() -> Answers:
+def _problems(scope: str) -> Answers:
     """Give the errors that both endpoints share."""
     return {
-        "401": _problem("No key, or one that is unknown, revoked or expired.", "Unauthorized", 401, KEY_DETAIL),
+        "401": _problem(HTTPStatus.UNAUTHORIZED, "No key, or one that is unknown, revoked or expired.", KEY_DETAIL),
         "403": _problem(
-            "The key is of another shop or has not the scope.",
-            "Forbidden",
-            403,
-            "This key may not do that here. Use a key of this shop with the scope `export`.",
+            HTTPStatus.FORBIDDEN,
+            f"The key is of another shop or has not the scope `{scope}`.",
+            f"This key may not do that here. Use a key of this shop with the scope `{scope}`.",
         ),
         "404": _problem(
+            HTTPStatus.NOT_FOUND,
             "The trackpointId is no positive integer.",
-            "Not Found",
-            404,
             "'abc' is no trackpoint; it is the shop's number, a positive integer.",
         ),
-        "408": _problem("The body stopped coming.", "Request Timeout", 408, "No more of the body came for 60 seconds."),
+        "405": _problem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            "Another method than POST; `Allow` names those there are.",
+            "This path does not take GET; use POST, OPTIONS.",
+        ),
+        "408": _problem(
+            HTTPStatus.REQUEST_TIMEOUT,
+            "The body stopped coming.",
+            "No more of the body came for 60 seconds. Nothing was done; send it again.",
+        ),
         "413": _problem(
-            "The body is over a limit.", "Request Entity Too Large", 413, "The lines are more than 1024 MiB."
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "The body is over a limit.",
+            "The lines are more than 1024 MiB. Send them in several imports.",
         ),
         "415": _problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "The Content-Encoding is unknown.",
-            "Unsupported Media Type",
-            415,
-            "Content-Encoding 'br' cannot be read.",
+            "Content-Encoding 'br' cannot be read. Send the lines with gzip or as they are.",
         ),
-        "429": _problem("Too many at a time; see Retry-After.", "Too Many Requests", 429, "The server is busy."),
+        "429": _problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "Too many at a time.",
+            "The server is busy with 256 exports already. Try again in a moment.",
+        ),
+        "500": _problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "Stored bytes are damaged, or a defect.",
+            "Segment 17 is damaged: its stored bytes do not match their checksum.",
+        ),
         "503": _problem(
-            "The store is unavailable; see Retry-After.",
-            "Service Unavailable",
-            503,
-            "The database cannot be read.",
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The store is unavailable.",
+            "The database cannot be read: unable to open database file. Try again in a moment.",
         ),
     }
 
@@ -142,12 +166,11 @@ def _export_answers() -> Answers:
             content={negotiate.JSON_SEQ: stream, negotiate.NDJSON: stream},
         ),
         "400": _problem(
+            HTTPStatus.BAD_REQUEST,
             "The body is not what it should be.",
-            "Bad Request",
-            400,
             "The body is empty. Send {} for the last 90 days, or an object with `from` and `to`.",
         ),
-        **_problems(),
+        **_problems("export"),
     }
 
 
@@ -171,22 +194,20 @@ def _import_answers() -> Answers:
             },
         ),
         "400": _problem(
+            HTTPStatus.BAD_REQUEST,
             "A line is no JSON, or the gzip stream is broken. Nothing was stored.",
-            "Bad Request",
-            400,
             "Nothing was stored. Line 2: not JSON: invalid character (byte 1).",
             errors=[{"line": 2, "reason": "not JSON: invalid character (byte 1)"}],
             more=False,
         ),
         "422": _problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
             "A line is JSON but no valid event. Nothing was stored.",
-            "Unprocessable Entity",
-            422,
             "Nothing was stored. Line 3: invalid enum value 'SENT' - at `$.smsEvent.status`.",
             errors=bad,
             more=False,
         ),
-        **_problems(),
+        **_problems("import"),
     }
 
 
@@ -253,7 +274,14 @@ def description() -> dict[str, Any]:
         },
         servers=[Server(url="/")],
         components=Components(
-            security_schemes={"key": SecurityScheme(type="apiKey", name="X-Api-Key", security_scheme_in="header")}
+            security_schemes={
+                "key": SecurityScheme(
+                    type="apiKey",
+                    name="X-Api-Key",
+                    security_scheme_in="header",
+                    description="A key of the shop, with the scope `export` or `import`.",
+                )
+            }
         ),
         security=[{"key": []}],
     ).to_schema()

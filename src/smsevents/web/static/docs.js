@@ -295,6 +295,7 @@ async function tryExport(event) {
   setRunning(abort);
   clearResult();
   say("", "Running …");
+  byId("state").scrollIntoView({ block: "nearest" });
   try {
     const response = await askExport(abort.signal);
     showHead(response);
