@@ -142,7 +142,7 @@ def _json_reason(line: bytes, error: Exception) -> str:
         return "starts with a byte order mark; save the file as UTF-8 without one"
     if line.startswith(b"\x1e"):
         return "starts with a record separator (0x1E); send plain lines without it"
-    return _lower_first(str(error).replace("JSON is malformed: ", "not JSON: "))
+    return f"not JSON: {_lower_first(str(error).removeprefix('JSON is malformed: '))}"
 
 
 def _first_bad_byte(line: bytes) -> int:

@@ -62,18 +62,21 @@ class Database:
         self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
-        with self.read() as connection:
+        with _translated("read"), self._engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
+        self._file = _file_at(self.path)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection in a read transaction, which sees the database as it is at its first query."""
+        self._check_file()
         with _translated("read"), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
         """Give a connection in a write transaction of its own, committed at the end; for migrations."""
+        self._check_file()
         with _translated("written"), self._engine.connect() as connection:
             yield connection.execution_options(begin="BEGIN IMMEDIATE")
             connection.commit()
@@ -101,6 +104,13 @@ class Database:
         if writer is not None:
             writer.join()
         self._engine.dispose()
+
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that is no longer the one under our path: what is written to it is lost."""
+        if _file_at(self.path) != self._file:
+            raise StoreUnavailable(
+                f"The database {self.path} was moved or replaced. Put it back, or restart to use the one that is there."
+            )
 
     def _write_loop(self) -> None:
         while (first := self._writes.get()) is not None:
@@ -143,6 +153,15 @@ def _run(write: _Write[Any], connection: Connection) -> Callable[[], None]:
         return partial(write.outcome.set_exception, refusal)
     savepoint.commit()
     return partial(write.outcome.set_result, result)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Tell which file lies under a path: its device and inode, or None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _sqlite_path(url: str) -> Path:

@@ -14,5 +14,6 @@ metrics.py    /metrics
 requests.py   counting and logging each request
 logs.py       the log's format
 state.py      what the requests of a process share
+protocol.py   HTTP/1.1 with a limit on the head
 server.py     the server process and its workers
 """

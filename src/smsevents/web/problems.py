@@ -95,6 +95,15 @@ def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
     return answer(status, str(error), {}, named=named, more=error.more)
 
 
+def problem_body(
+    status: HTTPStatus, detail: str, *, named: list[dict[str, int | str]] | None = None, more: bool | None = None
+) -> bytes:
+    """Build the body that every error has."""
+    return msgspec.json.encode(
+        Problem(type="about:blank", title=status.phrase, status=status, detail=detail, errors=named, more=more)
+    )
+
+
 def answer(
     status: HTTPStatus,
     detail: str,
@@ -104,9 +113,8 @@ def answer(
     more: bool | None = None,
 ) -> Response[bytes]:
     """Build the answer. It closes the connection, as the body may not have been read to its end."""
-    problem = Problem(type="about:blank", title=status.phrase, status=status, detail=detail, errors=named, more=more)
     return Response(
-        msgspec.json.encode(problem),
+        problem_body(status, detail, named=named, more=more),
         status_code=status,
         headers={**headers, "Content-Type": MEDIA_TYPE, "Connection": "close"},
         media_type=MediaType.JSON,

@@ -10,6 +10,7 @@ import uvicorn
 from smsevents.catalog import open_catalog
 from smsevents.settings import Settings, variable_of
 from smsevents.web.metrics import MULTIPROCESS_DIRECTORY
+from smsevents.web.protocol import LimitedHttpProtocol
 
 
 def serve(settings: Settings, workers: int) -> None:
@@ -30,7 +31,8 @@ def serve(settings: Settings, workers: int) -> None:
             port=settings.port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=LimitedHttpProtocol,
+            ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
