@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -321,9 +323,34 @@ def test_close_finishes_the_writes_that_wait(url: str, path: Path) -> None:
         closing_thread.start()
         assert not any(future.done() for future in waiting)
     closing_thread.join()
+    assert all(future.done() for future in waiting)
     assert [future.result() for future in waiting] == [None] * 20
     assert sql(path, "SELECT count(*) FROM shops") == [(20,)]
     database.close()
+
+
+def submit_until_refused(database: Database) -> int:
+    """Hand in one write after the other until the database takes no more; tell how many it took."""
+    for trackpoint in count(1):
+        try:
+            database.submit(adding(trackpoint))
+        except StoreUnavailable:
+            return trackpoint - 1
+        time.sleep(0.01)
+    raise AssertionError("it never refused")
+
+
+def test_close_ends_also_when_writes_come_in_meanwhile(url: str, path: Path) -> None:
+    """Once a database is closing it takes no more writes, stores those that it took, and comes to its end."""
+    database = open_catalog(url)
+    with locked(path):
+        closing_thread = threading.Timer(0.05, database.close)
+        closing_thread.daemon = True
+        closing_thread.start()
+        taken = submit_until_refused(database)
+    closing_thread.join(10)
+    assert not closing_thread.is_alive()
+    assert sql(path, "SELECT count(*) FROM shops") == [(taken,)]
 
 
 def test_reading_what_is_gone_is_told(database: Database) -> None:

@@ -6,9 +6,12 @@ import asyncio
 import os
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
+import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -202,3 +205,24 @@ def test_gzip_of_a_cut_export_has_no_trailer(damaged: tuple[Server, Shop, list[b
     assert done.returncode != 0
     assert target.stat().st_size > 0
     assert subprocess.run(["gzip", "-t", str(target)], check=False, capture_output=True).returncode != 0
+
+
+def test_a_client_that_stops_reading_loses_its_place(tmp_path: Path) -> None:
+    """An export whose client reads nothing more is given up, and its place is free for others."""
+    running = Server(tmp_path, settings={"SMSEVENTS_STALL_MAX_SECONDS": "1", "SMSEVENTS_EXPORTS_AT_ONCE_MAX": "1"})
+    shop = running.shop()
+    lines = wide_lines(shop.trackpoint, 12000, now_ms())
+    assert shop.send(body_of(lines)).status_code == 200
+    head = f"POST {urlsplit(shop.export_url).path} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {shop.key}\r\n"
+
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(("127.0.0.1", running.port))
+        stalled.sendall(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
+        while (got := shop.export()).status_code == 429:
+            time.sleep(0.05)
+
+    assert got.content == model(lines, 0, now_ms() + DAY_MS)
+    assert running.metric("smsevents_exports_cut_total") == 1
+    assert "the client stopped reading" in running.log_path.read_text()
+    running.stop()

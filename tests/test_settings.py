@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "imports_at_once_max": 64,
     "exports_at_once_max": 256,
     "body_idle_max_seconds": 60,
+    "stall_max_seconds": 300,
     "shutdown_max_seconds": 30,
     "log_format": "auto",
 }

@@ -45,6 +45,7 @@ WRITES_IN_GROUP_MAX = 256
 
 # The web.
 HEAD_MAX_BYTES = 64 * 1024
+HEAD_MAX_SECONDS = 30
 KEY_CACHE_SECONDS = 2
 RETRY_AFTER_SECONDS = 2
 EXPORT_READERS = 8
@@ -70,6 +71,7 @@ class Settings:
     imports_at_once_max: int = _setting(64, "imports that one process takes at a time; more get 429")
     exports_at_once_max: int = _setting(256, "exports that one process serves at a time; more get 429")
     body_idle_max_seconds: int = _setting(60, "how long a client may pause within a body, seconds")
+    stall_max_seconds: int = _setting(300, "how long a client may take to read on in an export, seconds")
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
     log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
 

@@ -62,6 +62,7 @@ class Database:
         self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._closed = False
         with _translated("read"), self._engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
         self._file = _file_at(self.path)
@@ -79,6 +80,7 @@ class Database:
         self._check_file()
         with _translated("written"), self._engine.connect() as connection:
             yield connection.execution_options(begin="BEGIN IMMEDIATE")
+            self._check_file()
             connection.commit()
 
     def write(self, run: Callable[[Connection], T]) -> T:
@@ -89,6 +91,9 @@ class Database:
         """Hand a write to the writer; the future gets its result once it is durable."""
         outcome: Future[T] = Future()
         with self._lock:
+            if self._closed:
+                outcome.set_exception(StoreUnavailable("The database is being closed. Try again in a moment."))
+                return outcome
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_loop, name="smsevents-writer", daemon=True)
                 self._writer.start()
@@ -98,6 +103,7 @@ class Database:
     def close(self) -> None:
         """Finish the writes that wait, then close all connections."""
         with self._lock:
+            self._closed = True
             writer, self._writer = self._writer, None
             if writer is not None:
                 self._writes.put(None)

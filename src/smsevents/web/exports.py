@@ -130,19 +130,26 @@ class ExportStream(Response[None]):
             gone = asyncio.ensure_future(_until_gone(receive))
             try:
                 while run is not None and not gone.done():
-                    await send({"type": "http.response.body", "body": run, "more_body": True})
+                    await self._send_part(send, run)
                     metrics.export_bytes.labels(self._encoding).inc(len(run))
                     run = await self._next_run()
+                if run is None:
+                    await self._send_part(send, None)
+                    metrics.export_seconds.observe(time.perf_counter() - self._asked)
+                else:
+                    self._cut("client", "the client went away")
+            except TimeoutError:
+                self._cut("client", "the client stopped reading")
             except SmsEventsError as error:
                 self._cut("damage" if isinstance(error, DamagedSegment) else "store", str(error))
-                return  # without the last chunk: the server then closes the connection
             finally:
                 gone.cancel()
-            if run is not None:
-                self._cut("client", "the client went away")
-                return
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            metrics.export_seconds.observe(time.perf_counter() - self._asked)
+        # an answer that has no last part here was cut: the server closes its connection
+
+    async def _send_part(self, send: Send, run: bytes | None) -> None:
+        """Send a run of bytes, or the end (None). Raises `TimeoutError` when the client does not read on."""
+        async with asyncio.timeout(self._shared.settings.stall_max_seconds):
+            await send({"type": "http.response.body", "body": run or b"", "more_body": run is not None})
 
     async def _next_run(self) -> bytes | None:
         return await self._shared.readers.run(lambda: next(self._runs, None))
