@@ -224,3 +224,27 @@ def test_demo_shows_the_main_job(environment: dict[str, str]) -> None:
     assert shown.count('{"smsEvent":') == 4
     assert "/docs" in shown
     assert not Path(environment["SMSEVENTS_DATABASE"].removeprefix("sqlite:///")).exists()
+
+
+def test_an_expiry_in_the_past_is_refused(shop: dict[str, str]) -> None:
+    """A key that would be expired at once is not made."""
+    done = run_command(
+        "key", "create", str(TRACKPOINT), "--scope", "export", "--expires", "2020-01-01", environment=shop
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert run_command("key", "list", str(TRACKPOINT), environment=shop).stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SMSEVENTS_PORT", "70000"), ("SMSEVENTS_LOG_FORMAT", "xml"), ("SMSEVENTS_DATABASE", "/tmp/x.db")],  # noqa: S108 -- never made
+)
+def test_a_setting_that_cannot_be_used_is_told(environment: dict[str, str], variable: str, value: str) -> None:
+    """`serve` does not start with a setting that cannot be used, and names the variable."""
+    done = run_command("serve", environment=environment | {variable: value})
+
+    assert done.returncode == 1
+    assert variable.encode() in done.stderr
+    assert b"serves" not in done.stderr

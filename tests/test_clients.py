@@ -63,6 +63,7 @@ def with_aiohttp(shop: Shop, body: str, encoding: str) -> bytes:
     """Read with aiohttp."""
 
     async def read() -> bytes:
+        """Read the answer whole."""
         headers = shop.headers | {"Accept-Encoding": encoding}
         async with aiohttp.ClientSession() as session, session.post(shop.export_url, data=body, headers=headers) as got:
             return await got.read()

@@ -34,6 +34,9 @@ EXPORT, IMPORT = "export-sms-events", "import-sms-events"
 GZIP = {"Content-Encoding": "gzip"}
 BROTLI = {"Content-Encoding": "br"}
 
+# the names of RFC 9110; Python before 3.13 has older ones
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
 
 class Call(NamedTuple):
     """A request that must be refused: the status, what its `detail` tells, and what is sent."""
@@ -53,7 +56,7 @@ def problem_of(got: httpx.Response, status: int) -> dict[str, Any]:
     assert {"type", "title", "status", "detail"} <= set(problem)
     assert set(problem) <= {"type", "title", "status", "detail", "errors", "more"}
     assert problem["type"] == "about:blank"
-    assert problem["title"] == HTTPStatus(status).phrase
+    assert problem["title"] == TITLES.get(status, HTTPStatus(status).phrase)
     assert problem["status"] == status
     assert problem["detail"].endswith(".")
     assert "Traceback" not in problem["detail"]

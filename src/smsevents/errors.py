@@ -87,7 +87,11 @@ class BodyTooLarge(SmsEventsError):
 
 
 class UnsupportedEncoding(SmsEventsError):
-    """The Content-Encoding of the body is not one that we read."""
+    """The Content-Encoding of the body is not one that we read; `supported` names those that we do."""
+
+    def __init__(self, text: str, supported: str) -> None:
+        super().__init__(text)
+        self.supported = supported
 
 
 class TooManyAtOnce(SmsEventsError):

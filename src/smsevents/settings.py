@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENVIRONMENT_PREFIX = "SMSEVENTS_"
+PORT_MAX = 65535
+LOG_FORMATS = ("auto", "console", "json")
 
 # The contract (docs/api.md).
 HISTORY_MS = 90 * 24 * 60 * 60 * 1000
@@ -79,7 +81,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read each setting from its variable. An empty variable is the same as none.
 
-        Raises `SettingError` for a number that is none or is not above zero.
+        Raises `SettingError` for a value that cannot be used.
         """
         values: dict[str, Any] = {}
         for setting in fields(cls):
@@ -88,6 +90,10 @@ class Settings:
             if not text:
                 continue
             values[setting.name] = _positive(variable, text) if setting.type == "int" else text
+        if values.get("port", 0) > PORT_MAX:
+            raise SettingError(f"{variable_of('port')} is {values['port']}; give a port from 1 to {PORT_MAX}.")
+        if values.get("log_format", "auto") not in LOG_FORMATS:
+            raise SettingError(f"{variable_of('log_format')} is none of {', '.join(LOG_FORMATS)}.")
         return cls(**values)
 
 

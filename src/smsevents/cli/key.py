@@ -37,6 +37,8 @@ def create(
 ) -> None:
     """Make a key of a shop and print it: once, as only its digest is kept."""
     expires_ms = None if expires is None else parse_expiry(expires)
+    if expires_ms is not None and expires_ms <= now_ms():
+        raise typer.BadParameter(f"{expires!r} is past", param_hint="--expires")
     with opened_database() as database:
         key = Access(database).create_key(trackpoint, [s.value for s in scope], label=label, expires_ms=expires_ms)
     typer.echo(key)
@@ -89,7 +91,7 @@ def parse_expiry(text: str) -> int:
             param_hint="--expires",
         ) from error
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-        time += timedelta(days=1)
+        time += timedelta(days=1, milliseconds=-1)
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     return int(time.timestamp() * 1000)

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from smsevents.settings import Settings
+from smsevents.catalog import open_catalog
+from smsevents.settings import PORT_MAX, Settings
 
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [SMSEVENTS_HOST, 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port [SMSEVENTS_PORT, 8080].")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=PORT_MAX, help="Port [SMSEVENTS_PORT, 8080].")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
 ) -> None:
     """Serve the export and the import over HTTP until Ctrl-C."""
@@ -21,6 +22,8 @@ def serve(
 
     settings = Settings.from_environment()
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
+    # made or upgraded once, so that a fault is told here and not by each worker
+    open_catalog(settings.database).close()
     typer.echo(
         f"smsevents serves {settings.database} on http://{settings.host}:{settings.port} (docs: /docs)",
         err=True,

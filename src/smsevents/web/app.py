@@ -14,7 +14,7 @@ from smsevents.web.exports import export_sms_events
 from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
 from smsevents.web.logs import configure_logs
-from smsevents.web.metrics import show_metrics
+from smsevents.web.metrics import forget_process, show_metrics
 from smsevents.web.requests import Requests
 from smsevents.web.state import Shared
 
@@ -32,11 +32,13 @@ def create_app(settings: Settings | None = None) -> Requests:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        """Open what requests share, and close it when the process ends."""
         app.state.shared = Shared.open(settings)
         try:
             yield
         finally:
             app.state.shared.close()
+            forget_process()
 
     return Requests(
         Litestar(

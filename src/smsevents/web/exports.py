@@ -71,7 +71,9 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> Re
 async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
     """Read the body and apply the rules of the interval to it."""
     if request.headers.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
-        raise UnsupportedEncoding("Send the request of an export as plain JSON, without Content-Encoding.")
+        raise UnsupportedEncoding(
+            "Send the request of an export as plain JSON, without Content-Encoding.", supported="identity"
+        )
     max_bytes = shared.settings.export_body_max_kib * KIB
     body = b"".join(
         [
@@ -140,6 +142,9 @@ class ExportStream(Response[None]):
                     self._cut("client", "the client went away")
             except TimeoutError:
                 self._cut("client", "the client stopped reading")
+            except asyncio.CancelledError:
+                self._cut("shutdown", "the server stops")
+                raise
             except SmsEventsError as error:
                 self._cut("damage" if isinstance(error, DamagedSegment) else "store", str(error))
             finally:

@@ -79,5 +79,6 @@ def _is_gzip(content_encoding: str) -> bool:
     if coding in {"", "identity"}:
         return False
     raise UnsupportedEncoding(
-        f"Content-Encoding {content_encoding!r} cannot be read. Send the lines with gzip or as they are."
+        f"Content-Encoding {content_encoding!r} cannot be read. Send the lines with gzip or as they are.",
+        supported="gzip, identity",
     )

@@ -28,6 +28,7 @@ from smsevents import __version__
 from smsevents.events import INT64_MAX
 from smsevents.web import negotiate
 from smsevents.web.problems import MEDIA_TYPE as PROBLEM
+from smsevents.web.problems import title_of
 
 FLOW_LINE = (
     '{"smsEvent":{"trackpoint":4541245641234564,"userId":"123456","status":"DELIVERED","date":1673753160310},'
@@ -89,7 +90,7 @@ RETRY_AFTER = OpenAPIHeader(schema=Schema(type=OpenAPIType.INTEGER), description
 
 def _problem(status: HTTPStatus, when: str, detail: str, **more: Any) -> OpenAPIResponse:  # noqa: ANN401 -- JSON
     """Describe a problem: its status, when it comes, and an example of its `detail` and what else it holds."""
-    value = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, **more}
+    value = {"type": "about:blank", "title": title_of(status), "status": status, "detail": detail, **more}
     retries = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
     return OpenAPIResponse(
         description=when,

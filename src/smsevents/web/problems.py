@@ -35,11 +35,20 @@ STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] =
     errors.UnknownShop: (HTTPStatus.NOT_FOUND, {}),
     errors.BodyTimeout: (HTTPStatus.REQUEST_TIMEOUT, {}),
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {}),
-    errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"Accept-Encoding": "gzip, identity"}),
+    errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {}),
     errors.TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, _RETRY),
     errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
     errors.DamagedSegment: (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
 }
+
+
+# Python before 3.13 has the older names of these two; ours are those of RFC 9110, whatever runs us.
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def title_of(status: HTTPStatus) -> str:
+    """Give the name of a status (RFC 9110, section 15)."""
+    return _TITLES.get(status, status.phrase)
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -61,6 +70,8 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
     )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", path=request.scope["path"], error=str(error))
+    if isinstance(error, errors.UnsupportedEncoding):
+        headers = {"Accept-Encoding": error.supported}  # RFC 9110, section 15.5.16
     if isinstance(error, errors.InvalidLines):
         return _invalid_lines(error)
     return answer(status, str(error), headers)
@@ -100,7 +111,7 @@ def problem_body(
 ) -> bytes:
     """Build the body that every error has."""
     return msgspec.json.encode(
-        Problem(type="about:blank", title=status.phrase, status=status, detail=detail, errors=named, more=more)
+        Problem(type="about:blank", title=title_of(status), status=status, detail=detail, errors=named, more=more)
     )
 
 

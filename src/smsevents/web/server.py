@@ -7,18 +7,13 @@ import tempfile
 
 import uvicorn
 
-from smsevents.catalog import open_catalog
 from smsevents.settings import Settings, variable_of
 from smsevents.web.metrics import MULTIPROCESS_DIRECTORY
 from smsevents.web.protocol import LimitedHttpProtocol
 
 
 def serve(settings: Settings, workers: int) -> None:
-    """Serve until the process is told to stop.
-
-    The database is made or upgraded first, once, so that a fault is told here and not by each worker.
-    """
-    open_catalog(settings.database).close()
+    """Serve an existing database until the process is told to stop."""
     with tempfile.TemporaryDirectory(prefix="smsevents-metrics-") as directory:
         if workers > 1:
             os.environ.setdefault(MULTIPROCESS_DIRECTORY, directory)
