@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tests.support import Server
 
 ROOT = Path(__file__).parent.parent
-ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "smsevents"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 ENGLISH, CZECH = ROOT / "docs" / "api.md", ROOT / "docs" / "api.cs.md"
