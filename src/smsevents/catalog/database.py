@@ -88,12 +88,14 @@ class Database:
         return self.submit(run).result()
 
     def submit(self, run: Callable[[Connection], T]) -> Future[T]:
-        """Hand a write to the writer; the future gets its result once it is durable."""
+        """Hand a write to the writer; the future gets its result once it is durable.
+
+        Raises `StoreUnavailable` once the database is being closed.
+        """
         outcome: Future[T] = Future()
         with self._lock:
             if self._closed:
-                outcome.set_exception(StoreUnavailable("The database is being closed. Try again in a moment."))
-                return outcome
+                raise StoreUnavailable("The database is being closed. Try again in a moment.")
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_loop, name="smsevents-writer", daemon=True)
                 self._writer.start()
