@@ -103,6 +103,6 @@ def variable_of(name: str) -> str:
 
 
 def _positive(variable: str, text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
         raise SettingError(f"{variable} is {text!r}; give a whole number above zero, of at most 9 digits.")
     return int(text)
