@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -331,7 +330,7 @@ def test_close_finishes_the_writes_that_wait(url: str, path: Path) -> None:
 
 def submit_until_refused(database: Database) -> int:
     """Hand in one write after the other until the database takes no more; tell how many it took."""
-    for trackpoint in count(1):
+    for trackpoint in range(1, 1000):
         try:
             database.submit(adding(trackpoint))
         except StoreUnavailable:
