@@ -8,7 +8,8 @@ the disk is what goes over the wire, and an export is a splice.
 
     pack      sorted entries → segments of about SEGMENT_LINES_BYTES of lines
     inflate   segment → its lines, checked
-    entries   segment → its lines with their dates, to cut and to merge
+    cut       segment → its lines within bounds
+    entries   segment → its lines with their dates, to merge and to check
     page      segments that may overlap, in order of their first entry → the next pieces of the log
     splice    pieces → one gzip member
     unpack    pieces → plain lines
@@ -21,7 +22,6 @@ segment where nothing has to be done to it, else plain lines.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
@@ -84,12 +84,12 @@ def deflate(lines: bytes) -> bytes:
     return compressor.compress(lines) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
 
 
-def pack(entries: Sequence[Entry]) -> Iterator[Segment]:
-    """Put sorted entries, each of them once, into segments of about SEGMENT_LINES_BYTES of lines."""
+def pack(entries: Sequence[Entry], segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[Segment]:
+    """Put sorted entries, each of them once, into segments of about `segment_bytes` of lines."""
     start = size = 0
     for index, (_, line) in enumerate(entries):
         size += len(line) + 1
-        if size >= SEGMENT_LINES_BYTES:
+        if size >= segment_bytes:
             yield _segment(entries[start : index + 1])
             start, size = index + 1, 0
     if start < len(entries):
@@ -123,8 +123,11 @@ def inflate(segment: Segment) -> bytes:
 
 def entries(segment: Segment) -> list[Entry]:
     """Give the entries of a segment, in order."""
-    lines = inflate(segment)
-    return list(zip(map(int, _date.findall(lines)), lines[:-1].split(b"\n"), strict=True))
+    return _entries_of(inflate(segment))
+
+
+def _entries_of(lines: bytes) -> list[Entry]:
+    return list(zip(map(int, _date.findall(lines)), lines[:-1].split(b"\n"), strict=True)) if lines else []
 
 
 def unique(entries: list[Entry]) -> list[Entry]:
@@ -133,9 +136,26 @@ def unique(entries: list[Entry]) -> list[Entry]:
     return [entry for entry, previous in zip(entries, chain([None], entries), strict=False) if entry != previous]
 
 
-def _after_and_until(entries: list[Entry], after: Entry, until: Entry) -> list[Entry]:
-    """Cut sorted entries to those in `after < entry <= until`."""
-    return entries[bisect_right(entries, after) : bisect_right(entries, until)]
+def cut(segment: Segment, after: Entry, until: Entry) -> bytes:
+    """Give the lines of a segment in `after < entry <= until`."""
+    lines = inflate(segment)
+    return lines[_behind(lines, after) : _behind(lines, until)]
+
+
+def _behind(lines: bytes, bound: Entry) -> int:
+    """Give where the first line behind `bound` starts in sorted lines: a binary search that reads few of them."""
+    low, high = 0, len(lines)
+    while low < high:
+        start = lines.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        end = lines.index(b"\n", start)
+        match = _date.search(lines, start, end)
+        if match is None:
+            raise DamagedSegment("A segment is damaged: a line has no date.")
+        if (int(match[1]), lines[start:end]) > bound:
+            high = start
+        else:
+            low = end + 1
+    return low
 
 
 def end_of(time: int) -> Entry:
@@ -173,14 +193,14 @@ def page(
             return Page(pieces, after)
         following = next(ordered, None)
         if following is not None and following.first <= head.last:
-            merged = _merge(head, chain((following,), ordered), after, until, merge_max_bytes)
+            merged = merge(head, chain((following,), ordered), after, until, merge_max_bytes)
             piece: Piece = plain(merged.entries)
             if merged.cut:
                 return Page([*pieces, piece], merged.reach)
             after, following = merged.reach, merged.behind
         else:
             whole = after < head.first and head.last <= until
-            piece = head if whole else plain(_after_and_until(entries(head), after, until))
+            piece = head if whole else cut(head, after, until)
             after = head.last
         if piece:
             pieces.append(piece)
@@ -190,7 +210,7 @@ def page(
 
 
 @dataclass(frozen=True, slots=True)
-class _Merged:
+class Merged:
     """Merged entries, all there are up to `reach`; `behind` is the first segment that did not overlap.
 
     `cut` tells that there was not room for all, so that the segments must be read again behind `reach`.
@@ -202,7 +222,7 @@ class _Merged:
     cut: bool
 
 
-def _merge(head: Segment, behind: Iterator[Segment], after: Entry, until: Entry, room: int) -> _Merged:
+def merge(head: Segment, behind: Iterator[Segment], after: Entry, until: Entry, room: int) -> Merged:
     """Merge `head` and all segments behind it that overlap, holding no more than about `room` bytes of lines.
 
     However many segments overlap, the room is enough: whenever it is full, only the earlier half of what
@@ -211,22 +231,22 @@ def _merge(head: Segment, behind: Iterator[Segment], after: Entry, until: Entry,
     """
     chosen: list[Entry] = []
     held = 0
-    cut = False
+    is_cut = False
     reach = head.last
     for segment in chain((head,), behind):
         if segment.first > reach:
-            return _Merged(unique(chosen), reach, segment, cut)
-        taken = _after_and_until(entries(segment), after, until)
-        chosen += taken
-        held += sum(len(line) for _, line in taken)
-        reach = until if cut else max(reach, segment.last)
+            return Merged(unique(chosen), reach, segment, is_cut)
+        taken = cut(segment, after, until)
+        chosen += _entries_of(taken)
+        held += len(taken)
+        reach = until if is_cut else max(reach, segment.last)
         if held > room:
             chosen = unique(chosen)
             kept, held = _earlier_half(chosen, room)
             if len(kept) < len(chosen):
-                chosen, cut = kept, True
+                chosen, is_cut = kept, True
                 until = reach = kept[-1]
-    return _Merged(unique(chosen), reach, None, cut)
+    return Merged(unique(chosen), reach, None, is_cut)
 
 
 def _earlier_half(entries: list[Entry], room: int) -> tuple[list[Entry], int]:

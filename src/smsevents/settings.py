@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "SMSEVENTS_"
 PORT_MAX = 65535
-LOG_FORMATS = ("auto", "console", "json")
+CHOICES = {"log_format": ("auto", "console", "json"), "upkeep": ("on", "off")}
 
 # The contract (docs/api.md).
 HISTORY_MS = 90 * 24 * 60 * 60 * 1000
@@ -44,6 +44,19 @@ INTAKE_SPOOL_MAX_BYTES = 16 * 1024 * 1024
 DATABASE_BUSY_MAX_SECONDS = 30
 WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
 WRITES_IN_GROUP_MAX = 256
+
+# The upkeep.
+COMPACTION_HELD_MAX_BYTES = 32 * 1024 * 1024
+COMPACTION_SMALL_SEGMENTS_MIN = (
+    8  # small segments that are merged with each other while rewriting large ones is too dear
+)
+COMPACTION_WORTH_RATIO = 4  # large segments are rewritten for small ones that hold at least this part of them
+EXPIRED_SEGMENTS_IN_STATEMENT_MAX = 500
+LEASE_SECONDS = 120
+UPKEEP_INTERVAL_SECONDS = 15
+UPKEEP_NICENESS = 10  # less than serving
+CHECKPOINT_TRIES = 50
+CHECKPOINT_PAUSE_SECONDS = 0.1
 
 # The web.
 HEAD_MAX_BYTES = 64 * 1024
@@ -75,6 +88,7 @@ class Settings:
     body_idle_max_seconds: int = _setting(60, "how long a client may pause within a body, seconds")
     stall_max_seconds: int = _setting(300, "how long a client may take to read on in an export, seconds")
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
+    upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: do it by hand or from cron then")
     log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
 
     @classmethod
@@ -92,8 +106,9 @@ class Settings:
             values[setting.name] = _positive(variable, text) if setting.type == "int" else text
         if values.get("port", 0) > PORT_MAX:
             raise SettingError(f"{variable_of('port')} is {values['port']}; give a port from 1 to {PORT_MAX}.")
-        if values.get("log_format", "auto") not in LOG_FORMATS:
-            raise SettingError(f"{variable_of('log_format')} is none of {', '.join(LOG_FORMATS)}.")
+        for name, choices in CHOICES.items():
+            if values.get(name, choices[0]) not in choices:
+                raise SettingError(f"{variable_of(name)} is none of {', '.join(choices)}.")
         return cls(**values)
 
 

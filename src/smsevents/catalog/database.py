@@ -25,8 +25,10 @@ from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from smsevents.errors import SettingError, StoreUnavailable
+from smsevents.errors import SettingError, StoreFull, StoreUnavailable
 from smsevents.settings import (
+    CHECKPOINT_PAUSE_SECONDS,
+    CHECKPOINT_TRIES,
     DATABASE_BUSY_MAX_SECONDS,
     EXPORT_READERS,
     WAL_KEPT_MAX_BYTES,
@@ -101,6 +103,37 @@ class Database:
                 self._writer.start()
             self._writes.put(_Write(run, outcome))
         return outcome
+
+    def rewrite(self) -> None:
+        """Write the whole file anew, without what is left of deleted rows on pages that are in use.
+
+        Readers go on, writers wait. It needs as much free space as the file is large.
+        """
+        with _translated("written"):
+            connection = sqlite3.connect(self.path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)
+            try:
+                connection.execute("VACUUM")
+            finally:
+                connection.close()
+
+    def empty_wal(self) -> bool:
+        """Move what is in the write-ahead log into the database file, and empty it; tell whether that worked.
+
+        It does not while somebody reads what is older than the last write, so it is tried for some seconds.
+        """
+        for _ in range(CHECKPOINT_TRIES):
+            # not longer at a time: while SQLite waits here it keeps writers waiting too
+            connection = sqlite3.connect(self.path, timeout=CHECKPOINT_PAUSE_SECONDS)
+            try:
+                busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.Error as error:
+                raise StoreUnavailable(f"The database cannot be written: {error}.") from error
+            finally:
+                connection.close()
+            if not busy:
+                return True
+            time.sleep(CHECKPOINT_PAUSE_SECONDS)
+        return False
 
     def close(self) -> None:
         """Finish the writes that wait, then close all connections."""
@@ -231,6 +264,7 @@ def _use_wal(path: Path) -> None:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only forgotten
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_MAX_BYTES}")
 
 
@@ -248,6 +282,11 @@ def _translated(done: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise StoreFull(
+                "There is no room left on the disk of the database. Nothing of this was stored;"
+                " free some room and try again."
+            ) from error
         raise StoreUnavailable(f"The database cannot be {done}: {error.orig}. Try again in a moment.") from error
     except SQLAlchemyError as error:
         raise StoreUnavailable(f"The database cannot be {done}: {error}. Try again in a moment.") from error

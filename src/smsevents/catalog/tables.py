@@ -45,6 +45,36 @@ keys = Table(
     Column("revoked_ms", BigInteger),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+blocked_users = Table(
+    "blocked_users",
+    metadata,
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),  # keyed by the shop, see upkeep/erasure.py
+    Column("blocked_ms", BigInteger, nullable=False),
+)
+
+# Damaged segments that `verify --quarantine` set aside: their bytes as they were found, and why.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # what it was in `segments`
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
+    Column("first_date", BigInteger, nullable=False),
+    Column("last_date", BigInteger, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("set_aside_ms", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
 segments = Table(
     "segments",
     metadata,

@@ -37,6 +37,7 @@ STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] =
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {}),
     errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {}),
     errors.TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, _RETRY),
+    errors.StoreFull: (HTTPStatus.INSUFFICIENT_STORAGE, _RETRY),
     errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
     errors.DamagedSegment: (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
 }

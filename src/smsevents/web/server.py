@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 
 import uvicorn
 
 from smsevents.settings import Settings, variable_of
+from smsevents.upkeep.keeper import keep
 from smsevents.web.metrics import MULTIPROCESS_DIRECTORY
 from smsevents.web.protocol import LimitedHttpProtocol
 
@@ -19,6 +21,10 @@ def serve(settings: Settings, workers: int) -> None:
             os.environ.setdefault(MULTIPROCESS_DIRECTORY, directory)
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
+        if settings.upkeep != "off":
+            multiprocessing.get_context("spawn").Process(
+                target=keep, args=(settings.database, settings.log_format), name="smsevents-keeper", daemon=True
+            ).start()
         uvicorn.run(
             "smsevents.web.app:create_app",
             factory=True,
