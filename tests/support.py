@@ -23,7 +23,7 @@ from smsevents.intake import Intake
 from smsevents.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from smsevents.access import Scope
@@ -32,6 +32,7 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 START_MAX_SECONDS = 60
+SETTLE_MAX_SECONDS = 30
 PLAIN = ssl.create_default_context()  # made once: httpx would make one for each request, which takes longer than it
 
 
@@ -220,3 +221,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Wait until something holds; tell whether it came to hold."""
+    deadline = time.monotonic() + SETTLE_MAX_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -8,7 +8,6 @@ import os
 import random
 import socket
 import struct
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,11 @@ import httpx
 import pytest
 
 from smsevents.clock import now_ms
-from tests.support import DAY_MS, HOUR_MS, MINUTE_MS, Server, Shop, body_of, line, model, opened_log, store
+from tests.support import DAY_MS, HOUR_MS, MINUTE_MS, Server, Shop, body_of, eventually, line, model, opened_log, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SETTLE_MAX_SECONDS = 30
 LARGE_LINES = 40_000
 
 
@@ -41,16 +39,6 @@ def in_parts(body: bytes, size: int) -> Iterator[bytes]:
     """Give a body in parts, which httpx sends chunked."""
     for start in range(0, len(body), size):
         yield body[start : start + size]
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    """Wait until something holds; tell whether it came to hold."""
-    deadline = time.monotonic() + SETTLE_MAX_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.mark.parametrize("coding", [None, "identity", "gzip", "x-gzip", "GZIP", " gzip "])

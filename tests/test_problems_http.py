@@ -19,7 +19,7 @@ from smsevents.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.clock import now_ms
 from smsevents.settings import KEY_CACHE_SECONDS
-from tests.support import DAY_MS, Server, Shop, line, opened_log, store
+from tests.support import DAY_MS, Server, Shop, eventually, line, opened_log, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from smsevents.access import Scope
 
-SETTLE_MAX_SECONDS = 30
 MIB = 1024 * 1024
 WRONG_KEY = "`smsevents key create` makes one"
 EXPORT, IMPORT = "export-sms-events", "import-sms-events"
@@ -77,16 +76,6 @@ def opened_access(url: str) -> Iterator[Access]:
         yield Access(database)
     finally:
         database.close()
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    """Wait until something holds; tell whether it came to hold."""
-    deadline = time.monotonic() + SETTLE_MAX_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 BAD_INTERVALS = [
