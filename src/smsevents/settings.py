@@ -42,6 +42,7 @@ INTAKE_SPOOL_MAX_BYTES = 16 * 1024 * 1024
 
 # The database.
 DATABASE_BUSY_MAX_SECONDS = 30
+WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
 WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
 WRITES_IN_GROUP_MAX = 256
 

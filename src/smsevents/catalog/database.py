@@ -30,6 +30,7 @@ from smsevents.settings import (
     DATABASE_BUSY_MAX_SECONDS,
     EXPORT_READERS,
     WAL_KEPT_MAX_BYTES,
+    WAL_PAUSE_SECONDS,
     WRITES_IN_GROUP_MAX,
 )
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
-
-_WAL_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -221,7 +220,7 @@ def _use_wal(path: Path) -> None:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(_WAL_PAUSE_SECONDS)
+                time.sleep(WAL_PAUSE_SECONDS)
             else:
                 return
     finally:
