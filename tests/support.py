@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +19,31 @@ import httpx
 
 from smsevents.access import Access
 from smsevents.catalog import open_catalog
+from smsevents.catalog.outline import outlines
 from smsevents.clock import now_ms
 from smsevents.intake import Intake
 from smsevents.log import Log
+from smsevents.segments import unpack
+from smsevents.settings import HISTORY_MS
+from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop
+from smsevents.upkeep.verification import verify
+from smsevents.window import resolve
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from smsevents.access import Scope
+    from smsevents.catalog.outline import Outline
+    from smsevents.upkeep.compaction import Compacted, Sizes
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 START_MAX_SECONDS = 60
 SETTLE_MAX_SECONDS = 30
+STILL = {"SMSEVENTS_UPKEEP": "off"}  # for a database that changes only when the test says so
 PLAIN = ssl.create_default_context()  # made once: httpx would make one for each request, which takes longer than it
 
 
@@ -231,3 +242,70 @@ def eventually(holds: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def random_lines(chance: random.Random, trackpoint: int, count: int, start: int, end: int) -> list[bytes]:
+    """Give different lines at random times of a closed interval, half of them of a flow."""
+    return [
+        line(
+            trackpoint,
+            chance.randint(start, end),
+            user=f"{chance.getrandbits(40):x}",
+            node="Retention VIP" if chance.random() < 0.5 else None,
+        )
+        for _ in range(count)
+    ]
+
+
+def query(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Run a statement on a database file, past smsevents; give its rows."""
+    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+class Held:
+    """A database with one shop, used without a server, beside the set of lines that it must hold."""
+
+    trackpoint = 4541245641234564
+
+    def __init__(self, url: str) -> None:
+        """Make the database; the clock stands at `now` until a test sets it."""
+        self.url = url
+        self.now = 1_790_000_000_000
+        self.lines: set[bytes] = set()
+        self.database = open_catalog(url)
+        self.log = Log(self.database, lambda: self.now)
+        Access(self.database).add_shop(self.trackpoint, "")
+
+    @property
+    def path(self) -> Path:
+        """Give the path of the database file."""
+        return self.database.path
+
+    def put(self, lines: Iterable[bytes]) -> None:
+        """Store lines, all of them within the history, as one import."""
+        lines = list(lines)
+        store(self.log, self.trackpoint, lines)
+        self.lines.update(lines)
+
+    def exported(self) -> bytes:
+        """Export everything."""
+        window = resolve(self.now - HISTORY_MS, self.now + DAY_MS, self.now)
+        return b"".join(unpack(self.log.read(self.trackpoint, window)))
+
+    def expected(self) -> bytes:
+        """Tell what an export of everything must be."""
+        return model(self.lines, self.now - HISTORY_MS, self.now + DAY_MS)
+
+    def outlines(self) -> list[Outline]:
+        """Give the outlines of the segments, by their first entry."""
+        with self.database.read() as connection:
+            return list(outlines(connection, self.trackpoint))
+
+    def compact(self, sizes: Sizes = DEFAULT_SIZES, *, everything: bool = True) -> Compacted:
+        """Compact the shop."""
+        return compact_shop(self.database, self.trackpoint, self.now, everything=everything, sizes=sizes)
+
+    def damages(self) -> list[str]:
+        """Tell what `verify` finds."""
+        return [one.damage for one in verify(self.database, None) if one.damage]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -23,8 +24,10 @@ from smsevents.catalog.shops import Key, Shop, all_shops, insert_key, insert_sho
 from smsevents.catalog.stored import insert_segments
 from smsevents.catalog.tables import metadata
 from smsevents.errors import SettingError, ShopExists, StoreUnavailable, StoreVersionError
-from smsevents.segments import pack
-from tests.support import line
+from smsevents.segments import pack, unpack
+from smsevents.upkeep.verification import verify
+from smsevents.window import Window
+from tests.support import DAY_MS, HOUR_MS, date_of, line, model, opened_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -276,7 +279,7 @@ def test_a_full_disk_loses_nothing_that_was_stored(database: Database) -> None:
 
     database.write(adding(1))
     database.write(lambda connection: pragma(connection, f"max_page_count = {pragma(connection, 'page_count')}"))
-    with pytest.raises(StoreUnavailable, match="disk is full"):
+    with pytest.raises(StoreUnavailable, match="no room left on the disk"):
         database.write(fill)
     assert shops(database) == [1]
     database.write(lambda connection: pragma(connection, "max_page_count = 1000000"))
@@ -372,3 +375,29 @@ def test_the_id_of_a_segment_is_never_used_again(database: Database) -> None:
     database.write(lambda connection: insert_segments(connection, 1, pack([(NOW, line(1, NOW))])))
     ((second,),) = sql(database.path, "SELECT id FROM segments")
     assert second > first
+
+
+def test_a_database_of_the_first_version_is_brought_up(url: str, path: Path) -> None:
+    """Segments that were stored before the upkeep came are read as before, and verified, after the migration."""
+    lines = [line(7, date) for date in range(NOW - 5 * DAY_MS, NOW, HOUR_MS)]
+    first = Database(url)
+    with first.exclusive() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO shops VALUES (7, '', 0)")
+        for some in (lines[:60], lines[30:90], lines[100:101], lines[90:]):
+            insert_segments(connection, 7, pack([(date_of(one), one) for one in some]))
+        connection.exec_driver_sql("UPDATE segments SET span_ms = last_date - first_date")
+    first.close()
+
+    with opened_log(url, NOW) as log:
+        exported = [b"".join(unpack(log.read(7, Window(start, NOW)))) for start in range(NOW - DAY_MS, NOW, HOUR_MS)]
+    database = Database(url)
+    damages = [one.damage for one in verify(database, None) if one.damage]
+    database.close()
+
+    assert exported == [model(lines, start, NOW) for start in range(NOW - DAY_MS, NOW, HOUR_MS)]
+    assert damages == []
+    assert sql(path, "SELECT max(span_ms) FROM segments") == [(2**28,)]

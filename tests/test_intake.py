@@ -290,7 +290,8 @@ def test_white_space_before_a_line_counts_the_same_in_any_chunking(cut: int) -> 
 
 def test_a_body_of_many_chunks_loses_nothing() -> None:
     """A body of several chunks of work, shuffled and with lines sent twice, comes out whole, in full segments."""
-    lines = [line(SHOP, NOW - step * 60_000 % (80 * DAY_MS), f"user {step * 7919}") for step in range(75_000)]
+    midnight = NOW // DAY_MS * DAY_MS
+    lines = [line(SHOP, midnight + step * 1000, f"user {step * 7919}") for step in range(75_000)]
     lines.sort(key=lambda one: shake_256(one).digest(8))
     sent = lines + lines[::10]
     body = body_of(sent)
@@ -299,6 +300,17 @@ def test_a_body_of_many_chunks_loses_nothing() -> None:
     assert receipt == Receipt(received=len(sent), expired=0)
     assert set(lines_in(segments)) == set(lines)
     assert sum(segment.line_bytes < SEGMENT_LINES_BYTES for segment in segments) <= 1
+
+
+def test_no_segment_holds_a_midnight() -> None:
+    """Lines of several days come out in a segment for each day, so that they overlap with nothing of another day."""
+    midnight = NOW // DAY_MS * DAY_MS
+    dates = [midnight + days * DAY_MS + offset for days in (-3, -1, 0) for offset in (-1, 0, 1)]
+    receipt, segments = take([body_of(line(SHOP, date) for date in dates)])
+    assert receipt.received == len(dates)
+    days = [{date_of(one) // DAY_MS for one in lines_in([segment])} for segment in segments]
+    assert [len(day) for day in days] == [1] * 5
+    assert sorted(set().union(*days)) == sorted({date // DAY_MS for date in dates})
 
 
 def random_text(seed: str) -> str:

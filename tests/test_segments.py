@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import DamagedSegment
+from smsevents.pages import Page, page
 from smsevents.segments import (
     Entry,
-    Page,
     Segment,
     count,
     deflate,
@@ -25,7 +25,6 @@ from smsevents.segments import (
     entries,
     inflate,
     pack,
-    page,
     plain,
     splice,
     unique,

@@ -26,15 +26,16 @@ DEFAULTS: dict[str, Any] = {
     "body_idle_max_seconds": 60,
     "stall_max_seconds": 300,
     "shutdown_max_seconds": 30,
+    "upkeep": "on",
     "log_format": "auto",
 }
 NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int)]
 TEXTS = [name for name in DEFAULTS if name not in NUMBERS]
-OTHER_TEXTS = {"database": "sqlite:///other.db", "host": "0.0.0.0", "log_format": "json"}  # noqa: S104 -- not bound
+OTHER_TEXTS = {"database": "sqlite:///other.db", "host": "0.0.0.0", "upkeep": "off", "log_format": "json"}  # noqa: S104 -- not bound
 
 # A number is in one of these units, or counts one of these things.
-UNITS = r"_(ms|seconds|bytes|kib|mib|characters|level)$"
-COUNTED = r"(^|_)(lines|imports|exports|readers|workers|writes|keys)(_|$)"
+UNITS = r"_(ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
+COUNTED = r"(^|_)(lines|segments|imports|exports|erasures|passes|readers|workers|writes|keys)(_|$)"
 
 
 def test_defaults() -> None:

@@ -81,6 +81,11 @@ class Access:
         with self._database.read() as connection:
             return statements.all_shops(connection)
 
+    def shop(self, trackpoint: int) -> Shop:
+        """Give a shop. Raises `UnknownShop`."""
+        with self._database.read() as connection:
+            return statements.require_shop(connection, trackpoint)
+
     def create_key(
         self, trackpoint: int, scopes: Iterable[Scope], *, label: str = "", expires_ms: int | None = None
     ) -> str:

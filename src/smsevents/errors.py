@@ -16,6 +16,7 @@
     ├── ShopExists               (commands only)
     ├── SettingError             a setting that cannot be used
     ├── StoreUnavailable         503  the database cannot be read or written just now
+    │   ├── StoreFull            507  there is no room on its disk
     │   └── StoreVersionError         it was made by a newer smsevents
     └── DamagedSegment           500  stored bytes are not what was written
 
@@ -120,6 +121,10 @@ class SettingError(SmsEventsError):
 
 class StoreUnavailable(SmsEventsError):
     """The database cannot be read or written just now."""
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room left on the disk of the database, or of temporary files."""
 
 
 class StoreVersionError(StoreUnavailable):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 from isal import isal_zlib
 
-from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
-from smsevents.events import NotAnEvent, NotJson, decode
-from smsevents.segments import pack, unique
+from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest, StoreFull
+from smsevents.events import NotAnEvent, NotJson, decode, digest_of
+from smsevents.segments import days, pack, unique
 from smsevents.settings import (
     BAD_LINES_MAX,
     FUTURE_MAX_MS,
@@ -41,10 +41,14 @@ _INFLATE_MAX_BYTES = 1 * MIB
 
 @dataclass(frozen=True)
 class Receipt:
-    """What an import held: lines received, and those of them that were older than the history and dropped."""
+    """What an import held: lines received, and those of them that were dropped.
+
+    `expired` were older than the history, `blocked` were of users who must not be recorded.
+    """
 
     received: int
     expired: int
+    blocked: int = 0
 
 
 class Intake:
@@ -53,8 +57,14 @@ class Intake:
     Nothing in it is thread-safe, but each call may come from another thread.
     """
 
-    def __init__(self, trackpoint: int, now: int, *, gzip: bool, lines_max_mib: int) -> None:
-        """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds)."""
+    def __init__(
+        self, trackpoint: int, now: int, *, gzip: bool, lines_max_mib: int, blocked: frozenset[bytes] = frozenset()
+    ) -> None:
+        """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds).
+
+        Lines of users whose digest is `blocked` are counted and dropped.
+        """
+        self._blocked = blocked
         self._trackpoint = trackpoint
         self._oldest = history_start(now)
         self._newest = now + FUTURE_MAX_MS
@@ -62,7 +72,7 @@ class Intake:
         self._inflater = _Inflater() if gzip else None
         self._inflated = 0
         self._rest = b""  # the start of a line whose end has not come yet
-        self._line = self._received = self._expired = 0
+        self._line = self._received = self._expired = self._refused = 0
         self._bad: list[BadLine] = []
         self._malformed = False
         self._entries: list[Entry] = []
@@ -104,7 +114,7 @@ class Intake:
         if self._bad:
             raise InvalidLines(self._bad, malformed=self._malformed, more=False)
         self._pack(last=True)
-        return Receipt(self._received, self._expired)
+        return Receipt(self._received, self._expired, self._refused)
 
     def segments(self) -> Iterator[Segment]:
         """Give the segments, after `finish`, one at a time."""
@@ -145,6 +155,8 @@ class Intake:
             return
         if date < self._oldest:
             self._expired += 1
+        elif self._blocked and digest_of(self._trackpoint, event.smsEvent.userId) in self._blocked:
+            self._refused += 1
         else:
             self._entries.append((date, canonical))
             self._held += len(canonical)
@@ -159,13 +171,21 @@ class Intake:
         """Sort what is held and pack it; keep what does not fill a segment, unless it is the last."""
         entries = unique(self._entries)
         self._entries, self._held = [], 0
-        for segment in pack(entries):
-            if not last and segment.line_bytes < SEGMENT_LINES_BYTES:
-                self._entries = entries[-segment.events :]
-                self._held = segment.line_bytes
-            else:
-                self._spool.write(segment.data)
-                self._packed.append((replace(segment, data=b""), len(segment.data)))
+        packed = [segment for day in days(entries) for segment in pack(day)]
+        if packed and not last and packed[-1].line_bytes < SEGMENT_LINES_BYTES:
+            rest = packed.pop()
+            self._entries, self._held = entries[-rest.events :], rest.line_bytes
+        for segment in packed:
+            self._write(segment.data)
+            self._packed.append((replace(segment, data=b""), len(segment.data)))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._spool.write(data)
+        except OSError as error:
+            raise StoreFull(
+                f"There is no room for the import in {tempfile.gettempdir()}: {error.strerror}. Nothing was stored."
+            ) from error
 
 
 class _Inflater:

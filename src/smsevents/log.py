@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.shops import require_shop
+from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.catalog.stored import insert_segments, segments_behind
 from smsevents.clock import now_ms
-from smsevents.segments import Piece, end_of, page
+from smsevents.errors import StoreUnavailable
+from smsevents.pages import page
+from smsevents.segments import Piece, end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,18 +35,27 @@ class Log:
         self._database = database
         self.now = clock
 
-    def append(self, trackpoint: int, segments: Iterable[Segment]) -> Future[None]:
+    def append(
+        self, trackpoint: int, segments: Iterable[Segment], blocked: frozenset[bytes] = frozenset()
+    ) -> Future[None]:
         """Store segments, all or none. The future is done when they are durable.
 
         It raises `UnknownShop` if there is no such shop, `StoreUnavailable` if the database cannot be
-        written.
+        written, or if other users than those in `blocked`, by digest, must not be recorded.
         """
 
         def store(connection: Connection) -> None:
             require_shop(connection, trackpoint)
+            if blocked_digests(connection, trackpoint) != blocked:
+                raise StoreUnavailable("A user of the shop was blocked or unblocked meanwhile. Send the import again.")
             insert_segments(connection, trackpoint, segments)
 
         return self._database.submit(store)
+
+    def blocked(self, trackpoint: int) -> frozenset[bytes]:
+        """Give the digests of the users of a shop who must not be recorded."""
+        with self._database.read() as connection:
+            return blocked_digests(connection, trackpoint)
 
     def read(self, trackpoint: int, window: Window) -> Iterator[list[Piece]]:
         """Give the pieces of a shop's log that lie in the window, page by page.

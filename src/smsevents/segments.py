@@ -7,9 +7,10 @@ of all lines behind them, and they are one gzip member (RFC 1952). That is the w
 the disk is what goes over the wire, and an export is a splice.
 
     pack      sorted entries → segments of about SEGMENT_LINES_BYTES of lines
+    days      sorted entries → those of each day
     inflate   segment → its lines, checked
-    entries   segment → its lines with their dates, to cut and to merge
-    page      segments that may overlap, in order of their first entry → the next pieces of the log
+    cut       segment → its lines within bounds
+    entries   segment → its lines with their dates, to merge and to check
     splice    pieces → one gzip member
     unpack    pieces → plain lines
 
@@ -21,7 +22,7 @@ segment where nothing has to be done to it, else plain lines.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from isal import isal_zlib
 
 from smsevents.errors import DamagedSegment
-from smsevents.settings import DEFLATE_LEVEL, MERGE_HELD_MAX_BYTES, PAGE_HELD_MAX_BYTES, SEGMENT_LINES_BYTES
+from smsevents.settings import DAY_MS, DEFLATE_LEVEL, SEGMENT_LINES_BYTES, SEGMENT_LINES_MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ Entry: TypeAlias = tuple[int, bytes]
 
 RAW_DEFLATE = -15  # zlib's wbits for a deflate stream without header and trailer
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, no time, system unknown
+FULL_FLUSH = b"\x00\x00\xff\xff"  # an empty stored block ends at a byte boundary (RFC 1951, section 3.2.4)
 FINAL_BLOCK = b"\x03\x00"  # an empty block with fixed codes, marked as the last one
 
 # In a canonical line `"date":` stands once: within a string its quotes would be escaped.
@@ -64,8 +66,12 @@ class Segment:
     def check_stored(self) -> Segment:
         """Give the segment back if its stored bytes are what was written, else raise `DamagedSegment`."""
         if isal_zlib.crc32(self.data) != self.stored_crc:
-            raise DamagedSegment(f"Segment {self.name} is damaged: its stored bytes do not match their checksum.")
+            raise self.damaged("its stored bytes do not match their checksum")
         return self
+
+    def damaged(self, reason: str) -> DamagedSegment:
+        """Build the error that names this segment."""
+        return DamagedSegment(f"Segment {self.name} is damaged: {reason}.")
 
 
 Piece: TypeAlias = Segment | bytes
@@ -84,25 +90,56 @@ def deflate(lines: bytes) -> bytes:
     return compressor.compress(lines) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
 
 
-def pack(entries: Sequence[Entry]) -> Iterator[Segment]:
-    """Put sorted entries, each of them once, into segments of about SEGMENT_LINES_BYTES of lines."""
+def pack(entries: Sequence[Entry], segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[Segment]:
+    """Put sorted entries, each of them once, into segments of about `segment_bytes` of lines."""
     start = size = 0
     for index, (_, line) in enumerate(entries):
         size += len(line) + 1
-        if size >= SEGMENT_LINES_BYTES:
+        if size >= segment_bytes:
             yield _segment(entries[start : index + 1])
             start, size = index + 1, 0
     if start < len(entries):
         yield _segment(entries[start:])
 
 
+def pack_lines(lines: bytes, name: str, segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[Segment]:
+    """Put sorted lines, each of them once, into segments of about `segment_bytes` of lines, as `pack` does.
+
+    Raises `DamagedSegment`, with the name of where they are from, for lines that are no events.
+    """
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", start + segment_bytes - 1) + 1 or len(lines)
+        some = lines[start:end]
+        first, _ = entry_at(some, 0, name)
+        last, _ = entry_at(some, some.rfind(b"\n", 0, len(some) - 1) + 1, name)
+        yield _segment_of(some, first, last, some.count(b"\n"))
+        start = end
+
+
+def days(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Split sorted entries at the midnights of UTC.
+
+    What is packed day by day overlaps with what comes late for a day, and with nothing else.
+    """
+    start = 0
+    while start < len(entries):
+        midnight = (entries[start][0] // DAY_MS + 1) * DAY_MS
+        end = bisect_left(entries, (midnight, b""), start)
+        yield entries[start:end]
+        start = end
+
+
 def _segment(entries: Sequence[Entry]) -> Segment:
-    lines = plain(entries)
+    return _segment_of(plain(entries), entries[0], entries[-1], len(entries))
+
+
+def _segment_of(lines: bytes, first: Entry, last: Entry, events: int) -> Segment:
     data = deflate(lines)
     return Segment(
-        first=entries[0],
-        last=entries[-1],
-        events=len(entries),
+        first=first,
+        last=last,
+        events=events,
         line_bytes=len(lines),
         line_crc=isal_zlib.crc32(lines),
         stored_crc=isal_zlib.crc32(data),
@@ -111,20 +148,52 @@ def _segment(entries: Sequence[Entry]) -> Segment:
 
 
 def inflate(segment: Segment) -> bytes:
-    """Give the lines of a segment. Raises `DamagedSegment` if they are not the lines that were packed."""
+    """Give the lines of a segment. Raises `DamagedSegment` if they are not the lines that were packed.
+
+    Its stored bytes must also be such that another segment can follow them: no final block, nothing left over,
+    and a flush at the end. Else a splice would be broken where this segment alone looks sound.
+    """
+    if not 0 < segment.line_bytes <= SEGMENT_LINES_MAX_BYTES:
+        raise segment.damaged(f"it cannot hold {segment.line_bytes} bytes of lines")
+    inflater = isal_zlib.decompressobj(RAW_DEFLATE)
     try:
-        lines = isal_zlib.decompressobj(RAW_DEFLATE).decompress(segment.data, segment.line_bytes + 1)
+        lines = inflater.decompress(segment.data, segment.line_bytes + 1)
     except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub says that it is an instance
-        raise DamagedSegment(f"Segment {segment.name} is damaged: it cannot be inflated ({error}).") from error
+        raise segment.damaged(f"it cannot be inflated ({error})") from error
     if len(lines) != segment.line_bytes or isal_zlib.crc32(lines) != segment.line_crc:
-        raise DamagedSegment(f"Segment {segment.name} is damaged: its lines do not match their checksum.")
+        raise segment.damaged("its lines do not match their checksum")
+    if inflater.eof or inflater.unconsumed_tail or not segment.data.endswith(FULL_FLUSH):
+        raise segment.damaged("its stored bytes do not end in a full flush")
     return lines
 
 
 def entries(segment: Segment) -> list[Entry]:
-    """Give the entries of a segment, in order."""
-    lines = inflate(segment)
-    return list(zip(map(int, _date.findall(lines)), lines[:-1].split(b"\n"), strict=True))
+    """Give the entries of a segment, in order. Raises `DamagedSegment`."""
+    return entries_of(inflate(segment), segment.name)
+
+
+def entries_of(lines: bytes, name: str) -> list[Entry]:
+    """Give the entries of whole lines. Raises `DamagedSegment`, with the name of their segment, if one has no date."""
+    if not lines:
+        return []
+    dates = _date.findall(lines)
+    split = lines[:-1].split(b"\n")
+    if len(dates) != len(split) or not lines.endswith(b"\n"):
+        raise _no_events(name)
+    return list(zip(map(int, dates), split, strict=True))
+
+
+def entry_at(lines: bytes, start: int, name: str) -> tuple[Entry, int]:
+    """Give the entry of the line that starts there, and where the next one does. Raises `DamagedSegment`."""
+    end = lines.find(b"\n", start)
+    match = _date.search(lines, start, end) if end >= 0 else None
+    if match is None:
+        raise _no_events(name)
+    return (int(match[1]), lines[start:end]), end + 1
+
+
+def _no_events(name: str) -> DamagedSegment:
+    return DamagedSegment(f"Segment {name} is damaged: its lines are no events.")
 
 
 def unique(entries: list[Entry]) -> list[Entry]:
@@ -133,110 +202,33 @@ def unique(entries: list[Entry]) -> list[Entry]:
     return [entry for entry, previous in zip(entries, chain([None], entries), strict=False) if entry != previous]
 
 
-def _after_and_until(entries: list[Entry], after: Entry, until: Entry) -> list[Entry]:
-    """Cut sorted entries to those in `after < entry <= until`."""
-    return entries[bisect_right(entries, after) : bisect_right(entries, until)]
+def cut(segment: Segment, after: Entry, until: Entry) -> bytes:
+    """Give the lines of a segment in `after < entry <= until`. Raises `DamagedSegment`."""
+    lines = inflate(segment)
+    start = 0 if after < segment.first else bisect(lines, after, segment.name)
+    end = len(lines) if segment.last <= until else bisect(lines, until, segment.name)
+    return lines[start:end]
+
+
+def bisect(lines: bytes, bound: Entry, name: str, *, from_start: int = 0, at: bool = False) -> int:
+    """Give where the first line behind a bound starts in sorted lines, or, with `at`, the first one at or behind it.
+
+    A binary search that reads few of the lines. Lines before `from_start` are known to be before the bound.
+    """
+    low, high = from_start, len(lines)
+    while low < high:
+        start = lines.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        entry, following = entry_at(lines, start, name)
+        if entry > bound or (at and entry == bound):
+            high = start
+        else:
+            low = following
+    return low
 
 
 def end_of(time: int) -> Entry:
     """Give an entry behind every event of the millisecond `time` and before every later one."""
     return (time, b"\xff")  # no line starts with this byte: it is not UTF-8
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The next pieces of a log, and the entry behind which the page after it goes on (None: that is all)."""
-
-    pieces: list[Piece]
-    after: Entry | None
-
-
-def page(
-    ordered: Iterator[Segment],
-    after: Entry,
-    until: Entry,
-    *,
-    page_max_bytes: int = PAGE_HELD_MAX_BYTES,
-    merge_max_bytes: int = MERGE_HELD_MAX_BYTES,
-) -> Page:
-    """Read on in a log: give the events in `after < event <= until`, in order, each once, until a page is full.
-
-    `ordered` gives the segments that reach behind `after`, by their first entry; it is not read further
-    than needed, so that what is in memory does not grow with the log. A segment that no other overlaps and
-    that lies whole within the bounds is passed on as it is. Segments that overlap are merged.
-    """
-    pieces: list[Piece] = []
-    held = 0
-    head = next(ordered, None)
-    while head is not None:
-        if held >= page_max_bytes:
-            return Page(pieces, after)
-        following = next(ordered, None)
-        if following is not None and following.first <= head.last:
-            merged = _merge(head, chain((following,), ordered), after, until, merge_max_bytes)
-            piece: Piece = plain(merged.entries)
-            if merged.cut:
-                return Page([*pieces, piece], merged.reach)
-            after, following = merged.reach, merged.behind
-        else:
-            whole = after < head.first and head.last <= until
-            piece = head if whole else plain(_after_and_until(entries(head), after, until))
-            after = head.last
-        if piece:
-            pieces.append(piece)
-            held += len(piece.data) if isinstance(piece, Segment) else len(piece)
-        head = following
-    return Page(pieces, None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Merged:
-    """Merged entries, all there are up to `reach`; `behind` is the first segment that did not overlap.
-
-    `cut` tells that there was not room for all, so that the segments must be read again behind `reach`.
-    """
-
-    entries: list[Entry]
-    reach: Entry
-    behind: Segment | None
-    cut: bool
-
-
-def _merge(head: Segment, behind: Iterator[Segment], after: Entry, until: Entry, room: int) -> _Merged:
-    """Merge `head` and all segments behind it that overlap, holding no more than about `room` bytes of lines.
-
-    However many segments overlap, the room is enough: whenever it is full, only the earlier half of what
-    was chosen is kept, and from then on nothing behind its last entry is taken. Each round therefore ends
-    with the earliest events there are, and the next one goes on behind them.
-    """
-    chosen: list[Entry] = []
-    held = 0
-    cut = False
-    reach = head.last
-    for segment in chain((head,), behind):
-        if segment.first > reach:
-            return _Merged(unique(chosen), reach, segment, cut)
-        taken = _after_and_until(entries(segment), after, until)
-        chosen += taken
-        held += sum(len(line) for _, line in taken)
-        reach = until if cut else max(reach, segment.last)
-        if held > room:
-            chosen = unique(chosen)
-            kept, held = _earlier_half(chosen, room)
-            if len(kept) < len(chosen):
-                chosen, cut = kept, True
-                until = reach = kept[-1]
-    return _Merged(unique(chosen), reach, None, cut)
-
-
-def _earlier_half(entries: list[Entry], room: int) -> tuple[list[Entry], int]:
-    """Keep the first entries, up to half the room but at least one; give them and their size in bytes."""
-    held = 0
-    for index, (_, line) in enumerate(entries):
-        held += len(line)
-        if held > room // 2:
-            return entries[: index + 1], held
-    return entries, held
 
 
 def splice(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "SMSEVENTS_"
 PORT_MAX = 65535
-LOG_FORMATS = ("auto", "console", "json")
+CHOICES = {"log_format": ("auto", "console", "json"), "upkeep": ("on", "off")}
 
 # The contract (docs/api.md).
-HISTORY_MS = 90 * 24 * 60 * 60 * 1000
-FUTURE_MAX_MS = 24 * 60 * 60 * 1000
+DAY_MS = 24 * 60 * 60 * 1000
+HISTORY_MS = 90 * DAY_MS
+FUTURE_MAX_MS = DAY_MS
 TEXT_MAX_CHARACTERS = 1024
 # Five strings of TEXT_MAX_CHARACTERS, each character spelled in 12 bytes (a pair of \uXXXX), fit in here.
 LINE_MAX_BYTES = 64 * 1024
@@ -31,12 +32,14 @@ BAD_LINES_MAX = 20
 
 # The stored form.
 SEGMENT_LINES_BYTES = 1024 * 1024
+SEGMENT_LINES_MAX_BYTES = SEGMENT_LINES_BYTES + LINE_MAX_BYTES  # it ends with the line that fills it
 # isal's level 1: within a few percent of its higher levels in size on event lines, and twice as fast.
 DEFLATE_LEVEL = 1
 
 # What may be in memory at a time.
 PAGE_HELD_MAX_BYTES = 512 * 1024
 MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
+WEAVE_RATIO = 16  # lines are woven into so many times more lines, rather than all of them sorted
 INTAKE_CHUNK_BYTES = 4 * 1024 * 1024
 INTAKE_SPOOL_MAX_BYTES = 16 * 1024 * 1024
 
@@ -46,6 +49,20 @@ WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
 WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
 WRITES_IN_GROUP_MAX = 256
 
+# The upkeep.
+COMPACTION_HELD_MAX_BYTES = 16 * 1024 * 1024
+COMPACTION_PASSES_MAX = 12
+COMPACTION_SMALL_SEGMENTS_MIN = 8  # small ones are merged with each other while rewriting large ones is too dear
+COMPACTION_WORTH_RATIO = 4  # large segments are rewritten for small ones that hold at least this part of them
+EXPIRED_SEGMENTS_IN_STATEMENT_MAX = 500
+VERIFY_SEGMENTS_IN_READ_MAX = 32  # a read that lasts keeps the write-ahead log from being emptied
+LEASE_SECONDS = 120
+UPKEEP_INTERVAL_SECONDS = 15
+KEEPER_WATCH_SECONDS = 0.5  # how soon the keeper sees that the server is gone, and the server that the keeper is
+UPKEEP_NICENESS = 10  # less than serving
+CHECKPOINT_TRIES = 50
+CHECKPOINT_PAUSE_SECONDS = 0.1
+
 # The web.
 HEAD_MAX_BYTES = 64 * 1024
 HEAD_MAX_SECONDS = 30
@@ -53,6 +70,7 @@ KEY_CACHE_SECONDS = 2
 RETRY_AFTER_SECONDS = 2
 EXPORT_READERS = 8
 IMPORT_WORKERS = 4
+ERASURES_AT_ONCE_MAX = 64
 
 
 def _setting(default: object, help_: str) -> Any:  # noqa: ANN401 -- dataclasses.field is typed that way too
@@ -76,6 +94,7 @@ class Settings:
     body_idle_max_seconds: int = _setting(60, "how long a client may pause within a body, seconds")
     stall_max_seconds: int = _setting(300, "how long a client may take to read on in an export, seconds")
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
+    upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: do it by hand or from cron then")
     log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
 
     @classmethod
@@ -93,8 +112,9 @@ class Settings:
             values[setting.name] = _positive(variable, text) if setting.type == "int" else text
         if values.get("port", 0) > PORT_MAX:
             raise SettingError(f"{variable_of('port')} is {values['port']}; give a port from 1 to {PORT_MAX}.")
-        if values.get("log_format", "auto") not in LOG_FORMATS:
-            raise SettingError(f"{variable_of('log_format')} is none of {', '.join(LOG_FORMATS)}.")
+        for name, choices in CHOICES.items():
+            if values.get(name, choices[0]) not in choices:
+                raise SettingError(f"{variable_of(name)} is none of {', '.join(choices)}.")
         return cls(**values)
 
 

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from smsevents.catalog.failures import translated
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import (
     DATABASE_BUSY_MAX_SECONDS,
@@ -62,7 +63,7 @@ class Database:
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
-        with _translated("read"), self._engine.connect() as connection:
+        with translated("read"), self._engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
         self._file = _file_at(self.path)
 
@@ -70,14 +71,14 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Give a connection in a read transaction, which sees the database as it is at its first query."""
         self._check_file()
-        with _translated("read"), self._engine.connect() as connection:
+        with translated("read"), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
         """Give a connection in a write transaction of its own, committed at the end; for migrations."""
         self._check_file()
-        with _translated("written"), self._engine.connect() as connection:
+        with translated("written"), self._engine.connect() as connection:
             yield connection.execution_options(begin="BEGIN IMMEDIATE")
             self._check_file()
             connection.commit()
@@ -230,6 +231,7 @@ def _use_wal(path: Path) -> None:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only forgotten
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_MAX_BYTES}")
 
 
@@ -239,14 +241,3 @@ def _begin(connection: Connection) -> None:
     A read transaction that is upgraded later fails at once when another process wrote in between.
     """
     connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-
-@contextmanager
-def _translated(done: str) -> Iterator[None]:
-    """Turn the database's errors into ours, here and nowhere else."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise StoreUnavailable(f"The database cannot be {done}: {error.orig}. Try again in a moment.") from error
-    except SQLAlchemyError as error:
-        raise StoreUnavailable(f"The database cannot be {done}: {error}. Try again in a moment.") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
-from smsevents.catalog.tables import keys, shops
+from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
 
 if TYPE_CHECKING:
@@ -93,6 +93,28 @@ def revoke_key(connection: Connection, key_id: str, now: int) -> bool:
     """Mark a key as revoked; tell whether there is one. A key revoked before keeps its time."""
     connection.execute(update(keys).where(keys.c.id == key_id, keys.c.revoked_ms.is_(None)).values(revoked_ms=now))
     return find_key(connection, key_id) is not None
+
+
+def block_user(connection: Connection, trackpoint: int, digest: bytes, now: int) -> None:
+    """Remember a user, by digest, whose events must not be recorded again."""
+    if digest not in blocked_digests(connection, trackpoint):
+        connection.execute(insert(blocked_users).values(trackpoint=trackpoint, digest=digest, blocked_ms=now))
+
+
+def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool:
+    """Let a user's events be recorded again; tell whether they were blocked."""
+    return bool(
+        connection.execute(
+            delete(blocked_users).where(blocked_users.c.trackpoint == trackpoint, blocked_users.c.digest == digest)
+        ).rowcount
+    )
+
+
+def blocked_digests(connection: Connection, trackpoint: int) -> frozenset[bytes]:
+    """Give the digests of the blocked users of a shop."""
+    return frozenset(
+        connection.execute(select(blocked_users.c.digest).where(blocked_users.c.trackpoint == trackpoint)).scalars()
+    )
 
 
 def _keys(connection: Connection, condition: ColumnElement[bool]) -> list[Key]:

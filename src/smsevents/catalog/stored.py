@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import BigInteger, bindparam, func, insert, select
 
 from smsevents.catalog.tables import segments
 from smsevents.segments import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from smsevents.segments import Entry
 
 _READ_AHEAD_ROWS = 4
+_SEGMENTS_AT_ONCE = 32
 
 
 def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segment]) -> None:
@@ -34,7 +35,7 @@ def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segme
                 first_line=segment.first[1],
                 last_date=segment.last[0],
                 last_line=segment.last[1],
-                span_ms=segment.last[0] - segment.first[0],
+                span_ms=span_of(segment.first[0], segment.last[0]),
                 events=segment.events,
                 line_bytes=segment.line_bytes,
                 line_crc=segment.line_crc,
@@ -62,26 +63,86 @@ def segments_behind(connection: Connection, trackpoint: int, after: Entry, until
     """Go through a shop's segments that hold entries behind `after` and not later than `until`.
 
     They come by their first entry, each checked against the checksum of its stored bytes, and are fetched
-    as they are asked for. The span of the longest segment tells where to begin: no segment that starts
-    earlier than that before `after` can reach behind it.
+    as they are asked for: first those that begin before `after` and reach behind it, then those that begin there.
     """
-    c = segments.c
-    longest = select(func.max(c.span_ms)).where(c.trackpoint == trackpoint).scalar_subquery()
-    rows = connection.execute(
-        select(segments)
-        .where(
-            c.trackpoint == trackpoint,
-            c.first_date >= after[0] - func.coalesce(longest, 0),
-            c.first_date <= until,
-            c.last_date >= after[0],
-        )
-        .order_by(c.first_date, c.first_line)
-        .execution_options(yield_per=_READ_AHEAD_ROWS)
-    )
-    for row in rows:
+    for segment in segments_of(connection, _reaching_over(connection, trackpoint, after[0])):
+        if segment.last > after:
+            yield segment.check_stored()
+    for row in connection.execute(_IN_ORDER, {"trackpoint": trackpoint, "after": after[0], "until": until}):
         segment = segment_of(row)
         if segment.last > after:
             yield segment.check_stored()
+
+
+def _in_order_statement() -> Select[Any]:
+    """Build the statement that gives the segments of a shop which begin in `after <= date <= until`, in order."""
+    c = segments.c
+    trackpoint, after, until = (bindparam(name, type_=BigInteger) for name in ("trackpoint", "after", "until"))
+    return (
+        select(segments)
+        .where(c.trackpoint == trackpoint, c.first_date >= after, c.first_date <= until)
+        .order_by(c.first_date, c.first_line)
+        .execution_options(yield_per=_READ_AHEAD_ROWS)
+    )
+
+
+def _reaching_over(connection: Connection, trackpoint: int, time: int) -> list[int]:
+    """Give the ids of the segments that begin before a time (Unix ms) and end at or behind it, by their first entry."""
+    rows = connection.execute(_REACHING_OVER, {"trackpoint": trackpoint, "time": time})
+    return [row.id for row in sorted(rows, key=lambda row: (row.first_date, row.first_line))]
+
+
+def _reaching_over_statement() -> Select[int, int, bytes]:
+    """Build the statement of `_reaching_over`.
+
+    Spans are powers of two, so a shop has few different ones, and for each of them only the segments that begin
+    no longer than the span before the time are looked at. That is few, however many there are in all and
+    however wide some of them are. The rows are not ordered by the database: SQLite would then go through all
+    segments before the time, because they lie in that order.
+    """
+    c = segments.c
+    trackpoint, time = bindparam("trackpoint", type_=BigInteger), bindparam("time", type_=BigInteger)
+    spans = select(func.min(c.span_ms).label("span_ms")).where(c.trackpoint == trackpoint).cte("spans", recursive=True)
+    wider = select(func.min(c.span_ms)).where(c.trackpoint == trackpoint, c.span_ms > spans.c.span_ms)
+    spans = spans.union_all(select(wider.scalar_subquery()).where(spans.c.span_ms.is_not(None)))
+    return (
+        select(c.id, c.first_date, c.first_line)
+        .join(spans, c.span_ms == spans.c.span_ms)
+        .where(
+            c.trackpoint == trackpoint,
+            c.first_date >= time - spans.c.span_ms,
+            c.first_date < time,
+            c.last_date >= time,
+        )
+    )
+
+
+# Built once, as that takes longer than to run them.
+_IN_ORDER = _in_order_statement()
+_REACHING_OVER = _reaching_over_statement()
+
+
+def span_of(first_ms: int, last_ms: int) -> int:
+    """Give the span under which a segment is stored: the least power of two that is not less than its own, or 0."""
+    span = last_ms - first_ms
+    return span if span < 1 else 1 << (span - 1).bit_length()
+
+
+def segments_of(connection: Connection, ids: Sequence[int]) -> Iterator[Segment]:
+    """Give the segments with these ids, unchecked, in the order of the ids; those that are gone are left out."""
+    for start in range(0, len(ids), _SEGMENTS_AT_ONCE):
+        some = ids[start : start + _SEGMENTS_AT_ONCE]
+        rows = connection.execute(select(segments).where(segments.c.id.in_(some)))
+        found = {row.id: row for row in rows}
+        for segment_id in some:
+            if segment_id in found:
+                yield segment_of(found[segment_id])
+
+
+def find_segment(connection: Connection, segment_id: int) -> Segment | None:
+    """Give a segment, unchecked."""
+    row = connection.execute(select(segments).where(segments.c.id == segment_id)).first()
+    return None if row is None else segment_of(row)
 
 
 def segment_of(row: Row[tuple[object, ...]]) -> Segment:

@@ -1,8 +1,9 @@
 """The tables of the catalog.
 
 `segments` holds a shop's log: the bytes, and what must be known of them without reading them. The bounds
-are whole entries (date and line), because many events may share a millisecond; `span_ms` tells how far
-back a reader must look for segments that reach into its window.
+are whole entries (date and line), because many events may share a millisecond; `span_ms` is not less than what
+lies between them, and a power of two or zero, so that segments that reach into a window are found at once
+(`stored.span_of`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,45 @@ keys = Table(
     Column("revoked_ms", BigInteger),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+# What has to be done to the files after an erasure; `erasure.wipe` says which there are.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("token", Text, nullable=False),  # of the erasure that owed it last
+    Column("since_ms", BigInteger, nullable=False),
+)
+
+blocked_users = Table(
+    "blocked_users",
+    metadata,
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),  # keyed by the shop, see upkeep/erasure.py
+    Column("blocked_ms", BigInteger, nullable=False),
+)
+
+# Damaged segments that `verify --quarantine` set aside: their bytes as they were found, and why.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # what it was in `segments`
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
+    Column("first_date", BigInteger, nullable=False),
+    Column("last_date", BigInteger, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("set_aside_ms", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
 segments = Table(
     "segments",
     metadata,
@@ -61,6 +101,7 @@ segments = Table(
     Column("stored_crc", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Index("segments_in_order", "trackpoint", "first_date", "first_line"),
-    Index("segments_by_span", "trackpoint", "span_ms"),
+    Index("segments_by_span", "trackpoint", "span_ms", "first_date"),
+    Index("segments_by_end", "last_date"),
     sqlite_autoincrement=True,  # an id is never used again, also after the segment is gone
 )

@@ -48,7 +48,8 @@ def import_(
             total = path.stat().st_size
         database = stack.enter_context(opened_database())
         receipt = import_file(database, trackpoint, source, total)
-    typer.echo(f"received {receipt.received}, expired {receipt.expired}", err=True)
+    blocked = f", blocked {receipt.blocked}" if receipt.blocked else ""
+    typer.echo(f"received {receipt.received}, expired {receipt.expired}{blocked}", err=True)
 
 
 def import_file(database: Database, trackpoint: int, source: BinaryIO, total_bytes: int | None) -> Receipt:
@@ -59,13 +60,15 @@ def import_file(database: Database, trackpoint: int, source: BinaryIO, total_byt
     data = source.read(_READ_BYTES)
     gzip = data.startswith(_GZIP_MAGIC)
     bar, task = progress(total_bytes)
-    with Intake(trackpoint, now_ms(), gzip=gzip, lines_max_mib=_UNLIMITED_MIB) as intake, bar:
+    log = Log(database)
+    blocked = log.blocked(trackpoint)
+    with Intake(trackpoint, now_ms(), gzip=gzip, lines_max_mib=_UNLIMITED_MIB, blocked=blocked) as intake, bar:
         while data:
             intake.feed(data)
             bar.advance(task, len(data))
             data = source.read(_READ_BYTES)
         receipt = intake.finish()
-        Log(database).append(trackpoint, intake.segments()).result()
+        log.append(trackpoint, intake.segments(), blocked).result()
     return receipt
 
 

@@ -3,6 +3,7 @@
 app.py        the application
 exports.py    POST /shop/{trackpointId}/export-sms-events
 imports.py    POST /shop/{trackpointId}/import-sms-events
+users.py      DELETE /shop/{trackpointId}/users/{userId}
 shop.py       which shop, and may the key do that there
 body.py       reading a body within limits
 negotiate.py  which media type, which coding
@@ -12,7 +13,6 @@ docs.py       /docs
 health.py     /health/live, /health/ready
 metrics.py    /metrics
 requests.py   counting and logging each request
-logs.py       the log's format
 state.py      what the requests of a process share
 protocol.py   HTTP/1.1 with a limit on the head
 server.py     the server process and its workers

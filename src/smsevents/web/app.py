@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from litestar import Litestar
 
+from smsevents.logs import configure_logs
 from smsevents.settings import Settings
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
 from smsevents.web.exports import export_sms_events
 from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
-from smsevents.web.logs import configure_logs
 from smsevents.web.metrics import forget_process, show_metrics
 from smsevents.web.requests import Requests
 from smsevents.web.state import Shared
+from smsevents.web.users import forget_user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +43,7 @@ def create_app(settings: Settings | None = None) -> Requests:
 
     return Requests(
         Litestar(
-            route_handlers=[export_sms_events, import_sms_events, live, ready, show_metrics, *docs_routes],
+            route_handlers=[export_sms_events, import_sms_events, forget_user, live, ready, show_metrics, *docs_routes],
             exception_handlers=problems.HANDLERS,
             openapi_config=None,
             lifespan=[lifespan],

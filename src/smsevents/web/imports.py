@@ -36,17 +36,19 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
     trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "import")
     gzip = _is_gzip(request.headers.get("content-encoding", ""))
     lines_max_mib = shared.settings.import_lines_max_mib
+    blocked = await shared.readers.run(lambda: shared.log.blocked(trackpoint))
     with (
         shared.imports.enter(),
-        Intake(trackpoint, shared.log.now(), gzip=gzip, lines_max_mib=lines_max_mib) as intake,
+        Intake(trackpoint, shared.log.now(), gzip=gzip, lines_max_mib=lines_max_mib, blocked=blocked) as intake,
     ):
         receipt = await _take_in(request, shared, intake)
         # an import whose client goes away now is still stored, as its body was whole
-        await asyncio.wrap_future(shared.log.append(trackpoint, intake.segments()))
-    metrics.events_in.inc(receipt.received - receipt.expired)
+        await asyncio.wrap_future(shared.log.append(trackpoint, intake.segments(), blocked))
+    metrics.events_in.inc(receipt.received - receipt.expired - receipt.blocked)
     metrics.events_expired.inc(receipt.expired)
     metrics.import_seconds.observe(time.perf_counter() - started)
-    return {"received": receipt.received, "expired": receipt.expired}
+    answer = {"received": receipt.received, "expired": receipt.expired}
+    return answer | {"blocked": receipt.blocked} if receipt.blocked else answer
 
 
 async def _take_in(request: Request[Any, Any, Any], shared: Shared, intake: Intake) -> Receipt:

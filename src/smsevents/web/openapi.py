@@ -26,6 +26,7 @@ from litestar.openapi.spec import (
 
 from smsevents import __version__
 from smsevents.events import INT64_MAX
+from smsevents.settings import TEXT_MAX_CHARACTERS
 from smsevents.web import negotiate
 from smsevents.web.problems import MEDIA_TYPE as PROBLEM
 from smsevents.web.problems import title_of
@@ -91,7 +92,11 @@ RETRY_AFTER = OpenAPIHeader(schema=Schema(type=OpenAPIType.INTEGER), description
 def _problem(status: HTTPStatus, when: str, detail: str, **more: Any) -> OpenAPIResponse:  # noqa: ANN401 -- JSON
     """Describe a problem: its status, when it comes, and an example of its `detail` and what else it holds."""
     value = {"type": "about:blank", "title": title_of(status), "status": status, "detail": detail, **more}
-    retries = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+    retries = status in {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.INSUFFICIENT_STORAGE,
+    }
     return OpenAPIResponse(
         description=when,
         headers={"Retry-After": RETRY_AFTER} if retries else None,
@@ -147,6 +152,12 @@ def _problems(scope: str) -> Answers:
             HTTPStatus.SERVICE_UNAVAILABLE,
             "The store is unavailable.",
             "The database cannot be read: unable to open database file. Try again in a moment.",
+        ),
+        "507": _problem(
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            "There is no room on the server's disk.",
+            "There is no room left on the disk of the database. Nothing of this was stored; free some room and try"
+            " again.",
         ),
     }
 
@@ -261,6 +272,66 @@ def _import() -> Operation:
     )
 
 
+def _forget() -> Operation:
+    counts = Schema(
+        type=OpenAPIType.OBJECT,
+        required=["events", "segments", "wiped", "quarantined"],
+        properties={
+            "events": Schema(type=OpenAPIType.INTEGER, description="Events that were removed."),
+            "segments": Schema(type=OpenAPIType.INTEGER, description="Segments that were rewritten."),
+            "wiped": Schema(
+                type=OpenAPIType.BOOLEAN, description="Whether no copy is left in the database's files either."
+            ),
+            "not_wiped": Schema(type=OpenAPIType.STRING, description="Why it is not wiped yet, where it is not."),
+            "quarantined": Schema(type=OpenAPIType.INTEGER, description="Damaged segments, not looked into."),
+        },
+    )
+    problems = _problems("admin")
+    return Operation(
+        operation_id="forgetUser",
+        tags=["Users"],
+        summary="Erase every event of a user",
+        description="With `block=true` no further events of the user are recorded. The key needs the scope `admin`.",
+        parameters=[
+            TRACKPOINT,
+            Parameter(
+                name="userId",
+                param_in="path",
+                required=True,
+                description="The `userId` of the events, percent-encoded.",
+                schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=TEXT_MAX_CHARACTERS),
+                examples={"user": Example(value="123456")},
+            ),
+            Parameter(
+                name="block",
+                param_in="query",
+                required=False,
+                description="Record no events of this user from now on.",
+                schema=Schema(type=OpenAPIType.BOOLEAN, default=False),
+            ),
+        ],
+        responses={
+            "200": OpenAPIResponse(
+                description="The events are gone, from the disk too.",
+                content={
+                    "application/json": OpenAPIMediaType(
+                        schema=counts,
+                        examples={
+                            "counts": Example(value={"events": 17, "segments": 9, "wiped": True, "quarantined": 0})
+                        },
+                    )
+                },
+            ),
+            "400": _problem(
+                HTTPStatus.BAD_REQUEST,
+                "The user id is empty or too long, or `block` is no boolean.",
+                "`block` is true or false; leave it out for false.",
+            ),
+            **{status: problems[status] for status in ("401", "403", "404", "405", "429", "500", "503", "507")},
+        },
+    )
+
+
 def description() -> dict[str, Any]:
     """Give the description as JSON values."""
     return OpenAPI(
@@ -272,6 +343,7 @@ def description() -> dict[str, Any]:
         paths={
             "/shop/{trackpointId}/export-sms-events": PathItem(post=_export()),
             "/shop/{trackpointId}/import-sms-events": PathItem(post=_import()),
+            "/shop/{trackpointId}/users/{userId}": PathItem(delete=_forget()),
         },
         servers=[Server(url="/")],
         components=Components(

@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException
 
 from smsevents import errors
 from smsevents.settings import RETRY_AFTER_SECONDS
+from smsevents.web.requests import shown_path
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -37,6 +38,7 @@ STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] =
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {}),
     errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {}),
     errors.TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, _RETRY),
+    errors.StoreFull: (HTTPStatus.INSUFFICIENT_STORAGE, _RETRY),
     errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
     errors.DamagedSegment: (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
 }
@@ -69,7 +71,7 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
         (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
     )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("request failed", path=request.scope["path"], error=str(error))
+        logger.error("request failed", path=shown_path(request.scope), error=str(error))
     if isinstance(error, errors.UnsupportedEncoding):
         headers = {"Accept-Encoding": error.supported}  # RFC 9110, section 15.5.16
     if isinstance(error, errors.InvalidLines):
@@ -92,7 +94,7 @@ def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) 
 
 def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer an error that nobody foresaw: a defect of ours. The log has its traceback."""
-    logger.error("unforeseen error", path=request.scope["path"], exc_info=error)
+    logger.error("unforeseen error", path=shown_path(request.scope), exc_info=error)
     return answer(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The server met an error that it did not foresee. Its log has the details; please report them.",

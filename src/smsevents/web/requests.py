@@ -47,14 +47,25 @@ class Requests:
             await self._app(scope, receive, watch)
         finally:
             # the route, not the path: the number of label values must not grow with what clients send
-            route = str(scope.get("path_template") or "other")
+            route = route_of(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             metrics.requests.labels(route, method, str(status)).inc()
             logger.info(
                 "request",
                 method=method,
-                path=scope["path"],
+                path=shown_path(scope),
                 status=status,
                 sent_bytes=sent,
                 seconds=round(time.perf_counter() - started, 6),
             )
+
+
+def route_of(scope: Scope) -> str:
+    """Tell which route a request took: its template, or `other` for an unknown path."""
+    return str(scope.get("path_template") or "other")
+
+
+def shown_path(scope: Scope) -> str:
+    """Give the path of a request for the log: with the shop's number, but never with a user's id."""
+    trackpoint = scope.get("path_params", {}).get("trackpointId", "")
+    return route_of(scope).replace("{trackpointId}", str(trackpoint))

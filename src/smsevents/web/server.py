@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+from contextlib import ExitStack
 
 import uvicorn
 
+from smsevents.logs import configure_logs
 from smsevents.settings import Settings, variable_of
+from smsevents.upkeep.keeper import kept
 from smsevents.web.metrics import MULTIPROCESS_DIRECTORY
 from smsevents.web.protocol import LimitedHttpProtocol
 
 
 def serve(settings: Settings, workers: int) -> None:
     """Serve an existing database until the process is told to stop."""
-    with tempfile.TemporaryDirectory(prefix="smsevents-metrics-") as directory:
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="smsevents-metrics-"))
         if workers > 1:
             os.environ.setdefault(MULTIPROCESS_DIRECTORY, directory)
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
+        configure_logs(settings.log_format)
+        # uvicorn ends by raising the signal that stopped it once more: clean up then too
+        signal.signal(signal.SIGTERM, _stop)
+        if settings.upkeep != "off":
+            stack.enter_context(kept(settings.database, settings.log_format))
         uvicorn.run(
             "smsevents.web.app:create_app",
             factory=True,
@@ -34,3 +44,7 @@ def serve(settings: Settings, workers: int) -> None:
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_max_seconds,
         )
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(0)

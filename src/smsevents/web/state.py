@@ -12,7 +12,7 @@ from smsevents.access import Access
 from smsevents.catalog import Database, open_catalog
 from smsevents.errors import TooManyAtOnce
 from smsevents.log import Log
-from smsevents.settings import EXPORT_READERS, IMPORT_WORKERS, Settings
+from smsevents.settings import ERASURES_AT_ONCE_MAX, EXPORT_READERS, IMPORT_WORKERS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ T = TypeVar("T")
 class Gate:
     """Lets so many requests of a kind in at a time, and refuses the next ones rather than let them pile up."""
 
-    def __init__(self, kind: str, at_once_max: int, setting: str) -> None:
-        """Let `at_once_max` requests of a kind in; `setting` is named to those who are refused."""
+    def __init__(self, kind: str, at_once_max: int, setting: str = "") -> None:
+        """Let `at_once_max` requests of a kind in; the setting, if it is one, is named to those who are refused."""
         self._kind = kind
         self._at_once_max = at_once_max
         self._setting = setting
@@ -35,8 +35,8 @@ class Gate:
         """Be inside for as long as the block runs. Raises `TooManyAtOnce`."""
         if self._inside >= self._at_once_max:
             raise TooManyAtOnce(
-                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment,"
-                f" or raise {self._setting}."
+                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment"
+                + (f", or raise {self._setting}." if self._setting else ".")
             )
         self._inside += 1
         try:
@@ -71,8 +71,10 @@ class Shared:
     access: Access
     readers: Workers
     importers: Workers
+    erasers: Workers
     exports: Gate
     imports: Gate
+    erasures: Gate
 
     @classmethod
     def open(cls, settings: Settings) -> Shared:
@@ -85,12 +87,15 @@ class Shared:
             access=Access(database),
             readers=Workers("reader", EXPORT_READERS),
             importers=Workers("importer", IMPORT_WORKERS),
+            erasers=Workers("eraser", 1),  # see `users.forget_user`
             exports=Gate("exports", settings.exports_at_once_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
             imports=Gate("imports", settings.imports_at_once_max, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
+            erasures=Gate("erasures", ERASURES_AT_ONCE_MAX),
         )
 
     def close(self) -> None:
         """End the threads and close the database."""
         self.readers.close()
         self.importers.close()
+        self.erasers.close()
         self.database.close()

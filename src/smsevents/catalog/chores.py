@@ -1,0 +1,33 @@
+"""The statements on chores: what still has to be done to the database's files after an erasure.
+
+A chore stands in the database from before the first event is erased until it is done, so that a kill or a full
+disk cannot make it be forgotten. Each erasure owes it under a token of its own: who does a chore takes away
+only what was owed when it began.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select
+
+from smsevents.catalog.tables import chores
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def owe(connection: Connection, name: str, token: str, now: int) -> None:
+    """Note that a chore has to be done, since `now` (Unix ms)."""
+    connection.execute(delete(chores).where(chores.c.name == name))
+    connection.execute(insert(chores).values(name=name, token=token, since_ms=now))
+
+
+def owed(connection: Connection) -> dict[str, str]:
+    """Give the chores that have to be done: their names and tokens."""
+    return {row.name: row.token for row in connection.execute(select(chores))}
+
+
+def settle(connection: Connection, name: str, token: str) -> None:
+    """Note that a chore is done, unless somebody owed it again meanwhile."""
+    connection.execute(delete(chores).where(chores.c.name == name, chores.c.token == token))

@@ -1,0 +1,34 @@
+"""The statements on leases: which process does the upkeep.
+
+A lease keeps processes from doing the same work twice. It is no lock: what holds a lease may be slow and lose
+it, so that two may work for a while. Every step of the upkeep is therefore right by itself, see
+`outline.replace_segments`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select, update
+
+from smsevents.catalog.tables import leases
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def take_lease(connection: Connection, name: str, holder: str, now: int, expires: int) -> bool:
+    """Take or prolong a lease until `expires` (Unix ms); tell whether it is the holder's now."""
+    row = connection.execute(select(leases).where(leases.c.name == name)).first()
+    if row is None:
+        connection.execute(insert(leases).values(name=name, holder=holder, expires_ms=expires))
+        return True
+    if row.holder != holder and row.expires_ms > now:
+        return False
+    connection.execute(update(leases).where(leases.c.name == name).values(holder=holder, expires_ms=expires))
+    return True
+
+
+def release_lease(connection: Connection, name: str, holder: str) -> None:
+    """Give a lease back, if it is the holder's."""
+    connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))

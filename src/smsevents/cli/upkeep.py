@@ -1,0 +1,166 @@
+"""`smsevents compact`, `expire`, `forget`, `verify`, `backup`, `stats`: the upkeep by hand.
+
+All of it may be done while servers run on the same database.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 -- typer reads it at run time
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from smsevents.access import Access
+from smsevents.cli.console import EXIT_FAILED, Trackpoint, opened_database, show_table
+from smsevents.clock import now_ms
+from smsevents.events import INT64_MAX
+from smsevents.upkeep import backup as backups
+from smsevents.upkeep import compaction, erasure, retention, statistics, verification
+
+if TYPE_CHECKING:
+    from smsevents.catalog import Database
+
+OptionalTrackpoint = Annotated[
+    int | None, typer.Argument(min=1, max=INT64_MAX, help="The number of the shop; all shops by default.")
+]
+
+
+def compact(trackpoint: OptionalTrackpoint = None) -> None:
+    """Merge small and overlapping segments now; `serve` does it by itself."""
+    with opened_database() as database:
+        for shop in _shops(database, trackpoint):
+            done = compaction.compact_shop(database, shop, now_ms(), everything=True)
+            if done.before:
+                typer.echo(f"{shop}: merged {done.before} segments into {done.after}", err=True)
+
+
+def _shops(database: Database, trackpoint: int | None) -> list[int]:
+    """Give the trackpoints of all shops, or of the one that is named. Raises `UnknownShop`."""
+    access = Access(database)
+    return [shop.trackpoint for shop in access.shops()] if trackpoint is None else [access.shop(trackpoint).trackpoint]
+
+
+def expire() -> None:
+    """Delete what is older than the history now; `serve` does it by itself."""
+    with opened_database() as database:
+        gone = retention.expire(database, now_ms())
+    typer.echo(f"deleted {gone.segments} segments with {gone.events} events", err=True)
+
+
+def forget(
+    trackpoint: Trackpoint,
+    user_ids: Annotated[list[str], typer.Argument(metavar="USERID...", help="The `userId` of the events.")],
+    block: Annotated[bool, typer.Option("--block", help="Record no events of these users from now on.")] = False,
+    unblock: Annotated[bool, typer.Option("--unblock", help="Only let the users be recorded again.")] = False,
+) -> None:
+    """Erase every event of users from a shop's log (GDPR, Article 17), and print what was removed as JSON."""
+    if block and unblock:
+        raise typer.BadParameter("--block and --unblock exclude each other")
+    for user_id in user_ids:
+        erasure.check_user_id(user_id)
+    with opened_database() as database:
+        if unblock:
+            was = [erasure.unblock(database, trackpoint, user_id) for user_id in user_ids]
+            typer.echo("unblocked" if any(was) else "was not blocked", err=True)
+            return
+        erased = erasure.forget(database, trackpoint, user_ids, now_ms(), block=block)
+    typer.echo(msgspec.json.encode(erased))
+    if erased.quarantined:
+        typer.echo(
+            f"{erased.quarantined} damaged segments of the shop lie in quarantine, where nothing was looked for."
+            " `smsevents verify --discard` deletes them.",
+            err=True,
+        )
+    if not erased.wiped:
+        typer.echo(
+            f"The events are gone from the log, but a copy may be left in the database's files. {erased.not_wiped}"
+            " `serve` goes on trying; or run the same command again in a moment.",
+            err=True,
+        )
+        raise typer.Exit(EXIT_FAILED)
+
+
+def verify(
+    trackpoint: OptionalTrackpoint = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Set damaged segments aside, so that the rest can be exported.")
+    ] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Delete what was set aside before; the events in it are lost.")
+    ] = False,
+) -> None:
+    """Check every segment: checksums, bounds, count, order, form, shop. Exits with 1 if one is damaged."""
+    damaged = checked = events = 0
+    with opened_database() as database:
+        if trackpoint is not None:
+            Access(database).shop(trackpoint)
+        if discard:
+            typer.echo(f"deleted {verification.discard(database, trackpoint)} segments from quarantine", err=True)
+        for one in verification.verify(database, trackpoint):
+            checked += 1
+            events += one.events
+            if one.damage is None:
+                continue
+            damaged += 1
+            typer.echo(f"segment {one.segment_id} of shop {one.trackpoint}, {one.events} events: {one.damage}")
+            if quarantine:
+                verification.quarantine(database, one, now_ms())
+    aside = ", set aside" if quarantine and damaged else ""
+    typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{aside}", err=True)
+    if damaged:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def backup(file: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")]) -> None:
+    """Write a whole copy of the database, while it is in use."""
+    with opened_database() as database:
+        size = backups.backup(database, file)
+    typer.echo(f"wrote {file} ({size:,} bytes)", err=True)
+
+
+def stats(
+    trackpoint: OptionalTrackpoint = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one line for each shop.")] = False,
+) -> None:
+    """Show what the logs hold."""
+    with opened_database() as database:
+        found = [statistics.statistics(database, shop) for shop in _shops(database, trackpoint)]
+    if as_json:
+        for one in found:
+            typer.echo(msgspec.json.encode(one))
+        return
+    show_table(
+        [
+            "TRACKPOINT",
+            "EVENTS",
+            "SEGMENTS",
+            "LINES",
+            "STORED",
+            "PER EVENT",
+            "OLDEST",
+            "NEWEST",
+            "OVERLAPPING",
+            "SET ASIDE",
+        ],
+        [
+            [
+                str(one.trackpoint),
+                str(one.events),
+                str(one.segments),
+                str(one.line_bytes),
+                str(one.stored_bytes),
+                "-" if one.stored_bytes_per_event is None else str(one.stored_bytes_per_event),
+                _time(one.oldest_ms),
+                _time(one.newest_ms),
+                str(one.overlapping),
+                str(one.quarantined),
+            ]
+            for one in found
+        ],
+    )
+
+
+def _time(time_ms: int | None) -> str:
+    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,52 @@
+"""Statistics: what a shop's log holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from smsevents.catalog.outline import outlines, quarantined
+
+if TYPE_CHECKING:
+    from smsevents.catalog import Database
+    from smsevents.segments import Entry
+
+
+class Statistics(msgspec.Struct):
+    """Of one shop. Sizes in bytes, times in Unix milliseconds, None where there is no event.
+
+    `events` counts an event that lies in two segments twice. `overlapping` is the number of segments that begin
+    before an earlier one ends: what compaction would have to merge.
+    """
+
+    trackpoint: int
+    events: int = 0
+    segments: int = 0
+    line_bytes: int = 0
+    stored_bytes: int = 0
+    stored_bytes_per_event: float | None = None
+    oldest_ms: int | None = None
+    newest_ms: int | None = None
+    overlapping: int = 0
+    quarantined: int = 0
+
+
+def statistics(database: Database, trackpoint: int) -> Statistics:
+    """Add up what the catalog knows of a shop's segments."""
+    sums = Statistics(trackpoint)
+    reach: Entry | None = None
+    with database.read() as connection:
+        for one in outlines(connection, trackpoint):
+            sums.events += one.events
+            sums.segments += 1
+            sums.line_bytes += one.line_bytes
+            sums.stored_bytes += one.stored_bytes
+            sums.oldest_ms = one.first[0] if sums.oldest_ms is None else sums.oldest_ms
+            sums.overlapping += reach is not None and one.first <= reach
+            reach = one.last if reach is None else max(reach, one.last)
+        sums.quarantined = quarantined(connection, trackpoint)
+    if reach is not None:
+        sums.newest_ms = reach[0]
+        sums.stored_bytes_per_event = round(sums.stored_bytes / sums.events, 2)
+    return sums

@@ -1,0 +1,93 @@
+"""Verification: every stored segment is read and held to what it must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.outline import discard_quarantine, newest_id, rows_between, set_aside
+from smsevents.catalog.stored import span_of
+from smsevents.errors import DamagedSegment
+from smsevents.events import NotAnEvent, NotJson, decode
+from smsevents.segments import entries
+from smsevents.settings import VERIFY_SEGMENTS_IN_READ_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smsevents.catalog import Database
+    from smsevents.segments import Segment
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A segment that was checked; `damage` says what is wrong with it, or is None."""
+
+    segment_id: int
+    trackpoint: int
+    events: int
+    damage: str | None
+
+
+def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
+    """Check the segments of a shop, or of all shops (None), by their ids, some in a read of the database.
+
+    Those are checked that are there now. What is made of them meanwhile is not: whoever rewrites segments checks
+    what it reads, and one could follow compaction without end.
+    """
+    with database.read() as connection:
+        newest = newest_id(connection)
+    behind = 0
+    while True:
+        with database.read() as connection:
+            checked = None
+            for shop, span_ms, segment in rows_between(
+                connection, behind, newest, trackpoint, VERIFY_SEGMENTS_IN_READ_MAX
+            ):
+                checked = Checked(int(segment.name), shop, segment.events, damage_of(shop, span_ms, segment))
+                yield checked
+        if checked is None:
+            return
+        behind = checked.segment_id
+
+
+def damage_of(trackpoint: int, span_ms: int, segment: Segment) -> str | None:
+    """Tell what is wrong with a segment of a shop: checksums, bounds, count, order, form or shop; None if nothing."""
+    try:
+        held = entries(segment.check_stored())
+    except DamagedSegment as error:
+        return str(error)
+    if len(held) != segment.events:
+        return f"it holds {len(held)} events, not {segment.events}"
+    if held[0] != segment.first or held[-1] != segment.last:
+        return "its bounds are not its first and last event"
+    if span_ms != span_of(segment.first[0], segment.last[0]):
+        return f"its span is told as {span_ms} ms, which hides it from exports that begin within it"
+    if any(one >= following for one, following in pairwise(held)):
+        return "its events are not in order, each once"
+    reasons = ((number, _damage_of_line(date, line, trackpoint)) for number, (date, line) in enumerate(held, 1))
+    return next((f"line {number}: {reason}" for number, reason in reasons if reason), None)
+
+
+def _damage_of_line(date: int, line: bytes, trackpoint: int) -> str | None:
+    try:
+        event, canonical = decode(line)
+    except (NotJson, NotAnEvent) as error:
+        return str(error)
+    if canonical != line:
+        return "not in canonical form"
+    if event.smsEvent.trackpoint != trackpoint:
+        return f"of the shop {event.smsEvent.trackpoint}"
+    return None if event.smsEvent.date == date else "of another date"
+
+
+def quarantine(database: Database, checked: Checked, now: int) -> None:
+    """Set a damaged segment aside, so that the rest can be exported."""
+    reason = checked.damage or ""
+    database.write(lambda c: set_aside(c, checked.segment_id, reason, now))
+
+
+def discard(database: Database, trackpoint: int | None) -> int:
+    """Delete what was set aside, of a shop or of all (None); give how many segments that were."""
+    return database.write(lambda c: discard_quarantine(c, trackpoint))
