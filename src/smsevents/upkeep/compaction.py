@@ -156,7 +156,8 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
     """
     done = Compacted(whole=False)
     for batch in _batches(group.members, sizes.held_max_bytes):
-        room = Sizes(sizes.segment_bytes, sum(member.line_bytes for member in batch))
+        # twice what they hold, so that all of them are taken
+        room = Sizes(sizes.segment_bytes, 2 * _line_bytes(batch))
         packed, reach = _packed(database, batch, oldest, room)
         ids = {member.id for member in batch}
         if reach == BEHIND_ALL and _replace(database, trackpoint, ids, ids, packed):
