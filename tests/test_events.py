@@ -9,7 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsevents.events import Event, NotAnEvent, NotJson, decode, encode
+from smsevents.events import Event, NotAnEvent, NotJson, decode, decode_block, encode
+from smsevents.settings import LINE_MAX_BYTES
+from tests.support import body_of
 
 STATUSES = ["DELIVERED", "ACCEPTED", "EXPIRED", "DELETED", "UNDELIVERABLE", "REJECTED", "SKIPPED"]
 LINE_ENDS = "\u0085\u2028\u2029"
@@ -374,3 +376,55 @@ def test_any_value_in_any_place_is_an_event_or_refused(path: str, value: Any) ->
     event = outcome(json.dumps(at(path, value)).encode())
     if event is not None:
         assert isinstance(value, str if path in TEXTS or path == "smsEvent.status" else int)
+
+
+canonical_lines = events.map(canonical_of)
+respelled_lines = events.flatmap(spelled).map(lambda text: text.replace("\n", " ").encode())
+repeated_lines = st.sampled_from([FLOW_LINE.replace(old, new, 1) for old, new, _ in REPEATED])
+# a key that stands twice, beside a colon that is spelled as an escape: the number of colons is that of a good line
+hidden_lines = st.sampled_from(
+    [
+        FLOW_LINE.replace(b'"userId":', b'"userId":"other","userId":', 1).replace(b"Retention VIP", escape, 1)
+        for escape in (rb"\u003a", rb"\u003A")
+    ]
+)
+odd_lines = st.sampled_from([b"", b" ", b"\r", b"{", b"1", FLOW_LINE + FLOW_LINE, b" " * LINE_MAX_BYTES + FLOW_LINE])
+any_lines = canonical_lines | respelled_lines | repeated_lines | hidden_lines | odd_lines
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(any_lines, min_size=1, max_size=8) | st.lists(canonical_lines | respelled_lines, min_size=1))
+def test_a_block_gives_what_its_lines_give_one_by_one(lines: list[bytes]) -> None:
+    """Many lines read at once are the same events and lines as one by one, and none of them slips through as good."""
+    found = decode_block(body_of(lines))
+    if found is not None:
+        assert list(zip(*found, strict=True)) == [decode(one) for one in lines]
+
+
+@settings(deadline=None)
+@given(lines=st.lists(canonical_lines, min_size=1))
+def test_canonical_lines_are_read_at_once(lines: list[bytes]) -> None:
+    """Lines as an export writes them never need to be looked at one by one."""
+    found = decode_block(body_of(lines))
+    assert found is not None
+    assert found[1] == lines
+
+
+def test_respelled_lines_are_read_at_once() -> None:
+    """Lines as common JSON writers spell them, with colons in their texts, are read at once too."""
+    data = at("source.campaign.name", "Sale: 50 %")
+    spellings = [json.dumps(data), json.dumps(data, sort_keys=True), json.dumps(data, ensure_ascii=False) + "\r"]
+    found = decode_block(body_of(one.encode() for one in spellings))
+    assert found is not None
+    assert found[1] == [canonical_of(data)] * len(spellings)
+
+
+@pytest.mark.parametrize("old", ["two on a line", "one on two lines"])
+def test_a_block_whose_lines_are_no_objects_of_their_own_is_not_read_at_once(old: str) -> None:
+    """Line feeds alone part events: two on one line, or one on two lines, are left to be refused by their numbers."""
+    place = FLOW_LINE.index(b',"source"')
+    broken = {
+        "two on a line": FLOW_LINE + FLOW_LINE,
+        "one on two lines": FLOW_LINE[:place] + b"\n" + FLOW_LINE[place:],
+    }
+    assert decode_block(FLOW_LINE + b"\n" + broken[old] + b"\n") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip as gzip_module
+import json
 import tracemalloc
 from hashlib import shake_256
 from itertools import pairwise
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
+from smsevents.events import NotAnEvent, NotJson, decode, digest_of
 from smsevents.intake import Intake, Receipt
 from smsevents.segments import entries
 from smsevents.settings import INTAKE_CHUNK_BYTES, INTAKE_SPOOL_MAX_BYTES, SEGMENT_LINES_BYTES
@@ -127,6 +129,83 @@ def test_a_gzip_body_is_the_same_in_any_members_and_chunking(
     """A gzip body of one member or several, cut anywhere, also within their headers, is the same body."""
     sent = b"".join(gzip_module.compress(part) for part in cut_up(body[1], members))
     assert_holds(take(cut_up(sent, places), gzip=True), body[0])
+
+
+def one_by_one(body: bytes, blocked: str) -> tuple[Receipt, set[bytes]] | list[BadLine]:
+    """Tell what an intake must make of a body: each line looked at for itself, by the rules of the contract."""
+    received = expired = dropped = 0
+    kept: set[bytes] = set()
+    bad: list[BadLine] = []
+    for number, sent in enumerate(body.split(b"\n"), start=1):
+        if not sent.strip():
+            continue
+        received += 1
+        try:
+            event, canonical = decode(sent)
+        except (NotAnEvent, NotJson) as error:
+            bad.append(BadLine(number, str(error)))
+            continue
+        sms = event.smsEvent
+        if sms.trackpoint != SHOP:
+            bad.append(BadLine(number, f"`trackpoint` is {sms.trackpoint}, but the import is for {SHOP}"))
+        elif sms.date > NEWEST:
+            late = "is more than 24 hours ahead of the server's clock; send Unix milliseconds, UTC"
+            bad.append(BadLine(number, f"`date` {sms.date} {late}"))
+        elif sms.date < OLDEST:
+            expired += 1
+        elif sms.userId == blocked:
+            dropped += 1
+        else:
+            kept.add(canonical)
+    return bad[:20] or (Receipt(received, expired, dropped), kept)
+
+
+def respelled(one: bytes) -> bytes:
+    """Spell a line as most JSON writers do, with the keys in another order."""
+    return json.dumps(json.loads(one), sort_keys=True).encode()
+
+
+bad_values = st.sampled_from(
+    [
+        b"{",
+        b"[]",
+        b"\xff",
+        b"\xef\xbb\xbf" + GOOD,
+        b"\x1e" + GOOD,
+        GOOD + GOOD,
+        GOOD.replace(b"DELIVERED", b"SENT"),
+        GOOD.replace(b'"userId"', b'"userId":"a","userId"'),
+        line(SHOP + 1, NOW),
+        line(SHOP, NEWEST + 1),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    sent=st.lists(line_values | line_values.map(respelled) | line_values, max_size=12),
+    bad=st.lists(bad_values, max_size=2),
+    pick=st.data(),
+    blocked=st.sampled_from(["", "a"]),
+    places=cuts,
+)
+def test_many_lines_at_once_are_taken_as_one_by_one(
+    sent: list[bytes], bad: list[bytes], pick: st.DataObject, blocked: str, places: list[float]
+) -> None:
+    """Canonical, respelled, blank and bad lines, mixed and cut anywhere, end as if each were looked at for itself."""
+    mixed = pick.draw(st.permutations(sent + bad))
+    body = b"".join(one + pick.draw(gaps) for one in mixed)
+    digests = frozenset({digest_of(SHOP, blocked)} if blocked else ())
+    expected = one_by_one(body, blocked)
+    with Intake(SHOP, NOW, gzip=False, lines_max_mib=64, blocked=digests) as intake:
+        if isinstance(expected, list):
+            with pytest.raises(InvalidLines) as refusal:
+                feed_all(intake, cut_up(body, places))
+            assert refusal.value.bad_lines == expected
+            assert list(intake.segments()) == []
+        else:
+            receipt = feed_all(intake, cut_up(body, places))
+            assert (receipt, set(lines_in(intake.segments()))) == expected
 
 
 def test_byte_by_byte() -> None:

@@ -94,7 +94,9 @@ _KEYS_OF_ONE_OFF = 11
 _KEYS_OF_FLOW = 14
 _key_end = re.compile(rb'"\s*:')
 
-_LINE_ENDS = {"\u0085": b"\\u0085", "\u2028": b"\\u2028", "\u2029": b"\\u2029"}
+# U+2028 and U+2029 in UTF-8, and U+0085: told apart by their first byte, which a search for one byte finds fast.
+_separator = re.compile(rb"\xe2\x80[\xa8\xa9]")
+_SEPARATORS = {b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
 
 
 def encode(event: Event) -> bytes:
@@ -107,12 +109,13 @@ def encode_text(text: str) -> bytes:
     return _escaped(_encoder.encode(text))
 
 
-def _escaped(line: bytes) -> bytes:
-    if line.isascii():
-        return line
-    for character, escaped in _LINE_ENDS.items():
-        line = line.replace(character.encode(), escaped)
-    return line
+def _escaped(lines: bytes) -> bytes:
+    """Escape what many clients take for the end of a line; `lines` is one line or many."""
+    if b"\xe2" in lines:
+        lines = _separator.sub(lambda found: _SEPARATORS[found[0]], lines)
+    if b"\xc2" in lines:
+        lines = lines.replace(b"\xc2\x85", rb"\u0085")
+    return lines
 
 
 def decode(line: bytes) -> tuple[Event, bytes]:
@@ -135,6 +138,26 @@ def decode(line: bytes) -> tuple[Event, bytes]:
     if line != canonical:
         _refuse_repeated_keys(line, event)
     return event, canonical
+
+
+def decode_block(block: bytes) -> tuple[list[Event], list[bytes]] | None:
+    """Read many lines at once, each ended by a line feed; give their events and canonical lines, in order.
+
+    Blank lines are left out. Gives None where `decode` must look at each line: one of them is bad, or may be.
+    """
+    lines = block[:-1].split(b"\n")
+    try:
+        events = list(map(_decoder.decode, lines))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    canonical = _escaped(_encoder.encode_lines(events))
+    if canonical == block:  # as an export or a careful client sends it: the lines are what they should be
+        return events, lines
+    # Each key of an object ends in a colon; other colons stand in strings, where a canonical line has them too. So
+    # a key that stands twice shows as a colon too many, unless a string spells one of its own as an escape.
+    if max(map(len, lines)) > LINE_MAX_BYTES or block.count(b":") != canonical.count(b":") or rb"\u003" in block:
+        return None
+    return events, canonical[:-1].split(b"\n")
 
 
 def _refuse_bad_json(line: bytes) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from isal import isal_zlib
 
 from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest, StoreFull
-from smsevents.events import NotAnEvent, NotJson, decode, digest_of
+from smsevents.events import NotAnEvent, NotJson, decode, decode_block, digest_of
 from smsevents.segments import days, pack, unique
 from smsevents.settings import (
     BAD_LINES_MAX,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from smsevents.events import Event
     from smsevents.segments import Entry, Segment
 
 MIB = 1024 * 1024
@@ -123,9 +124,11 @@ class Intake:
             yield replace(segment, data=self._spool.read(stored_bytes))
 
     def _take(self, run: bytes) -> None:
-        *lines, self._rest = (self._rest + run).split(b"\n")
-        for line in lines:
-            self._take_line(line)
+        run = self._rest + run
+        end = run.rfind(b"\n") + 1
+        self._rest = run[end:]
+        if end:
+            self._take_block(run[:end])
         if len(self._rest) > LINE_MAX_BYTES:
             if not self._rest.isspace():
                 self._take_line(self._rest)
@@ -134,6 +137,28 @@ class Intake:
         if self._held >= INTAKE_CHUNK_BYTES:
             self._pack(last=False)
 
+    def _take_block(self, block: bytes) -> None:
+        """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones."""
+        decoded = decode_block(block)
+        if decoded is None or not self._take_events(*decoded):
+            for line in block[:-1].split(b"\n"):
+                self._take_line(line)
+
+    def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
+        """Take events and their canonical lines, if all of them may be stored; tell whether they were taken."""
+        dates = [event.smsEvent.date for event in events]
+        if {event.smsEvent.trackpoint for event in events} != {self._trackpoint} or max(dates) > self._newest:
+            return False
+        self._line += len(lines)
+        self._received += len(lines)
+        if self._blocked or min(dates) < self._oldest:
+            for event, line in zip(events, lines, strict=True):
+                self._keep(event, line)
+        else:
+            self._entries += zip(dates, lines, strict=True)
+            self._held += sum(map(len, lines))
+        return True
+
     def _take_line(self, line: bytes) -> None:
         self._line += 1
         if not line or line.isspace():
@@ -141,11 +166,11 @@ class Intake:
         self._received += 1
         try:
             event, canonical = decode(line)
-            date = event.smsEvent.date
             if event.smsEvent.trackpoint != self._trackpoint:
                 raise NotAnEvent(
                     f"`trackpoint` is {event.smsEvent.trackpoint}, but the import is for {self._trackpoint}"
                 )
+            date = event.smsEvent.date
             if date > self._newest:
                 raise NotAnEvent(
                     f"`date` {date} is more than 24 hours ahead of the server's clock; send Unix milliseconds, UTC"
@@ -153,6 +178,11 @@ class Intake:
         except (NotJson, NotAnEvent) as error:
             self._refuse(str(error), malformed=isinstance(error, NotJson))
             return
+        self._keep(event, canonical)
+
+    def _keep(self, event: Event, canonical: bytes) -> None:
+        """Hold a good event, unless it is one to drop."""
+        date = event.smsEvent.date
         if date < self._oldest:
             self._expired += 1
         elif self._blocked and digest_of(self._trackpoint, event.smsEvent.userId) in self._blocked:

@@ -24,7 +24,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
+from operator import eq
 from typing import TYPE_CHECKING, TypeAlias
 
 from isal import isal_zlib
@@ -90,31 +91,35 @@ def deflate(lines: bytes) -> bytes:
     return compressor.compress(lines) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
 
 
-def pack(entries: Sequence[Entry], segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[Segment]:
+def pack(entries: Iterable[Entry], segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[Segment]:
     """Put sorted entries, each of them once, into segments of about `segment_bytes` of lines."""
-    start = size = 0
-    for index, (_, line) in enumerate(entries):
-        size += len(line) + 1
-        if size >= segment_bytes:
-            yield _segment(entries[start : index + 1])
-            start, size = index + 1, 0
-    if start < len(entries):
-        yield _segment(entries[start:])
+    return pack_lines(plain(entries), "new", segment_bytes)
 
 
 def pack_lines(lines: bytes, name: str, segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[Segment]:
-    """Put sorted lines, each of them once, into segments of about `segment_bytes` of lines, as `pack` does.
+    """Put sorted lines, each of them once, into segments of about `segment_bytes` of lines.
 
-    Raises `DamagedSegment`, with the name of where they are from, for lines that are no events.
+    A segment ends with the line that fills it. Raises `DamagedSegment`, with the name of where they are from,
+    for lines that are no events.
     """
     start = 0
     while start < len(lines):
         end = lines.find(b"\n", start + segment_bytes - 1) + 1 or len(lines)
-        some = lines[start:end]
-        first, _ = entry_at(some, 0, name)
-        last, _ = entry_at(some, some.rfind(b"\n", 0, len(some) - 1) + 1, name)
-        yield _segment_of(some, first, last, some.count(b"\n"))
+        yield _segment(lines[start:end], name)
         start = end
+
+
+def _segment(lines: bytes, name: str) -> Segment:
+    data = deflate(lines)
+    return Segment(
+        first=entry_at(lines, 0, name)[0],
+        last=entry_at(lines, lines.rfind(b"\n", 0, len(lines) - 1) + 1, name)[0],
+        events=lines.count(b"\n"),
+        line_bytes=len(lines),
+        line_crc=isal_zlib.crc32(lines),
+        stored_crc=isal_zlib.crc32(data),
+        data=data,
+    )
 
 
 def days(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -128,23 +133,6 @@ def days(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         end = bisect_left(entries, (midnight, b""), start)
         yield entries[start:end]
         start = end
-
-
-def _segment(entries: Sequence[Entry]) -> Segment:
-    return _segment_of(plain(entries), entries[0], entries[-1], len(entries))
-
-
-def _segment_of(lines: bytes, first: Entry, last: Entry, events: int) -> Segment:
-    data = deflate(lines)
-    return Segment(
-        first=first,
-        last=last,
-        events=events,
-        line_bytes=len(lines),
-        line_crc=isal_zlib.crc32(lines),
-        stored_crc=isal_zlib.crc32(data),
-        data=data,
-    )
 
 
 def inflate(segment: Segment) -> bytes:
@@ -199,6 +187,8 @@ def _no_events(name: str) -> DamagedSegment:
 def unique(entries: list[Entry]) -> list[Entry]:
     """Sort entries and keep each once."""
     entries.sort()
+    if not any(map(eq, entries, islice(entries, 1, None))):
+        return entries
     return [entry for entry, previous in zip(entries, chain([None], entries), strict=False) if entry != previous]
 
 
