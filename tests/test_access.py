@@ -196,6 +196,25 @@ def test_the_cache_is_not_kept_alive_by_use(database: Database, access: Access, 
     refusal(access, key)
 
 
+def test_a_remembered_key_is_checked_without_the_database(database: Database, access: Access, clocks: Clocks) -> None:
+    """A key is checked without the database for the cache's time after it was looked up, by the same rules."""
+    key = access.create_key(1, ["export"])
+    assert not access.authorize_remembered(key, 1, "export")
+    access.authorize(key, 1, "export")
+    database.close()
+    database.path.rename(database.path.with_suffix(".away"))  # from here on reading it would fail
+    assert access.authorize_remembered(key, 1, "export")
+    with pytest.raises(Forbidden):
+        access.authorize_remembered(key, 1, "import")
+    with pytest.raises(Unauthorized):
+        access.authorize_remembered(key[:-1] + ("a" if key[-1] != "a" else "b"), 1, "export")
+    for no_key in (None, "", "no key"):
+        with pytest.raises(Unauthorized):
+            access.authorize_remembered(no_key, 1, "export")
+    clocks.seconds += KEY_CACHE_SECONDS
+    assert not access.authorize_remembered(key, 1, "export")
+
+
 def test_a_key_expires_to_the_millisecond(access: Access, clocks: Clocks) -> None:
     """A key is good until the millisecond before it expires, and refused from then on, also while remembered."""
     key = access.create_key(1, ["export"], expires_ms=NOW + 100)

@@ -130,7 +130,26 @@ class Access:
         The digests are compared in constant time, also for an unknown id.
         """
         match = _shape.fullmatch(text or "")
-        key = self._find(match[1]) if match else None
+        return self._good(text, self._find(match[1]) if match else None)
+
+    def authorize(self, text: str | None, trackpoint: int, scope: Scope) -> Key:
+        """Give the key that was sent, if it may do `scope` in the shop.
+
+        Raises `Unauthorized`, or `Forbidden` with one text, whether or not there is such a shop.
+        """
+        return _allowed(self.authenticate(text), trackpoint, scope)
+
+    def authorize_remembered(self, text: str | None, trackpoint: int, scope: Scope) -> bool:
+        """Do what `authorize` does if the database need not be read for it; tell whether that is so."""
+        match = _shape.fullmatch(text or "")
+        remembered = self._remembered(match[1]) if match else (0.0, None)
+        if remembered is None:
+            return False
+        _allowed(self._good(text, remembered[1]), trackpoint, scope)
+        return True
+
+    def _good(self, text: str | None, key: Key | None) -> Key:
+        """Give the key that has the id which was sent, if the whole of it is right and it is still in use."""
         same = hmac.compare_digest(_digest(text or ""), _NO_DIGEST if key is None else key.digest)
         if key is None or not same:
             raise Unauthorized(_WRONG_KEY)
@@ -140,27 +159,28 @@ class Access:
             raise Unauthorized(f"The API key {key.id} has expired. {_WRONG_KEY}")
         return key
 
-    def authorize(self, text: str | None, trackpoint: int, scope: Scope) -> Key:
-        """Give the key that was sent, if it may do `scope` in the shop.
-
-        Raises `Unauthorized`, or `Forbidden` with one text, whether or not there is such a shop.
-        """
-        key = self.authenticate(text)
-        if key.trackpoint != trackpoint or scope not in key.scopes:
-            raise Forbidden(_WRONG_SHOP.format(scope=scope))
-        return key
-
     def _find(self, key_id: str) -> Key | None:
+        remembered = self._remembered(key_id)
+        if remembered is not None:
+            return remembered[1]
         now = self._monotonic()
-        cached = self._cache.get(key_id)
-        if cached is not None and now < cached[0]:
-            return cached[1]
         with self._database.read() as connection:
             key = statements.find_key(connection, key_id)
         if len(self._cache) >= _KEY_CACHE_MAX_KEYS:
             self._cache.clear()
         self._cache[key_id] = (now + KEY_CACHE_SECONDS, key)
         return key
+
+    def _remembered(self, key_id: str) -> tuple[float, Key | None] | None:
+        """Give what is known of a key id and until when; None if it is not known, or no longer."""
+        found = self._cache.get(key_id)
+        return found if found is not None and self._monotonic() < found[0] else None
+
+
+def _allowed(key: Key, trackpoint: int, scope: Scope) -> Key:
+    if key.trackpoint != trackpoint or scope not in key.scopes:
+        raise Forbidden(_WRONG_SHOP.format(scope=scope))
+    return key
 
 
 def _digest(text: str) -> bytes:

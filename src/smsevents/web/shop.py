@@ -23,5 +23,6 @@ async def authorized_shop(request: Request[Any, Any, Any], shared: Shared, track
     if trackpoint is None:
         raise NoSuchPath(f"{trackpoint_id!r} is no trackpoint; it is the shop's number, a positive integer.")
     key = request.headers.get("x-api-key")
-    await shared.readers.run(lambda: shared.access.authorize(key, trackpoint, scope))
+    if not shared.access.authorize_remembered(key, trackpoint, scope):
+        await shared.readers.run(lambda: shared.access.authorize(key, trackpoint, scope))
     return trackpoint
