@@ -43,6 +43,7 @@ WEAVE_RATIO = 16  # lines are woven into so many times more lines, rather than a
 INTAKE_CHUNK_BYTES = 4 * 1024 * 1024
 INTAKE_SPOOL_MAX_BYTES = 16 * 1024 * 1024
 
+
 # The database.
 DATABASE_BUSY_MAX_SECONDS = 30
 WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
@@ -69,6 +70,9 @@ HEAD_MAX_SECONDS = 30
 KEY_CACHE_SECONDS = 2
 RETRY_AFTER_SECONDS = 2
 EXPORT_READERS = 8
+EXPORT_RUN_MIN_BYTES = 256 * 1024
+EXPORT_AHEAD_MAX_SECONDS = 0.02  # a client that takes longer for a run is not read ahead for
+EXPORT_RUNS_AHEAD_MAX = 8  # in a process: what is read ahead for clients that stop reading stays bounded
 IMPORT_WORKERS = 4
 ERASURES_AT_ONCE_MAX = 64
 

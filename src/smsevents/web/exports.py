@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import structlog
@@ -21,6 +21,7 @@ from litestar.datastructures import State
 from smsevents.errors import DamagedSegment, InvalidRequest, SmsEventsError, UnsupportedEncoding
 from smsevents.events import Milliseconds
 from smsevents.segments import count, splice, unpack
+from smsevents.settings import EXPORT_AHEAD_MAX_SECONDS, EXPORT_RUN_MIN_BYTES
 from smsevents.web import metrics, negotiate
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
@@ -107,18 +108,27 @@ def _refuse_repeated_keys(body: bytes) -> None:
         raise InvalidRequest("`from` or `to` stands twice in the body. Send each once.")
 
 
+class Run(NamedTuple):
+    """Bytes of an export to be sent at once, and whether they are the last."""
+
+    data: bytes
+    is_last: bool
+
+
 class ExportStream(Response[None]):
-    """The answer of an export: reads a page, sends it, and so on, until the end or a fault."""
+    """The answer of an export: reads a run of bytes, sends it, and so on, until the end or a fault."""
 
     def __init__(self, shared: Shared, trackpoint: int, window: Window, *, gzip: bool, headers: dict[str, str]) -> None:
         """Prepare the export of a window; nothing is read before the answer is sent."""
         super().__init__(None, headers=headers)
         self._shared = shared
         self._trackpoint = trackpoint
-        self._encoding = "gzip" if gzip else "identity"
+        self._sent = metrics.export_bytes_gzip if gzip else metrics.export_bytes_identity
         pages = _counted(shared.log.read(trackpoint, window))
         self._runs = splice(pages) if gzip else unpack(pages)
         self._asked = time.perf_counter()
+        self._run = Run(b"", is_last=False)  # what is to be sent next; held nowhere else, so that it goes once it is
+        self._keeps_up = True
 
     def to_asgi_response(self, *_args: object, **_kwargs: object) -> ASGIApp:  # type: ignore[override]
         """Give the ASGI app that sends the answer."""
@@ -126,38 +136,77 @@ class ExportStream(Response[None]):
 
     async def _send(self, _scope: Scope, receive: Receive, send: Send) -> None:
         with self._shared.exports.enter(), metrics.exports_running.track_inprogress():
-            run = await self._next_run()
+            self._run = await self._read()
             await send(self._start())
             metrics.export_first_byte_seconds.observe(time.perf_counter() - self._asked)
-            gone = asyncio.ensure_future(_until_gone(receive))
-            try:
-                while run is not None and not gone.done():
-                    await self._send_part(send, run)
-                    metrics.export_bytes.labels(self._encoding).inc(len(run))
-                    run = await self._next_run()
-                if run is None:
-                    await self._send_part(send, None)
-                    metrics.export_seconds.observe(time.perf_counter() - self._asked)
-                else:
-                    self._cut("client", "the client went away")
-            except TimeoutError:
-                self._cut("client", "the client stopped reading")
-            except asyncio.CancelledError:
-                self._cut("shutdown", "the server stops")
-                raise
-            except SmsEventsError as error:
-                self._cut("damage" if isinstance(error, DamagedSegment) else "store", str(error))
-            finally:
-                gone.cancel()
-        # an answer that has no last part here was cut: the server closes its connection
+            if self._run.is_last:
+                await self._send_run(send)
+            else:
+                await self._send_runs(receive, send)
 
-    async def _send_part(self, send: Send, run: bytes | None) -> None:
-        """Send a run of bytes, or the end (None). Raises `TimeoutError` when the client does not read on."""
+    async def _send_runs(self, receive: Receive, send: Send) -> None:
+        """Send run after run; an answer that has no last one when this returns was cut: its connection is closed."""
+        gone = asyncio.ensure_future(_until_gone(receive))
+        try:
+            while not self._run.is_last and not gone.done():
+                await self._send_and_read(send)
+            if self._run.is_last:
+                await self._send_run(send)
+            else:
+                self._cut("client", "the client went away")
+        except TimeoutError:
+            self._cut("client", "the client stopped reading")
+        except asyncio.CancelledError:
+            self._cut("shutdown", "the server stops")
+            raise
+        except SmsEventsError as error:
+            self._cut("damage" if isinstance(error, DamagedSegment) else "store", str(error))
+        finally:
+            gone.cancel()
+
+    async def _send_and_read(self, send: Send) -> None:
+        """Send the run and have the next one.
+
+        That is read while this one is sent, but not for a slow client: it gains nothing by that, and a hundred of
+        them would hold a hundred runs more.
+        """
+        if not self._keeps_up or not self._shared.runs_ahead.take():
+            await self._send_run(send)
+            self._run = await self._read()
+            return
+        reading = asyncio.ensure_future(self._read())
+        try:
+            await self._send_run(send)
+            self._run = await reading
+        finally:
+            self._shared.runs_ahead.give_back()
+            if not reading.cancel() and not reading.cancelled():
+                reading.exception()  # looked at, so that nobody misses it where sending has failed too
+
+    async def _send_run(self, send: Send) -> None:
+        """Send the run. Raises `TimeoutError` when the client does not read on."""
+        run = self._run
+        started = time.perf_counter()
         async with asyncio.timeout(self._shared.settings.stall_max_seconds):
-            await send({"type": "http.response.body", "body": run or b"", "more_body": run is not None})
+            await send({"type": "http.response.body", "body": run.data, "more_body": not run.is_last})
+        self._keeps_up = time.perf_counter() - started < EXPORT_AHEAD_MAX_SECONDS
+        self._sent.inc(len(run.data))
+        if run.is_last:
+            metrics.export_seconds.observe(time.perf_counter() - self._asked)
 
-    async def _next_run(self) -> bytes | None:
-        return await self._shared.readers.run(lambda: next(self._runs, None))
+    async def _read(self) -> Run:
+        return await self._shared.readers.run(self._take_run)
+
+    def _take_run(self) -> Run:
+        """Take as much as is worth a call into a thread and a call of the network: a small export comes whole."""
+        taken: list[bytes] = []
+        held = 0
+        for data in self._runs:
+            taken.append(data)
+            held += len(data)
+            if held >= EXPORT_RUN_MIN_BYTES:
+                return Run(b"".join(taken), is_last=False)
+        return Run(b"".join(taken), is_last=True)
 
     def _start(self) -> Any:  # noqa: ANN401 -- an ASGI message
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]

@@ -29,6 +29,8 @@ events_expired = Counter("smsevents_events_expired", "Events of imports dropped 
 events_out = Counter("smsevents_events_out", "Events sent by exports.")
 import_seconds = Histogram("smsevents_import_seconds", "Imports, from request to answer.", buckets=_SECONDS)
 export_bytes = Counter("smsevents_export_bytes", "Bytes of exports as they were sent.", ["encoding"])
+export_bytes_gzip = export_bytes.labels("gzip")
+export_bytes_identity = export_bytes.labels("identity")
 export_seconds = Histogram("smsevents_export_seconds", "Whole exports, from request to end.", buckets=_SECONDS)
 export_first_byte_seconds = Histogram(
     "smsevents_export_first_byte_seconds", "Exports, from request to the first byte.", buckets=_SECONDS

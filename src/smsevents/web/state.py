@@ -12,7 +12,7 @@ from smsevents.access import Access
 from smsevents.catalog import Database, open_catalog
 from smsevents.errors import TooManyAtOnce
 from smsevents.log import Log
-from smsevents.settings import ERASURES_AT_ONCE_MAX, EXPORT_READERS, IMPORT_WORKERS, Settings
+from smsevents.settings import ERASURES_AT_ONCE_MAX, EXPORT_READERS, EXPORT_RUNS_AHEAD_MAX, IMPORT_WORKERS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +45,25 @@ class Gate:
             self._inside -= 1
 
 
+class Slots:
+    """So many places for what may be held besides; whoever finds none goes on without."""
+
+    def __init__(self, free: int) -> None:
+        """Have `free` places."""
+        self._free = free
+
+    def take(self) -> bool:
+        """Take a place, to be given back; tell whether there was one."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Give a place back."""
+        self._free += 1
+
+
 class Workers:
     """Threads of one kind of work, so that much of it cannot keep the other kinds waiting."""
 
@@ -75,6 +94,7 @@ class Shared:
     exports: Gate
     imports: Gate
     erasures: Gate
+    runs_ahead: Slots
 
     @classmethod
     def open(cls, settings: Settings) -> Shared:
@@ -91,6 +111,7 @@ class Shared:
             exports=Gate("exports", settings.exports_at_once_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
             imports=Gate("imports", settings.imports_at_once_max, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
             erasures=Gate("erasures", ERASURES_AT_ONCE_MAX),
+            runs_ahead=Slots(EXPORT_RUNS_AHEAD_MAX),
         )
 
     def close(self) -> None:
