@@ -14,6 +14,7 @@ from smsevents.web.docs import docs_routes
 from smsevents.web.exports import export_sms_events
 from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
+from smsevents.web.memory import keep_freed_memory
 from smsevents.web.metrics import forget_process, show_metrics
 from smsevents.web.requests import Requests
 from smsevents.web.state import Shared
@@ -34,6 +35,7 @@ def create_app(settings: Settings | None = None) -> Requests:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         """Open what requests share, and close it when the process ends."""
+        keep_freed_memory()
         app.state.shared = Shared.open(settings)
         try:
             yield
