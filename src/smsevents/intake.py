@@ -90,6 +90,10 @@ class Intake:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what is held; the segments are gone then."""
         self._spool.close()
 
     def feed(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from smsevents.web.state import Shared
 
 _FEED_BYTES = 256 * 1024  # collected before the work goes to a thread
@@ -35,15 +38,10 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
     started = time.perf_counter()
     trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "import")
     gzip = _is_gzip(request.headers.get("content-encoding", ""))
-    lines_max_mib = shared.settings.import_lines_max_mib
-    blocked = await shared.readers.run(lambda: shared.log.blocked(trackpoint))
-    with (
-        shared.imports.enter(),
-        Intake(trackpoint, shared.log.now(), gzip=gzip, lines_max_mib=lines_max_mib, blocked=blocked) as intake,
-    ):
-        receipt = await _take_in(request, shared, intake)
+    with shared.imports.enter(), closing(_Taking(shared, trackpoint, gzip=gzip)) as taking:
+        receipt, stored = await _take_in(request, shared, taking)
         # an import whose client goes away now is still stored, as its body was whole
-        await asyncio.wrap_future(shared.log.append(trackpoint, intake.segments(), blocked))
+        await asyncio.wrap_future(stored)
     metrics.events_in.inc(receipt.received - receipt.expired - receipt.blocked)
     metrics.events_expired.inc(receipt.expired)
     metrics.import_seconds.observe(time.perf_counter() - started)
@@ -51,8 +49,45 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
     return answer | {"blocked": receipt.blocked} if receipt.blocked else answer
 
 
-async def _take_in(request: Request[Any, Any, Any], shared: Shared, intake: Intake) -> Receipt:
-    """Feed the body to the intake, in a worker thread, while more of it arrives."""
+class _Taking:
+    """What an import does in worker threads: read who is blocked, take lines in, hand them to the log.
+
+    All of it waits for the first bytes, so that a small import is one call into a thread.
+    """
+
+    def __init__(self, shared: Shared, trackpoint: int, *, gzip: bool) -> None:
+        self._shared = shared
+        self._trackpoint = trackpoint
+        self._gzip = gzip
+        self._blocked: frozenset[bytes] = frozenset()
+        self._intake: Intake | None = None
+
+    def feed(self, data: bytes) -> Intake:
+        """Take the next bytes in; give the intake."""
+        if self._intake is None:
+            log = self._shared.log
+            self._blocked = log.blocked(self._trackpoint)
+            lines_max_mib = self._shared.settings.import_lines_max_mib
+            self._intake = Intake(
+                self._trackpoint, log.now(), gzip=self._gzip, lines_max_mib=lines_max_mib, blocked=self._blocked
+            )
+        self._intake.feed(data)
+        return self._intake
+
+    def finish(self, data: bytes) -> tuple[Receipt, Future[None]]:
+        """Take the last bytes in; give what came, and the future that is done once it is durable."""
+        intake = self.feed(data)
+        receipt = intake.finish()
+        return receipt, self._shared.log.append(self._trackpoint, intake.segments(), self._blocked)
+
+    def close(self) -> None:
+        """Drop what was taken in."""
+        if self._intake is not None:
+            self._intake.close()
+
+
+async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Taking) -> tuple[Receipt, Future[None]]:
+    """Take the body in, in a worker thread, while more of it arrives."""
     max_mib = shared.settings.import_body_max_mib
     too_large = (
         f"The body of an import is at most {max_mib} MiB as it is sent. Send it with Content-Encoding: gzip,"
@@ -60,18 +95,24 @@ async def _take_in(request: Request[Any, Any, Any], shared: Shared, intake: Inta
     )
     parts: list[bytes] = []
     held = 0
-    async for part in stream(request, max_mib * MIB, shared.settings.body_idle_max_seconds, too_large):
-        parts.append(part)
-        held += len(part)
-        if held >= _FEED_BYTES:
-            await shared.importers.run(partial(intake.feed, b"".join(parts)))
-            parts, held = [], 0
+    feeding: asyncio.Future[Intake] | None = None
+    try:
+        async for part in stream(request, max_mib * MIB, shared.settings.body_idle_max_seconds, too_large):
+            parts.append(part)
+            held += len(part)
+            if held >= _FEED_BYTES:
+                if feeding is not None:
+                    await feeding
+                feeding = asyncio.ensure_future(shared.importers.run(partial(taking.feed, b"".join(parts))))
+                parts, held = [], 0
+        if feeding is not None:
+            await feeding
+    finally:
+        if feeding is not None:
+            await asyncio.wait([feeding])  # the thread must not find the intake closed
+            feeding.exception()  # looked at, so that nobody misses it where the body has failed too
 
-    def finish() -> Receipt:
-        intake.feed(b"".join(parts))
-        return intake.finish()
-
-    return await shared.importers.run(finish)
+    return await shared.importers.run(partial(taking.finish, b"".join(parts)))
 
 
 def _is_gzip(content_encoding: str) -> bool:
