@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
+
+# Statements of every import and of many exports, built once: building one takes longer than SQLite takes to run it.
+_FIND_SHOP = select(shops).where(shops.c.trackpoint == bindparam("trackpoint"))
+_FIND_BLOCKED = select(blocked_users.c.digest).where(blocked_users.c.trackpoint == bindparam("trackpoint"))
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def insert_shop(connection: Connection, shop: Shop) -> None:
 
 def find_shop(connection: Connection, trackpoint: int) -> Shop | None:
     """Give the shop with a trackpoint."""
-    row = connection.execute(select(shops).where(shops.c.trackpoint == trackpoint)).first()
+    row = connection.execute(_FIND_SHOP, {"trackpoint": trackpoint}).first()
     return None if row is None else Shop(row.trackpoint, row.name, row.created_ms)
 
 
@@ -112,9 +116,7 @@ def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool
 
 def blocked_digests(connection: Connection, trackpoint: int) -> frozenset[bytes]:
     """Give the digests of the blocked users of a shop."""
-    return frozenset(
-        connection.execute(select(blocked_users.c.digest).where(blocked_users.c.trackpoint == trackpoint)).scalars()
-    )
+    return frozenset(connection.execute(_FIND_BLOCKED, {"trackpoint": trackpoint}).scalars())
 
 
 def _keys(connection: Connection, condition: ColumnElement[bool]) -> list[Key]:
