@@ -4,6 +4,8 @@ serve.py      serve
 shop.py       shop add, shop list
 key.py        key create, key list, key revoke
 transfer.py   import, export, generate
+sync.py       sync
+account.py    what `sync` and its like share: whom to ask, and with which key
 demo.py       demo
 console.py    what they share: errors, tables, progress
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import typer
 
 from smsevents import __version__
-from smsevents.cli import console, demo, key, serve, shop, transfer
+from smsevents.cli import console, demo, key, serve, shop, sync, transfer
 
 app = typer.Typer(
     name="smsevents",
@@ -28,6 +30,7 @@ app.add_typer(key.app, name="key")
 app.command("import")(transfer.import_)
 app.command("export")(transfer.export)
 app.command("generate")(transfer.generate)
+app.command("sync")(sync.sync)
 app.command("demo")(demo.demo)
 
 
