@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.standin import StandIn
 from tests.support import Server
 
 if TYPE_CHECKING:
@@ -24,3 +25,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give the URL of a database that is not there yet."""
     return f"sqlite:///{tmp_path_factory.mktemp('database') / 'log.db'}"
+
+
+@pytest.fixture
+def standin() -> Iterator[StandIn]:
+    """Give a stand-in for a foreign server, which listens."""
+    with StandIn() as running:
+        yield running
