@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from smsevents.settings import LINE_MAX_BYTES, TEXT_MAX_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INT64_MAX = 2**63 - 1
 
@@ -93,12 +96,19 @@ _LINE_ENDS = {"\u0085": b"\\u0085", "\u2028": b"\\u2028", "\u2029": b"\\u2029"}
 
 def encode(event: Event) -> bytes:
     r"""Give the canonical line of an event, without the `\n` that ends it on the wire."""
-    line = _encoder.encode(event)
-    if line.isascii():
-        return line
-    for character, escaped in _LINE_ENDS.items():
-        line = line.replace(character.encode(), escaped)
-    return line
+    return _escape_line_ends(_encoder.encode(event))
+
+
+def encode_lines(events: Sequence[Event]) -> bytes:
+    r"""Give the canonical lines of events, each ended by `\n`: the same as `encode` for each, but faster."""
+    return _escape_line_ends(_encoder.encode_lines(events))
+
+
+def _escape_line_ends(lines: bytes) -> bytes:
+    if not lines.isascii():
+        for character, escaped in _LINE_ENDS.items():
+            lines = lines.replace(character.encode(), escaped)
+    return lines
 
 
 def decode(line: bytes) -> tuple[Event, bytes]:

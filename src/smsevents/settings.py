@@ -54,6 +54,19 @@ RETRY_AFTER_SECONDS = 2
 EXPORT_READERS = 8
 IMPORT_WORKERS = 4
 
+# The pull: what each job may hold, and how often it tries.
+PULL_JOBS = 4
+PULL_JOBS_MAX = 32
+PULL_LOOKBACK_DAYS = 3
+PULL_SORT_HELD_MAX_BYTES = 24 * 1024 * 1024
+PULL_RUNS_MAX = 32
+PULL_RUN_READ_BYTES = 256 * 1024
+PULL_ROW_GROUP_ROWS = 64 * 1024
+PULL_DAY_TRIES_MAX = 4
+PULL_BACKOFF_FIRST_SECONDS = 1
+# So many days that fail one after the other mean that the server is down, not that days are bad.
+PULL_FAILED_IN_A_ROW_MAX = 8
+
 
 def _setting(default: object, help_: str) -> Any:  # noqa: ANN401 -- dataclasses.field is typed that way too
     return field(default=default, metadata={"help": help_})

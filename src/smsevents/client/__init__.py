@@ -1,0 +1,1 @@
+"""The client: it knows the wire, and nothing of the server."""
