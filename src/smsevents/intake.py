@@ -13,10 +13,9 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from isal import isal_zlib
-
 from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
 from smsevents.events import NotAnEvent, NotJson, decode
+from smsevents.inflate import Inflater, NotGzip
 from smsevents.segments import pack, unique
 from smsevents.settings import (
     BAD_LINES_MAX,
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from smsevents.segments import Entry, Segment
 
 MIB = 1024 * 1024
-_GZIP = 31  # zlib's wbits for one gzip member
-_INFLATE_MAX_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Intake:
         self._oldest = history_start(now)
         self._newest = now + FUTURE_MAX_MS
         self._lines_max_mib = lines_max_mib
-        self._inflater = _Inflater() if gzip else None
+        self._inflater = Inflater() if gzip else None
         self._inflated = 0
         self._rest = b""  # the start of a line whose end has not come yet
         self._line = self._received = self._expired = 0
@@ -87,7 +84,7 @@ class Intake:
         Raises `BodyTooLarge` at the byte that goes over the limit, `InvalidRequest` for a broken gzip
         stream, `InvalidLines` once there are BAD_LINES_MAX bad lines.
         """
-        for run in self._inflater.feed(data) if self._inflater else (data,):
+        for run in self._runs(data):
             self._inflated += len(run)
             if self._inflated > self._lines_max_mib * MIB:
                 raise BodyTooLarge(
@@ -98,8 +95,10 @@ class Intake:
 
     def finish(self) -> Receipt:
         """Take the end of the body. Raises `InvalidLines`, or `InvalidRequest` if the gzip stream was cut."""
-        if self._inflater:
-            self._inflater.finish()
+        if self._inflater and not self._inflater.is_whole:
+            raise InvalidRequest(
+                "The gzip body ends before its trailer: it was cut. Nothing was stored; send it again."
+            )
         self._take_line(self._rest)
         if self._bad:
             raise InvalidLines(self._bad, malformed=self._malformed, more=False)
@@ -111,6 +110,18 @@ class Intake:
         self._spool.seek(0)
         for segment, stored_bytes in self._packed:
             yield replace(segment, data=self._spool.read(stored_bytes))
+
+    def _runs(self, data: bytes) -> Iterator[bytes]:
+        if self._inflater is None:
+            yield data
+            return
+        try:
+            yield from self._inflater.feed(data)
+        except NotGzip as error:
+            raise InvalidRequest(
+                f"The body is no gzip stream, though Content-Encoding says so ({error})."
+                " Send it as gzip wrote it, or leave the header out."
+            ) from error
 
     def _take(self, run: bytes) -> None:
         *lines, self._rest = (self._rest + run).split(b"\n")
@@ -166,35 +177,3 @@ class Intake:
             else:
                 self._spool.write(segment.data)
                 self._packed.append((replace(segment, data=b""), len(segment.data)))
-
-
-class _Inflater:
-    """Inflates a gzip body, of one member or several, in runs of a bounded size."""
-
-    def __init__(self) -> None:
-        self._member = isal_zlib.decompressobj(_GZIP)
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give the runs that the next bytes inflate to."""
-        pending = bool(data)
-        while pending:
-            if self._member.eof:
-                self._member = isal_zlib.decompressobj(_GZIP)
-            try:
-                run = self._member.decompress(data, _INFLATE_MAX_BYTES)
-            except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub says that it is an instance
-                raise InvalidRequest(
-                    f"The body is no gzip stream, though Content-Encoding says so ({error})."
-                    " Send it as gzip wrote it, or leave the header out."
-                ) from error
-            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            # a full run may leave output behind that needs no more input
-            pending = bool(data) or (len(run) == _INFLATE_MAX_BYTES and not self._member.eof)
-            yield run
-
-    def finish(self) -> None:
-        """Check that the stream is whole."""
-        if not self._member.eof:
-            raise InvalidRequest(
-                "The gzip body ends before its trailer: it was cut. Nothing was stored; send it again."
-            )

@@ -1,1 +1,81 @@
-"""The client: it knows the wire, and nothing of the server."""
+"""The client: exports and imports over HTTP, from smsevents or from a Samba account, which answer the same contract.
+
+    from smsevents.client import Client
+
+    with Client(4541245641234564, url="http://127.0.0.1:8080") as client:
+        for event in client.export():
+            print(event.smsEvent.status)
+
+It imports nothing of the server: the wire model (`smsevents.events`) and what lies beneath it.
+
+account.py     whom to ask, for which shop, with which key
+interval.py    the caller's times → the body of the request
+core.py        an export, an import; the one core of both clients
+transport.py   sends and reads: blocking, or on an event loop; translates what the HTTP library raises
+lines.py       chunks → whole lines → checked events
+answers.py     an error answer → the error that is raised
+receipt.py     what an import gives
+patience.py    timeouts, tries, waits
+clients.py     `Client`, `AsyncClient`
+errors.py      the tree of errors
+"""
+
+from __future__ import annotations
+
+from smsevents.client.account import ACCOUNTS
+from smsevents.client.clients import AsyncClient, Client
+from smsevents.client.errors import (
+    BadLine,
+    BadRequest,
+    ClientError,
+    ConfigurationError,
+    CutStream,
+    Forbidden,
+    NotWhole,
+    RateLimited,
+    Refused,
+    RefusedLine,
+    RefusedLines,
+    ServerFault,
+    ServerUnavailable,
+    Unauthorized,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from smsevents.client.lines import Batch
+from smsevents.client.patience import NEVER, Retry, Timeouts
+from smsevents.client.receipt import Receipt
+from smsevents.events import Campaign, Event, Flow, Node, OneOff, SmsEvent
+
+__all__ = [
+    "ACCOUNTS",
+    "NEVER",
+    "AsyncClient",
+    "BadLine",
+    "BadRequest",
+    "Batch",
+    "Campaign",
+    "Client",
+    "ClientError",
+    "ConfigurationError",
+    "CutStream",
+    "Event",
+    "Flow",
+    "Forbidden",
+    "Node",
+    "NotWhole",
+    "OneOff",
+    "RateLimited",
+    "Receipt",
+    "Refused",
+    "RefusedLine",
+    "RefusedLines",
+    "Retry",
+    "ServerFault",
+    "ServerUnavailable",
+    "SmsEvent",
+    "Timeouts",
+    "Unauthorized",
+    "UnexpectedAnswer",
+    "Unreachable",
+]

@@ -1,0 +1,132 @@
+"""From the head and the body of an error answer to the error that is raised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from smsevents.client.errors import (
+    BadRequest,
+    ClientError,
+    Forbidden,
+    RateLimited,
+    Refused,
+    RefusedLine,
+    RefusedLines,
+    ServerFault,
+    ServerUnavailable,
+    Unauthorized,
+    UnexpectedAnswer,
+)
+from smsevents.client.lines import shortened
+from smsevents.client.patience import retry_after_seconds
+from smsevents.inflate import Inflater, NotGzip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HTTP_OK = 200
+ERROR_BODY_MAX_BYTES = 64 * 1024
+DETAIL_SHOWN_CHARACTERS = 1000
+
+# what servers and proxies call a stream of JSON lines; `text/html` is not among them, on purpose
+LINES_TYPES = frozenset(
+    {
+        "application/json",
+        "application/json-lines",
+        "application/json-seq",
+        "application/jsonl",
+        "application/jsonlines",
+        "application/ndjson",
+        "application/octet-stream",
+        "application/x-json-stream",
+        "application/x-jsonl",
+        "application/x-jsonlines",
+        "application/x-ndjson",
+        "binary/octet-stream",
+        "text/plain",
+        "text/x-ndjson",
+    }
+)
+
+_ADVICE: dict[int, tuple[type[Refused], str]] = {
+    401: (Unauthorized, "Check the API key; it may be wrong, revoked or expired."),
+    403: (Forbidden, "Check the trackpoint, and that the key belongs to it and may do this."),
+    404: (BadRequest, "Check the address and the trackpoint."),
+    413: (BadRequest, "Send it in several parts."),
+    429: (RateLimited, "Wait, then ask again, with fewer calls at a time."),
+    502: (ServerUnavailable, "Try again in a moment."),
+    503: (ServerUnavailable, "Try again in a moment."),
+    504: (ServerUnavailable, "Try again in a moment."),
+}
+_SERVER_ERRORS = range(500, 600)
+_CLIENT_ERRORS = range(400, 500)
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> ClientError:
+    """Make the error of an answer that is not 200. `body` is its beginning, as it was sent."""
+    text = plain(body, coding_of(headers))
+    problem = _problem(text)
+    detail = _detail(problem, text)
+    said = f" It says: {detail}" if detail else ""
+    if lines := _lines(problem):
+        return RefusedLines(
+            f"The server refused lines and stored nothing ({status}).{said}",
+            status=status,
+            detail=detail,
+            lines=lines,
+            more=problem.get("more") is True,
+        )
+    if status not in _SERVER_ERRORS and status not in _CLIENT_ERRORS:
+        target = f" to {headers['location']}; use that address itself" if "location" in headers else ""
+        return UnexpectedAnswer(f"The server answered with status {status}{target}, not with 200.{said}")
+    kind, advice = _ADVICE.get(status, (ServerFault if status in _SERVER_ERRORS else BadRequest, ""))
+    wait = retry_after_seconds(headers.get("retry-after"), now_ms)
+    waiting = f" It asks to wait {wait:g} seconds." if wait else ""
+    parts = f"The server answered with status {status}.{said}{waiting} {advice}"
+    return kind(parts.strip(), status=status, detail=detail, retry_after_seconds=wait)
+
+
+def media_type_of(headers: Mapping[str, str]) -> str:
+    """Give the media type without its parameters, or "" where there is none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def coding_of(headers: Mapping[str, str]) -> str:
+    """Give the content coding: `identity`, `gzip`, or what else the server chose."""
+    coding = headers.get("content-encoding", "").strip().lower()
+    return {"": "identity", "x-gzip": "gzip"}.get(coding, coding)
+
+
+def plain(body: bytes, coding: str) -> bytes:
+    """Give the beginning of a body without its coding, as far as that can be read."""
+    if coding != "gzip":
+        return body
+    try:
+        return next(Inflater().feed(body), b"")
+    except NotGzip:
+        return b""
+
+
+def _problem(text: bytes) -> dict[str, Any]:
+    try:
+        read = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _detail(problem: dict[str, Any], text: bytes) -> str:
+    """Give what the server says is wrong: of RFC 9457, of what others use in its place, or as it stands."""
+    for name in ("detail", "message", "error", "title"):
+        if isinstance(said := problem.get(name), str) and said:
+            return shortened(said.encode(), characters=DETAIL_SHOWN_CHARACTERS)
+    return shortened(text)
+
+
+def _lines(problem: dict[str, Any]) -> list[RefusedLine]:
+    try:
+        return msgspec.convert(problem.get("errors", []), list[RefusedLine])
+    except msgspec.ValidationError:
+        return []

@@ -1,0 +1,243 @@
+"""The one core of both clients: an export and an import from the request to the last byte.
+
+    export   request → try, and try again until the first line is given → check the head
+             → chunks → (inflate, with the checksum) → whole lines → checked events → batches
+    import   events or lines → gzip, in a spool → request → receipt
+
+An export is whole only if the transfer coding (RFC 9112, 7.1 and 6.3) said so, the gzip trailer was there
+and right, and the last line was ended. All else is `CutStream`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx2
+import msgspec
+from isal import isal_zlib
+
+from smsevents import __version__
+from smsevents.client import answers
+from smsevents.client.errors import ClientError, ConfigurationError, CutStream, UnexpectedAnswer
+from smsevents.client.lines import Checker, Splitter, shortened
+from smsevents.client.patience import Tries
+from smsevents.client.receipt import Receipt
+from smsevents.client.transport import Body, Broken, timeout_extension
+from smsevents.events import Event, encode
+from smsevents.inflate import Inflater, NotGzip
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable
+
+    from smsevents.client.account import Account, Action
+    from smsevents.client.lines import Batch
+    from smsevents.client.patience import Retry, Timeouts
+    from smsevents.client.transport import Transport
+
+USER_AGENT = f"smsevents/{__version__}"
+SPOOL_MAX_BYTES = 16 * 1024 * 1024
+
+_GZIP_WBITS = 31
+_GZIP_LEVEL = 1
+_PACK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How the core asks, waits and decides."""
+
+    retry: Retry
+    timeouts: Timeouts
+    jitter: Callable[[], float]
+    now_ms: Callable[[], int]
+    accept_unframed: bool
+
+
+class Core:
+    """Exports and imports of one account, over either transport. It holds no state between calls."""
+
+    def __init__(self, account: Account, transport: Transport, options: Options) -> None:
+        self._account = account
+        self._transport = transport
+        self._options = options
+
+    async def batches(self, interval: bytes) -> AsyncGenerator[Batch]:
+        """Give an export in batches; `interval` is the body of the request.
+
+        A failure is tried again as long as nothing was given: from then on a second export would double
+        what the caller has, or leave out what was not in the first.
+        """
+        tries = Tries(self._options.retry, self._options.jitter)
+        while True:
+            given = False
+            try:
+                async with aclosing(self._export(interval)) as batches:
+                    async for batch in batches:
+                        given = True
+                        yield batch
+            except ClientError as error:
+                if given:
+                    raise
+                wait = tries.wait_seconds(error)
+            else:
+                return
+            await self._transport.sleep(wait)
+
+    async def import_(self, items: AsyncIterable[Event | bytes]) -> Receipt:
+        """Send events or lines as one import, all or nothing.
+
+        An import may be sent twice without harm, as an event is stored once; so every failure that may
+        pass is tried again, also one after the body was sent.
+        """
+        with tempfile.SpooledTemporaryFile(max_size=SPOOL_MAX_BYTES) as spool:
+            packer = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WBITS)
+            async for lines in _packs(items):
+                spool.write(packer.compress(lines))
+            spool.write(packer.flush())
+            headers = {"Content-Encoding": "gzip", "Content-Length": str(spool.tell())}
+            tries = Tries(self._options.retry, self._options.jitter)
+            while True:
+                try:
+                    return await self._import(self._request("import", headers, Body(spool)))
+                except ClientError as error:
+                    wait = tries.wait_seconds(error)
+                await self._transport.sleep(wait)
+
+    async def _export(self, interval: bytes) -> AsyncGenerator[Batch]:
+        """Give the batches of one try."""
+        answer = await self._transport.send(self._request("export", {"Content-Type": "application/json"}, interval))
+        try:
+            coding = await self._check_head(answer)
+            checker = Checker(self._account.trackpoint)
+            splitter = Splitter()
+            try:
+                async with aclosing(self._plain_runs(answer, coding)) as runs:
+                    async for run in runs:
+                        batch, bad = checker.check(splitter.feed(run))
+                        if batch.events:
+                            yield batch
+                        if bad or (splitter.is_too_long and (bad := checker.check_tail(splitter.rest))):
+                            raise bad
+            except Broken as error:
+                raise _cut(str(error), checker, answer) from error
+            if rest := splitter.rest:
+                raise checker.check_tail(rest) or _cut("it ends within a line", checker, answer)
+        finally:
+            await self._transport.close(answer)
+
+    async def _plain_runs(self, answer: httpx2.Response, coding: str) -> AsyncGenerator[bytes]:
+        """Give the body without its coding. Raises `Broken` where it does not end as it must."""
+        inflater = Inflater() if coding == "gzip" else None
+        async with aclosing(self._transport.chunks(answer)) as chunks:
+            async for chunk in chunks:
+                try:
+                    for run in inflater.feed(chunk) if inflater else (chunk,):
+                        yield run
+                except NotGzip as error:
+                    raise Broken(f"its gzip stream is damaged ({error})") from error
+        if inflater and not inflater.is_whole:
+            raise Broken("its gzip stream has no trailer")
+
+    async def _check_head(self, answer: httpx2.Response) -> str:
+        """Check what comes before the lines; give the content coding."""
+        if answer.status_code != answers.HTTP_OK:
+            raise await self._error_of(answer)
+        media_type = answers.media_type_of(answer.headers)
+        coding = answers.coding_of(answer.headers)
+        if media_type and media_type not in answers.LINES_TYPES:
+            start = shortened(answers.plain(await self._beginning(answer), coding))
+            raise UnexpectedAnswer(
+                f"The answer is {media_type}, not lines of JSON, so it does not come from the export; it may come"
+                f" from a proxy or another address. It begins: {start}"
+            )
+        if coding not in {"identity", "gzip"}:
+            raise UnexpectedAnswer(f"The answer has the coding {coding!r}, but gzip or none was asked for.")
+        if coding == "identity" and not self._options.accept_unframed and _ends_with_the_connection(answer):
+            raise UnexpectedAnswer(
+                "The answer has neither a length nor chunks nor gzip, so a cut one could not be told from a whole"
+                " one. Let no proxy turn it into HTTP/1.0, or give `accept_unframed=True` and bear that."
+            )
+        return coding
+
+    async def _import(self, request: httpx2.Request) -> Receipt:
+        answer = await self._transport.send(request)
+        try:
+            if answer.status_code != answers.HTTP_OK:
+                raise await self._error_of(answer)
+            body = answers.plain(await self._beginning(answer), answers.coding_of(answer.headers))
+        finally:
+            await self._transport.close(answer)
+        try:
+            return msgspec.json.decode(body, type=Receipt)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnexpectedAnswer(f"The answer is no receipt of an import; it begins: {shortened(body)}") from error
+
+    async def _error_of(self, answer: httpx2.Response) -> ClientError:
+        body = await self._beginning(answer)
+        return answers.error_of(answer.status_code, answer.headers, body, self._options.now_ms())
+
+    async def _beginning(self, answer: httpx2.Response) -> bytes:
+        """Read a short body, or the beginning of a long one, as far as it comes."""
+        body = b""
+        try:
+            async with aclosing(self._transport.chunks(answer)) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) >= answers.ERROR_BODY_MAX_BYTES:
+                        break
+        except Broken:
+            pass  # the status says enough
+        return body
+
+    def _request(self, action: Action, headers: dict[str, str], body: bytes | Body) -> httpx2.Request:
+        url = httpx2.URL(self._account.address(action))
+        fixed = {
+            "Host": url.netloc.decode(),
+            "X-Api-Key": self._account.key,
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json-seq, application/x-ndjson, application/json;q=0.9, */*;q=0.1",
+            "Accept-Encoding": "gzip",
+        }
+        return httpx2.Request(
+            "POST",
+            url,
+            headers=fixed | headers,
+            content=body if isinstance(body, bytes) else None,
+            stream=body if isinstance(body, Body) else None,
+            extensions={"timeout": timeout_extension(self._options.timeouts)},
+        )
+
+
+def _cut(reason: str, checker: Checker, answer: httpx2.Response) -> CutStream:
+    return CutStream(reason, lines=checker.lines, body_bytes=answer.num_bytes_downloaded)
+
+
+def _ends_with_the_connection(answer: httpx2.Response) -> bool:
+    """Tell whether nothing but the end of the connection ends the body (RFC 9112, 6.3, case 8)."""
+    chunked = answer.headers.get("transfer-encoding", "").strip().lower().endswith("chunked")
+    return not chunked and "content-length" not in answer.headers and answer.http_version.startswith("HTTP/1")
+
+
+async def _packs(items: AsyncIterable[Event | bytes]) -> AsyncGenerator[bytes]:
+    """Give lines in runs of about _PACK_BYTES."""
+    held: list[bytes] = []
+    size = 0
+    async for item in items:
+        line = _line(item)
+        held += (line, b"\n")
+        size += len(line) + 1
+        if size >= _PACK_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join(held)
+
+
+def _line(item: Event | bytes) -> bytes:
+    if isinstance(item, Event):
+        return encode(item)
+    if isinstance(item, bytes):
+        return item.removesuffix(b"\n")
+    raise ConfigurationError(f"An import takes events or lines as bytes, not {type(item).__name__}.")

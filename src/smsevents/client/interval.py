@@ -1,0 +1,42 @@
+"""The interval of an export, from the caller's times to the body of the request."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from smsevents.client.errors import ConfigurationError
+
+Time = datetime | int
+"""A time: a datetime with a time zone, or Unix milliseconds."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def body(from_: Time | None, to: Time | None) -> bytes:
+    """Give the body that asks for the closed interval; a bound that is None is left to the server.
+
+    Events have whole milliseconds: a `from_` between two of them is moved up, a `to` down.
+
+    Raises `ConfigurationError` for a datetime without a time zone and for `from_` after `to`.
+    """
+    members: dict[str, int] = {}
+    if from_ is not None:
+        members["from"] = -(-_microseconds("from_", from_) // 1000)
+    if to is not None:
+        members["to"] = _microseconds("to", to) // 1000
+    if len(members) == 2 and members["from"] > members["to"]:  # noqa: PLR2004 -- both are there
+        raise ConfigurationError(f"`from_` ({from_}) is after `to` ({to}). Give the earlier time as `from_`.")
+    return msgspec.json.encode(members)
+
+
+def _microseconds(name: str, time: Time) -> int:
+    if isinstance(time, datetime):
+        if time.tzinfo is None or time.utcoffset() is None:
+            raise ConfigurationError(f"`{name}` ({time}) has no time zone; give one, such as datetime.UTC.")
+        return (time - _EPOCH) // _MICROSECOND
+    if isinstance(time, bool) or not isinstance(time, int):
+        raise ConfigurationError(f"`{name}` is {time!r}; give a datetime or Unix milliseconds.")
+    return time * 1000

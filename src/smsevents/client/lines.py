@@ -1,0 +1,183 @@
+r"""From chunks of a body to whole lines, and from lines to checked events: pure functions on bytes.
+
+Lines end at `\n` and at nothing else: `splitlines` would also cut at U+0085 and U+2028, within a value.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from smsevents.client.errors import BadLine
+from smsevents.events import Event, NotAnEvent, NotJson, decode
+from smsevents.settings import LINE_MAX_BYTES
+
+TEXT_SHOWN_CHARACTERS = 120
+
+_RECORD_SEPARATOR = b"\x1e"
+_decoder = msgspec.json.Decoder(Event)
+
+
+class Batch(NamedTuple):
+    r"""Whole lines of an export that stand one behind the other, and the events that they are.
+
+    `block` is the lines as they were received, each ended by `\n`, without blank lines and record
+    separators (RFC 7464). `events` has one event for each of them, in the same order.
+    """
+
+    block: bytes
+    events: list[Event]
+
+    @property
+    def lines(self) -> list[bytes]:
+        r"""Give the lines, without `\n`."""
+        return self.block.split(b"\n")[:-1]
+
+
+class Splitter:
+    r"""Cuts chunks with arbitrary borders into blocks that end at a `\n`."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []  # the start of a line whose end has not come yet
+        self._held = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next chunk; give all lines that are whole now, as one block, perhaps an empty one."""
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            self._hold(chunk)
+            return b""
+        block = b"".join([*self._parts, chunk[:end]])
+        self._parts, self._held = [], 0
+        self._hold(chunk[end:])
+        return block
+
+    def _hold(self, part: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._held += len(part)
+
+    @property
+    def rest(self) -> bytes:
+        """Give the line that has begun and not ended."""
+        return b"".join(self._parts)
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the line that has begun is longer than any event can be."""
+        return self._held > LINE_MAX_BYTES
+
+
+class Checker:
+    """Turns blocks into batches, counts lines, and finds the first that is no event."""
+
+    def __init__(self, trackpoint: int) -> None:
+        self._trackpoint = trackpoint
+        self.lines = 0  # that were checked, blank ones included
+
+    def check(self, block: bytes) -> tuple[Batch, BadLine | None]:
+        """Check a block of whole lines.
+
+        Gives the lines before the first bad one, and that one as an error, or None where all are good.
+        """
+        if not block:
+            return Batch(b"", []), None
+        events = _decode_at_once(block)
+        if events is not None and all(event.smsEvent.trackpoint == self._trackpoint for event in events):
+            self.lines += len(events)
+            return Batch(block, events), None
+        return self._check_each(block)
+
+    def check_tail(self, tail: bytes) -> BadLine | None:
+        r"""Tell whether what stands behind the last `\n` is an error text rather than the start of an event."""
+        if len(tail) <= LINE_MAX_BYTES:
+            try:
+                decode(_without_separator(tail))
+            except NotJson:
+                if _without_separator(tail).lstrip().startswith(b"{"):
+                    return None
+            except NotAnEvent:
+                pass
+            else:
+                return None
+        return self._check_each(tail)[1]
+
+    def _check_each(self, block: bytes) -> tuple[Batch, BadLine | None]:
+        good: list[bytes] = []
+        events: list[Event] = []
+        bad: BadLine | None = None
+        for received in block.removesuffix(b"\n").split(b"\n"):
+            self.lines += 1
+            line = _without_separator(received)
+            if (not line or line.isspace()) and len(line) <= LINE_MAX_BYTES:
+                continue
+            event = self._event(line)
+            if isinstance(event, BadLine):
+                bad = event
+                break
+            good.append(line + b"\n")
+            events.append(event)
+        return Batch(b"".join(good), events), bad
+
+    def _event(self, line: bytes) -> Event | BadLine:
+        try:
+            if len(line) > LINE_MAX_BYTES:
+                return self._bad(line, f"it is longer than {LINE_MAX_BYTES} bytes")
+            event = _decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._bad(line, _reason(line))
+        if event.smsEvent.trackpoint != self._trackpoint:
+            return self._bad(line, f"its trackpoint is {event.smsEvent.trackpoint}, not {self._trackpoint}")
+        return event
+
+    def _bad(self, line: bytes, reason: str) -> BadLine:
+        return BadLine(line=self.lines, reason=reason, text=shortened(line))
+
+
+def _decode_at_once(block: bytes) -> list[Event] | None:
+    """Decode a block in one go, or give None if that is not certain to be what line by line would give.
+
+    If each line starts with `{` and ends with `}`, no JSON value reaches over the end of a line: between
+    `}` and `{` there would have to be a comma. So as many events as lines means one on each.
+    """
+    count = block.count(b"\n")
+    if not (block.startswith(b"{") and block.count(b"\n{") == count - 1 and block.count(b"}\n") == count):
+        return None
+    if _has_long_line(block):
+        return None
+    try:
+        events = _decoder.decode_lines(block)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return events if len(events) == count else None
+
+
+def _has_long_line(block: bytes) -> bool:
+    start = 0
+    while len(block) - start > LINE_MAX_BYTES:
+        # all lines that end in here are short enough
+        end = block.rfind(b"\n", start, start + LINE_MAX_BYTES + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
+
+
+def _without_separator(line: bytes) -> bytes:
+    return line.removeprefix(_RECORD_SEPARATOR)
+
+
+def _reason(line: bytes) -> str:
+    try:
+        decode(line)
+    except (NotJson, NotAnEvent) as error:
+        return str(error)
+    return "it cannot be read"
+
+
+def shortened(text: bytes, characters: int = TEXT_SHOWN_CHARACTERS) -> str:
+    """Show the beginning of foreign bytes on one line, without what would steer a terminal."""
+    shown = text[: 4 * characters].decode("utf-8", "replace")
+    shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
+    return shown if len(shown) <= characters else shown[: characters - 1] + "…"

@@ -1,0 +1,207 @@
+"""The two ways to send a request and to read its answer: blocking, and on an event loop.
+
+Both have the same asynchronous methods (`Transport`), so that there is one core above them. Those of the
+blocking one never wait for anything but the network and the clock; `completed` and `iterated` run them
+without an event loop. What the HTTP library raises is translated here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import aclosing, contextmanager
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
+
+import httpx2
+
+from smsevents.client.errors import ConfigurationError, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+
+    from smsevents.client.patience import Timeouts
+
+_READ_BYTES = 64 * 1024
+_UNLIMITED = httpx2.Limits(max_connections=None, max_keepalive_connections=20)  # the caller's threads are the limit
+
+T = TypeVar("T")
+
+
+def timeout_extension(timeouts: Timeouts) -> dict[str, Any]:
+    """Give timeouts as the HTTP library takes them for one request. A free connection is waited for for ever."""
+    limits = httpx2.Timeout(
+        connect=timeouts.connect_seconds, read=timeouts.silence_seconds, write=timeouts.send_seconds, pool=None
+    )
+    return limits.as_dict()
+
+
+class Broken(Exception):
+    """The connection failed within the body of an answer; the core makes a `CutStream` of it."""
+
+
+class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """The body of a request, from a file, for either transport and for as many tries as it takes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while data := self._file.read(_READ_BYTES):
+            yield data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for data in self:
+            yield data
+
+
+class Transport(Protocol):
+    """What the core needs of a transport."""
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request and give its answer, the body unread. Raises `Unreachable`."""
+        ...
+
+    def chunks(self, answer: httpx2.Response) -> AsyncGenerator[bytes]:
+        """Give the body as it arrives, its coding untouched. Raises `Broken`."""
+        ...
+
+    async def close(self, answer: httpx2.Response) -> None:
+        """Be done with an answer, read or not."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class BlockingTransport:
+    """Sends with a client that blocks."""
+
+    def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], None]) -> None:
+        self._http = httpx2.Client(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
+        self._sleep = sleep
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request."""
+        with _before_the_answer(request):
+            return self._http.send(request, stream=True)
+
+    async def chunks(self, answer: httpx2.Response) -> AsyncGenerator[bytes]:
+        """Give the body."""
+        with _within_the_answer():
+            for chunk in answer.iter_raw():
+                yield chunk
+
+    async def close(self, answer: httpx2.Response) -> None:
+        """Close the answer."""
+        answer.close()
+
+    async def sleep(self, seconds: float) -> None:
+        """Block."""
+        self._sleep(seconds)
+
+    def shut(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+class LoopTransport:
+    """Sends with a client on an event loop."""
+
+    def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._http = httpx2.AsyncClient(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
+        self._sleep = sleep
+
+    async def send(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request."""
+        with _before_the_answer(request):
+            return await self._http.send(request, stream=True)
+
+    async def chunks(self, answer: httpx2.Response) -> AsyncGenerator[bytes]:
+        """Give the body."""
+        with _within_the_answer():
+            async with aclosing(answer.aiter_raw()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def close(self, answer: httpx2.Response) -> None:
+        """Close the answer."""
+        await answer.aclose()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others go on."""
+        await self._sleep(seconds)
+
+    async def shut(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def completed(step: Awaitable[T]) -> T:
+    """Run what never waits for an event loop to its end, and give what it gives."""
+    running = step.__await__()
+    try:
+        next(running)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise RuntimeError("a step of the blocking client waited for an event loop")
+
+
+def iterated(items: AsyncGenerator[T]) -> Generator[T]:
+    """Give the items of an asynchronous generator that never waits for an event loop."""
+    try:
+        while True:
+            try:
+                item = completed(anext(items))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        completed(items.aclose())
+
+
+async def no_wait(items: Iterable[T]) -> AsyncGenerator[T]:
+    """Give items that are there already, or that block until they are, as an asynchronous generator."""
+    for item in items:
+        yield item
+
+
+@contextmanager
+def _before_the_answer(request: httpx2.Request) -> Iterator[None]:
+    try:
+        yield
+    except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
+        raise ConfigurationError(f"The request to {request.url} cannot be sent: {error}.") from error
+    except httpx2.TransportError as error:
+        where = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        if _is_certificate_fault(error):
+            raise Unreachable(
+                f"The certificate of {where} is not trusted ({error}). Check the address; a certificate authority"
+                " of your own goes into `ssl_context`.",
+                permanent=True,
+            ) from error
+        raise Unreachable(
+            f"No answer came from {where} ({_said(error)}). Check the address and the network, and try again."
+        ) from error
+
+
+@contextmanager
+def _within_the_answer() -> Iterator[None]:
+    try:
+        yield
+    except httpx2.TransportError as error:
+        raise Broken(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """Tell what the HTTP library says, with the kind of the error where it says nothing, as on a timeout."""
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def _is_certificate_fault(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
