@@ -260,7 +260,7 @@ def test_csv_is_what_the_page_says() -> None:
 
     assert file.getvalue().decode().split("\r\n") == [
         ",".join(COLUMNS),
-        "7,123456,DELIVERED,2023-01-15T03:26:00.310Z,flow,b2c8,Black Friday,3241,\"a \"\"b\"\", c\",2023-01-15T03:26:00.010Z",
+        '7,123456,DELIVERED,2023-01-15T03:26:00.310Z,flow,b2c8,Black Friday,3241,"a ""b"", c",2023-01-15T03:26:00.010Z',
         "7,123456,DELIVERED,2023-01-15T03:26:00.311Z,one-off,b2c8,Black Friday,,,2023-01-15T03:26:00.011Z",
         "",
     ]

@@ -4,6 +4,7 @@ serve.py      serve
 shop.py       shop add, shop list
 key.py        key create, key list, key revoke
 transfer.py   import, export, generate
+pull.py       pull, and in pull_reports.py how it is shown
 demo.py       demo
 console.py    what they share: errors, tables, progress
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import typer
 
 from smsevents import __version__
-from smsevents.cli import console, demo, key, serve, shop, transfer
+from smsevents.cli import console, demo, key, pull, serve, shop, transfer
 
 app = typer.Typer(
     name="smsevents",
@@ -28,6 +29,7 @@ app.add_typer(key.app, name="key")
 app.command("import")(transfer.import_)
 app.command("export")(transfer.export)
 app.command("generate")(transfer.generate)
+app.command("pull")(pull.pull)
 app.command("demo")(demo.demo)
 
 

@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import os
 import threading
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
@@ -25,12 +24,13 @@ from typing import IO, TYPE_CHECKING, Self
 import msgspec
 from msgspec import Struct
 
+from smsevents.client.errors import ConfigurationError
 from smsevents.client.pull.days import Split, part_of
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from smsevents.client.pull.lines import Entry
 
@@ -51,10 +51,13 @@ class Layout(Struct, frozen=True, kw_only=True):
 
 
 class Wish(Struct, frozen=True, kw_only=True):
-    """What a pull asks of a directory; what is None is left to the pulls before, or to the defaults."""
+    """What a pull asks of a directory; what is None is left to the pulls before, or to the defaults.
+
+    `url` is without a slash at its end.
+    """
 
     trackpoint: int
-    url: str
+    url: str | None = None
     format: FormatName | None = None
     compressed: bool | None = None
     split: Split | None = None
@@ -158,12 +161,14 @@ class Directory:
         for day, fetched_ms in self._manifest.days.items():
             part = part_of(day, self.layout.split)
             if part not in sound:
-                sound[part] = self._is_recorded(self.file(part))
+                sound[part] = self.is_recorded(part)
             if sound[part]:
                 found[day] = fetched_ms
         return found
 
-    def _is_recorded(self, path: Path) -> bool:
+    def is_recorded(self, part: str) -> bool:
+        """Tell whether the file of a part is there and has the size that was recorded."""
+        path = self.file(part)
         record = self._manifest.files.get(path.name)
         try:
             return record is not None and path.stat().st_size == record.bytes
@@ -208,10 +213,6 @@ class Directory:
             os.fsync(file.fileno())
         _put(new, self._manifest_path)
 
-    def record_of(self, part: str) -> FileRecord | None:
-        """Tell what is known of the file of a part."""
-        return self._manifest.files.get(self.file(part).name)
-
     def stage(self, day: date, fetched_ms: int, batches: Iterable[list[Entry]]) -> Staged:
         """Keep a whole day until its part can be merged, also if the process is killed before that."""
         new = self.write(STAGED_FORMAT, batches)
@@ -245,6 +246,8 @@ class Counted:
 
 
 def _with_defaults(wish: Wish) -> Layout:
+    if wish.url is None:
+        raise ConfigurationError("No server is named. Give --account or --url, or set SMSEVENTS_URL.")
     return Layout(
         trackpoint=wish.trackpoint,
         url=wish.url,

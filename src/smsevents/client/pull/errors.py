@@ -1,14 +1,14 @@
 """The errors of a pull. The text of each says what was wrong, where, and what to do next.
 
-    ClientError                 (smsevents.client.errors)
-    └── PullError
-        ├── BadEvent            a line is no event of the shop and the interval that were asked for
-        ├── DamagedFile         a file of the directory is not what a pull writes
-        ├── DirectoryInUse      another pull works in the directory
-        ├── OtherOptions        the directory was begun with other options
-        ├── DirectoryUnusable   the directory cannot be read or written
-        ├── MissingExtra        a library that only this format needs is not installed
-        └── Stopped             the pull was asked to end
+ClientError                 (smsevents.client.errors)
+└── PullError
+    ├── BadEvent            a line is no event of the shop and the interval that were asked for
+    ├── DamagedFile         a file of the directory is not what a pull writes
+    ├── DirectoryInUse      another pull works in the directory
+    ├── OtherOptions        the directory was begun with other options
+    ├── DirectoryUnusable   the directory cannot be read or written
+    ├── MissingExtra        a library that only this format needs is not installed
+    └── Stopped             the pull was asked to end
 """
 
 from __future__ import annotations

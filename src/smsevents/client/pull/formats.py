@@ -32,6 +32,7 @@ _GZIP_MEMBER = 31  # zlib's wbits for a deflate stream with the header and the t
 _ROWS_AT_ONCE = 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_YEAR_MIN = 1000  # what has four digits
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _decoder = msgspec.json.Decoder(Event)
 
@@ -118,7 +119,7 @@ def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
         return path.open("rb")
     if not path.stat().st_size:
         raise BadEvent("it is empty")  # no member of gzip is, but it would be read as no lines
-    return igzip.open(path, "rb")  # type: ignore[no-any-return]
+    return igzip.open(path, "rb")  # type: ignore[no-any-return, no-untyped-call]
 
 
 class JsonLines:
@@ -147,7 +148,7 @@ class JsonLines:
 class Csv:
     r"""A header and a row for each event (RFC 4180: `\r\n`, quotes where needed), UTF-8.
 
-    Times are UTC, as `2026-11-25T13:45:00.123Z`. A send date outside the years 1 to 9999, which the contract
+    Times are UTC, as `2026-11-25T13:45:00.123Z`. A send date outside the years 1000 to 9999, which the contract
     allows, is written as Unix milliseconds.
     """
 
@@ -197,7 +198,7 @@ def time_text(time_ms: int) -> str:
         time = _EPOCH + time_ms * _MILLISECOND
     except OverflowError:
         return str(time_ms)
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z" if time.year >= 1000 else str(time_ms)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z" if time.year >= _YEAR_MIN else str(time_ms)
 
 
 def time_ms(text: str) -> int:

@@ -338,7 +338,7 @@ class Pull:
         before = Counted(held)
         new = directory.write(directory.format, merged([_without(before, replaced), iter(fetched)]))
         added = new.record.events - before.events
-        changed = bool(added or replaced) or directory.record_of(name) != new.record or not path.exists()
+        changed = bool(added or replaced) or not directory.is_recorded(name)
         if changed:
             directory.put(name, new, days)
         else:

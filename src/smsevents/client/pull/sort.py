@@ -115,7 +115,7 @@ def merged(sources: Iterable[Iterator[list[Entry]]]) -> Iterator[list[Entry]]:
     Each round takes what lies up to the earliest end of a batch: no source can still bring anything before
     it, so equal entries meet in the same round.
     """
-    heads = [(batch, source) for source in sources if (batch := next(source, None))]
+    heads = [(batch, source) for source in sources if (batch := next(source, []))]
     while len(heads) > 1:
         bound = min(batch[-1] for batch, _ in heads)
         taken: list[Entry] = []
@@ -123,7 +123,7 @@ def merged(sources: Iterable[Iterator[list[Entry]]]) -> Iterator[list[Entry]]:
         for batch, source in heads:
             cut = bisect_right(batch, bound)
             taken += batch[:cut]
-            rest = batch[cut:] or next(source, None)
+            rest = batch[cut:] or next(source, [])
             if rest:
                 kept.append((rest, source))
         heads = kept
