@@ -91,7 +91,12 @@ _KEYS_OF_ONE_OFF = 11
 _KEYS_OF_FLOW = 14
 _key_end = re.compile(rb'"\s*:')
 
-_LINE_ENDS = {"\u0085": b"\\u0085", "\u2028": b"\\u2028", "\u2029": b"\\u2029"}
+# The first byte of each as UTF-8, the whole of it, and how it is written. The first byte alone is rare and
+# quick to look for.
+_LINE_ENDS = [
+    (character.encode()[:1], character.encode(), f"\\u{ord(character):04x}".encode())
+    for character in ("\u0085", "\u2028", "\u2029")
+]
 
 
 def encode(event: Event) -> bytes:
@@ -106,8 +111,9 @@ def encode_lines(events: Sequence[Event]) -> bytes:
 
 def _escape_line_ends(lines: bytes) -> bytes:
     if not lines.isascii():
-        for character, escaped in _LINE_ENDS.items():
-            lines = lines.replace(character.encode(), escaped)
+        for first_byte, character, escaped in _LINE_ENDS:
+            if first_byte in lines:
+                lines = lines.replace(character, escaped)
     return lines
 
 

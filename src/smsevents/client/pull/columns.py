@@ -6,7 +6,7 @@ All fields of an event are in its row, so the canonical line, which is its ident
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from smsevents.events import Campaign, Event, Flow, Node, OneOff, SmsEvent, Status
 
@@ -28,26 +28,15 @@ COLUMNS = (
 FLOW, ONE_OFF = "flow", "one-off"
 
 
-class Row(NamedTuple):
-    """One event; `date` and `send_date` are Unix milliseconds."""
-
-    trackpoint: int
-    user_id: str
-    status: str
-    date: int
-    source_type: str
-    campaign_id: str
-    campaign_name: str
-    node_id: str | None
-    node_name: str | None
-    send_date: int
+Row: TypeAlias = tuple[int, str, str, int, str, str, str, str | None, str | None, int]
+"""The values of COLUMNS; `date` and `send_date` are Unix milliseconds."""
 
 
 def row_of(event: Event) -> Row:
     """Give the row of an event."""
     sms, source = event.smsEvent, event.source
     node = source.node if isinstance(source, Flow) else None
-    return Row(
+    return (
         sms.trackpoint,
         sms.userId,
         sms.status,

@@ -12,6 +12,7 @@ import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -162,7 +163,7 @@ class Csv:
             write(_csv_text([COLUMNS]))
             for batch in batches:
                 rows = map(row_of, _decoder.decode_lines(plain(batch)))
-                write(_csv_text([(*row[:3], time_text(row[3]), *row[4:9], time_text(row[9])) for row in rows]))
+                write(_csv_text((*row[:3], time_text(row[3]), *row[4:9], time_text(row[9])) for row in rows))
 
     def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
@@ -194,11 +195,19 @@ def _csv_event(row: list[str]) -> Event:
 
 def time_text(time_ms: int) -> str:
     """Write a time in Unix milliseconds for people; one that has no year of four digits stays a number."""
+    minute, rest_ms = divmod(time_ms, 60_000)
+    text = _minute_text(minute)
+    return f"{text}{rest_ms // 1000:02}.{rest_ms % 1000:03}Z" if text else str(time_ms)
+
+
+@lru_cache(maxsize=4096)
+def _minute_text(minute: int) -> str:
+    """Write the beginning of the times of a minute, or nothing if it has no year of four digits."""
     try:
-        time = _EPOCH + time_ms * _MILLISECOND
+        time = _EPOCH + timedelta(minutes=minute)
     except OverflowError:
-        return str(time_ms)
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z" if time.year >= _YEAR_MIN else str(time_ms)
+        return ""
+    return f"{time:%Y-%m-%dT%H:%M:}" if time.year >= _YEAR_MIN else ""
 
 
 def time_ms(text: str) -> int:

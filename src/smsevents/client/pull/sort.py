@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_right
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Self
 
 from smsevents.client.pull.lines import Entry, batches_of, plain, trusted_entries, unique
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BATCH_ENTRIES = 4096
 # What Python needs for an entry beside the bytes of its line: a tuple, an integer, the head of a bytes object.
 _ENTRY_OVERHEAD_BYTES = 150
+_line_of = itemgetter(1)
 
 
 class _Run:
@@ -72,7 +74,7 @@ class Sorter:
     def add(self, entries: list[Entry]) -> None:
         """Take entries."""
         self._held += entries
-        self._held_bytes += sum(len(line) for _, line in entries) + _ENTRY_OVERHEAD_BYTES * len(entries)
+        self._held_bytes += sum(map(len, map(_line_of, entries))) + _ENTRY_OVERHEAD_BYTES * len(entries)
         if self._held_bytes >= self._held_max_bytes:
             self._spill()
 
