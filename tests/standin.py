@@ -16,6 +16,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import select
 import socket
 import threading
 import time
@@ -125,6 +126,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.left = 0  # clients that went away while they were kept waiting
         self._sources: list[Any] = [Answer()]
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -194,11 +196,19 @@ class StandIn:
             if not left:
                 break
         if answer.silent_at is not None:
-            self._over.wait(SOCKET_MAX_SECONDS)
+            self._keep_silent(connection)
         connection.shutdown(socket.SHUT_WR)
         # what the client still sends is read, so that the end arrives before a reset does
         while connection.recv(HEAD_MAX_BYTES):
             pass
+
+    def _keep_silent(self, connection: socket.socket) -> None:
+        """Send nothing until the client goes away or the test is over."""
+        while not self._over.is_set():
+            if select.select([connection], [], [], 0.02)[0] and not connection.recv(HEAD_MAX_BYTES):
+                with self._lock:
+                    self.left += 1
+                return
 
 
 def _read(connection: socket.socket) -> Request | None:

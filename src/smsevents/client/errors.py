@@ -22,7 +22,8 @@ The text of an error says what was wrong, where, and what to do next. It never h
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from smsevents.errors import SmsEventsError
 
@@ -47,7 +48,16 @@ __all__ = [
 
 
 class ClientError(SmsEventsError):
-    """The root of the client's errors."""
+    """The root of the client's errors. They can be pickled, so they come out of a process pool as they are."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), str(self), vars(self))
+
+
+def _rebuilt(kind: type[ClientError], text: str, attributes: dict[str, Any]) -> ClientError:
+    error = kind.__new__(kind, text)  # not by its arguments: some make their text of them
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigurationError(ClientError):
@@ -79,7 +89,8 @@ class BadRequest(Refused):
     """The server does not take the request as it is; the same request fails again."""
 
 
-class RefusedLine(NamedTuple):
+@dataclass(frozen=True)
+class RefusedLine:
     """A line of an import that was refused: its number, counted from 1, and why."""
 
     line: int

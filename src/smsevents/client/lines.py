@@ -16,6 +16,7 @@ from smsevents.settings import LINE_MAX_BYTES
 TEXT_SHOWN_CHARACTERS = 120
 
 _RECORD_SEPARATOR = b"\x1e"
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -23,16 +24,13 @@ class Batch(NamedTuple):
     r"""Whole lines of an export that stand one behind the other, and the events that they are.
 
     `block` is the lines as they were received, each ended by `\n`, without blank lines and record
-    separators (RFC 7464). `events` has one event for each of them, in the same order.
+    separators (RFC 7464). `lines` are the same one by one, without `\n`, and `events` what they say; both
+    in the same order, one for each.
     """
 
     block: bytes
+    lines: list[bytes]
     events: list[Event]
-
-    @property
-    def lines(self) -> list[bytes]:
-        r"""Give the lines, without `\n`."""
-        return self.block.split(b"\n")[:-1]
 
 
 class Splitter:
@@ -82,12 +80,16 @@ class Checker:
         Gives the lines before the first bad one, and that one as an error, or None where all are good.
         """
         if not block:
-            return Batch(b"", []), None
-        events = _decode_at_once(block)
-        if events is not None and all(event.smsEvent.trackpoint == self._trackpoint for event in events):
-            self.lines += len(events)
-            return Batch(block, events), None
-        return self._check_each(block)
+            return Batch(b"", [], []), None
+        lines = block.removesuffix(b"\n").split(b"\n")
+        try:
+            events = list(map(_decoder.decode, lines))
+        except _UNREADABLE:
+            return self._check_each(lines)
+        if _has_long_line(block) or any(event.smsEvent.trackpoint != self._trackpoint for event in events):
+            return self._check_each(lines)
+        self.lines += len(lines)
+        return Batch(block, lines, events), None
 
     def check_tail(self, tail: bytes) -> BadLine | None:
         r"""Tell whether what stands behind the last `\n` is an error text rather than the start of an event."""
@@ -101,13 +103,13 @@ class Checker:
                 pass
             else:
                 return None
-        return self._check_each(tail)[1]
+        return self._check_each([tail])[1]
 
-    def _check_each(self, block: bytes) -> tuple[Batch, BadLine | None]:
+    def _check_each(self, lines: list[bytes]) -> tuple[Batch, BadLine | None]:
         good: list[bytes] = []
         events: list[Event] = []
         bad: BadLine | None = None
-        for received in block.removesuffix(b"\n").split(b"\n"):
+        for received in lines:
             self.lines += 1
             line = _without_separator(received)
             if (not line or line.isspace()) and len(line) <= LINE_MAX_BYTES:
@@ -116,16 +118,16 @@ class Checker:
             if isinstance(event, BadLine):
                 bad = event
                 break
-            good.append(line + b"\n")
+            good.append(line)
             events.append(event)
-        return Batch(b"".join(good), events), bad
+        return Batch(b"".join(line + b"\n" for line in good), good, events), bad
 
     def _event(self, line: bytes) -> Event | BadLine:
         try:
             if len(line) > LINE_MAX_BYTES:
                 return self._bad(line, f"it is longer than {LINE_MAX_BYTES} bytes")
             event = _decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except _UNREADABLE:
             return self._bad(line, _reason(line))
         if event.smsEvent.trackpoint != self._trackpoint:
             return self._bad(line, f"its trackpoint is {event.smsEvent.trackpoint}, not {self._trackpoint}")
@@ -133,24 +135,6 @@ class Checker:
 
     def _bad(self, line: bytes, reason: str) -> BadLine:
         return BadLine(line=self.lines, reason=reason, text=shortened(line))
-
-
-def _decode_at_once(block: bytes) -> list[Event] | None:
-    """Decode a block in one go, or give None if that is not certain to be what line by line would give.
-
-    If each line starts with `{` and ends with `}`, no JSON value reaches over the end of a line: between
-    `}` and `{` there would have to be a comma. So as many events as lines means one on each.
-    """
-    count = block.count(b"\n")
-    if not (block.startswith(b"{") and block.count(b"\n{") == count - 1 and block.count(b"}\n") == count):
-        return None
-    if _has_long_line(block):
-        return None
-    try:
-        events = _decoder.decode_lines(block)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return events if len(events) == count else None
 
 
 def _has_long_line(block: bytes) -> bool:
