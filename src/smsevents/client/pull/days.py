@@ -59,7 +59,7 @@ def part_of(day: date, split: Split) -> str:
     """Give the name, without its ending, of the file that a day is kept in."""
     if split is Split.DAY:
         return day.isoformat()
-    return f"{day:%Y-%m}" if split is Split.MONTH else "events"
+    return day.isoformat()[: len("2026-11")] if split is Split.MONTH else "events"
 
 
 def bounds_of(part: str, split: Split) -> tuple[int, int]:

@@ -181,10 +181,14 @@ class Directory:
             self._numbers += 1
             path = self.state / f"{_NEW}{self._numbers}"
         counted = Counted(batches)
-        with path.open("xb") as file:
-            format_.write(file, counted)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with path.open("xb") as file:
+                format_.write(file, counted)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink()
+            raise
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return NewFile(path, FileRecord(counted.events, path.stat().st_size, digest))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from smsevents.client.lines import Batch, shortened
 from smsevents.client.pull.errors import BadEvent
 from smsevents.events import Event, NotAnEvent, NotJson, decode, encode_lines
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 Entry: TypeAlias = tuple[int, bytes]
 
-SHOWN_MAX_CHARACTERS = 200
-_CUT_MARK = "…"
 _decoder = msgspec.json.Decoder(Event)
 
 # In a canonical line `"date":` stands once: within a string its quotes would be escaped.
@@ -42,47 +41,46 @@ class Checker:
         self._end_ms = end_ms
         self._lines_before = 0
 
-    def entries(self, block: bytes, events: list[Event] | None = None) -> list[Entry]:
-        r"""Give the entries of a block of whole lines, in its order; blank lines and `\r\n` are fine.
-
-        `events` are those of the block, where it was decoded already.
+    def received(self, batch: Batch) -> list[Entry]:
+        """Give the entries of a batch of the client, in its order.
 
         Raises `BadEvent` with the number and the text of the first line that is bad.
         """
-        found = self._canonical(block, events)
-        if found is None:
-            return self._one_by_one(block)
-        self._lines_before += len(found)
-        return found
+        return self._bulk(batch) or self._one_by_one(batch.lines)
 
-    def _canonical(self, block: bytes, events: list[Event] | None) -> list[Entry] | None:
-        """Give the entries of a block whose lines are all good and canonical; that is checked in bulk.
+    def entries(self, block: bytes) -> list[Entry]:
+        r"""Give the entries of a block of whole lines, in its order; blank lines and `\r\n` are fine.
 
-        It is some times as fast as going line by line, and it is what smsevents sends.
+        Raises `BadEvent` as `received` does.
         """
-        if events is None:
-            try:
-                events = _decoder.decode_lines(block)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                return None
-        dates = [event.smsEvent.date for event in events]
+        if not block:
+            return []
+        lines = block.removesuffix(b"\n").split(b"\n")
+        try:
+            events = _decoder.decode_lines(block)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._one_by_one(lines)
+        return self._bulk(Batch(block, lines, events)) or self._one_by_one(lines)
+
+    def _bulk(self, batch: Batch) -> list[Entry] | None:
+        """Give the entries of a batch whose lines are all good and canonical, else nothing.
+
+        That is what smsevents sends, and it is much faster than going line by line.
+        """
+        dates = [event.smsEvent.date for event in batch.events]
         if (
             not dates
-            or encode_lines(events) != block
-            or block.count(self._shop_prefix) != len(dates)
+            or encode_lines(batch.events) != batch.block
+            or batch.block.count(self._shop_prefix) != len(dates)
             or min(dates) < self._start_ms
             or max(dates) > self._end_ms
         ):
             return None
-        lines = block.split(b"\n")
-        lines.pop()
-        return list(zip(dates, lines, strict=True))
+        self._lines_before += len(dates)
+        return list(zip(dates, batch.lines, strict=True))
 
-    def _one_by_one(self, block: bytes) -> list[Entry]:
+    def _one_by_one(self, lines: list[bytes]) -> list[Entry]:
         entries = []
-        lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
         for line in lines:
             self._lines_before += 1
             if line.strip():
@@ -102,10 +100,7 @@ class Checker:
         return sms.date, canonical
 
     def _bad(self, line: bytes, reason: str) -> BadEvent:
-        text = line.decode(errors="backslashreplace")
-        if len(text) > SHOWN_MAX_CHARACTERS:
-            text = text[:SHOWN_MAX_CHARACTERS] + _CUT_MARK
-        return BadEvent(f"line {self._lines_before}: {reason}: {text!r}")
+        return BadEvent(f"Line {self._lines_before:,}: {reason}. It reads: {shortened(line)}")
 
 
 def trusted_entries(block: bytes) -> list[Entry]:

@@ -246,6 +246,8 @@ class Pull:
         """Fetch a day and hand it on, or note that it failed. Tell whether this worker may go on."""
         try:
             self._fetch(day, part)
+        except Stopped:
+            raise  # the day did not fail
         except RateLimited as error:
             # the client has waited as it was told to; fewer at a time is what is left to do
             with self._changing:
@@ -287,7 +289,7 @@ class Pull:
         with closing(self._source(start_ms, end_ms)) as batches:
             for batch in batches:
                 self._stopping.check()
-                sorter.add(checker.entries(batch.block, batch.events))
+                sorter.add(checker.received(batch))
                 self._report.received(len(batch.events), len(batch.block))
 
     def _hand_on(self, day: date, part: _Part, fetched_ms: int, sorter: Sorter) -> None:
