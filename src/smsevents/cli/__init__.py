@@ -5,6 +5,8 @@ shop.py       shop add, shop list
 key.py        key create, key list, key revoke
 transfer.py   import, export, generate
 pull.py       pull, and in pull_reports.py how it is shown
+sync.py       sync
+account.py    what `pull` and `sync` share: whom to ask, and with which key
 demo.py       demo
 console.py    what they share: errors, tables, progress
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import typer
 
 from smsevents import __version__
-from smsevents.cli import console, demo, key, pull, serve, shop, transfer
+from smsevents.cli import console, demo, key, pull, serve, shop, sync, transfer
 
 app = typer.Typer(
     name="smsevents",
@@ -30,6 +32,7 @@ app.command("import")(transfer.import_)
 app.command("export")(transfer.export)
 app.command("generate")(transfer.generate)
 app.command("pull")(pull.pull)
+app.command("sync")(sync.sync)
 app.command("demo")(demo.demo)
 
 

@@ -18,6 +18,8 @@ receipt.py     what an import gives
 patience.py    timeouts, tries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the tree of errors
+dlt_source.py  the events as a source of dlt, for warehouses; needs the extra `sync`
+sync.py        a run of dlt: from where the warehouse is to now
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from smsevents.client.errors import (
     ConfigurationError,
     CutStream,
     Forbidden,
+    MissingExtra,
     NotWhole,
     RateLimited,
     Refused,
@@ -38,6 +41,7 @@ from smsevents.client.errors import (
     RefusedLines,
     ServerFault,
     ServerUnavailable,
+    SyncFailed,
     Unauthorized,
     UnexpectedAnswer,
     Unreachable,
@@ -62,6 +66,7 @@ __all__ = [
     "Event",
     "Flow",
     "Forbidden",
+    "MissingExtra",
     "Node",
     "NotWhole",
     "OneOff",
@@ -74,6 +79,7 @@ __all__ = [
     "ServerFault",
     "ServerUnavailable",
     "SmsEvent",
+    "SyncFailed",
     "Timeouts",
     "Unauthorized",
     "UnexpectedAnswer",

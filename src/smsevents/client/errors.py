@@ -3,6 +3,7 @@
     SmsEventsError
     └── ClientError
         ├── ConfigurationError      the caller gave something that cannot be used: a key, an address, a time
+        ├── MissingExtra            a part of the client needs packages that are not installed
         ├── Unreachable             no answer came: no connection, or the server went silent before it answered
         ├── Refused                 the server answered with an error; `status` and `detail` say which
         │   ├── BadRequest          400, 404, 405, 413, 415, 422 and the like: the same call fails again
@@ -13,6 +14,7 @@
         │   ├── ServerUnavailable   502, 503, 504; `retry_after_seconds` if the server told it
         │   └── ServerFault         500 and other 5xx
         ├── UnexpectedAnswer        an answer that is none of this API, such as the page of a proxy
+        ├── SyncFailed              the events came, but could not be loaded into the warehouse
         └── NotWhole                an export that began well and cannot be taken for whole
             ├── CutStream           it ended early; `lines` and `body_bytes` say how far it came
             └── BadLine             a line that is no event; `line`, `reason` and `text` say which
@@ -34,6 +36,7 @@ __all__ = [
     "ConfigurationError",
     "CutStream",
     "Forbidden",
+    "MissingExtra",
     "NotWhole",
     "RateLimited",
     "Refused",
@@ -41,6 +44,7 @@ __all__ = [
     "RefusedLines",
     "ServerFault",
     "ServerUnavailable",
+    "SyncFailed",
     "Unauthorized",
     "UnexpectedAnswer",
     "Unreachable",
@@ -62,6 +66,10 @@ def _rebuilt(kind: type[ClientError], text: str, attributes: dict[str, Any]) -> 
 
 class ConfigurationError(ClientError):
     """The caller gave something that cannot be used, or not enough; nothing was sent."""
+
+
+class MissingExtra(ClientError, ImportError):
+    """A part of the client needs packages that are not installed; the text names the extra that brings them."""
 
 
 class Unreachable(ClientError):
@@ -131,6 +139,10 @@ class ServerFault(Refused):
 
 class UnexpectedAnswer(ClientError):
     """The answer is none of this API: another media type, a redirect, a page of a proxy."""
+
+
+class SyncFailed(ClientError):
+    """The events came, but could not be loaded into the warehouse; what was loaded before is there."""
 
 
 class NotWhole(ClientError):

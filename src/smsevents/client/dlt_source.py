@@ -1,0 +1,204 @@
+"""The events as a source of dlt, for your own pipelines: `pip install 'smsevents[sync]'`.
+
+    import dlt
+    from smsevents.client.dlt_source import sms_events
+
+    pipeline = dlt.pipeline("sms", destination="duckdb", dataset_name="marketing")
+    pipeline.run(sms_events(4541245641234564, url="https://api.samba.ai"))
+
+The table is `sms_events`, the columns are COLUMNS. Each event is one row, however often it is loaded:
+`event_id` is its identity, and rows are merged by it. So a day may be read again, and is.
+
+How far the last run came is kept in dlt's state, by server and trackpoint: the end of its interval, which is
+never ahead of the clock, and not the newest event. An event that is dated ahead therefore moves nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from smsevents import clock
+from smsevents.client.account import Account
+from smsevents.client.clients import Client
+from smsevents.client.errors import ConfigurationError, CutStream, MissingExtra
+from smsevents.client.patience import Retry, Timeouts, Tries
+from smsevents.events import Event, Flow, encode
+from smsevents.settings import HISTORY_MS
+
+try:
+    import dlt
+except ImportError as error:
+    raise MissingExtra("Loading into a warehouse needs dlt. Install it with: pip install 'smsevents[sync]'") from error
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from dlt.common.data_types import TDataType
+    from dlt.common.schema.typing import TColumnSchema
+    from dlt.sources import DltSource
+
+__all__ = ["COLUMNS", "LOOKBACK_DAYS", "TABLE", "row_of", "sms_events"]
+
+SOURCE = "smsevents"
+TABLE = "sms_events"
+LOOKBACK_DAYS = 3
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+def _column(data_type: TDataType, description: str) -> TColumnSchema:
+    return {"data_type": data_type, "description": description}
+
+
+COLUMNS: dict[str, TColumnSchema] = {
+    "event_id": _column("text", "SHA-256 of the canonical line, in hex: the identity of the event"),
+    "trackpoint": _column("bigint", "the number of the shop"),
+    "user_id": _column("text", "the user the message was for"),
+    "status": _column("text", "DELIVERED, ACCEPTED, EXPIRED, DELETED, UNDELIVERABLE, REJECTED or SKIPPED"),
+    "date": _column("timestamp", "when it happened, to the millisecond, UTC"),
+    "source_type": _column("text", "flow or one-off"),
+    "campaign_id": _column("text", "the campaign"),
+    "campaign_name": _column("text", "its name when the event was written"),
+    "node_id": _column("text", "the SMS node of the flow; NULL for one-off"),
+    "node_name": _column("text", "its name when the event was written; NULL for one-off"),
+    "send_date": _column("timestamp", "when the message was sent, to the millisecond, UTC"),
+}
+"""The columns of the table, as dlt takes them."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RETRY = Retry()
+_TIMEOUTS = Timeouts()
+
+
+def row_of(event: Event) -> dict[str, Any]:
+    """Give the row of an event.
+
+    A time outside the years 1 to 9999 becomes NULL, and U+0000 in a text U+FFFD, as most databases know neither.
+    """
+    sms, source = event.smsEvent, event.source
+    node = source.node if isinstance(source, Flow) else None
+    return {
+        "event_id": sha256(encode(event)).hexdigest(),
+        "trackpoint": sms.trackpoint,
+        "user_id": _text(sms.userId),
+        "status": sms.status,
+        "date": _time(sms.date),
+        "source_type": "flow" if node else "one-off",
+        "campaign_id": _text(source.campaign.id),
+        "campaign_name": _text(source.campaign.name),
+        "node_id": _text(node.id) if node else None,
+        "node_name": _text(node.name) if node else None,
+        "send_date": _time(source.sendDate),
+    }
+
+
+def sms_events(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
+    trackpoint: int,
+    key: str | None = None,
+    *,
+    url: str | None = None,
+    lookback_days: float = LOOKBACK_DAYS,
+    days_max: float | None = None,
+    retry: Retry = _RETRY,
+    timeouts: Timeouts = _TIMEOUTS,
+    ssl_context: ssl.SSLContext | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    now_ms: Callable[[], int] = clock.now_ms,
+) -> DltSource:
+    """Give a source with the one resource `sms_events`: from where the last run ended to now.
+
+    It begins `lookback_days` earlier, for events that were recorded late, and the first time with the whole
+    history of 90 days. `days_max` ends it so many days behind the last run's end at the latest, so that much is
+    loaded in several runs. It is read day by day; a day that is cut is read again by `retry`, which doubles
+    nothing. The destination must be able to merge by deleting and inserting (dlt's `delete-insert`).
+
+    The rest is as in `Client`. Raises `ConfigurationError`; a run raises dlt's `PipelineStepFailed` with a
+    `ClientError` among its causes, and then loads nothing.
+    """
+    if lookback_days < 0 or (days_max is not None and days_max <= 0):
+        raise ConfigurationError("`lookback_days` and `days_max` are numbers of days above zero.")
+    account = Account.resolve(trackpoint, key, url)  # so that what is missing is told here, and not within a run
+    place = place_of(account)
+
+    def rows() -> Iterator[Any]:
+        yield dlt.mark.materialize_table_schema()  # so that the table is there also where nothing happened yet
+        state = dlt.current.resource_state()
+        start, end = interval_of(state.get(place), now_ms(), lookback_days, days_max)
+        with Client(
+            trackpoint,
+            account.key,
+            url=account.url,
+            retry=retry,
+            timeouts=timeouts,
+            ssl_context=ssl_context,
+            sleep=sleep,
+            now_ms=now_ms,
+        ) as client:
+            for day_start, day_end in days_of(start, end):
+                for events in _day(client, day_start, day_end, retry, sleep):
+                    yield [row_of(event) for event in events]
+        state[place] = end
+
+    @dlt.source(name=SOURCE, max_table_nesting=0)
+    def smsevents() -> Any:  # noqa: ANN401 -- dlt takes nearly anything
+        return dlt.resource(
+            rows, name=TABLE, write_disposition="merge", primary_key="event_id", columns=COLUMNS, max_table_nesting=0
+        )
+
+    source: DltSource = smsevents()
+    return source
+
+
+def place_of(account: Account) -> str:
+    """Give the name under which the state of an account is kept."""
+    return f"{account.url} {account.trackpoint}"
+
+
+def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max: float | None) -> tuple[int, int]:
+    """Give the closed interval of a run, in Unix milliseconds. `synced_to` is the end of the last one, if any.
+
+    A clock that was set back, or a state from a machine that was ahead, makes it begin earlier, never later.
+    """
+    oldest = now - HISTORY_MS
+    reached = oldest if synced_to is None else max(oldest, min(synced_to, now))
+    start = reached if synced_to is None else max(oldest, reached - round(lookback_days * DAY_MS))
+    end = now if days_max is None else min(now, reached + max(1, round(days_max * DAY_MS)))
+    return start, end
+
+
+def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut a closed interval into closed ones of a day at most."""
+    while start <= end:
+        yield start, min(end, start + DAY_MS - 1)
+        start += DAY_MS
+
+
+def _day(client: Client, start: int, end: int, retry: Retry, sleep: Callable[[float], None]) -> Iterator[list[Event]]:
+    """Give the events of a day, and those that came before a cut once more: the merge makes one of them."""
+    tries = Tries(retry, random.random)
+    while True:
+        try:
+            for batch in client.export_batches(start, end):
+                yield batch.events
+        except CutStream as error:
+            if not error.lines:
+                raise  # the client itself has tried again by then
+            wait = tries.wait_seconds(error)
+        else:
+            return
+        sleep(wait)
+
+
+def _time(milliseconds: int) -> datetime | None:
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+
+
+def _text(text: str) -> str:
+    return text.replace("\x00", "\ufffd")

@@ -1,0 +1,233 @@
+"""A sync: the events of an account into a warehouse, from where the warehouse is to now.
+
+What was loaded and how far it came lie in the warehouse, committed together: dlt writes its state into the
+dataset, and it counts only if its load was completed. Nothing is kept on this machine between two syncs, so a
+sync may run anywhere, and a warehouse that was put back from a backup is continued from where it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smsevents import clock
+from smsevents.client.account import Account
+from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
+from smsevents.client.patience import Retry, Timeouts
+
+# dlt tells its makers about each run unless told not to, and asks when a pipeline is made
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+from smsevents.client.dlt_source import (
+    LOOKBACK_DAYS,
+    SOURCE,
+    TABLE,
+    interval_of,
+    place_of,
+    sms_events,
+)
+
+import dlt  # isort: skip -- after dlt_source, which tells what to install where it is missing
+from dlt.common.destination import Destination  # isort: skip -- the same
+from dlt.common.destination.exceptions import UnknownDestinationModule  # isort: skip -- the same
+from dlt.common.exceptions import DltException  # isort: skip -- the same
+from dlt.pipeline.exceptions import PipelineStepFailed  # isort: skip -- the same
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from dlt.sources import DltSource
+
+DATASET = "sms"
+DUCKDB_FILE = "smsevents.duckdb"
+# what is loaded at a time: a failure throws away no more than that, and the disk holds no more than that
+STEP_DAYS = 30
+SAID_MAX_CHARACTERS = 500
+
+_DUCKDB_PREFIX = "duckdb:///"
+_RETRY = Retry()
+_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a sync did. Times are Unix milliseconds; `received` counts what came, repeats among it."""
+
+    trackpoint: int
+    url: str
+    destination: str
+    dataset: str
+    table: str
+    synced_from: int
+    synced_to: int
+    loads: int
+    received: int
+
+
+def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
+    trackpoint: int,
+    key: str | None = None,
+    *,
+    url: str | None = None,
+    destination: str = "duckdb",
+    dataset: str = DATASET,
+    lookback_days: float = LOOKBACK_DAYS,
+    step_days: float = STEP_DAYS,
+    retry: Retry = _RETRY,
+    timeouts: Timeouts = _TIMEOUTS,
+    ssl_context: ssl.SSLContext | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    now_ms: Callable[[], int] = clock.now_ms,
+    progress: Callable[[SyncReport], None] = lambda _: None,
+) -> SyncReport:
+    """Load the events of an account into the table `sms_events` of a dataset, each once.
+
+    `destination` is the name of a destination of dlt, which is configured as dlt documents it, such as
+    `DESTINATION__POSTGRES__CREDENTIALS`; or `duckdb`, which is the file `smsevents.duckdb`; or `duckdb:///`
+    and the path of another file. At most `step_days` are loaded at a time, then `progress` is called.
+
+    Raises `ClientError` with its kinds, among them `SyncFailed` if the warehouse does not take the events. What
+    was loaded before stays, and the next sync goes on from there.
+    """
+    account = Account.resolve(trackpoint, key, url)
+    now = now_ms()  # one end for all steps, so that they end
+    with _alone(destination, dataset), tempfile.TemporaryDirectory(prefix="smsevents-sync-") as folder:
+        pipeline = _pipeline(account, destination, dataset, folder)
+        synced_from, _ = interval_of(_synced_to(pipeline, account), now, lookback_days, step_days)
+        received = loads = 0
+        while True:
+            source = sms_events(
+                trackpoint,
+                account.key,
+                url=account.url,
+                lookback_days=0 if loads else lookback_days,
+                days_max=step_days,
+                retry=retry,
+                timeouts=timeouts,
+                ssl_context=ssl_context,
+                sleep=sleep,
+                now_ms=lambda: now,
+            )
+            received += _load(pipeline, source)
+            loads += 1
+            synced_to = _synced_to(pipeline, account)
+            if synced_to is None:
+                raise SyncFailed(f"The warehouse {destination} did not keep how far the sync came.")
+            report = SyncReport(
+                trackpoint=trackpoint,
+                url=account.url,
+                destination=destination,
+                dataset=dataset,
+                table=TABLE,
+                synced_from=synced_from,
+                synced_to=synced_to,
+                loads=loads,
+                received=received,
+            )
+            progress(report)
+            if synced_to >= now:
+                return report
+
+
+def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> dlt.Pipeline:
+    """Make a pipeline with the state that the warehouse has, or with none."""
+    with _told():
+        pipeline = dlt.pipeline(
+            f"smsevents_{account.trackpoint}",
+            pipelines_dir=folder,
+            destination=_destination(destination, dataset),
+            dataset_name=dataset,
+        )
+        pipeline.sync_destination()
+    return pipeline
+
+
+def _load(pipeline: dlt.Pipeline, source: DltSource) -> int:
+    """Load one step; give how many events came."""
+    with _told():
+        pipeline.run(source)
+    normalized = pipeline.last_trace.last_normalize_info if pipeline.last_trace else None
+    return normalized.row_counts.get(TABLE, 0) if normalized else 0
+
+
+def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:
+    found: Any = pipeline.state.get("sources", {})
+    for name in (SOURCE, "resources", TABLE):
+        found = found.get(name, {})
+    synced_to: int | None = found.get(place_of(account))
+    return synced_to
+
+
+def _destination(name: str, dataset: str) -> Destination[Any, Any]:
+    """Find a destination, and check that it can merge: without that, what is read again would be doubled."""
+    if name == "duckdb" or name.startswith(_DUCKDB_PREFIX):
+        path = Path(DUCKDB_FILE if name == "duckdb" else name.removeprefix(_DUCKDB_PREFIX)).absolute()
+        if path.stem.lower() == dataset.lower():
+            # DuckDB names a database after its file, and then cannot tell it from a schema of that name
+            raise ConfigurationError(f"The dataset and the file are both named {dataset}; give one another name.")
+        return dlt.destinations.duckdb(str(path))
+    if not name.isidentifier():
+        # not shown: it may be an address with a password in it
+        raise ConfigurationError(
+            "Give `duckdb` as the destination, or duckdb:/// and a path, or the name of one that dlt knows, such as"
+            " `postgres`; its address and password go into DESTINATION__POSTGRES__CREDENTIALS."
+        )
+    try:
+        destination = Destination.from_reference(name)
+        strategies = destination.capabilities().supported_merge_strategies if destination else None
+    except UnknownDestinationModule as error:
+        raise ConfigurationError(
+            f"dlt knows no destination {name}. Give one such as `duckdb` or `postgres`."
+        ) from error
+    if destination is None or "delete-insert" not in (strategies or []):
+        raise ConfigurationError(f"The destination {name} cannot merge rows, so events would be doubled. Use another.")
+    return destination
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what dlt raises into an error of ours; one that was ours from the start comes out as it is."""
+    try:
+        yield
+    except DltException as error:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ClientError):
+                raise cause from error
+        said = " ".join(str(causes[-1]).split())[:SAID_MAX_CHARACTERS] or type(causes[-1]).__name__
+        raise SyncFailed(f"The warehouse did not take the events: {said} Mend it and sync again.") from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and what led to it, the first cause last."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        inner = cause.exception if isinstance(cause, PipelineStepFailed) else None
+        cause = inner or cause.__cause__ or cause.__context__
+
+
+@contextmanager
+def _alone(destination: str, dataset: str) -> Iterator[None]:
+    """Keep a second sync into the same dataset from this machine out: two merges at a time would double events."""
+    settings = sorted((name, value) for name, value in os.environ.items() if name.startswith("DESTINATION__"))
+    place = sha256(repr((Path.cwd(), destination, dataset, settings)).encode()).hexdigest()[:32]
+    path = Path(tempfile.gettempdir()) / f"smsevents-sync-{os.getuid()}-{place}.lock"
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise SyncFailed(f"Another sync into {dataset} of {destination} is running. Wait for its end.") from error
+    finally:
+        os.close(lock)
