@@ -7,16 +7,16 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path  # noqa: TC003 -- typer reads it at run time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smsevents.cli.account import AccountOption, UrlOption, address_of, asked_key
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
 from smsevents.cli.pull_reports import JsonReport, ProgressReport, summary_text
-from smsevents.client import ACCOUNTS, Client
-from smsevents.client.account import KEY_VARIABLE, URL_VARIABLE
+from smsevents.client import Client
+from smsevents.client.account import URL_VARIABLE
 from smsevents.client.pull.days import Split, parse_day
 from smsevents.client.pull.directory import Directory, Wish
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from datetime import date
 
 EXIT_INTERRUPTED = 130  # what a shell sees of a program that SIGINT ended
-
-
-class AccountName(StrEnum):
-    """The accounts whose addresses are known."""
-
-    SAMBA = "samba"
-    ENTERPRISE = "enterprise"
 
 
 def pull(  # noqa: PLR0913, PLR0917 -- each is an option
@@ -54,10 +47,8 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
         bool | None,
         typer.Option("--compressed/--uncompressed", help="gzip, zstd in Parquet. [default: as before, or compressed]"),
     ] = None,
-    account: Annotated[
-        AccountName | None, typer.Option(help=f"A Samba account: {', '.join(ACCOUNTS.values())}.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help=f"The address of the server. [default: {URL_VARIABLE}]")] = None,
+    account: AccountOption = None,
+    url: UrlOption = None,
     jobs: Annotated[int, typer.Option(min=1, max=PULL_JOBS_MAX, help="Days fetched at a time.")] = PULL_JOBS,
     lookback: Annotated[
         int, typer.Option(min=0, help="Days that are read again after their end, as receipts come late.")
@@ -76,9 +67,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     )
     if choice.first and choice.last and choice.first > choice.last:
         raise typer.BadParameter(f"{choice.first} is after {choice.last}", param_hint="--from")
-    if account and url:
-        raise typer.BadParameter("give either --account or --url", param_hint="--account")
-    address = ACCOUNTS[account.value] if account else (url or os.environ.get(URL_VARIABLE, ""))
+    address = address_of(account, url) or os.environ.get(URL_VARIABLE, "")
     wish = Wish(
         trackpoint=trackpoint,
         url=address.strip().rstrip("/") or None,
@@ -90,7 +79,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     started = time.monotonic()
     with ExitStack() as stack:
         opened = stack.enter_context(Directory(directory, wish))
-        client = stack.enter_context(Client(trackpoint, _asked_key(), url=opened.layout.url, sleep=stopping.sleep))
+        client = stack.enter_context(Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep))
         report: Report = JsonReport(sys.stdout, opened) if json else stack.enter_context(ProgressReport())
         one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
@@ -109,14 +98,6 @@ def _day(option: str, text: str | None) -> date | None:
         raise typer.BadParameter(
             f"{text!r} is no day; give 2027-01-31, 2027-01-31T12:00Z or Unix milliseconds", param_hint=option
         ) from error
-
-
-def _asked_key() -> str | None:
-    """Ask a person for the key; None leaves it to the environment."""
-    if os.environ.get(KEY_VARIABLE) or not sys.stdin.isatty():
-        return None
-    key: str = typer.prompt("API key", hide_input=True, err=True)
-    return key
 
 
 class _Interrupt:

@@ -7,7 +7,6 @@ ClientError                 (smsevents.client.errors)
     ├── DirectoryInUse      another pull works in the directory
     ├── OtherOptions        the directory was begun with other options
     ├── DirectoryUnusable   the directory cannot be read or written
-    ├── MissingExtra        a library that only this format needs is not installed
     └── Stopped             the pull was asked to end
 """
 
@@ -38,10 +37,6 @@ class OtherOptions(PullError):
 
 class DirectoryUnusable(PullError):
     """The directory cannot be read or written."""
-
-
-class MissingExtra(PullError):
-    """A library that only the chosen format needs is not installed."""
 
 
 class Stopped(PullError):

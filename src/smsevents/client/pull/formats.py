@@ -19,8 +19,9 @@ from typing import IO, TYPE_CHECKING, Protocol
 import msgspec
 from isal import igzip, isal_zlib
 
+from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.columns import COLUMNS, event_of, row_of
-from smsevents.client.pull.errors import BadEvent, DamagedFile, MissingExtra
+from smsevents.client.pull.errors import BadEvent, DamagedFile
 from smsevents.client.pull.lines import Checker, Entry, ascending, plain
 from smsevents.events import Event, encode_lines
 from smsevents.settings import DEFLATE_LEVEL, PULL_RUN_READ_BYTES
