@@ -97,7 +97,8 @@ def curl_into_duckdb(url: str, target: Path) -> list[str]:
     """Give the command that a person would write who has curl and DuckDB."""
     copy = f"COPY ({READ_LINES.format(path='/dev/stdin')}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
     program = f"import duckdb; duckdb.sql({copy!r})"
-    curl = f"curl -sSf --compressed -d '{{}}' -H \"X-Api-Key: $SMSEVENTS_API_KEY\" {url}/shop/{TRACKPOINT}/export-sms-events"
+    address = f"{url}/shop/{TRACKPOINT}/export-sms-events"
+    curl = f"curl -sSf --compressed -d '{{}}' -H \"X-Api-Key: $SMSEVENTS_API_KEY\" {address}"
     return ["sh", "-c", f"set -e; {curl} | {shlex.quote(sys.executable)} -c {shlex.quote(program)}"]
 
 
