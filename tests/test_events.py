@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsevents.events import Event, NotAnEvent, NotJson, decode, encode
+from smsevents.events import Event, NotAnEvent, NotJson, decode, encode, encode_lines
 
 STATUSES = ["DELIVERED", "ACCEPTED", "EXPIRED", "DELETED", "UNDELIVERABLE", "REJECTED", "SKIPPED"]
 LINE_ENDS = "\u0085\u2028\u2029"
@@ -374,3 +374,11 @@ def test_any_value_in_any_place_is_an_event_or_refused(path: str, value: Any) ->
     event = outcome(json.dumps(at(path, value)).encode())
     if event is not None:
         assert isinstance(value, str if path in TEXTS or path == "smsEvent.status" else int)
+
+
+@given(st.lists(events, max_size=5))
+def test_lines_of_many_events_are_those_of_each(some: list[dict[str, Any]]) -> None:
+    """Encoding events at once gives the canonical line of each, one after the other."""
+    lines = [canonical_of(one) for one in some]
+
+    assert encode_lines([decode(line)[0] for line in lines]) == b"".join(line + b"\n" for line in lines)

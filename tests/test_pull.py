@@ -214,14 +214,19 @@ def test_a_file_is_left_alone_if_nothing_is_new(site: Site) -> None:
     """A day that is read again and brings nothing new leaves its file as it is, to the last byte and the time."""
     site.standin.answers(Account(lines=some_lines(100)))
     site.pull()
-    before = {name: (site.path / name).stat() for name in site.names()}
+
+    def files() -> dict[str, tuple[int, int, bytes]]:
+        paths = [site.path / name for name in site.names()]
+        return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+    before = files()
 
     summary = site.pull()
 
     assert summary.files_written == 0
     assert len(summary.fetched) == 4
     assert not any(site.heard.files.values())
-    assert {name: (site.path / name).stat() for name in site.names()} == before
+    assert files() == before
 
 
 def test_a_day_becomes_final_in_time(site: Site) -> None:
@@ -235,8 +240,10 @@ def test_a_day_becomes_final_in_time(site: Site) -> None:
     assert [reads[day] for day in DAYS[:6]] == [5] * 6
 
 
-def test_expired_events_stay(site: Site) -> None:
+@pytest.mark.parametrize("split", Split)
+def test_expired_events_stay(site: Site, split: Split) -> None:
     """What the server has forgotten stays in the files, also of a day that it has forgotten in part."""
+    site.wish = {"split": split}
     lines = some_lines(400)
     account = Account(lines=lines)
     site.standin.answers(account)
@@ -251,8 +258,10 @@ def test_expired_events_stay(site: Site) -> None:
     assert site.lines() == lines
 
 
-def test_replacing_drops_what_the_server_lost(site: Site) -> None:
+@pytest.mark.parametrize("split", Split)
+def test_replacing_drops_what_the_server_lost(site: Site, split: Split) -> None:
     """`replace` fetches final days too and drops erased events, but never one that the server only forgot."""
+    site.wish = {"split": split}
     lines = some_lines(400)
     account = Account(lines=lines)
     site.standin.answers(account)

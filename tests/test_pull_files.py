@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -142,6 +144,31 @@ def test_sorter_leaves_no_files(tmp_path: Path) -> None:
             sorter.add([entry(line(TRACKPOINT, date))])
         assert list(tmp_path.iterdir()) == []
         assert [date for date, _ in flat(sorter.batches())] == [3, 4, 5]
+
+
+def test_sorting_holds_little(folder: Path) -> None:
+    """What a sort holds does not grow with what it sorts."""
+    chance = random.Random(1)  # noqa: S311 -- invented data
+    peaks = []
+    for count in (20_000, 80_000):
+        tracemalloc.start()
+        with Sorter(folder, held_max_bytes=500_000, runs_max=4) as sorter:
+            for _ in range(count // 100):
+                sorter.add([entry_at(chance.randrange(10**6)) for _ in range(100)])
+            dates = 0
+            for batch in sorter.batches():
+                dates += len(batch)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert dates > count / 2
+
+    assert peaks[1] < peaks[0] * 1.5
+    assert peaks[1] < 10_000_000
+
+
+def entry_at(date: int) -> Entry:
+    """Give an entry quickly."""
+    return date, GOOD.replace(b'"date":5', b'"date":%d' % date)
 
 
 def spell(one: bytes, how: int) -> bytes:

@@ -57,10 +57,10 @@ IMPORT_WORKERS = 4
 
 # The pull: what each job may hold, and how often it tries.
 PULL_JOBS = 4
-PULL_JOBS_MAX = 32
+PULL_JOBS_MAX = 16
 PULL_LOOKBACK_DAYS = 3
 PULL_SORT_HELD_MAX_BYTES = 24 * 1024 * 1024
-PULL_RUNS_MAX = 32
+PULL_RUNS_MAX = 16  # all jobs together have fewer files open than a process may
 PULL_RUN_READ_BYTES = 256 * 1024
 PULL_ROW_GROUP_ROWS = 64 * 1024
 PULL_DAY_TRIES_MAX = 4

@@ -224,7 +224,7 @@ class Pull:
         return list(parts.values())
 
     def _work(self) -> None:
-        """Do one work after the other, until none is left or the pull is to end."""
+        """Do one work after the other, until none is left, or the pull is to end, or this worker is one too many."""
         try:
             while work := self._next():
                 part, day = work
@@ -234,16 +234,18 @@ class Pull:
                     return
         except Stopped:
             pass
-        finally:
-            with self._changing:
-                self._workers -= 1
+        except BaseException:
+            self._stopping.stop()  # a defect; the others end too
+            raise
+        with self._changing:
+            self._workers -= 1
 
     def _next(self) -> tuple[_Part, date | None] | None:
         with self._changing:
             return self._works.popleft() if self._works and not self._stopping.is_set else None
 
     def _day(self, day: date, part: _Part) -> bool:
-        """Fetch a day and hand it on, or note that it failed. Tell whether this worker may go on."""
+        """Fetch a day and hand it on, or note that it failed. Tell whether this worker is still needed."""
         try:
             self._fetch(day, part)
         except Stopped:
@@ -251,11 +253,10 @@ class Pull:
         except RateLimited as error:
             # the client has waited as it was told to; fewer at a time is what is left to do
             with self._changing:
-                alone = self._workers == 1
-                if not alone:
+                if self._workers > 1:
+                    self._workers -= 1
                     self._works.appendleft((part, day))
-            if not alone:
-                return False
+                    return False
             self._fail(day, error)
         except ClientError as error:
             self._fail(day, error)
