@@ -164,7 +164,12 @@ class Csv:
             write(_csv_text([COLUMNS]))
             for batch in batches:
                 rows = map(row_of, _decoder.decode_lines(plain(batch)))
-                write(_csv_text((*row[:3], time_text(row[3]), *row[4:9], time_text(row[9])) for row in rows))
+                write(
+                    _csv_text(
+                        (shop, user, status, time_text(date), kind, c_id, c_name, n_id, n_name, time_text(sent))
+                        for shop, user, status, date, kind, c_id, c_name, n_id, n_name, sent in rows
+                    )
+                )
 
     def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
