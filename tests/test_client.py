@@ -239,6 +239,14 @@ def test_what_is_asked(standin: StandIn) -> None:
     assert {request.headers["x-api-key"] for request in standin.requests} == {"sms_key"}
 
 
+def test_a_proxy_of_the_environment_is_used(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the environment names is asked for the server."""
+    monkeypatch.setenv("HTTP_PROXY", standin.url)
+    with Client(7, "key", url="http://server.invalid", ssl_context=PLAIN) as client:
+        assert list(client.export()) == []
+    assert standin.requests[0].path == "http://server.invalid/shop/7/export-sms-events"
+
+
 def test_lines_are_given_while_the_export_still_comes(standin: StandIn) -> None:
     """Lines are given as they arrive, not at the end: the first are there while the server is silent."""
     lines = some_lines(200)

@@ -144,7 +144,8 @@ def some_lines(count: int, now: int = NOW_MS, step_ms: int = 5 * HOUR_MS, trackp
             now - index * step_ms,
             user=f"{HOSTILE}{index % 17}" if index % 50 == 3 else f"user {index}",
             status=["DELIVERED", "ACCEPTED", "REJECTED"][index % 3],
-            node="VIP" if index % 2 else None,
+            campaign="" if index % 7 == 2 else "Black Friday",
+            node=["", "VIP"][index % 4 // 2] if index % 2 else None,
         )
         for index in range(count)
     ]

@@ -21,7 +21,7 @@ class AccountName(StrEnum):
 
 
 AccountOption = Annotated[AccountName | None, typer.Option(help=f"A Samba account: {', '.join(ACCOUNTS.values())}.")]
-UrlOption = Annotated[str | None, typer.Option(help=f"The address of the server. [default: {URL_VARIABLE}]")]
+UrlOption = Annotated[str | None, typer.Option(help=f"The address of the server, if not {URL_VARIABLE}.")]
 
 
 def address_of(account: AccountName | None, url: str | None) -> str | None:

@@ -34,7 +34,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
     """Load events into a warehouse: what is new since the last sync, and late ones; each event once.
 
     The API key is taken from SMSEVENTS_API_KEY, or asked for. A destination of dlt is configured as dlt
-    documents it, for example by DESTINATION__POSTGRES__CREDENTIALS. Needs: pip install 'smsevents[sync]'
+    documents it, for example by DESTINATION__POSTGRES__CREDENTIALS. Needs the extra `sync` of the package.
     """
     # imported here because dlt takes seconds to load, and is an extra
     from smsevents.client.sync import sync as run  # noqa: PLC0415

@@ -50,6 +50,9 @@ DATASET = "sms"
 DUCKDB_FILE = "smsevents.duckdb"
 # what is loaded at a time: a failure throws away no more than that, and the disk holds no more than that
 STEP_DAYS = 30
+# rows go into DuckDB and PostgreSQL as INSERT statements; with dlt's own limit of 32 MiB one of them takes DuckDB
+# more than 2 GiB of memory and twice the time. Its JSON reader guesses types, and CSV makes NULL of an empty text.
+STATEMENT_MAX_BYTES = 256 * 1024
 SAID_MAX_CHARACTERS = 500
 
 _DUCKDB_PREFIX = "duckdb:///"
@@ -173,7 +176,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
         if path.stem.lower() == dataset.lower():
             # DuckDB names a database after its file, and then cannot tell it from a schema of that name
             raise ConfigurationError(f"The dataset and the file are both named {dataset}; give one another name.")
-        return dlt.destinations.duckdb(str(path))
+        return dlt.destinations.duckdb(str(path), max_query_length=STATEMENT_MAX_BYTES)
     if not name.isidentifier():
         # not shown: it may be an address with a password in it
         raise ConfigurationError(
@@ -181,7 +184,8 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
             " `postgres`; its address and password go into DESTINATION__POSTGRES__CREDENTIALS."
         )
     try:
-        destination = Destination.from_reference(name)
+        limits: dict[str, Any] = {"max_query_length": STATEMENT_MAX_BYTES} if name == "postgres" else {}
+        destination = Destination.from_reference(name, **limits)
         strategies = destination.capabilities().supported_merge_strategies if destination else None
     except UnknownDestinationModule as error:
         raise ConfigurationError(
