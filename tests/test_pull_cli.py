@@ -341,6 +341,14 @@ def test_a_second_pull_takes_the_options_of_the_first(
     assert (told(done)[0]["format"], told(done)[0]["url"]) == ("csv", standin.url)
 
 
+def test_help_says_what_the_defaults_are(environment: dict[str, str], tmp_path: Path) -> None:
+    """The help tells the defaults that depend on the directory and on the day."""
+    shown = " ".join(pull(tmp_path, environment | {"COLUMNS": "200"}, "--help").stdout.decode().split())
+
+    for text in ("By default 90 days ago.", "By default today.", "or jsonl.", "or a day.", "or compressed."):
+        assert text in shown
+
+
 MISTAKES = {
     "from after to": (["--from", "2026-02-02", "--to", "2026-02-01"], 2, b"is after"),
     "no day": (["--from", "soon"], 2, b"2027-01-31"),

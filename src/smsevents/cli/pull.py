@@ -34,18 +34,21 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     trackpoint: Trackpoint,
     directory: Annotated[Path, typer.Argument(help="Where the files are kept; it is made if need be.")],
     from_: Annotated[
-        str | None, typer.Option("--from", help="First day, UTC; a time means its day. [default: 90 days ago]")
+        str | None, typer.Option("--from", help="First day, UTC; a time means its day. By default 90 days ago.")
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Last day, UTC. [default: today]")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Last day, UTC. By default today.")] = None,
     format_: Annotated[
-        FormatName | None, typer.Option("--format", help="[default: that of the directory, or jsonl]")
+        FormatName | None, typer.Option("--format", help="By default that of the directory, or jsonl.")
     ] = None,
     split: Annotated[
-        Split | None, typer.Option("--split", help="What goes into one file. [default: that of the directory, or day]")
+        Split | None, typer.Option("--split", help="What goes into one file. By default as the directory is, or a day.")
     ] = None,
     compressed: Annotated[
         bool | None,
-        typer.Option("--compressed/--uncompressed", help="gzip, zstd in Parquet. [default: as before, or compressed]"),
+        typer.Option(
+            "--compressed/--uncompressed",
+            help="With gzip, in Parquet zstd. By default as the directory is, or compressed.",
+        ),
     ] = None,
     account: AccountOption = None,
     url: UrlOption = None,
