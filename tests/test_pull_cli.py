@@ -408,6 +408,30 @@ def test_parquet_without_pyarrow(standin: StandIn, environment: dict[str, str], 
     assert pull(tmp_path / "csv", environment, "--format", "csv", "--from", str(now_ms())).returncode == 0
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("split", ["day", "none"])
+def test_a_disk_that_takes_no_more(
+    standin: StandIn, environment: dict[str, str], tmp_path: Path, format_: str, split: str
+) -> None:
+    """When a file cannot be written to its end, the pull says so and leaves neither the file nor a part of it."""
+    lines = recent_lines(2000, days=1)
+    standin.answers(Account(lines=lines))
+    words = ["pull", str(TRACKPOINT), str(tmp_path), "--format", format_, "--split", split, "--uncompressed"]
+    words += ["--from", day_of(now_ms() - DAY_MS).isoformat()]
+    limited = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", sys.executable, "-m", "smsevents", *words]
+
+    done = subprocess.run(limited, env=environment, capture_output=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert b"cannot be written: " in done.stderr
+    assert b"File too large" in done.stderr
+    assert files_of(tmp_path) == []
+    assert not list((tmp_path / ".smsevents").glob("new-*"))
+
+    assert run_command(*words, environment=environment).returncode == 0
+    assert len(files_of(tmp_path)) == (2 if split == "day" else 1)
+
+
 def test_days_that_the_server_forgot_are_told(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
     """Days older than the history are not asked for; the summary counts them, and it is no failure."""
     standin.answers(Account(lines=[]))

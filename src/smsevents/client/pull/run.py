@@ -274,7 +274,7 @@ class Pull:
                     self._receive(day, sorter)
                     self._hand_on(day, part, fetched_ms, sorter)
             except OSError as error:
-                raise DirectoryUnusable(f"{self._directory.path} cannot be written: {error.strerror}.") from error
+                raise self._unusable(error) from error
             except (NotWhole, BadEvent, ServerFault, UnexpectedAnswer) as error:
                 if tries == PULL_DAY_TRIES_MAX:
                     raise
@@ -327,7 +327,7 @@ class Pull:
             for one in part.staged:
                 one.path.unlink()
         except OSError as error:
-            self._fail(part.staged[0].day, DirectoryUnusable(f"{self._directory.path}: {error.strerror}."))
+            self._fail(part.staged[0].day, self._unusable(error))
         except ClientError as error:
             self._fail(part.staged[0].day, error)
 
@@ -352,6 +352,10 @@ class Pull:
             self._summary.files_written += changed
             self._summary.bytes_written += new.record.bytes if changed else 0
         self._report.written(path.name, new.record, added, changed=changed)
+
+    def _unusable(self, error: OSError) -> DirectoryUnusable:
+        # what comes through Arrow has its text alone
+        return DirectoryUnusable(f"{self._directory.path} cannot be written: {error.strerror or error}.")
 
     def _fail(self, day: date, error: ClientError) -> None:
         """Note that a day failed, and end the pull if all others would fail too."""
