@@ -12,6 +12,7 @@ from smsevents.cli import app, pull_reports
 from smsevents.client.pull.columns import COLUMNS
 from smsevents.client.pull.lines import Entry, trusted_entries
 from smsevents.client.pull.parquet import SCHEMA, Parquet
+from smsevents.settings import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX, PULL_FAILED_IN_A_ROW_MAX
 from tests.support import body_of, line
 from tests.test_docs import ROOT, Page, bare
 
@@ -77,3 +78,14 @@ def test_the_delivery_rate_of_the_notebook(tmp_path: Path) -> None:
         rates = connection.execute(query).fetchall()
 
     assert rates == [("Campaign 1", 2, 50.0), ("Campaign 0", 2, 100.0)]
+
+
+def test_numbers_of_pull() -> None:
+    """The numbers that the page writes out are those of the code."""
+    text = Page(PULL).text
+
+    assert PULL_DAY_TRIES_MAX == 4
+    assert PULL_BACKOFF_FIRST_SECONDS == 1
+    assert "four times at most, with 1, 2 and 4 seconds" in text
+    assert PULL_FAILED_IN_A_ROW_MAX == 8
+    assert "eight days fail one after the other" in text

@@ -25,7 +25,6 @@ from tests.standin import Account, Answer, StandIn
 from tests.support import DAY_MS, Server, body_of, date_of, eventually, line, run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 TRACKPOINT = 7
@@ -33,13 +32,6 @@ KEY = "sms_0123456789ab_secret"
 # `PULL_KILLS=50 pytest tests/test_pull_cli.py -k kill` takes some minutes.
 KILLS = int(os.environ.get("PULL_KILLS", "5"))
 KILLED_WITHIN_SECONDS = 4
-
-
-@pytest.fixture
-def standin() -> Iterator[StandIn]:
-    """Give a stand-in that listens."""
-    with StandIn() as running:
-        yield running
 
 
 @pytest.fixture
