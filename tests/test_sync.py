@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
@@ -36,7 +39,7 @@ from smsevents.client.sync import SyncReport, sync
 from smsevents.clock import now_ms as clock_now_ms
 from tests import postgres
 from tests.standin import Account, Answer, Request, StandIn
-from tests.support import DAY_MS, HOUR_MS, PLAIN, Server, body_of, date_of, free_port, line
+from tests.support import DAY_MS, HOUR_MS, PLAIN, Server, body_of, date_of, eventually, free_port, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -520,6 +523,39 @@ def test_the_command_without_what_it_needs() -> None:
     assert no_dlt.stderr == (
         "smsevents: Loading into a warehouse needs dlt. Install it with: pip install 'smsevents[sync]'\n"
     )
+
+
+def test_the_key_is_asked_for_unseen(standin: StandIn, tmp_path: Path) -> None:
+    """On a terminal the command asks for the key, does not show it, and sends it."""
+    standin.answers(Answer(status=401))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SMSEVENTS_")}
+    ours, its = pty.openpty()
+    words = ["sync", "7", "--url", standin.url, "--destination", f"duckdb:///{tmp_path}/w.duckdb"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smsevents", *words],
+        env=environment,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    )
+    os.close(its)
+    try:
+        assert eventually(lambda: not termios.tcgetattr(ours)[3] & termios.ECHO)
+        os.write(ours, b"sms_typed\n")
+        shown = b""
+        # Linux ends a terminal that nobody holds any more with an error
+        with suppress(OSError):
+            while data := os.read(ours, 1024):
+                shown += data
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+    assert b"API key" in shown
+    assert b"sms_typed" not in shown
+    assert {request.headers["x-api-key"] for request in standin.requests} == {"sms_typed"}
 
 
 @pytest.mark.parametrize(
