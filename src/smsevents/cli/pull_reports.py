@@ -67,7 +67,7 @@ class FileLine(Struct, tag_field="kind", tag="file"):
     events: int
     events_new: int
     bytes: int
-    sha256: str | None
+    sha256: str
     changed: bool
 
 
@@ -130,8 +130,7 @@ class JsonReport(Report):
 
     def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
         """Write what became of a file."""
-        sha256 = record.sha256 if changed else None
-        self._write(FileLine(name, record.events, new, record.bytes, sha256, changed))
+        self._write(FileLine(name, record.events, new, record.bytes, record.sha256, changed))
 
     def summary(self, summary: Summary, seconds: float) -> None:
         """Write the last line."""

@@ -161,19 +161,19 @@ class Directory:
         for day, fetched_ms in self._manifest.days.items():
             part = part_of(day, self.layout.split)
             if part not in sound:
-                sound[part] = self.is_recorded(part)
+                sound[part] = self.record_of(part) is not None
             if sound[part]:
                 found[day] = fetched_ms
         return found
 
-    def is_recorded(self, part: str) -> bool:
-        """Tell whether the file of a part is there and has the size that was recorded."""
+    def record_of(self, part: str) -> FileRecord | None:
+        """Give the record of the file of a part, if it is there and has the size that was recorded."""
         path = self.file(part)
         record = self._manifest.files.get(path.name)
         try:
-            return record is not None and path.stat().st_size == record.bytes
+            return record if record and path.stat().st_size == record.bytes else None
         except FileNotFoundError:
-            return False
+            return None
 
     def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
         """Write a file under a temporary name and flush it to the disk."""

@@ -341,8 +341,10 @@ class Pull:
         before = Counted(held)
         new = directory.write(directory.format, merged([_without(before, replaced), iter(fetched)]))
         added = new.record.events - before.events
-        changed = bool(added or replaced) or not directory.is_recorded(name)
-        if changed:
+        record = directory.record_of(name)
+        changed = bool(added or replaced) or record is None
+        if record is None or changed:
+            record = new.record
             directory.put(name, new, days)
         else:
             new.path.unlink()
@@ -351,7 +353,7 @@ class Pull:
             self._summary.events_new += added
             self._summary.files_written += changed
             self._summary.bytes_written += new.record.bytes if changed else 0
-        self._report.written(path.name, new.record, added, changed=changed)
+        self._report.written(path.name, record, added, changed=changed)
 
     def _unusable(self, error: OSError) -> DirectoryUnusable:
         # what comes through Arrow has its text alone
