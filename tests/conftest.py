@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.pulling import Site
 from tests.standin import StandIn
 from tests.support import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,9 @@ def standin() -> Iterator[StandIn]:
     """Give a stand-in for a foreign server, which listens."""
     with StandIn() as running:
         yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path, standin: StandIn) -> Site:
+    """Give a directory to pull into, which is not there yet, and the stand-in to pull from."""
+    return Site(tmp_path / "events", standin)

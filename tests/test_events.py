@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsevents.events import Event, NotAnEvent, NotJson, decode, decode_block, encode
+from smsevents.events import Event, NotAnEvent, NotJson, decode, decode_block, encode, encode_lines
 from smsevents.settings import LINE_MAX_BYTES
 from tests.support import body_of
 
@@ -428,3 +428,11 @@ def test_a_block_whose_lines_are_no_objects_of_their_own_is_not_read_at_once(old
         "one on two lines": FLOW_LINE[:place] + b"\n" + FLOW_LINE[place:],
     }
     assert decode_block(FLOW_LINE + b"\n" + broken[old] + b"\n") is None
+
+
+@given(st.lists(events, max_size=5))
+def test_lines_of_many_events_are_those_of_each(some: list[dict[str, Any]]) -> None:
+    """Encoding events at once gives the canonical line of each, one after the other."""
+    lines = [canonical_of(one) for one in some]
+
+    assert encode_lines([decode(line)[0] for line in lines]) == b"".join(line + b"\n" for line in lines)

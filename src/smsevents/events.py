@@ -13,12 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from smsevents.settings import LINE_MAX_BYTES, TEXT_MAX_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INT64_MAX = 2**63 - 1
 
@@ -104,6 +107,11 @@ def encode(event: Event) -> bytes:
     return _escaped(_encoder.encode(event))
 
 
+def encode_lines(events: Sequence[Event]) -> bytes:
+    r"""Give the canonical lines of events, each ended by `\n`: the same as `encode` for each, but faster."""
+    return _escaped(_encoder.encode_lines(events))
+
+
 def encode_text(text: str) -> bytes:
     """Give a string as it stands in canonical lines, with its quotes."""
     return _escaped(_encoder.encode(text))
@@ -143,14 +151,14 @@ def decode(line: bytes) -> tuple[Event, bytes]:
 def decode_block(block: bytes) -> tuple[list[Event], list[bytes]] | None:
     """Read many lines at once, each ended by a line feed; give their events and canonical lines, in order.
 
-    Blank lines are left out. Gives None where `decode` must look at each line: one of them is bad, or may be.
+    Gives None where `decode` must look at each line: one of them is blank or bad, or may be bad.
     """
     lines = block[:-1].split(b"\n")
     try:
         events = list(map(_decoder.decode, lines))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    canonical = _escaped(_encoder.encode_lines(events))
+    canonical = encode_lines(events)
     if canonical == block:  # as an export or a careful client sends it: the lines are what they should be
         return events, lines
     # Each key of an object ends in a colon; other colons stand in strings, where a canonical line has them too. So

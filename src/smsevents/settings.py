@@ -79,6 +79,19 @@ EXPORT_RUNS_AHEAD_MAX = 8  # in a process: what is read ahead for clients that s
 IMPORT_WORKERS = 4
 ERASURES_AT_ONCE_MAX = 64
 
+# The pull: what each job may hold, and how often it tries.
+PULL_JOBS = 4
+PULL_JOBS_MAX = 16
+PULL_LOOKBACK_DAYS = 3
+PULL_SORT_HELD_MAX_BYTES = 24 * 1024 * 1024
+PULL_RUNS_MAX = 16  # all jobs together have fewer files open than a process may
+PULL_RUN_READ_BYTES = 256 * 1024
+PULL_ROW_GROUP_ROWS = 64 * 1024
+PULL_DAY_TRIES_MAX = 4
+PULL_BACKOFF_FIRST_SECONDS = 1
+# So many days that fail one after the other mean that the server is down, not that days are bad.
+PULL_FAILED_IN_A_ROW_MAX = 8
+
 
 def _setting(default: object, help_: str) -> Any:  # noqa: ANN401 -- dataclasses.field is typed that way too
     return field(default=default, metadata={"help": help_})

@@ -5,8 +5,9 @@ shop.py       shop add, shop list
 key.py        key create, key list, key revoke
 transfer.py   import, export, generate
 upkeep.py     compact, expire, forget, verify, backup, stats
+pull.py       pull, and in pull_reports.py how it is shown
 sync.py       sync
-account.py    what `sync` and its like share: whom to ask, and with which key
+account.py    what `pull` and `sync` share: whom to ask, and with which key
 demo.py       demo
 console.py    what they share: errors, tables, progress
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import typer
 
 from smsevents import __version__
-from smsevents.cli import console, demo, key, serve, shop, sync, transfer, upkeep
+from smsevents.cli import console, demo, key, pull, serve, shop, sync, transfer, upkeep
 
 app = typer.Typer(
     name="smsevents",
@@ -37,6 +38,7 @@ app.command("forget")(upkeep.forget)
 app.command("verify")(upkeep.verify)
 app.command("backup")(upkeep.backup)
 app.command("stats")(upkeep.stats)
+app.command("pull")(pull.pull)
 app.command("sync")(sync.sync)
 app.command("demo")(demo.demo)
 

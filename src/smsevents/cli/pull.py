@@ -1,0 +1,128 @@
+"""`smsevents pull`: the events of a window into files, every night, from smsevents or a Samba account."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path  # noqa: TC003 -- typer reads it at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smsevents.cli.account import AccountOption, UrlOption, address_of, asked_key
+from smsevents.cli.console import EXIT_FAILED, Trackpoint
+from smsevents.cli.pull_reports import JsonReport, ProgressReport, summary_text
+from smsevents.client import Client
+from smsevents.client.account import URL_VARIABLE
+from smsevents.client.pull.days import Split, parse_day
+from smsevents.client.pull.directory import Directory, Wish
+from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
+from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
+from smsevents.clock import now_ms
+from smsevents.settings import PULL_JOBS, PULL_JOBS_MAX, PULL_LOOKBACK_DAYS
+
+if TYPE_CHECKING:
+    from datetime import date
+
+EXIT_INTERRUPTED = 130  # what a shell sees of a program that SIGINT ended
+
+
+def pull(  # noqa: PLR0913, PLR0917 -- each is an option
+    trackpoint: Trackpoint,
+    directory: Annotated[Path, typer.Argument(help="Where the files are kept; it is made if need be.")],
+    from_: Annotated[
+        str | None, typer.Option("--from", help="First day, UTC; a time means its day. By default 90 days ago.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Last day, UTC. By default today.")] = None,
+    format_: Annotated[
+        FormatName | None, typer.Option("--format", help="By default that of the directory, or jsonl.")
+    ] = None,
+    split: Annotated[
+        Split | None, typer.Option("--split", help="What goes into one file. By default as the directory is, or a day.")
+    ] = None,
+    compressed: Annotated[
+        bool | None,
+        typer.Option(
+            "--compressed/--uncompressed",
+            help="With gzip, in Parquet zstd. By default as the directory is, or compressed.",
+        ),
+    ] = None,
+    account: AccountOption = None,
+    url: UrlOption = None,
+    jobs: Annotated[int, typer.Option(min=1, max=PULL_JOBS_MAX, help="Days fetched at a time.")] = PULL_JOBS,
+    lookback: Annotated[
+        int, typer.Option(min=0, help="Days that are read again after their end, as receipts come late.")
+    ] = PULL_LOOKBACK_DAYS,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Fetch all days anew and drop what the server does not have any more.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
+) -> None:
+    """Pull events into files, one a day: what is missing or may have changed, each event once.
+
+    The API key is taken from SMSEVENTS_API_KEY, or asked for.
+    """
+    choice = Choice(
+        first=_day("--from", from_), last=_day("--to", to), jobs=jobs, lookback_days=lookback, replace=replace
+    )
+    if choice.first and choice.last and choice.first > choice.last:
+        raise typer.BadParameter(f"{choice.first} is after {choice.last}", param_hint="--from")
+    address = address_of(account, url) or os.environ.get(URL_VARIABLE, "")
+    wish = Wish(
+        trackpoint=trackpoint,
+        url=address.strip().rstrip("/") or None,
+        format=format_,
+        compressed=compressed,
+        split=split,
+    )
+    stopping = Stopping()
+    started = time.monotonic()
+    with ExitStack() as stack:
+        opened = stack.enter_context(Directory(directory, wish))
+        client = stack.enter_context(Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep))
+        report: Report = JsonReport(sys.stdout, opened) if json else stack.enter_context(ProgressReport())
+        one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
+        interrupt = _Interrupt(stopping)
+        summary = one.run()
+    if isinstance(report, JsonReport):
+        report.summary(summary, time.monotonic() - started)
+    _tell(summary, quiet=json or not sys.stderr.isatty())
+    if summary.missing or summary.failed:
+        sys.exit(EXIT_INTERRUPTED if interrupt.came else EXIT_FAILED)
+
+
+def _day(option: str, text: str | None) -> date | None:
+    try:
+        return None if text is None else parse_day(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is no day; give 2027-01-31, 2027-01-31T12:00Z or Unix milliseconds", param_hint=option
+        ) from error
+
+
+class _Interrupt:
+    """Lets Ctrl-C end the pull in order; a second one ends it at once, which harms nothing either."""
+
+    def __init__(self, stopping: Stopping) -> None:
+        self._stopping = stopping
+        self.came = False
+        signal.signal(signal.SIGINT, self._stop)
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self.came = True
+        self._stopping.stop()
+
+
+def _tell(summary: Summary, *, quiet: bool) -> None:
+    """Tell what came of it, on standard error; where nobody looks, only what is missing."""
+    if not summary.missing and not summary.failed:
+        if not quiet:
+            typer.echo(summary_text(summary), err=True)
+        return
+    typer.echo(f"smsevents: {summary_text(summary)}", err=True)
+    for day, error in sorted(summary.failed.items()):
+        typer.echo(f"  {day}: {error}", err=True)

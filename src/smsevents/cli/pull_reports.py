@@ -1,0 +1,220 @@
+"""How a pull is shown: a progress bar for people, JSON lines for programs, a sentence at the end.
+
+The JSON lines are a contract; docs/pull.md has the table of their members.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+from typing import IO, TYPE_CHECKING, Self
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from smsevents.client.pull.run import Report
+
+if TYPE_CHECKING:
+    from smsevents.client.errors import ClientError
+    from smsevents.client.pull.days import Plan
+    from smsevents.client.pull.directory import Directory, FileRecord
+    from smsevents.client.pull.run import Summary
+
+_RATE_OVER_SECONDS = 30.0
+
+
+class PlanLine(Struct, tag_field="kind", tag="plan"):
+    """The first line: what the pull sets out to do."""
+
+    trackpoint: int
+    url: str
+    directory: str
+    format: str
+    split: str
+    days_to_fetch: int
+    days_final: int
+    days_expired: int
+
+
+class RetryLine(Struct, tag_field="kind", tag="retry"):
+    """A day did not come whole and is tried again."""
+
+    day: date
+    error: str
+    wait_seconds: float
+
+
+class DayLine(Struct, tag_field="kind", tag="day"):
+    """A day came whole."""
+
+    day: date
+    events: int
+
+
+class FailedLine(Struct, tag_field="kind", tag="failed"):
+    """A day did not come, or could not be merged with its file."""
+
+    day: date
+    error: str
+
+
+class FileLine(Struct, tag_field="kind", tag="file"):
+    """A file is up to date."""
+
+    file: str
+    events: int
+    events_new: int
+    bytes: int
+    sha256: str
+    changed: bool
+
+
+class SummaryLine(Struct, tag_field="kind", tag="summary"):
+    """The last line."""
+
+    complete: bool
+    days_fetched: int
+    days_final: int
+    days_expired: int
+    days_failed: dict[date, str]
+    days_untried: list[date]
+    events_received: int
+    events_new: int
+    files_written: int
+    bytes_written: int
+    seconds: float
+
+
+class JsonReport(Report):
+    """One JSON object a line, each written at once."""
+
+    def __init__(self, out: IO[str], directory: Directory) -> None:
+        self._out = out
+        self._directory = directory
+        self._writing = threading.Lock()
+
+    def _write(self, line: Struct) -> None:
+        with self._writing:
+            self._out.write(msgspec.json.encode(line).decode() + "\n")
+            self._out.flush()
+
+    def planned(self, plan: Plan) -> None:
+        """Write the plan."""
+        layout = self._directory.layout
+        self._write(
+            PlanLine(
+                trackpoint=layout.trackpoint,
+                url=layout.url,
+                directory=str(self._directory.path),
+                format=layout.format,
+                split=layout.split,
+                days_to_fetch=len(plan.fetch),
+                days_final=len(plan.final),
+                days_expired=len(plan.expired),
+            )
+        )
+
+    def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
+        """Write that a day is tried again."""
+        self._write(RetryLine(day, str(error), wait_seconds))
+
+    def fetched(self, day: date, events: int) -> None:
+        """Write that a day came."""
+        self._write(DayLine(day, events))
+
+    def failed(self, day: date, error: ClientError) -> None:
+        """Write that a day failed."""
+        self._write(FailedLine(day, str(error)))
+
+    def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
+        """Write what became of a file."""
+        self._write(FileLine(name, record.events, new, record.bytes, record.sha256, changed))
+
+    def summary(self, summary: Summary, seconds: float) -> None:
+        """Write the last line."""
+        plan = summary.plan
+        self._write(
+            SummaryLine(
+                complete=not summary.missing and not summary.failed,
+                days_fetched=len(summary.fetched),
+                days_final=len(plan.final),
+                days_expired=len(plan.expired),
+                days_failed={day: str(error) for day, error in sorted(summary.failed.items())},
+                days_untried=[day for day in summary.missing if day not in summary.failed],
+                events_received=summary.events_received,
+                events_new=summary.events_new,
+                files_written=summary.files_written,
+                bytes_written=summary.bytes_written,
+                seconds=round(seconds, 3),
+            )
+        )
+
+
+class ProgressReport(Report):
+    """A progress bar on standard error, on a terminal only: days, events, bytes, rate, and what is left."""
+
+    def __init__(self) -> None:
+        terminal = Console(stderr=True)
+        self._bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("days  {task.fields[events]:,} events  {task.fields[megabytes]:,.0f} MB"),
+            TextColumn("{task.fields[rate]:,.0f} events/s"),
+            TimeRemainingColumn(),
+            console=terminal,
+            disable=not terminal.is_terminal,
+            transient=True,
+            speed_estimate_period=_RATE_OVER_SECONDS,
+        )
+        self._task = self._bar.add_task("", total=None, events=0, megabytes=0.0, rate=0.0)
+        self._counting = threading.Lock()
+        self._events = 0
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def planned(self, plan: Plan) -> None:
+        """Show how many days there are to fetch."""
+        self._bar.update(self._task, total=len(plan.fetch))
+
+    def received(self, events: int, size_bytes: int) -> None:
+        """Show what came."""
+        with self._counting:
+            self._events += events
+            self._bytes += size_bytes
+            elapsed = self._bar.tasks[0].elapsed or 0
+            rate = self._events / elapsed if elapsed else 0.0
+            self._bar.update(self._task, events=self._events, megabytes=self._bytes / 1e6, rate=rate)
+
+    def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
+        """Show why a day is tried again."""
+        self._bar.console.print(f"{day} is tried again in {wait_seconds:g} s: {error}", markup=False, highlight=False)
+
+    def fetched(self, day: date, events: int) -> None:  # noqa: ARG002 -- the bar counts days
+        """Show that a day is done."""
+        self._bar.advance(self._task)
+
+    def failed(self, day: date, error: ClientError) -> None:
+        """Show that a day failed."""
+        self._bar.console.print(f"{day} failed: {error}", markup=False, highlight=False)
+        self._bar.advance(self._task)
+
+
+def summary_text(summary: Summary) -> str:
+    """Say in a sentence or two what came of a pull."""
+    text = (
+        f"{len(summary.fetched)} of {len(summary.plan.fetch)} days fetched, {summary.events_new:,} new events of"
+        f" {summary.events_received:,}, {summary.files_written} files written."
+    )
+    if summary.plan.expired:
+        text += f" {len(summary.plan.expired)} days are older than the 90 days that the server keeps."
+    if untried := len(summary.missing) - len(set(summary.failed) & set(summary.missing)):
+        text += f" {untried} days were not tried."
+    return text + (" The next pull fetches what is missing." if summary.missing or summary.failed else "")

@@ -1,0 +1,12 @@
+"""Pull the events of a window into files, day by day, each event once, and go on where the last pull stood.
+
+days.py       which days to fetch, and which file each is kept in
+lines.py      blocks of lines → checked entries
+sort.py       any number of entries → sorted and each once, in bounded memory
+columns.py    an event as a flat row, and back
+formats.py    JSON lines and CSV
+parquet.py    Parquet
+directory.py  the files, what is known of them, and that nobody else writes them
+run.py        fetch, retry, merge, put in place; several days at a time
+errors.py     what can go wrong
+"""

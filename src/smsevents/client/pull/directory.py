@@ -1,0 +1,293 @@
+"""The directory of a pull: its files, what is known of them, and that nobody else writes them.
+
+    2026-11-25.jsonl.gz         a file of events; it appears under this name only when it is whole
+    .smsevents/manifest.json    of what the files are, when each day was fetched, size and hash of each file
+    .smsevents/lock             held by the pull that works here
+    .smsevents/staged/          days that were fetched whole and wait for the rest of their month
+    .smsevents/new-*            files that are being written; what a killed pull left of them is removed
+
+A new file is flushed to the disk, renamed, and its directory flushed; then the manifest is written the same
+way. If the process is killed between the two, the size of the file is not the recorded one: its days are
+fetched again and merged with what it holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+from datetime import date
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+
+import msgspec
+from msgspec import Struct
+
+from smsevents.client.errors import ConfigurationError
+from smsevents.client.pull.days import Split, part_of
+from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
+from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from smsevents.client.pull.lines import Entry
+
+STATE = ".smsevents"
+MANIFEST = "manifest.json"
+VERSION = 1
+_NEW = "new-"
+
+
+class Layout(Struct, frozen=True, kw_only=True):
+    """What the files of a directory are. It is chosen by the first pull into it and stays."""
+
+    trackpoint: int
+    url: str
+    format: FormatName
+    compressed: bool
+    split: Split
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What a pull asks of a directory; what is None is left to the pulls before, or to the defaults.
+
+    `url` is without a slash at its end.
+    """
+
+    trackpoint: int
+    url: str | None = None
+    format: FormatName | None = None
+    compressed: bool | None = None
+    split: Split | None = None
+
+
+class FileRecord(Struct, frozen=True):
+    """What is known of a file."""
+
+    events: int
+    bytes: int
+    sha256: str
+
+
+class Manifest(Struct, kw_only=True):
+    """What is known of a directory. `days` tells when each day was fetched, Unix milliseconds."""
+
+    version: int = VERSION
+    layout: Layout
+    days: dict[date, int] = {}
+    files: dict[str, FileRecord] = {}
+
+
+class NewFile(Struct, frozen=True):
+    """A file that was written whole and flushed, under a temporary name."""
+
+    path: Path
+    record: FileRecord
+
+
+class Staged(Struct, frozen=True):
+    """A day that was fetched whole, in a file of its own that waits to be merged."""
+
+    day: date
+    fetched_ms: int
+    path: Path
+
+
+class Directory:
+    """A directory that this process alone pulls into. Use it in a `with` block.
+
+    Raises `DirectoryInUse`, `OtherOptions`, `DirectoryUnusable` and `MissingExtra`.
+    """
+
+    def __init__(self, path: Path, wish: Wish) -> None:
+        self.path = path
+        self.state = path / STATE
+        self._staged = self.state / "staged"
+        self._manifest_path = self.state / MANIFEST
+        self._changing = threading.Lock()
+        self._numbers = 0
+        try:
+            self._staged.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.state / "lock", path)
+        except OSError as error:
+            raise DirectoryUnusable(f"{path} cannot be used: {error.strerror}.") from error
+        try:
+            self._manifest = self._opened_manifest(wish)
+            self.layout = self._manifest.layout
+            self.format = format_named(self.layout.format, compressed=self.layout.compressed)
+            for left in self.state.glob(f"{_NEW}*"):
+                left.unlink()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def _opened_manifest(self, wish: Wish) -> Manifest:
+        try:
+            known = msgspec.json.decode(self._manifest_path.read_bytes(), type=Manifest)
+        except FileNotFoundError:
+            return Manifest(layout=_with_defaults(wish))
+        except msgspec.DecodeError as error:
+            raise DirectoryUnusable(
+                f"{self._manifest_path} cannot be read ({error}). Move it away: the next pull fetches all days that"
+                " the server still has and merges them with the files."
+            ) from error
+        if known.version != VERSION:
+            raise DirectoryUnusable(f"{self._manifest_path} was written by a newer smsevents. Use that one.")
+        for name in ("trackpoint", "url", "split", "format", "compressed"):
+            asked, there = getattr(wish, name), getattr(known.layout, name)
+            if asked is not None and asked != there:
+                raise OtherOptions(
+                    f"{self.path} was begun with {name} {_shown(there)}, not {_shown(asked)}."
+                    " Pull into another directory, or leave the option as it was."
+                )
+        return known
+
+    def file(self, part: str) -> Path:
+        """Give the path of the file of a part."""
+        return self.path / f"{part}{self.format.suffix}"
+
+    def fetched(self) -> dict[date, int]:
+        """Tell when each day was fetched whose file is there and is the one that was written."""
+        sound: dict[str, bool] = {}
+        found = {}
+        for day, fetched_ms in self._manifest.days.items():
+            part = part_of(day, self.layout.split)
+            if part not in sound:
+                sound[part] = self.record_of(part) is not None
+            if sound[part]:
+                found[day] = fetched_ms
+        return found
+
+    def record_of(self, part: str) -> FileRecord | None:
+        """Give the record of the file of a part, if it is there and has the size that was recorded."""
+        path = self.file(part)
+        record = self._manifest.files.get(path.name)
+        try:
+            return record if record and path.stat().st_size == record.bytes else None
+        except FileNotFoundError:
+            return None
+
+    def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
+        """Write a file under a temporary name and flush it to the disk."""
+        with self._changing:
+            self._numbers += 1
+            path = self.state / f"{_NEW}{self._numbers}"
+        counted = Counted(batches)
+        try:
+            with path.open("xb") as file:
+                format_.write(file, counted)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink()
+            raise
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return NewFile(path, FileRecord(counted.events, path.stat().st_size, digest))
+
+    def put(self, part: str, new: NewFile, days: Mapping[date, int]) -> None:
+        """Put a new file in the place of a part's, and record it with the days that were fetched for it."""
+        path = self.file(part)
+        with self._changing:
+            _put(new.path, path)
+            self._manifest.files[path.name] = new.record
+            self._record(days)
+
+    def keep(self, days: Mapping[date, int]) -> None:
+        """Record that days were fetched and brought nothing new."""
+        with self._changing:
+            self._record(days)
+
+    def _record(self, days: Mapping[date, int]) -> None:
+        self._manifest.days |= days
+        self._manifest.days = dict(sorted(self._manifest.days.items()))
+        self._manifest.files = dict(sorted(self._manifest.files.items()))
+        new = self.state / f"{_NEW}manifest"
+        with new.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(self._manifest), indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        _put(new, self._manifest_path)
+
+    def stage(self, day: date, fetched_ms: int, batches: Iterable[list[Entry]]) -> Staged:
+        """Keep a whole day until its part can be merged, also if the process is killed before that."""
+        new = self.write(STAGED_FORMAT, batches)
+        path = self._staged / f"{day}.{fetched_ms}"
+        _put(new.path, path)
+        return Staged(day, fetched_ms, path)
+
+    def staged(self) -> list[Staged]:
+        """Give the days that a pull before this one fetched and did not merge."""
+        found = []
+        for path in sorted(self._staged.iterdir()):
+            day, _, fetched_ms = path.name.partition(".")
+            found.append(Staged(date.fromisoformat(day), int(fetched_ms), path))
+        return found
+
+
+STAGED_FORMAT = JsonLines(compressed=True)
+
+
+class Counted:
+    """Batches that are counted while they pass."""
+
+    def __init__(self, batches: Iterable[list[Entry]]) -> None:
+        self._batches = batches
+        self.events = 0
+
+    def __iter__(self) -> Iterator[list[Entry]]:
+        for batch in self._batches:
+            self.events += len(batch)
+            yield batch
+
+
+def _with_defaults(wish: Wish) -> Layout:
+    if wish.url is None:
+        raise ConfigurationError("No server is named. Give --account or --url, or set SMSEVENTS_URL.")
+    return Layout(
+        trackpoint=wish.trackpoint,
+        url=wish.url,
+        format=wish.format or FormatName.JSONL,
+        compressed=True if wish.compressed is None else wish.compressed,
+        split=wish.split or Split.DAY,
+    )
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _locked(path: Path, directory: Path) -> IO[str]:
+    """Lock a file for as long as it is open; the kernel lets go of it however the process ends."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise DirectoryInUse(
+            f"Another pull works in {directory} (process {holder}). Wait for it, or pull into another directory."
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _put(new: Path, path: Path) -> None:
+    """Rename a flushed file to its name, and flush the directory that now has the name."""
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,221 @@
+"""What a file of a pull may be: JSON lines or CSV, each plain or gzip. Parquet is in `parquet.py`.
+
+A format writes batches of sorted entries to an open file and reads them back, each checked as if it came
+from the server, so that a file that was damaged or edited is not taken for a good one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Protocol
+
+import msgspec
+from isal import igzip, isal_zlib
+
+from smsevents.client.errors import MissingExtra
+from smsevents.client.pull.columns import COLUMNS, event_of, row_of
+from smsevents.client.pull.errors import BadEvent, DamagedFile
+from smsevents.client.pull.lines import Checker, Entry, ascending, plain
+from smsevents.events import Event, encode_lines
+from smsevents.settings import DEFLATE_LEVEL, PULL_RUN_READ_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+_GZIP_MEMBER = 31  # zlib's wbits for a deflate stream with the header and the trailer of gzip
+_ROWS_AT_ONCE = 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_YEAR_MIN = 1000  # what has four digits
+_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_decoder = msgspec.json.Decoder(Event)
+
+
+class FormatName(StrEnum):
+    """The formats by the names that a user gives them."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class Format(Protocol):
+    """One way to keep sorted events in a file."""
+
+    suffix: str
+
+    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
+        """Write all entries and what ends the file. The file is neither flushed nor closed."""
+
+    def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+        """Give the entries of a file. Raises `DamagedFile` if it is not what a pull writes."""
+
+
+def format_named(name: FormatName, *, compressed: bool) -> Format:
+    """Give a format. Raises `MissingExtra` if its library is not installed."""
+    if name is FormatName.JSONL:
+        return JsonLines(compressed=compressed)
+    if name is FormatName.CSV:
+        return Csv(compressed=compressed)
+    try:
+        from smsevents.client.pull.parquet import Parquet  # noqa: PLC0415 -- pyarrow is an extra
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "Parquet needs pyarrow, which is not installed. Install it with: pip install 'smsevents[parquet]'"
+        ) from error
+    return Parquet(compressed=compressed)
+
+
+def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
+    """Pass on what is read from a file; turn whatever is wrong with it into `DamagedFile`."""
+    last: Entry | None = None
+    try:
+        for batch in batches:
+            if not batch:
+                continue
+            if not ascending(batch) or (last is not None and last >= batch[0]):
+                raise BadEvent("its events are not in order")
+            last = batch[-1]
+            yield batch
+    except (BadEvent, ValueError, EOFError, isal_zlib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]
+        raise DamagedFile(
+            f"{path} is not as a pull wrote it ({error})."
+            " Move it away: what the server still has of it is fetched anew."
+        ) from error
+
+
+class _Gzip:
+    """A file for the others to write to, compressed to one gzip member. Deflate runs outside Python's lock."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._compressor = isal_zlib.compressobj(DEFLATE_LEVEL, isal_zlib.DEFLATED, _GZIP_MEMBER)
+
+    def write(self, data: bytes) -> None:
+        self._file.write(self._compressor.compress(data))
+
+    def finish(self) -> None:
+        self._file.write(self._compressor.flush())
+
+
+@contextmanager
+def _writing(file: IO[bytes], *, gzip: bool) -> Iterator[Callable[[bytes], object]]:
+    if not gzip:
+        yield file.write
+        return
+    compressed = _Gzip(file)
+    yield compressed.write
+    compressed.finish()
+
+
+def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
+    if not gzip:
+        return path.open("rb")
+    if not path.stat().st_size:
+        raise BadEvent("it is empty")  # no member of gzip is, but it would be read as no lines
+    return igzip.open(path, "rb")  # type: ignore[no-any-return, no-untyped-call]
+
+
+class JsonLines:
+    """The canonical lines, as the export writes them."""
+
+    def __init__(self, *, compressed: bool) -> None:
+        self._gzip = compressed
+        self.suffix = ".jsonl.gz" if compressed else ".jsonl"
+
+    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
+        """Write a line for each entry."""
+        with _writing(file, gzip=self._gzip) as write:
+            for batch in batches:
+                write(plain(batch))
+
+    def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+        """Give the entries of a file. Raises `DamagedFile`."""
+        return sound(path, self._read(path, checker))
+
+    def _read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+        with _opened(path, gzip=self._gzip) as file:
+            while block := file.read(PULL_RUN_READ_BYTES):
+                yield checker.entries(block + file.readline())
+
+
+class Csv:
+    r"""A header and a row for each event (RFC 4180: `\r\n`, quotes where needed), UTF-8.
+
+    Times are UTC, as `2026-11-25T13:45:00.123Z`. A send date outside the years 1000 to 9999, which the contract
+    allows, is written as Unix milliseconds.
+    """
+
+    def __init__(self, *, compressed: bool) -> None:
+        self._gzip = compressed
+        self.suffix = ".csv.gz" if compressed else ".csv"
+
+    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
+        """Write the header and a row for each entry."""
+        with _writing(file, gzip=self._gzip) as write:
+            write(_csv_text([COLUMNS]))
+            for batch in batches:
+                rows = map(row_of, _decoder.decode_lines(plain(batch)))
+                write(
+                    _csv_text(
+                        (shop, user, status, time_text(date), kind, c_id, c_name, n_id, n_name, time_text(sent))
+                        for shop, user, status, date, kind, c_id, c_name, n_id, n_name, sent in rows
+                    )
+                )
+
+    def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+        """Give the entries of a file. Raises `DamagedFile`."""
+        return sound(path, self._read(path, checker))
+
+    def _read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+        with _opened(path, gzip=self._gzip) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+            try:
+                rows = csv.reader(text, strict=True)
+                if next(rows, None) != list(COLUMNS):
+                    raise BadEvent("it does not begin with the names of the columns")
+                while some := list(islice(rows, _ROWS_AT_ONCE)):
+                    yield checker.entries(encode_lines([_csv_event(row) for row in some]))
+            except csv.Error as error:
+                raise BadEvent(str(error)) from error
+
+
+def _csv_text(rows: Iterable[Iterable[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _csv_event(row: list[str]) -> Event:
+    if len(row) != len(COLUMNS):
+        raise BadEvent(f"a row has {len(row)} columns instead of {len(COLUMNS)}")
+    return event_of((int(row[0]), *row[1:3], time_ms(row[3]), *row[4:9], time_ms(row[9])))
+
+
+def time_text(time_ms: int) -> str:
+    """Write a time in Unix milliseconds for people; one that has no year of four digits stays a number."""
+    minute, rest_ms = divmod(time_ms, 60_000)
+    text = _minute_text(minute)
+    return f"{text}{rest_ms // 1000:02}.{rest_ms % 1000:03}Z" if text else str(time_ms)
+
+
+@lru_cache(maxsize=4096)
+def _minute_text(minute: int) -> str:
+    """Write the beginning of the times of a minute, or nothing if it has no year of four digits."""
+    try:
+        time = _EPOCH + timedelta(minutes=minute)
+    except OverflowError:
+        return ""
+    return f"{time:%Y-%m-%dT%H:%M:}" if time.year >= _YEAR_MIN else ""
+
+
+def time_ms(text: str) -> int:
+    """Read what `time_text` wrote. Raises `ValueError` for anything else."""
+    return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND if _time.fullmatch(text) else int(text)

@@ -1,0 +1,134 @@
+r"""Blocks of lines → entries, each line checked. What every event passes that a pull writes or reads.
+
+An **entry** is `(date, line)`: the date in Unix milliseconds and the canonical line without its `\n`.
+Entries sort by date, then by the bytes of the line; equal entries are one event.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from operator import lt
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from smsevents.client.lines import Batch, shortened
+from smsevents.client.pull.errors import BadEvent
+from smsevents.events import Event, NotAnEvent, NotJson, decode, encode_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Entry: TypeAlias = tuple[int, bytes]
+
+_decoder = msgspec.json.Decoder(Event)
+
+# In a canonical line `"date":` stands once: within a string its quotes would be escaped.
+_date = re.compile(rb'"date":(-?[0-9]+)\}')
+
+
+class Checker:
+    """Check the lines of one stream or file: events of a shop, dated within a closed interval.
+
+    It counts the lines, so that a bad one is named by its number.
+    """
+
+    def __init__(self, trackpoint: int, start_ms: int, end_ms: int) -> None:
+        self._trackpoint = trackpoint
+        self._shop_prefix = b'{"smsEvent":{"trackpoint":%d,' % trackpoint
+        self._start_ms = start_ms
+        self._end_ms = end_ms
+        self._lines_before = 0
+
+    def received(self, batch: Batch) -> list[Entry]:
+        """Give the entries of a batch of the client, in its order.
+
+        Raises `BadEvent` with the number and the text of the first line that is bad.
+        """
+        return self._bulk(batch) or self._one_by_one(batch.lines)
+
+    def entries(self, block: bytes) -> list[Entry]:
+        r"""Give the entries of a block of whole lines, in its order; blank lines and `\r\n` are fine.
+
+        Raises `BadEvent` as `received` does.
+        """
+        if not block:
+            return []
+        lines = block.removesuffix(b"\n").split(b"\n")
+        try:
+            events = _decoder.decode_lines(block)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._one_by_one(lines)
+        return self._bulk(Batch(block, lines, events)) or self._one_by_one(lines)
+
+    def _bulk(self, batch: Batch) -> list[Entry] | None:
+        """Give the entries of a batch whose lines are all good and canonical, else nothing.
+
+        That is what smsevents sends, and it is much faster than going line by line.
+        """
+        dates = [event.smsEvent.date for event in batch.events]
+        if (
+            not dates
+            or encode_lines(batch.events) != batch.block
+            or batch.block.count(self._shop_prefix) != len(dates)
+            or min(dates) < self._start_ms
+            or max(dates) > self._end_ms
+        ):
+            return None
+        self._lines_before += len(dates)
+        return list(zip(dates, batch.lines, strict=True))
+
+    def _one_by_one(self, lines: list[bytes]) -> list[Entry]:
+        entries = []
+        for line in lines:
+            self._lines_before += 1
+            if line.strip():
+                entries.append(self._entry(line.removesuffix(b"\r")))
+        return entries
+
+    def _entry(self, line: bytes) -> Entry:
+        try:
+            event, canonical = decode(line)
+        except (NotJson, NotAnEvent) as error:
+            raise self._bad(line, str(error)) from error
+        sms = event.smsEvent
+        if sms.trackpoint != self._trackpoint:
+            raise self._bad(line, f"an event of shop {sms.trackpoint}, not of {self._trackpoint}")
+        if not self._start_ms <= sms.date <= self._end_ms:
+            raise self._bad(line, f"its date {sms.date} is not in [{self._start_ms}, {self._end_ms}]")
+        return sms.date, canonical
+
+    def _bad(self, line: bytes, reason: str) -> BadEvent:
+        return BadEvent(f"Line {self._lines_before:,}: {reason}. It reads: {shortened(line)}")
+
+
+def trusted_entries(block: bytes) -> list[Entry]:
+    r"""Give the entries of canonical lines that were checked before, each ended by `\n`."""
+    return list(zip(map(int, _date.findall(block)), block[:-1].split(b"\n"), strict=True))
+
+
+def plain(entries: Iterable[Entry]) -> bytes:
+    r"""Give the lines of entries, each ended by `\n`."""
+    lines = [line for _, line in entries]
+    lines.append(b"")
+    return b"\n".join(lines)
+
+
+def ascending(entries: list[Entry]) -> bool:
+    """Tell whether entries are in order and each there once."""
+    return all(map(lt, entries, entries[1:]))
+
+
+def unique(entries: list[Entry]) -> list[Entry]:
+    """Sort entries and keep each once."""
+    if ascending(entries):
+        return entries
+    entries.sort()
+    return [*entries[:1], *(entry for before, entry in pairwise(entries) if entry != before)]
+
+
+def batches_of(entries: list[Entry], at_most: int) -> Iterator[list[Entry]]:
+    """Cut entries into batches of at most so many."""
+    for start in range(0, len(entries), at_most):
+        yield entries[start : start + at_most]

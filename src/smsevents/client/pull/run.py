@@ -1,0 +1,385 @@
+"""Pull: fetch days, several at a time, retry what was cut, merge, put in place.
+
+A day is fetched whole into a `Sorter`; only when its stream was whole is anything done with it. If its file
+holds that one day, it is merged with what the file holds and put in its place. If the file holds more, the
+day is staged and merged with the others when the last of them has come or failed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import TYPE_CHECKING, Protocol
+
+from smsevents.client.errors import (
+    ClientError,
+    ConfigurationError,
+    NotWhole,
+    RateLimited,
+    Refused,
+    ServerFault,
+    ServerUnavailable,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from smsevents.client.pull.days import (
+    Plan,
+    bounds_of,
+    day_of,
+    end_of,
+    lies_within_history,
+    part_of,
+    plan,
+    start_of,
+    window_of,
+)
+from smsevents.client.pull.directory import STAGED_FORMAT, Counted
+from smsevents.client.pull.errors import BadEvent, DirectoryUnusable, Stopped
+from smsevents.client.pull.lines import Checker, Entry
+from smsevents.client.pull.sort import Sorter, merged
+from smsevents.settings import (
+    PULL_BACKOFF_FIRST_SECONDS,
+    PULL_DAY_TRIES_MAX,
+    PULL_FAILED_IN_A_ROW_MAX,
+    PULL_JOBS,
+    PULL_LOOKBACK_DAYS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from datetime import date
+
+    from smsevents.client.lines import Batch
+    from smsevents.client.pull.directory import Directory, FileRecord, Staged
+
+
+class Source(Protocol):
+    """Where events come from; `Client.export_batches` is one."""
+
+    def __call__(self, from_: int, to: int, /) -> Generator[Batch]:
+        """Give the events of a closed interval; raise `ClientError` unless they are all there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What to pull, and how. `replace` writes files anew from what the server has, also those of final days."""
+
+    first: date | None = None
+    last: date | None = None
+    jobs: int = PULL_JOBS
+    lookback_days: int = PULL_LOOKBACK_DAYS
+    replace: bool = False
+
+
+class Report:
+    """Told what happens, from several threads. This one keeps silent; others override what they show."""
+
+    def planned(self, plan: Plan) -> None:
+        """Tell what will be done."""
+
+    def received(self, events: int, size_bytes: int) -> None:
+        """Tell that events came, also in a try that is not whole in the end."""
+
+    def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
+        """Tell that a day is tried again after a wait."""
+
+    def fetched(self, day: date, events: int) -> None:
+        """Tell that a day came whole, with so many different events."""
+
+    def failed(self, day: date, error: ClientError) -> None:
+        """Tell that a day did not come."""
+
+    def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
+        """Tell that a file is up to date: `new` events were not in it before; unchanged ones are not written."""
+
+
+@dataclass
+class Summary:
+    """What came of a pull."""
+
+    plan: Plan
+    fetched: list[date] = field(default_factory=list)
+    failed: dict[date, ClientError] = field(default_factory=dict)
+    events_received: int = 0
+    events_new: int = 0
+    files_written: int = 0
+    bytes_written: int = 0
+
+    @property
+    def missing(self) -> list[date]:
+        """Give the days that should have been fetched and were not, tried or not."""
+        return sorted(set(self.plan.fetch) - set(self.fetched))
+
+
+class Stopping:
+    """Ends a pull early: waits end at once, and nothing new is begun."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def stop(self) -> None:
+        """Let the pull end."""
+        self._event.set()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the pull is to end."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise `Stopped` if the pull is to end."""
+        if self._event.is_set():
+            raise Stopped("The pull was stopped.")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait. Raises `Stopped` as soon as the pull is to end."""
+        if self._event.wait(seconds):
+            raise Stopped("The pull was stopped.")
+
+
+@dataclass
+class _Part:
+    """The file that days are kept in: the days that have not come yet, and those that wait to be merged."""
+
+    name: str
+    days: list[date]
+    waiting: set[date]
+    staged: list[Staged] = field(default_factory=list)
+
+
+class Pull:
+    """One pull into an opened directory. `clock` tells Unix milliseconds."""
+
+    def __init__(  # noqa: PLR0913 -- what it depends on is passed in
+        self,
+        source: Source,
+        directory: Directory,
+        choice: Choice,
+        *,
+        clock: Callable[[], int],
+        report: Report,
+        stopping: Stopping,
+    ) -> None:
+        self._source = source
+        self._directory = directory
+        self._choice = choice
+        self._clock = clock
+        self._report = report
+        self._stopping = stopping
+        self._began_ms = clock()
+        self._changing = threading.Lock()
+        self._works: deque[tuple[_Part, date | None]] = deque()
+        self._workers = 0
+        self._failed_in_a_row = 0
+        self._summary = Summary(Plan([], [], []))
+
+    def run(self) -> Summary:
+        """Fetch what is missing or may have changed, the oldest day first.
+
+        Days that fail are in the summary; the others are done all the same. What makes every day fail ends
+        the pull: a refused key, a disk that cannot be written, a server that is down.
+        """
+        for part in self._planned():
+            self._works += [(part, day) for day in part.days] or [(part, None)]
+        self._report.planned(self._summary.plan)
+        self._workers = max(1, min(self._choice.jobs, len(self._works)))
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="smsevents-pull") as pool:
+            try:
+                for worker in [pool.submit(self._work) for _ in range(self._workers)]:
+                    worker.result()
+            except BaseException:
+                self._stopping.stop()
+                raise
+        return self._summary
+
+    def _planned(self) -> list[_Part]:
+        """Make the plan; give the files that something is to be done about, the oldest first."""
+        choice, directory = self._choice, self._directory
+        staged = {one.day: one for one in directory.staged()}
+        first, last = window_of(choice.first, choice.last, self._began_ms)
+        known = directory.fetched() | {day: one.fetched_ms for day, one in staged.items()}
+        self._summary.plan = plan(
+            first,
+            last,
+            now_ms=self._began_ms,
+            fetched=known,
+            lookback_days=choice.lookback_days,
+            again=choice.replace,
+        )
+        parts: dict[str, _Part] = {}
+        for day in sorted({*self._summary.plan.fetch, *staged}):
+            name = part_of(day, directory.layout.split)
+            part = parts.setdefault(name, _Part(name, [], set()))
+            if day in staged and day not in self._summary.plan.fetch:
+                part.staged.append(staged[day])
+                continue
+            if day in staged:
+                staged[day].path.unlink()
+            part.days.append(day)
+            part.waiting.add(day)
+        return list(parts.values())
+
+    def _work(self) -> None:
+        """Do one work after the other, until none is left, or the pull is to end, or this worker is one too many."""
+        try:
+            while work := self._next():
+                part, day = work
+                if day is None:
+                    self._fold_or_fail(part)
+                elif not self._day(day, part):
+                    return
+        except Stopped:
+            pass
+        except BaseException:
+            self._stopping.stop()  # a defect; the others end too
+            raise
+        with self._changing:
+            self._workers -= 1
+
+    def _next(self) -> tuple[_Part, date | None] | None:
+        with self._changing:
+            return self._works.popleft() if self._works and not self._stopping.is_set else None
+
+    def _day(self, day: date, part: _Part) -> bool:
+        """Fetch a day and hand it on, or note that it failed. Tell whether this worker is still needed."""
+        try:
+            self._fetch(day, part)
+        except Stopped:
+            raise  # the day did not fail
+        except RateLimited as error:
+            # the client has waited as it was told to; fewer at a time is what is left to do
+            with self._changing:
+                if self._workers > 1:
+                    self._workers -= 1
+                    self._works.appendleft((part, day))
+                    return False
+            self._fail(day, error)
+        except ClientError as error:
+            self._fail(day, error)
+        else:
+            self._failed_in_a_row = 0
+        self._arrived(day, part)
+        return True
+
+    def _fetch(self, day: date, part: _Part) -> None:
+        """Fetch a day, again if it was cut, and hand it on. Raises `ClientError` if it does not come."""
+        for tries in count(1):
+            try:
+                with Sorter(self._directory.state) as sorter:
+                    fetched_ms = self._clock()
+                    self._receive(day, sorter)
+                    self._hand_on(day, part, fetched_ms, sorter)
+            except OSError as error:
+                raise self._unusable(error) from error
+            except (NotWhole, BadEvent, ServerFault, UnexpectedAnswer) as error:
+                if tries == PULL_DAY_TRIES_MAX:
+                    raise
+                wait_seconds = PULL_BACKOFF_FIRST_SECONDS * 2 ** (tries - 1)
+                self._report.retried(day, error, wait_seconds)
+                self._stopping.sleep(wait_seconds)
+            else:
+                return
+
+    def _receive(self, day: date, sorter: Sorter) -> None:
+        start_ms, end_ms = start_of(day), end_of(day)
+        checker = Checker(self._directory.layout.trackpoint, start_ms, end_ms)
+        with closing(self._source(start_ms, end_ms)) as batches:
+            for batch in batches:
+                self._stopping.check()
+                sorter.add(checker.received(batch))
+                self._report.received(len(batch.events), len(batch.block))
+
+    def _hand_on(self, day: date, part: _Part, fetched_ms: int, sorter: Sorter) -> None:
+        """Do what is to be done with a day that came whole."""
+        counted = Counted(sorter.batches())
+        if part.days == [day] and not part.staged:
+            self._merge(part.name, counted, {day: fetched_ms})
+        else:
+            staged = self._directory.stage(day, fetched_ms, counted)
+            with self._changing:
+                part.staged.append(staged)
+        with self._changing:
+            self._summary.fetched.append(day)
+            self._summary.events_received += counted.events
+        self._report.fetched(day, counted.events)
+
+    def _arrived(self, day: date, part: _Part) -> None:
+        """Merge the days of a part when the last of them has come or failed."""
+        with self._changing:
+            part.waiting.remove(day)
+            whole = not part.waiting and part.staged
+        if whole:
+            self._fold_or_fail(part)
+
+    def _fold_or_fail(self, part: _Part) -> None:
+        part.staged.sort(key=lambda one: one.day)
+        layout = self._directory.layout
+        try:
+            batches = (
+                STAGED_FORMAT.read(one.path, Checker(layout.trackpoint, start_of(one.day), end_of(one.day)))
+                for one in part.staged
+            )
+            self._merge(part.name, chain.from_iterable(batches), {one.day: one.fetched_ms for one in part.staged})
+            for one in part.staged:
+                one.path.unlink()
+        except OSError as error:
+            self._fail(part.staged[0].day, self._unusable(error))
+        except ClientError as error:
+            self._fail(part.staged[0].day, error)
+
+    def _merge(self, name: str, fetched: Iterable[list[Entry]], days: dict[date, int]) -> None:
+        """Merge days with what their file holds, and put the file in its place unless nothing is new."""
+        directory = self._directory
+        path = directory.file(name)
+        checker = Checker(directory.layout.trackpoint, *bounds_of(name, directory.layout.split))
+        held = directory.format.read(path, checker) if path.exists() else iter(())
+        replaced = {day for day in days if self._choice.replace and lies_within_history(day, self._began_ms)}
+        before = Counted(held)
+        new = directory.write(directory.format, merged([_without(before, replaced), iter(fetched)]))
+        added = new.record.events - before.events
+        record = directory.record_of(name)
+        changed = bool(added or replaced) or record is None
+        if record is None or changed:
+            record = new.record
+            directory.put(name, new, days)
+        else:
+            new.path.unlink()
+            directory.keep(days)
+        with self._changing:
+            self._summary.events_new += added
+            self._summary.files_written += changed
+            self._summary.bytes_written += new.record.bytes if changed else 0
+        self._report.written(path.name, record, added, changed=changed)
+
+    def _unusable(self, error: OSError) -> DirectoryUnusable:
+        # what comes through Arrow has its text alone
+        return DirectoryUnusable(f"{self._directory.path} cannot be written: {error.strerror or error}.")
+
+    def _fail(self, day: date, error: ClientError) -> None:
+        """Note that a day failed, and end the pull if all others would fail too."""
+        with self._changing:
+            self._summary.failed[day] = error
+            self._failed_in_a_row += 1
+            hopeless = self._failed_in_a_row >= PULL_FAILED_IN_A_ROW_MAX or _is_about_all_days(error)
+        self._report.failed(day, error)
+        if hopeless:
+            self._stopping.stop()
+
+
+def _is_about_all_days(error: ClientError) -> bool:
+    if isinstance(error, Unreachable):
+        return error.permanent
+    passing = isinstance(error, (ServerUnavailable, ServerFault))
+    return isinstance(error, (DirectoryUnusable, ConfigurationError, Refused)) and not passing
+
+
+def _without(batches: Iterable[list[Entry]], days: set[date]) -> Iterator[list[Entry]]:
+    """Leave out the events of some days."""
+    for batch in batches:
+        kept = [entry for entry in batch if day_of(entry[0]) not in days] if days else batch
+        if kept:
+            yield kept
