@@ -1,0 +1,63 @@
+"""Small exports of a large shop: how long until the first byte, one at a time and many at a time."""
+
+from __future__ import annotations
+
+import time
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from bench.grown import grown
+from bench.load import ask
+from bench.measure import quantile
+from bench.peers.smsevents import served
+from bench.results import Latency, LatencyResult, about
+
+if TYPE_CHECKING:
+    from bench.load import Answer
+    from bench.plan import Plan
+
+MANY = 50
+PAUSE_MS = 1000
+WARM_UP = 100
+_MS = 1000
+
+
+def measure(plan: Plan) -> LatencyResult:
+    """Export the newest minutes of the shop, again and again, from one server process and from two."""
+    made = grown(plan)
+    shop = next((shop for shop in made.shops if shop.events >= plan.latency_events), made.shops[-1])
+    found: list[Latency] = []
+    for workers in (1, 2):
+        with served(made.store, workers=workers) as server:
+            for encoding in ("gzip", "identity"):
+                request = shop.small_request(gzip=encoding == "gzip")
+                ask(server.port, repeat(request, WARM_UP), MANY)
+                for clients, pause_ms in ((1, 0), (MANY, 0), (MANY, PAUSE_MS)):
+                    requests = plan.requests if clients > 1 else plan.requests // 4
+                    started = time.perf_counter()
+                    answers = ask(server.port, repeat(request, requests), clients, pause_ms / _MS)
+                    seconds = time.perf_counter() - started
+                    one = latency(answers, seconds)
+                    one.encoding, one.clients, one.workers, one.pause_ms = encoding, clients, workers, pause_ms
+                    if encoding == "identity":
+                        one.events = answers[0].body.count(b"\n") - answers[0].body.count(b"\r\n")
+                    found.append(one)
+    return LatencyResult(about=about(), shop_events=shop.events, latencies=found)
+
+
+def latency(answers: list[Answer], seconds: float) -> Latency:
+    """Give the quantiles of answers that took so many seconds together."""
+    first = [answer.first_byte_seconds * _MS for answer in answers]
+    whole = [answer.seconds * _MS for answer in answers]
+    return Latency(
+        encoding="",
+        clients=1,
+        workers=1,
+        pause_ms=0,
+        requests=len(answers),
+        per_second=round(len(answers) / seconds, 1),
+        first_byte_p50_ms=round(quantile(first, 0.5), 3),
+        first_byte_p99_ms=round(quantile(first, 0.99), 3),
+        whole_p50_ms=round(quantile(whole, 0.5), 3),
+        whole_p99_ms=round(quantile(whole, 0.99), 3),
+    )
