@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,16 +78,17 @@ def of_latency(result: LatencyResult) -> list[Goal]:
 
 
 def of_import(result: ImportResult) -> list[Goal]:
-    """Hold imports to their goal: events for each second of processor time, that is, on one core."""
+    """Hold imports to their goal: by the clock, and for each second of processor time, that is, on one core."""
     ours = best(result.systems, OURS, "identity")
     if ours is None:
         return []
     rate = result.events / ours.median_seconds
+    of_core = result.events / median(run.cpu_seconds or 0 for run in ours.runs)
     return [
         Goal(
             f"durable import over HTTP: {IMPORT_EVENTS_PER_SECOND:,} events a second on one core",
-            f"{rate:,.0f} a second",
-            rate >= IMPORT_EVENTS_PER_SECOND,
+            f"{rate:,.0f} a second by one client, {of_core:,.0f} for each second of processor time",
+            min(rate, of_core) >= IMPORT_EVENTS_PER_SECOND,
         )
     ]
 

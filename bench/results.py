@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 from datetime import UTC, datetime
 from importlib import metadata
@@ -41,7 +42,6 @@ class Measured(msgspec.Struct, kw_only=True, omit_defaults=True):
     encoding: str
     runs: list[Run]
     median_seconds: float = 0.0
-    spelling: str = ""
 
     def __post_init__(self) -> None:
         self.median_seconds = statistics.median(run.seconds for run in self.runs)
@@ -71,10 +71,11 @@ class Rate(msgspec.Struct, kw_only=True):
 
 
 class ImportResult(msgspec.Struct, kw_only=True):
-    """Imports of all events, and of single ones."""
+    """Imports of all events, and of single ones. `flush_ms` is what the disk takes to flush a small write."""
 
     about: About
     events: int
+    flush_ms: float
     systems: list[Measured]
     single: list[Rate]
 
@@ -199,15 +200,20 @@ class DeflateResult(msgspec.Struct, kw_only=True):
 
 
 T = TypeVar("T", bound=msgspec.Struct)
+_version = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
 
 
 def about() -> About:
     """Describe this machine, and what is measured on it, now."""
     versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
-    versions |= {"curl": _says("curl", "--version"), "nginx": _says("nginx", "-v"), "postgres": _says("psql", "-V")}
+    versions |= {
+        "curl": _says("curl", "--version"),
+        "nginx": _says("/usr/sbin/nginx", "-v"),
+        "postgres": _says("psql", "-V"),
+    }
     return About(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        commit=_says("git", "describe", "--always", "--dirty", "--abbrev=12"),
+        commit=_commit(),
         processor=_processor(),
         cores=os.cpu_count() or 0,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -245,9 +251,21 @@ def _installed(name: str) -> bool:
 def _says(*command: str) -> str:
     """Give the first line that a program prints of itself, or nothing if there is no such program."""
     try:
-        return run_command(["sh", "-c", f"{' '.join(command)} 2>&1"]).split("\n")[0]
+        first = run_command(["sh", "-c", f"{' '.join(command)} 2>&1"]).split("\n")[0]
     except CommandFailed:
         return ""
+    version = _version.search(first)
+    return version[0] if version else first
+
+
+def _commit() -> str:
+    """Tell the commit that is checked out; `-dirty` behind it if the program differs from it."""
+    try:
+        found = run_command(["git", "rev-parse", "--short=12", "HEAD"]).strip()
+        changed = run_command(["git", "status", "--porcelain", "--", "src", "uv.lock"]).strip()
+    except CommandFailed:
+        return ""
+    return f"{found}-dirty" if changed else found
 
 
 def _processor() -> str:

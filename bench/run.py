@@ -88,11 +88,12 @@ def trial(plan: Plan) -> Plan:
     )
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917 -- the options of a command
     part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all but soak if none.")] = None,
     events: Annotated[int, typer.Option(help="Events of the shop that is exported and imported.")] = EVENTS,
     shop_events: Annotated[str, typer.Option(help="Sizes of the shops of the parts scale and latency.")] = "",
     soak_seconds: Annotated[int, typer.Option(help="How long the soak takes.")] = Plan.soak_seconds,
+    peer: Annotated[list[str] | None, typer.Option(help="A peer to measure beside; all of them if none.")] = None,
     folder: Annotated[Path, typer.Option(help="Where stores and datasets lie while it runs.")] = FOLDER,
 ) -> None:
     """Measure, and write the results, the tables of docs/performance.md and its charts."""
@@ -103,6 +104,8 @@ def main(
         events=events,
         soak_seconds=soak_seconds,
     )
+    if peer:
+        plan = replace(plan, peers=frozenset(peer))
     if shop_events:
         plan = replace(plan, shop_events=tuple(int(size) for size in shop_events.split(",")))
     if events < EVENTS:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.dataset import dataset
 from bench.load import ask, post
-from bench.measure import CommandFailed, Run, cpu_seconds, quantile
+from bench.measure import CommandFailed, Run, cpu_seconds, flush_ms, quantile
 from bench.peers import clickhouse, postgres
 from bench.peers.smsevents import NAME, Store, served
 from bench.plan import TRACKPOINT
@@ -65,10 +65,12 @@ def measure(plan: Plan) -> ImportResult:
             for index in range(len(ways)) if number % 2 == 0 else reversed(range(len(ways))):
                 runs[index].append(ways[index][1]())
             print(f"  round {number + 1} of {plan.import_rounds}", flush=True)
+        flush = flush_ms(folder)
         single = _single(folder, plan)
     return ImportResult(
         about=about(),
         events=plan.events,
+        flush_ms=flush,
         systems=[
             Measured(system=system, variant=variant, encoding=encoding, runs=of_one)
             for ((system, variant, encoding), _), of_one in zip(ways, runs, strict=True)

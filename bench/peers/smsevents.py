@@ -14,6 +14,8 @@ from bench.measure import Download, download, run_command
 from bench.peers import ENCODINGS, Contender
 from bench.peers.processes import free_port, running
 from bench.plan import TRACKPOINT
+from smsevents.access import Access
+from smsevents.catalog import open_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +51,13 @@ class Store:
 
     def add_shop(self, trackpoint: int = TRACKPOINT) -> str:
         """Add a shop and give a key to it."""
-        self.command("shop", "add", str(trackpoint))
-        return self.command("key", "create", str(trackpoint), "--scope", "export", "--scope", "import").strip()
+        database = open_catalog(self.url)
+        try:
+            access = Access(database)
+            access.add_shop(trackpoint, "")
+            return access.create_key(trackpoint, ("export", "import"))
+        finally:
+            database.close()
 
     def bytes_on_disk(self) -> int:
         """Tell what the files of the database take."""
