@@ -258,6 +258,33 @@ def _plane(svg: _Svg, plane: Panel, top: float, at: Callable[[float], float], si
                 svg.dot(x, y, series.kind)
 
 
+@dataclass(frozen=True)
+class _Box:
+    """A place that a label or a point takes."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def meets(self, other: _Box) -> bool:
+        beside = self.x >= other.x + other.width or other.x >= self.x + self.width
+        return not (beside or self.y >= other.y + other.height or other.y >= self.y + self.height)
+
+
+# where a label may stand beside its point, the best place first
+_OFFSETS = [
+    (11.0, 0.0),
+    (-11.0, 0.0),
+    (6.0, -15.0),
+    (6.0, 15.0),
+    (-6.0, -15.0),
+    (-6.0, 15.0),
+    (11.0, -28.0),
+    (11.0, 28.0),
+]
+
+
 def scatter(  # noqa: PLR0913 -- what a chart says
     title: str,
     subtitle: str,
@@ -288,13 +315,13 @@ def scatter(  # noqa: PLR0913 -- what a chart says
         svg.text(left - 8, height(level) + 4, f"{level}×", "tick end")
     svg.text(right, lower + 36, x_axis, "end mute")
     svg.text(_MARGIN, upper - 10, y_axis, "mute")
-    taken: list[tuple[float, float]] = []
-    for point in sorted(points, key=lambda point: -point.y):
-        x, y = at(point.x), height(point.y)
+    spots = [(at(point.x), height(point.y)) for point in points]
+    taken = [_Box(x - 7, y - 7, 14, 14) for x, y in spots]
+    for point, (x, y) in zip(points, spots, strict=True):
+        width = 7.4 * len(point.label)
+        choices = [_Box(x + dx - (width if dx < 0 else 0), y + dy - 8, width, 15) for dx, dy in _OFFSETS]
+        box = next((one for one in choices if not any(one.meets(other) for other in taken)), choices[0])
+        taken.append(box)
         svg.dot(x, y, point.kind, 6)
-        label = y + 4.5
-        while any(abs(x - other_x) < 95 and abs(label - other) < 14 for other_x, other in taken):  # noqa: PLR2004
-            label += 4
-        taken.append((x, label))
-        svg.text(x + 11, label, point.label, "strong" if point.kind == "ours" else "")
+        svg.text(box.x, box.y + 12.5, point.label, "strong" if point.kind == "ours" else "")
     return svg.done(lower + 56)

@@ -29,6 +29,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     processor: str
     cores: int
     memory_gib: float
+    load_average: float
     kernel: str
     python: str
     versions: dict[str, str]
@@ -217,6 +218,7 @@ def about() -> About:
         processor=_processor(),
         cores=os.cpu_count() or 0,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        load_average=round(os.getloadavg()[0], 1),
         kernel=platform.release(),
         python=platform.python_version(),
         versions={name: version for name, version in versions.items() if version},

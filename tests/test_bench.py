@@ -104,7 +104,7 @@ def test_spelling_does_not_matter(tmp_path: Path) -> None:
     other = '"campaign": {"name": "\\u0062", "id": "a"}'
     spellings = [
         f'{{"smsEvent":{{{sms},"date":5}},"source":{{"type":"one-off","campaign":{CAMPAIGN},"sendDate":4}}}}\n',
-        f'{{"source": {{"type": "one-off", "node": {{}}, "sendDate": 4, {other}}}, "smsEvent": {{"date":5, {sms}}} }}\n',
+        f'{{"source": {{"type": "one-off", "node": {{}}, "sendDate": 4, {other}}}, "smsEvent": {{"date":5, {sms}}}}}\n',
         f'{{"smsEvent":{{{sms},"date":5}},"source":{{"type":"one-off","campaign":{CAMPAIGN},"node":null,"sendDate":4}}}}\n',
     ]
     digests = Digests()

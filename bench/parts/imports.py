@@ -44,8 +44,8 @@ def measure(plan: Plan) -> ImportResult:
         plain = _bodies(data.path)
         packed = [gzip.compress(body, 1) for body in plain]
         ways: list[tuple[tuple[str, str, str], Callable[[], Run]]] = [
-            ((NAME, "HTTP, one client", "identity"), lambda: _import(folder, plain)),
-            ((NAME, "HTTP, one client", "gzip"), lambda: _import(folder, packed)),
+            ((NAME, "HTTP", "identity"), lambda: _import(folder, plain)),
+            ((NAME, "HTTP", "gzip"), lambda: _import(folder, packed)),
         ]
         if "clickhouse" in plan.peers:
             engine = stack.enter_context(clickhouse.engine(folder / "clickhouse"))
@@ -54,7 +54,7 @@ def measure(plan: Plan) -> ImportResult:
                 clickhouse.make_table(engine)
                 return clickhouse.insert(engine, data.path)
 
-            ways.append(((clickhouse.NAME, "own insert of JSONEachRow", "identity"), insert))
+            ways.append(((clickhouse.NAME, "insert of JSON lines", "identity"), insert))
         if "postgres" in plan.peers:
             rows = folder / "rows.txt"
             postgres.write_rows(data.path, rows)
