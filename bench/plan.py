@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRACKPOINT = 4541245641234564
-DAY_MS = 24 * 60 * 60 * 1000
 MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 MIB = 1024 * 1024
 
 EVENTS = 2_000_000  # what the documented figures are measured with; with fewer it is a trial

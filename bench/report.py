@@ -231,7 +231,11 @@ def _latency_table(result: LatencyResult) -> str:
         for one in result.latencies
     ]
     events = max(one.events for one in result.latencies)
-    return f"A shop of {result.shop_events:,} events; the last 5 minutes hold {events:,}.\n\n{table(head, rows)}"
+    used = max(one.client_cpu_ms for one in result.latencies)
+    return (
+        f"A shop of {result.shop_events:,} events; the last 5 minutes hold {events:,}. The clients themselves used at"
+        f" most {used:.2f} ms of the processor for a request.\n\n{table(head, rows)}"
+    )
 
 
 def _import_table(result: ImportResult) -> str:

@@ -84,7 +84,8 @@ class ImportResult(msgspec.Struct, kw_only=True):
 class Latency(msgspec.Struct, kw_only=True):
     """Small exports by so many clients at a time: milliseconds to the first byte of the body and to the end.
 
-    `pause_ms` is how long a client waits after an answer before it asks again.
+    `pause_ms` is how long a client waits after an answer before it asks again, `client_cpu_ms` what the clients
+    themselves used of the processor for one request.
     """
 
     encoding: str
@@ -97,6 +98,7 @@ class Latency(msgspec.Struct, kw_only=True):
     first_byte_p99_ms: float
     whole_p50_ms: float
     whole_p99_ms: float
+    client_cpu_ms: float = 0.0
     events: int = 0
 
 

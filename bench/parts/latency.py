@@ -34,10 +34,11 @@ def measure(plan: Plan) -> LatencyResult:
                 ask(server.port, repeat(request, WARM_UP), MANY)
                 for clients, pause_ms in ((1, 0), (MANY, 0), (MANY, PAUSE_MS)):
                     requests = plan.requests if clients > 1 else plan.requests // 4
-                    started = time.perf_counter()
+                    started, used = time.perf_counter(), time.process_time()
                     answers = ask(server.port, repeat(request, requests), clients, pause_ms / _MS)
-                    seconds = time.perf_counter() - started
-                    one = latency(answers, seconds)
+                    used = time.process_time() - used
+                    one = latency(answers, time.perf_counter() - started)
+                    one.client_cpu_ms = round(used / requests * _MS, 3)
                     one.encoding, one.clients, one.workers, one.pause_ms = encoding, clients, workers, pause_ms
                     if encoding == "identity":
                         one.events = answers[0].body.count(b"\n") - answers[0].body.count(b"\r\n")

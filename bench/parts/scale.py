@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
+from contextlib import ExitStack
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from bench.measure import download, memory_bytes, peak_memory, quantile
 from bench.parts.latency import latency
 from bench.peers.processes import own_process
 from bench.peers.smsevents import Store, served
-from bench.plan import DAY_MS, TRACKPOINT
+from bench.plan import DAY_MS, HOUR_MS, TRACKPOINT
 from bench.results import ShopCount, ShopSize, about
 from smsevents.access import Access
 from smsevents.catalog import open_catalog
@@ -115,9 +116,9 @@ def counts(plan: Plan) -> list[ShopCount]:
         with served(store) as server:
             chosen = [picks.randrange(shops) for _ in range(plan.requests)]
             exports = [_export_request(shop, keys[shop], end_ms) for shop in chosen]
-            imports = [
-                _import_request(shop, keys[shop], end_ms - n) for n, shop in enumerate(chosen[: len(chosen) // 4])
-            ]
+            # later than what is exported, so that the exports that follow are the same as before
+            later = end_ms + 2 * HOUR_MS
+            imports = [_import_request(shop, keys[shop], later + n) for n, shop in enumerate(chosen[::4])]
             ask(server.port, iter(exports[:50]), 1)
             small = latency(ask(server.port, iter(exports), 1), 1.0)
             stored = latency(ask(server.port, iter(imports), 1), 1.0)
@@ -145,20 +146,19 @@ def _add_shops(store: Store, first: int, end: int, end_ms: int) -> list[str]:
     keys: list[str] = []
     try:
         access, log = Access(database), Log(database)
-        pending = []
-        for number in range(first, end):
-            trackpoint = TRACKPOINT + number
-            access.add_shop(trackpoint, "")
-            keys.append(access.create_key(trackpoint, ("export", "import")))
-            intake = Intake(trackpoint, end_ms, gzip=False, lines_max_mib=1024)
-            intake.feed(lines.replace(b":%d," % TRACKPOINT, b":%d," % trackpoint))
-            intake.finish()
-            pending.append((intake, log.append(trackpoint, list(intake.segments()))))
-            if len(pending) == IMPORTS_AT_ONCE or number == end - 1:
-                for done, stored in pending:
+        for start in range(first, end, IMPORTS_AT_ONCE):
+            with ExitStack() as intakes:
+                pending = []
+                for number in range(start, min(start + IMPORTS_AT_ONCE, end)):
+                    trackpoint = TRACKPOINT + number
+                    access.add_shop(trackpoint, "")
+                    keys.append(access.create_key(trackpoint, ("export", "import")))
+                    intake = intakes.enter_context(Intake(trackpoint, end_ms, gzip=False, lines_max_mib=1024))
+                    intake.feed(lines.replace(b":%d," % TRACKPOINT, b":%d," % trackpoint))
+                    intake.finish()
+                    pending.append(log.append(trackpoint, intake.segments()))
+                for stored in pending:
                     stored.result()
-                    done.__exit__(None, None, None)
-                pending.clear()
     finally:
         database.close()
     return keys
@@ -171,5 +171,5 @@ def _export_request(shop: int, key: str, end_ms: int) -> bytes:
 
 
 def _import_request(shop: int, key: str, date: int) -> bytes:
-    line = next(generate(TRACKPOINT + shop, events=1, days=1 / 24, seed=date, end_ms=date))
+    line = next(generate(TRACKPOINT + shop, events=1, days=HOUR_MS / DAY_MS, seed=date, end_ms=date))
     return post(f"/shop/{TRACKPOINT + shop}/import-sms-events", {"X-Api-Key": key}, line)
