@@ -217,6 +217,7 @@ def _cpu(one: Measured) -> str:
 
 def _latency_table(result: LatencyResult) -> str:
     head = ["Clients", "Encoding", "Processes", "Exports/s", "First byte p50", "p99", "Last byte p50", "p99"]
+    head += ["CPU of the server"]
     rows = [
         [
             f"{one.clients}" + (f", each every {one.pause_ms / _MS:.0f} s" if one.pause_ms else ""),
@@ -227,14 +228,16 @@ def _latency_table(result: LatencyResult) -> str:
                 f"{value:.1f} ms"
                 for value in (one.first_byte_p50_ms, one.first_byte_p99_ms, one.whole_p50_ms, one.whole_p99_ms)
             ),
+            f"{one.server_cpu_ms:.1f} ms",
         ]
         for one in result.latencies
     ]
-    events = max(one.events for one in result.latencies)
+    events = next(one.events for one in result.latencies if one.encoding == "identity")
     used = max(one.client_cpu_ms for one in result.latencies)
     return (
         f"A shop of {result.shop_events:,} events; the last 5 minutes hold {events:,}. The clients themselves used at"
-        f" most {used:.2f} ms of the processor for a request.\n\n{table(head, rows)}"
+        f" most {used:.2f} ms of the processor for a request; the last column tells what the server used for one."
+        f"\n\n{table(head, rows)}"
     )
 
 

@@ -85,7 +85,7 @@ class Latency(msgspec.Struct, kw_only=True):
     """Small exports by so many clients at a time: milliseconds to the first byte of the body and to the end.
 
     `pause_ms` is how long a client waits after an answer before it asks again, `client_cpu_ms` what the clients
-    themselves used of the processor for one request.
+    themselves used of the processor for one request, `server_cpu_ms` what the server used.
     """
 
     encoding: str
@@ -99,6 +99,7 @@ class Latency(msgspec.Struct, kw_only=True):
     whole_p50_ms: float
     whole_p99_ms: float
     client_cpu_ms: float = 0.0
+    server_cpu_ms: float = 0.0
     events: int = 0
 
 

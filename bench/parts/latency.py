@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from bench.grown import grown
 from bench.load import ask
-from bench.measure import quantile
+from bench.measure import cpu_seconds, quantile
 from bench.peers.smsevents import served
 from bench.results import Latency, LatencyResult, about
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.load import Answer
+    from bench.peers.smsevents import Server
     from bench.plan import Plan
 
 MANY = 50
@@ -34,16 +37,23 @@ def measure(plan: Plan) -> LatencyResult:
                 ask(server.port, repeat(request, WARM_UP), MANY)
                 for clients, pause_ms in ((1, 0), (MANY, 0), (MANY, PAUSE_MS)):
                     requests = plan.requests if clients > 1 else plan.requests // 4
-                    started, used = time.perf_counter(), time.process_time()
-                    answers = ask(server.port, repeat(request, requests), clients, pause_ms / _MS)
-                    used = time.process_time() - used
-                    one = latency(answers, time.perf_counter() - started)
-                    one.client_cpu_ms = round(used / requests * _MS, 3)
-                    one.encoding, one.clients, one.workers, one.pause_ms = encoding, clients, workers, pause_ms
-                    if encoding == "identity":
-                        one.events = answers[0].body.count(b"\n") - answers[0].body.count(b"\r\n")
+                    one = _measure_one(server, repeat(request, requests), clients, pause_ms)
+                    one.encoding, one.workers = encoding, workers
                     found.append(one)
     return LatencyResult(about=about(), shop_events=shop.events, latencies=found)
+
+
+def _measure_one(server: Server, requests: Iterator[bytes], clients: int, pause_ms: int) -> Latency:
+    """Send requests, and tell beside the times what server and clients used of the processor."""
+    started, client_cpu, server_cpu = time.perf_counter(), time.process_time(), cpu_seconds(server.pid)
+    answers = ask(server.port, requests, clients, pause_ms / _MS)
+    one = latency(answers, time.perf_counter() - started)
+    one.clients, one.pause_ms = clients, pause_ms
+    one.client_cpu_ms = round((time.process_time() - client_cpu) / len(answers) * _MS, 3)
+    one.server_cpu_ms = round((cpu_seconds(server.pid) - server_cpu) / len(answers) * _MS, 3)
+    lines = answers[0].body
+    one.events = lines.count(b"\n") - lines.count(b"\r\n")  # of plain lines; those of chunks are not counted
+    return one
 
 
 def latency(answers: list[Answer], seconds: float) -> Latency:
