@@ -21,6 +21,7 @@ _LABELS = 250
 _VALUES = 150
 _HEAD = 74
 _PANEL = 170
+_LEVEL = 10  # percent between the lines of a point chart
 
 _STYLE = """
 svg { --card: #ffffff; --edge: #d8dee4; --ink: #1c2128; --mute: #5b6570; --rule: #e4e8ec;
@@ -294,11 +295,11 @@ def scatter(  # noqa: PLR0913 -- what a chart says
     y_axis: str,
     show: Callable[[float], str],
 ) -> str:
-    """Draw named points; the horizontal axis is logarithmic, the vertical one begins below the lowest point."""
+    """Draw named points; the horizontal axis is logarithmic, the vertical one in percent, not from 0."""
     svg = _Svg(title, subtitle)
     marks = ticks(min(point.x for point in points), max(point.x for point in points), log=True)
-    lowest = math.floor(min(point.y for point in points))
-    highest = math.ceil(max(point.y for point in points)) + 1
+    lowest = math.floor(min(point.y for point in points) / _LEVEL) * _LEVEL
+    highest = math.ceil(max(point.y for point in points) / _LEVEL) * _LEVEL
     left, right, upper, lower = _MARGIN + 40, WIDTH - _MARGIN - 60, _HEAD + 26, _HEAD + 386
 
     def at(x: float) -> float:
@@ -310,9 +311,9 @@ def scatter(  # noqa: PLR0913 -- what a chart says
     for mark in marks:
         svg.line(at(mark), upper, at(mark), lower, "rule")
         svg.text(at(mark), lower + 18, show(mark), "tick middle")
-    for level in range(lowest, highest + 1, 2):
+    for level in range(lowest, highest + 1, _LEVEL):
         svg.line(left, height(level), right, height(level), "rule")
-        svg.text(left - 8, height(level) + 4, f"{level}×", "tick end")
+        svg.text(left - 8, height(level) + 4, f"{level} %", "tick end")
     svg.text(right, lower + 36, x_axis, "end mute")
     svg.text(_MARGIN, upper - 10, y_axis, "mute")
     spots = [(at(point.x), height(point.y)) for point in points]

@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bench.charts import Bar, Group, Panel, Point, Series, bars, panels, scatter
+from bench.deflate import NOW
 from bench.goals import (
     ENCODING_NAMES,
     FIRST_BYTE_P50_MS,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         SoakResult,
     )
 
-DEFLATE_NOW = "isal 1"
 _KINDS = {OURS: "ours", NGINX: "limit"}
 _THOUSAND, _MILLION = 1000, 1_000_000
 
@@ -155,9 +155,8 @@ def readers(result: ReadersResult) -> str:
             Bar(
                 f"{result.readers} slow readers, {ENCODING_NAMES[encoding]}",
                 most / MIB,
-                f"{most / MIB:.0f} MiB",
+                f"{most / MIB:.0f} MiB, {each:.1f} each",
                 "ours",
-                f"{each:.2f} MiB each",
             )
         )
     subtitle = f"resident memory, a shop of {short(result.shop_events)} events exported whole"
@@ -257,14 +256,14 @@ def disk(result: DiskResult) -> str:
 def deflate(result: DeflateResult) -> str:
     """Draw how small and how fast each compressor is."""
     points = [
-        Point(one.codec, one.deflate_mb_per_second, one.ratio, "ours" if one.codec == DEFLATE_NOW else "peer")
+        Point(one.codec, one.deflate_mb_per_second, one.size_by_now * 100, "ours" if one.codec == NOW.name else "peer")
         for one in result.codecs
     ]
     return scatter(
         "What a better deflate would buy",
-        "segments of 1 MiB of lines, one core; up is smaller, right is faster",
+        "segments of 1 MiB of lines, one core; down is smaller, right is faster",
         points,
         x_axis="MB of lines a second, each step ten times",
-        y_axis="compressed by",
+        y_axis="stored bytes, of what they are today",
         show=lambda value: f"{value:g}",
     )

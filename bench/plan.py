@@ -33,7 +33,7 @@ class Plan:
     rounds_max: int = ROUNDS_MAX
     contender_max_seconds: float = CONTENDER_MAX_SECONDS
     peers: frozenset[str] = frozenset({"clickhouse", "duckdb", "nginx", "postgres"})
-    shop_events: tuple[int, ...] = (1_000_000, 10_000_000)
+    shop_events: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
     shops: tuple[int, ...] = (1, 10, 100, 1000, 10_000)
     import_rounds: int = 3
     latency_events: int = 10_000_000  # the smallest shop that has so many is the one asked

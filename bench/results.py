@@ -186,10 +186,15 @@ class SoakResult(msgspec.Struct, kw_only=True):
 
 
 class Deflated(msgspec.Struct, kw_only=True):
-    """One way to compress segments: how small, how fast, and how fast what it made is inflated again."""
+    """One way to compress segments: how small, how fast, and how fast what it made is inflated again.
+
+    `size_by_now` is the size by that of the compressor that is used today, on the same segments.
+    """
 
     codec: str
+    segments: int
     ratio: float
+    size_by_now: float
     deflate_mb_per_second: float
     inflate_mb_per_second: float
 
