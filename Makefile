@@ -7,10 +7,15 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 RUN = uv run --locked --quiet
 PYTEST_ARGUMENTS ?=
 
-.PHONY: help demo test check format install tools
+BENCH = $(RUN) --group bench python -m bench.run
+BENCH_ARGUMENTS ?=
+EVENTS ?= 2000000
+SOAK_SECONDS ?= 600
+
+.PHONY: help demo test check bench bench-soak bench-deflate format install tools bench-tools
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 demo: install ## a throw-away shop with 90 days of events, exported before your eyes
 	$(RUN) smsevents demo $(DEMO_ARGUMENTS)
@@ -25,6 +30,15 @@ check: install ## format, lint, types, layers, docstrings of tests
 	$(RUN) lint-imports
 	$(RUN) interrogate --quiet src tests
 
+bench: install bench-tools ## measure beside the peers; EVENTS=100000 is a trial, docs/performance.md tells more
+	$(BENCH) --events $(EVENTS) $(BENCH_ARGUMENTS)
+
+bench-soak: install ## import and export side by side for SOAK_SECONDS (600)
+	$(BENCH) --part soak --events $(EVENTS) --soak-seconds $(SOAK_SECONDS)
+
+bench-deflate: install ## what other compressors would buy
+	$(BENCH) --part deflate
+
 format: install ## format the code and mend what can be mended
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
@@ -35,3 +49,6 @@ install:
 
 tools:
 	@sh scripts/install-test-tools
+
+bench-tools:
+	@sh scripts/install-bench-tools

@@ -6,7 +6,7 @@
 are also held against nginx and the same bytes as a static file, if there is an nginx. Each figure is the median
 of `--rounds` turns; machines differ and are shared, so read the ratios.
 """
-# ruff: noqa: S603, S607 -- starts our own command, curl and nginx with fixed arguments
+# ruff: noqa: S607 -- starts our own command, curl and nginx with fixed arguments
 
 from __future__ import annotations
 
