@@ -36,18 +36,11 @@ from tests.standin import Account, Answer, StandIn
 from tests.support import DAY_MS, HOUR_MS, PLAIN, Server, body_of, eventually, line, model
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
 TRACKPOINT = 4541245641234564
 START = 1_700_000_000_000
 HOSTILE = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg"
-
-
-@pytest.fixture
-def standin() -> Iterator[StandIn]:
-    """Give a stand-in that listens."""
-    with StandIn() as running:
-        yield running
 
 
 def some_lines(count: int, trackpoint: int = TRACKPOINT, start: int = START) -> list[bytes]:

@@ -57,13 +57,6 @@ IMPATIENT = Timeouts(connect_seconds=5, silence_seconds=0.2)
 CUTS = 200
 
 
-@pytest.fixture
-def standin() -> Iterator[StandIn]:
-    """Give a stand-in that listens."""
-    with StandIn() as running:
-        yield running
-
-
 class Sleeps(list[float]):
     """Waits that are noted instead of waited."""
 
