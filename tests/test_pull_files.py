@@ -11,7 +11,7 @@ import duckdb
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smsevents.client.pull.columns import COLUMNS, event_of, row_of
@@ -126,6 +126,19 @@ def test_sorter_is_a_sorted_set(folder: Path, batches: list[list[bytes]], held: 
 
         assert flat(sorter.batches()) == expected
         assert flat(sorter.batches()) == expected
+
+
+@settings(deadline=None)
+@given(some=st.lists(few_lines, max_size=20), size=st.integers(1, 3), held=st.sampled_from([1, 800, 10**9]))
+@example(some=[line(TRACKPOINT, 1)] * 2, size=1, held=1)
+def test_sorter_of_what_is_in_order(folder: Path, some: list[bytes], size: int, held: int) -> None:
+    """What comes in order, but some of it several times, comes out once too, wherever it was cut."""
+    entries = sorted(entry(one) for one in some)
+    with Sorter(folder, held_max_bytes=held) as sorter:
+        for start in range(0, len(entries), size):
+            sorter.add(entries[start : start + size])
+
+        assert flat(sorter.batches()) == model(some)
 
 
 @given(st.lists(st.lists(few_lines, max_size=20), max_size=5), st.integers(1, 4))
