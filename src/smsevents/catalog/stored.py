@@ -19,44 +19,44 @@ if TYPE_CHECKING:
 _READ_AHEAD_ROWS = 4
 _SEGMENTS_AT_ONCE = 32
 
+# A statement takes longer to build than to run, so those that every request needs are built once.
+_INSERT = insert(segments)
+_FIND = select(segments.c.id).where(
+    segments.c.trackpoint == bindparam("trackpoint"),
+    segments.c.first_date == bindparam("first_date"),
+    segments.c.first_line == bindparam("first_line"),
+    segments.c.stored_crc == bindparam("stored_crc"),
+    segments.c.data == bindparam("data"),
+)
+_BY_IDS = select(segments).where(segments.c.id.in_(bindparam("ids", expanding=True)))
+
 
 def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segment]) -> None:
     """Store segments of a shop, each in a row of its own, except those that are stored already.
 
-    A client that sends the same body again and again therefore does not make the log grow.
+    A client that sends the same body again and again therefore does not make the log grow. Bytes are compared
+    for that, not sums.
     """
     for segment in new:
-        if _is_stored(connection, trackpoint, segment):
-            continue
-        connection.execute(
-            insert(segments).values(
-                trackpoint=trackpoint,
-                first_date=segment.first[0],
-                first_line=segment.first[1],
-                last_date=segment.last[0],
-                last_line=segment.last[1],
-                span_ms=span_of(segment.first[0], segment.last[0]),
-                events=segment.events,
-                line_bytes=segment.line_bytes,
-                line_crc=segment.line_crc,
-                stored_crc=segment.stored_crc,
-                data=segment.data,
-            )
-        )
+        row = _row_of(trackpoint, segment)
+        if connection.execute(_FIND, row).first() is None:
+            connection.execute(_INSERT, row)
 
 
-def _is_stored(connection: Connection, trackpoint: int, segment: Segment) -> bool:
-    """Tell whether the very same lines lie in a segment of their own already. Bytes are compared, not sums."""
-    found = connection.execute(
-        select(segments.c.id).where(
-            segments.c.trackpoint == trackpoint,
-            segments.c.first_date == segment.first[0],
-            segments.c.first_line == segment.first[1],
-            segments.c.stored_crc == segment.stored_crc,
-            segments.c.data == segment.data,
-        )
-    )
-    return found.first() is not None
+def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:
+    return {
+        "trackpoint": trackpoint,
+        "first_date": segment.first[0],
+        "first_line": segment.first[1],
+        "last_date": segment.last[0],
+        "last_line": segment.last[1],
+        "span_ms": span_of(segment.first[0], segment.last[0]),
+        "events": segment.events,
+        "line_bytes": segment.line_bytes,
+        "line_crc": segment.line_crc,
+        "stored_crc": segment.stored_crc,
+        "data": segment.data,
+    }
 
 
 def segments_behind(connection: Connection, trackpoint: int, after: Entry, until: int) -> Iterator[Segment]:
@@ -117,7 +117,6 @@ def _reaching_over_statement() -> Select[int, int, bytes]:
     )
 
 
-# Built once, as that takes longer than to run them.
 _IN_ORDER = _in_order_statement()
 _REACHING_OVER = _reaching_over_statement()
 
@@ -132,8 +131,7 @@ def segments_of(connection: Connection, ids: Sequence[int]) -> Iterator[Segment]
     """Give the segments with these ids, unchecked, in the order of the ids; those that are gone are left out."""
     for start in range(0, len(ids), _SEGMENTS_AT_ONCE):
         some = ids[start : start + _SEGMENTS_AT_ONCE]
-        rows = connection.execute(select(segments).where(segments.c.id.in_(some)))
-        found = {row.id: row for row in rows}
+        found = {row.id: row for row in connection.execute(_BY_IDS, {"ids": some})}
         for segment_id in some:
             if segment_id in found:
                 yield segment_of(found[segment_id])
