@@ -15,6 +15,7 @@ from smsevents.clock import now_ms
 from smsevents.errors import StoreUnavailable
 from smsevents.pages import page
 from smsevents.segments import Piece, end_of
+from smsevents.settings import PAGE_HELD_MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.segments import Segment
+    from smsevents.segments import Entry, Segment
     from smsevents.window import Window
 
 
@@ -57,18 +58,39 @@ class Log:
         with self._database.read() as connection:
             return blocked_digests(connection, trackpoint)
 
-    def read(self, trackpoint: int, window: Window) -> Iterator[list[Piece]]:
+    def read(
+        self, trackpoint: int, window: Window, page_max_bytes: Callable[[], int] = lambda: PAGE_HELD_MAX_BYTES
+    ) -> Iterator[list[Piece]]:
         """Give the pieces of a shop's log that lie in the window, page by page.
 
-        Each page is read when it is asked for, in a transaction of its own, and is not empty. Raises
-        `StoreUnavailable`, and `DamagedSegment` for a segment whose bytes are not what was written.
+        Each page is read when it is asked for, in a transaction of its own, and is not empty; `page_max_bytes` is
+        asked each time how much it is to hold. Raises `StoreUnavailable`, and `DamagedSegment` for a segment whose
+        bytes are not what was written.
         """
-        after = (window.start, b"")  # before every entry of that millisecond: a line is never empty
-        while not window.is_empty:
+        return _Pages(self._database, trackpoint, window, page_max_bytes)
+
+
+class _Pages:
+    """Reads page after page. No generator: that would hold each page until it is asked for the next."""
+
+    def __init__(self, database: Database, trackpoint: int, window: Window, page_max_bytes: Callable[[], int]) -> None:
+        self._database = database
+        self._trackpoint = trackpoint
+        self._window = window
+        self._page_max_bytes = page_max_bytes
+        # before every entry of that millisecond: a line is never empty
+        self._after: Entry | None = None if window.is_empty else (window.start, b"")
+
+    def __iter__(self) -> _Pages:
+        return self
+
+    def __next__(self) -> list[Piece]:
+        while self._after is not None:
+            after, end = self._after, self._window.end
             with self._database.read() as connection:
-                found = page(segments_behind(connection, trackpoint, after, window.end), after, end_of(window.end))
+                behind = segments_behind(connection, self._trackpoint, after, end)
+                found = page(behind, after, end_of(end), page_max_bytes=self._page_max_bytes())
+            self._after = found.after
             if found.pieces:
-                yield found.pieces
-            if found.after is None:
-                return
-            after = found.after
+                return found.pieces
+        raise StopIteration

@@ -227,28 +227,44 @@ def splice(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
     The end holds the CRC-32 of all lines, combined from the pieces' own (RFC 1952, section 2.3.1): a client
     that gets it has got the whole, and one that does not can tell.
     """
-    crc = size = 0
-    head = GZIP_HEADER
-    for pieces in pages:
-        run = [head]
+    member = _Member()
+    yield from map(member.take, pages)  # holds nothing of a page while its run is on its way
+    yield member.end()
+
+
+class _Member:
+    """A gzip member while it is made: its head, if that was not given yet, and the sums for its end."""
+
+    def __init__(self) -> None:
+        self._head = GZIP_HEADER
+        self._crc = self._size = 0
+
+    def take(self, pieces: Iterable[Piece]) -> bytes:
+        """Give the bytes of the next pieces."""
+        run = [self._head]
+        self._head = b""
         for piece in pieces:
             if isinstance(piece, Segment):
-                piece_crc, piece_size, data = piece.line_crc, piece.line_bytes, piece.data
+                crc, size, data = piece.line_crc, piece.line_bytes, piece.data
             else:
-                piece_crc, piece_size, data = isal_zlib.crc32(piece), len(piece), deflate(piece)
-            crc = isal_zlib.crc32_combine(crc, piece_crc, piece_size)
-            size += piece_size
+                crc, size, data = isal_zlib.crc32(piece), len(piece), deflate(piece)
+            self._crc = isal_zlib.crc32_combine(self._crc, crc, size)
+            self._size += size
             run.append(data)
-        yield b"".join(run)
-        head = b""
-    yield head + FINAL_BLOCK + crc.to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little")
+        return b"".join(run)
+
+    def end(self) -> bytes:
+        """Give what ends the member."""
+        return self._head + FINAL_BLOCK + self._crc.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
 
 
 def unpack(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
     """Give the plain lines of the pieces of pages, a run of bytes for each piece."""
-    for pieces in pages:
-        for piece in pieces:
-            yield inflate(piece) if isinstance(piece, Segment) else piece
+    return map(_lines_of, chain.from_iterable(pages))
+
+
+def _lines_of(piece: Piece) -> bytes:
+    return inflate(piece) if isinstance(piece, Segment) else piece
 
 
 def count(pieces: Iterable[Piece]) -> int:

@@ -37,7 +37,7 @@ SEGMENT_LINES_MAX_BYTES = SEGMENT_LINES_BYTES + LINE_MAX_BYTES  # it ends with t
 DEFLATE_LEVEL = 1
 
 # What may be in memory at a time.
-PAGE_HELD_MAX_BYTES = 512 * 1024
+PAGE_HELD_MAX_BYTES = 256 * 1024  # and what fills it; a client that keeps up gets EXPORT_FAST_PAGE_BYTES
 MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
 WEAVE_RATIO = 16  # lines are woven into so many times more lines, rather than all of them sorted
 INTAKE_CHUNK_BYTES = 4 * 1024 * 1024
@@ -74,6 +74,7 @@ KEY_CACHE_SECONDS = 2
 RETRY_AFTER_SECONDS = 2
 EXPORT_READERS = 8
 EXPORT_RUN_MIN_BYTES = 256 * 1024
+EXPORT_FAST_PAGE_BYTES = 2 * 1024 * 1024
 EXPORT_AHEAD_MAX_SECONDS = 0.02  # a client that takes longer for a run is not read ahead for
 EXPORT_RUNS_AHEAD_MAX = 8  # in a process: what is read ahead for clients that stop reading stays bounded
 IMPORT_WORKERS = 4

@@ -21,15 +21,18 @@ from litestar.datastructures import State
 from smsevents.errors import DamagedSegment, InvalidRequest, SmsEventsError, UnsupportedEncoding
 from smsevents.events import Milliseconds
 from smsevents.segments import count, splice, unpack
-from smsevents.settings import EXPORT_AHEAD_MAX_SECONDS, EXPORT_RUN_MIN_BYTES
+from smsevents.settings import (
+    EXPORT_AHEAD_MAX_SECONDS,
+    EXPORT_FAST_PAGE_BYTES,
+    EXPORT_RUN_MIN_BYTES,
+    PAGE_HELD_MAX_BYTES,
+)
 from smsevents.web import metrics, negotiate
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
 from smsevents.window import Window, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from litestar.types import ASGIApp, Receive, Scope, Send
 
     from smsevents.segments import Piece
@@ -124,11 +127,12 @@ class ExportStream(Response[None]):
         self._shared = shared
         self._trackpoint = trackpoint
         self._sent = metrics.export_bytes_gzip if gzip else metrics.export_bytes_identity
-        pages = _counted(shared.log.read(trackpoint, window))
+        pages = map(_counted, shared.log.read(trackpoint, window, lambda: self._page_max_bytes))
         self._runs = splice(pages) if gzip else unpack(pages)
         self._asked = time.perf_counter()
         self._run = Run(b"", is_last=False)  # what is to be sent next; held nowhere else, so that it goes once it is
         self._keeps_up = True
+        self._page_max_bytes = PAGE_HELD_MAX_BYTES
 
     def to_asgi_response(self, *_args: object, **_kwargs: object) -> ASGIApp:  # type: ignore[override]
         """Give the ASGI app that sends the answer."""
@@ -167,18 +171,20 @@ class ExportStream(Response[None]):
     async def _send_and_read(self, send: Send) -> None:
         """Send the run and have the next one.
 
-        That is read while this one is sent, but not for a slow client: it gains nothing by that, and a hundred of
-        them would hold a hundred runs more.
+        That is read while this one is sent, and in larger pages, but not for a slow client: it gains nothing by
+        that, and a hundred of them would hold a hundred times as much.
         """
         if not self._keeps_up or not self._shared.runs_ahead.take():
             await self._send_run(send)
             self._run = await self._read()
             return
+        self._page_max_bytes = EXPORT_FAST_PAGE_BYTES
         reading = asyncio.ensure_future(self._read())
         try:
             await self._send_run(send)
             self._run = await reading
         finally:
+            self._page_max_bytes = PAGE_HELD_MAX_BYTES
             self._shared.runs_ahead.give_back()
             if not reading.cancel() and not reading.cancelled():
                 reading.exception()  # looked at, so that nobody misses it where sending has failed too
@@ -223,7 +229,6 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _counted(pages: Iterable[list[Piece]]) -> Iterator[list[Piece]]:
-    for pieces in pages:
-        metrics.events_out.inc(count(pieces))
-        yield pieces
+def _counted(pieces: list[Piece]) -> list[Piece]:
+    metrics.events_out.inc(count(pieces))
+    return pieces
