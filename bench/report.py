@@ -372,6 +372,7 @@ def _deflate_table(result: DeflateResult) -> str:
     head = ["Compressor and level", "Ratio", "Stored bytes", "Deflates, MB/s", "Inflates back, MB/s"]
     few = min(one.segments for one in result.codecs)
     return (
-        f"{result.segments} segments, {result.line_bytes / 1e6:,.0f} MB of lines, one core; {few} of the segments for"
-        f" the very slow ones. Stored bytes are compared on the same segments.\n\n{table(head, rows)}"
+        f"{result.segments} segments, {result.line_bytes / 1e6:,.0f} MB of lines; {few} of them for the very slow"
+        " ones. Speed is for each second of processor time; stored bytes are compared on the same segments."
+        f"\n\n{table(head, rows)}"
     )
