@@ -113,7 +113,7 @@ def _scale(results: list[ScaleResult]) -> Part:
 
 def _soak(results: list[SoakResult]) -> Part:
     (one,) = results
-    return Part({"soak": _soak_line(one)}, {"soak": draw.soak(one)}, goals.of_soak(one))
+    return Part({"soak": _soak_table(one)}, {"soak": draw.soak(one)}, goals.of_soak(one))
 
 
 def _disk(results: list[DiskResult]) -> Part:
@@ -326,12 +326,26 @@ def _shops_table(result: ScaleResult) -> str:
     return table(head, rows)
 
 
-def _soak_line(result: SoakResult) -> str:
-    last = result.ticks[-1]
-    most = max(tick.memory_bytes for tick in result.ticks)
+def _soak_table(result: SoakResult) -> str:
+    third = max(1, len(result.ticks) // 3)
+    thirds = [result.ticks[start : start + third] for start in range(0, 3 * third, third)]
+    head = ["", "Memory of the server", "First byte p50", "p99", "Import of a body, p50"]
+    rows = [
+        [
+            name,
+            f"{statistics.median(tick.memory_bytes for tick in ticks) / MIB:.0f} MiB",
+            *(
+                f"{statistics.median(getattr(tick, value) for tick in ticks):.1f} ms"
+                for value in ("first_byte_p50_ms", "first_byte_p99_ms", "import_p50_ms")
+            ),
+        ]
+        for name, ticks in zip(("first third", "second", "last"), thirds, strict=True)
+        if ticks
+    ]
     return (
-        f"{result.seconds:,} seconds on {result.about.date}, commit `{result.about.commit}`: {last.imported:,} events"
-        f" imported; memory at most {most / MIB:.0f} MiB, at the end {last.memory_bytes / MIB:.0f} MiB."
+        f"{result.seconds:,} seconds on {result.about.date}, commit `{result.about.commit}`:"
+        f" {result.ticks[-1].imported:,} events imported. Medians of what was seen every few seconds:"
+        f"\n\n{table(head, rows)}"
     )
 
 
@@ -358,6 +372,7 @@ def _deflate_table(result: DeflateResult) -> str:
     head = ["Compressor and level", "Ratio", "Stored bytes", "Deflates, MB/s", "Inflates back, MB/s"]
     few = min(one.segments for one in result.codecs)
     return (
-        f"{result.segments} segments, {result.line_bytes / 1e6:,.0f} MB of lines, one core; {few} of the segments for"
-        f" the very slow ones. Stored bytes are compared on the same segments.\n\n{table(head, rows)}"
+        f"{result.segments} segments, {result.line_bytes / 1e6:,.0f} MB of lines; {few} of them for the very slow"
+        " ones. Speed is for each second of processor time; stored bytes are compared on the same segments."
+        f"\n\n{table(head, rows)}"
     )
