@@ -21,10 +21,12 @@ from smsevents.segments import (
     Segment,
     count,
     deflate,
+    deflate_settled,
     end_of,
     entries,
     inflate,
     pack,
+    pack_lines,
     plain,
     splice,
     unique,
@@ -34,7 +36,7 @@ from smsevents.settings import SEGMENT_LINES_BYTES
 from tests.support import body_of, line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from smsevents.segments import Piece
 
@@ -93,9 +95,22 @@ def test_stored_bytes_are_raw_deflate_that_can_be_continued(one: list[Entry], ot
     assert not reader.unused_data
 
 
-def test_deflate_of_nothing_can_be_continued() -> None:
+@pytest.mark.parametrize("compress", [deflate, deflate_settled])
+def test_deflate_of_nothing_can_be_continued(compress: Callable[[bytes], bytes]) -> None:
     """No lines at all deflate to something that adds nothing to a stream."""
-    assert zlib.decompressobj(RAW).decompress(deflate(b"") + deflate(b"x") + deflate(b"")) == b"x"
+    assert zlib.decompressobj(RAW).decompress(compress(b"") + compress(b"x") + compress(b"")) == b"x"
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches=st.lists(st.tuples(some_entries, st.sampled_from([deflate, deflate_settled])), min_size=1, max_size=4))
+def test_segments_of_either_compressor_are_one_stream(
+    batches: list[tuple[list[Entry], Callable[[bytes], bytes]]],
+) -> None:
+    """Whichever compressor wrote which segment, each reads back, and all of them splice into one gzip member."""
+    segments = [one for batch, compress in batches for one in pack_lines(lines_of(batch), "1", compress=compress)]
+    lines = b"".join(map(inflate, segments))
+    assert lines == b"".join(lines_of(batch) for batch, _ in batches)
+    assert gzip.decompress(b"".join(splice([segments]))) == lines
 
 
 def test_segments_are_about_the_target_size() -> None:

@@ -35,6 +35,8 @@ SEGMENT_LINES_BYTES = 1024 * 1024
 SEGMENT_LINES_MAX_BYTES = SEGMENT_LINES_BYTES + LINE_MAX_BYTES  # it ends with the line that fills it
 # isal's level 1: within a few percent of its higher levels in size on event lines, and twice as fast.
 DEFLATE_LEVEL = 1
+# zlib-ng's level 6, for what compaction writes; docs/performance.md compares both with others.
+DEFLATE_SETTLED_LEVEL = 6
 
 # What may be in memory at a time.
 PAGE_HELD_MAX_BYTES = 256 * 1024  # and what fills it; a client that keeps up gets EXPORT_FAST_PAGE_BYTES

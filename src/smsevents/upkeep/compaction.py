@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from smsevents.catalog.outline import Outline, outlines, replace_segments
 from smsevents.catalog.stored import segments_of
 from smsevents.pages import BEHIND_ALL, MERGED, merge
-from smsevents.segments import pack_lines
+from smsevents.segments import deflate, deflate_settled, pack_lines
 from smsevents.settings import (
     COMPACTION_HELD_MAX_BYTES,
     COMPACTION_PASSES_MAX,
@@ -28,7 +28,7 @@ from smsevents.settings import (
 from smsevents.window import history_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from smsevents.catalog import Database
     from smsevents.segments import Entry, Segment
@@ -158,7 +158,8 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
     for batch in _batches(group.members, sizes.held_max_bytes):
         # twice what they hold, so that all of them are taken
         room = Sizes(sizes.segment_bytes, 2 * _line_bytes(batch))
-        packed, reach = _packed(database, batch, oldest, room)
+        # it is written once more by the sweep that follows, so this time fast
+        packed, reach = _packed(database, batch, oldest, room, deflate)
         ids = {member.id for member in batch}
         if reach == BEHIND_ALL and _replace(database, trackpoint, ids, ids, packed):
             done += Compacted(len(batch), len(packed))
@@ -184,7 +185,7 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
     left = group.members
     made = 0
     while left:
-        packed, reach = _packed(database, left, after, sizes)
+        packed, reach = _packed(database, left, after, sizes, deflate_settled)
         used_up = {member.id for member in left if member.last <= reach}
         if len(packed) > 1 and len(used_up) < len(left):
             # what does not fill a segment is left to the next step
@@ -200,13 +201,15 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
     return Compacted(len(group.members), made)
 
 
-def _packed(database: Database, members: list[Outline], after: Entry, sizes: Sizes) -> tuple[list[Segment], Entry]:
+def _packed(
+    database: Database, members: list[Outline], after: Entry, sizes: Sizes, compress: Callable[[bytes], bytes]
+) -> tuple[list[Segment], Entry]:
     """Pack the first lines of members behind `after`, as many as may be held; tell how far they reach, too."""
     with database.read() as connection:
         # one that is gone is left out here; the commit sees it
         found = segments_of(connection, [member.id for member in members])
         lines, reach = merge((segment.check_stored() for segment in found), after, sizes.held_max_bytes)
-    return list(pack_lines(lines, MERGED, sizes.segment_bytes)), reach
+    return list(pack_lines(lines, MERGED, sizes.segment_bytes, compress)), reach
 
 
 def _replace(database: Database, trackpoint: int, read: set[int], gone: set[int], new: list[Segment]) -> bool:
