@@ -43,6 +43,7 @@ CHROMIUM_FLAGS = [
 WAIT_MS = 30_000
 SHOWN = 5
 EXAMPLE_TRACKPOINT = "4541245641234564"
+EXAMPLE_USER = "users/123456"
 CONTRAST_MIN = 4.5
 
 # The visible texts whose colour is too near to that of what is behind them (WCAG 2, contrast ratio).
@@ -257,10 +258,11 @@ def test_each_file_comes_with_its_type_and_a_strict_policy(server: Server, path:
 
 
 def test_the_description_is_served_as_json(server: Server) -> None:
-    """What the page is made from is JSON and names both endpoints."""
+    """What the page is made from is JSON and names all endpoints."""
     answer = httpx.get(f"{server.base}/openapi.json")
     assert answer.headers["Content-Type"].startswith("application/json")
-    assert [path.rsplit("/", 1)[1] for path in answer.json()["paths"]] == ["export-sms-events", "import-sms-events"]
+    paths = [path.removeprefix("/shop/{trackpointId}/") for path in answer.json()["paths"]]
+    assert paths == ["export-sms-events", "import-sms-events", "users/{userId}"]
 
 
 def test_the_files_are_small_and_name_no_other_host(server: Server) -> None:
@@ -278,13 +280,13 @@ def test_the_page_has_no_inline_code(server: Server) -> None:
 
 
 def test_the_page_shows_what_the_description_says(server: Server, open_page: Callable[..., Page]) -> None:
-    """Both endpoints are shown with their texts, parameters, headers, statuses, media types and examples."""
+    """All endpoints are shown with their texts, parameters, headers, statuses, media types and examples."""
     page = open_page()
     paths = httpx.get(f"{server.base}/openapi.json").json()["paths"]
     for path, item in paths.items():
-        operation = item["post"]
+        ((method, operation),) = item.items()
         section = page.get_by_role("region", name=operation["summary"])
-        expect(section.locator(".address")).to_have_text(f"POST {path}")
+        expect(section.locator(".address")).to_have_text(f"{method.upper()} {path}")
         text = section.evaluate("element => element.textContent")
         assert operation["description"].replace("`", "") in text
         assert "trackpointId" in text
@@ -297,6 +299,7 @@ def test_the_page_shows_what_the_description_says(server: Server, open_page: Cal
             told += [str(value) for e in examples if isinstance(e, dict) for value in e.values() if type(value) is int]
             assert [piece for piece in told if piece not in text] == []
     assert "`" not in page.inner_text("main")
+    assert "undefined" not in page.inner_text("main")
 
 
 def test_the_page_loads_without_a_word_on_the_console(server: Server, browser: Browser) -> None:
@@ -306,21 +309,23 @@ def test_the_page_loads_without_a_word_on_the_console(server: Server, browser: B
         told: list[str] = []
         page.on("console", lambda message: told.append(message.text))
         page.goto(f"{server.base}/docs", wait_until="networkidle")
-        expect(page.locator("#operations section")).to_have_count(2)
+        expect(page.locator("#operations section")).to_have_count(3)
         assert told == []
 
 
 def test_the_commands_do_what_they_say(server: Server, open_page: Callable[..., Page], tmp_path: Path) -> None:
-    """The curl lines, with a trackpoint and a key put in, import a file, plain and as gzip, and export it."""
+    """The curl lines, with trackpoint, key and user put in, import a file, plain and as gzip, export it, and erase."""
     commands = open_page().locator(".command code")
-    expect(commands).to_have_count(3)
-    export, plain, gzip = commands.all_inner_texts()
+    expect(commands).to_have_count(4)
+    export, plain, gzip, erase = commands.all_inner_texts()
     for importing in (plain, gzip):
-        shop = server.shop()
+        shop = server.shop(("export", "import", "admin"))
         lines = body_of(recent_lines(shop, 10))
         (tmp_path / "events.jsonl").write_bytes(lines)
-        for command, answer in [(importing, b'{"received":10,"expired":0}'), (export, lines)]:
+        erased = b'{"events":1,"segments":1,"wiped":true,"quarantined":0}'
+        for command, answer in [(importing, b'{"received":10,"expired":0}'), (export, lines), (erase, erased)]:
             filled = command.replace("YOUR_API_KEY", shop.key).replace(EXAMPLE_TRACKPOINT, str(shop.trackpoint))
+            filled = filled.replace(EXAMPLE_USER, "users/user3")
             done = subprocess.run(["sh", "-c", filled], cwd=tmp_path, capture_output=True, timeout=60, check=True)
             assert done.stdout == answer
 
@@ -464,7 +469,7 @@ def test_the_keyboard_is_enough(server: Server, open_page: Callable[..., Page]) 
     shop = server.shop()
     shop.send(body_of(recent_lines(shop, 2)))
     page = open_page()
-    expect(page.locator("#operations section")).to_have_count(2)
+    expect(page.locator("#operations section")).to_have_count(3)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -505,7 +510,7 @@ def test_it_fits_and_can_be_read(server: Server, open_page: Callable[..., Page],
     shop = server.shop()
     shop.send(body_of([*recent_lines(shop, 11), line(shop.trackpoint, now_ms(), "u" * 1000)]))
     page = open_page(color_scheme=colors, viewport={"width": width, "height": 800})
-    expect(page.locator("#operations section")).to_have_count(2)
+    expect(page.locator("#operations section")).to_have_count(3)
     page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
     for key, told in [(shop.key, "Done"), ("wrong", "Unauthorized")]:
         run_export(page, shop.trackpoint, key)

@@ -12,7 +12,7 @@ from smsevents.cli import app, pull_reports
 from smsevents.client.pull.columns import COLUMNS
 from smsevents.client.pull.lines import Entry, trusted_entries
 from smsevents.client.pull.parquet import SCHEMA, Parquet
-from smsevents.settings import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX, PULL_FAILED_IN_A_ROW_MAX
+from smsevents.settings import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
 from tests.support import body_of, line
 from tests.test_docs import ROOT, Page, bare
 
@@ -87,5 +87,5 @@ def test_numbers_of_pull() -> None:
     assert PULL_DAY_TRIES_MAX == 4
     assert PULL_BACKOFF_FIRST_SECONDS == 1
     assert "four times at most, with 1, 2 and 4 seconds" in text
-    assert PULL_FAILED_IN_A_ROW_MAX == 8
+    assert PULL_FAILED_DAYS_MAX == 8
     assert "eight days fail one after the other" in text

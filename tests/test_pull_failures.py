@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from smsevents.client import Client, CutStream, Retry
 from smsevents.client.pull.days import Split, day_of, start_of
 from smsevents.client.pull.formats import FormatName
-from smsevents.settings import PULL_DAY_TRIES_MAX, PULL_FAILED_IN_A_ROW_MAX
+from smsevents.settings import PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
 from tests.pulling import DAYS, TRACKPOINT, Site, batch_of, ordered, some_lines
 from tests.standin import Account, Answer
 from tests.support import DAY_MS, HOUR_MS, date_of, line
@@ -110,7 +110,7 @@ def test_a_server_that_is_down_ends_the_pull(site: Site) -> None:
 
     summary = site.pull(first=date(2026, 9, 1), jobs=3)
 
-    assert PULL_FAILED_IN_A_ROW_MAX <= len(summary.failed) <= PULL_FAILED_IN_A_ROW_MAX + 2
+    assert PULL_FAILED_DAYS_MAX <= len(summary.failed) <= PULL_FAILED_DAYS_MAX + 2
     assert len(summary.missing) == 86
 
 

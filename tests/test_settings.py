@@ -35,7 +35,9 @@ OTHER_TEXTS = {"database": "sqlite:///other.db", "host": "0.0.0.0", "upkeep": "o
 
 # A number is in one of these units, or counts one of these things.
 UNITS = r"_(ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
-COUNTED = r"(^|_)(lines|segments|imports|exports|erasures|passes|readers|workers|writes|keys)(_|$)"
+COUNTED = (
+    r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|passes|runs|readers|workers|writes|keys)(_|$)"
+)
 
 
 def test_defaults() -> None:

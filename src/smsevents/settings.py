@@ -93,7 +93,7 @@ PULL_ROW_GROUP_ROWS = 64 * 1024
 PULL_DAY_TRIES_MAX = 4
 PULL_BACKOFF_FIRST_SECONDS = 1
 # So many days that fail one after the other mean that the server is down, not that days are bad.
-PULL_FAILED_IN_A_ROW_MAX = 8
+PULL_FAILED_DAYS_MAX = 8
 
 
 def _setting(default: object, help_: str) -> Any:  # noqa: ANN401 -- dataclasses.field is typed that way too

@@ -44,7 +44,7 @@ from smsevents.client.pull.sort import Sorter, merged
 from smsevents.settings import (
     PULL_BACKOFF_FIRST_SECONDS,
     PULL_DAY_TRIES_MAX,
-    PULL_FAILED_IN_A_ROW_MAX,
+    PULL_FAILED_DAYS_MAX,
     PULL_JOBS,
     PULL_LOOKBACK_DAYS,
 )
@@ -364,7 +364,7 @@ class Pull:
         with self._changing:
             self._summary.failed[day] = error
             self._failed_in_a_row += 1
-            hopeless = self._failed_in_a_row >= PULL_FAILED_IN_A_ROW_MAX or _is_about_all_days(error)
+            hopeless = self._failed_in_a_row >= PULL_FAILED_DAYS_MAX or _is_about_all_days(error)
         self._report.failed(day, error)
         if hopeless:
             self._stopping.stop()

@@ -73,14 +73,19 @@ function showOperation(method, path, operation, key) {
     make("p", { class: "address" }, address),
     make("p", {}, ...prose(operation.description)),
     make("h3", {}, "With curl"),
-    ...showCommands(path, operation, key),
+    ...showCommands(method, path, operation, key),
     make("h3", {}, "Parameters"),
     fields([...operation.parameters.map(parameterField), keyField(key)]),
-    make("h3", {}, "Request body"),
-    ...Object.entries(operation.requestBody.content).flatMap(([type, media]) => showMedia([type], media)),
+    ...showRequestBody(operation.requestBody),
     make("h3", {}, "Answers"),
     ...Object.entries(operation.responses).map(([status, answer]) => showAnswer(status, answer)),
   );
+}
+
+function showRequestBody(body) {
+  if (!body) return [];
+  const media = Object.entries(body.content).flatMap(([type, media]) => showMedia([type], media));
+  return [make("h3", {}, "Request body"), ...media];
 }
 
 /** Gives rows of a name, what kind of value it is, and what it means. */
@@ -98,7 +103,8 @@ function fields(rows) {
 function parameterField(parameter) {
   const example = firstExample(parameter);
   const kind = [parameter.in, parameter.schema.type, parameter.required ? "required" : "optional"].join(", ");
-  return [parameter.name, kind, `${parameter.description} For example \`${example}\`.`];
+  const told = example === undefined ? "" : ` For example \`${example}\`.`;
+  return [parameter.name, kind, parameter.description + told];
 }
 
 function keyField(key) {
@@ -156,9 +162,10 @@ function alikeMedia(content) {
 
 // ---- Commands to paste ----
 
-function showCommands(path, operation, key) {
+function showCommands(method, path, operation, key) {
   const url = location.origin + path.replace(/{(\w+)}/g, (_, name) => exampleOf(operation, name));
   const end = `-H '${key.name}: YOUR_API_KEY' ${url}`;
+  if (!operation.requestBody) return [command(`curl -X ${method} ${end}`, `${operation.summary}:`)];
   if (operation.requestBody.content["application/json"]) return exportCommands(end);
   return importCommands(end);
 }
