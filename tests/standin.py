@@ -126,7 +126,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.left = 0  # clients that went away while they were kept waiting
+        self.left = 0  # clients that went away before the end of an answer
         self._sources: list[Any] = [Answer()]
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -188,15 +188,20 @@ class StandIn:
         stop = answer.cut_at if answer.silent_at is None else answer.silent_at
         size = sum(map(len, parts))
         left = size if stop is None else max(0, min(size, stop if stop >= 0 else size + stop))
-        for part in parts:
-            if answer.pause_seconds:
-                time.sleep(answer.pause_seconds)
-            connection.sendall(part[:left])
-            left -= len(part[:left])
-            if not left:
-                break
-        if answer.silent_at is not None:
-            self._keep_silent(connection)
+        try:
+            for part in parts:
+                if answer.pause_seconds:
+                    time.sleep(answer.pause_seconds)
+                connection.sendall(part[:left])
+                left -= len(part[:left])
+                if not left:
+                    break
+            if answer.silent_at is not None:
+                self._keep_silent(connection)
+        except ConnectionError:
+            # a client that leaves with bytes unread resets the connection
+            self._note_that_it_left()
+            raise
         connection.shutdown(socket.SHUT_WR)
         # what the client still sends is read, so that the end arrives before a reset does
         while connection.recv(HEAD_MAX_BYTES):
@@ -206,9 +211,12 @@ class StandIn:
         """Send nothing until the client goes away or the test is over."""
         while not self._over.is_set():
             if select.select([connection], [], [], 0.02)[0] and not connection.recv(HEAD_MAX_BYTES):
-                with self._lock:
-                    self.left += 1
+                self._note_that_it_left()
                 return
+
+    def _note_that_it_left(self) -> None:
+        with self._lock:
+            self.left += 1
 
 
 def _read(connection: socket.socket) -> Request | None:
