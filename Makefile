@@ -45,7 +45,7 @@ format: install ## format the code and mend what can be mended
 
 install:
 	@sh scripts/install-uv
-	@uv sync --locked --quiet
+	@uv sync --locked --quiet --compile-bytecode
 
 tools:
 	@sh scripts/install-test-tools
