@@ -9,11 +9,10 @@ with the body, and still nothing is stored before the last line was read and fou
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest, StoreFull
+from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
 from smsevents.events import NotAnEvent, NotJson, decode, decode_block, digest_of
 from smsevents.inflate import Inflater, NotGzip
 from smsevents.segments import days, pack, unique
@@ -25,6 +24,7 @@ from smsevents.settings import (
     LINE_MAX_BYTES,
     SEGMENT_LINES_BYTES,
 )
+from smsevents.spool import Spool
 from smsevents.window import history_start
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class Intake:
         self._malformed = False
         self._entries: list[Entry] = []
         self._held = 0
-        self._packed: list[tuple[Segment, int]] = []  # without their data: that lies in the spool, so many bytes
-        self._spool = tempfile.SpooledTemporaryFile(max_size=INTAKE_SPOOL_MAX_BYTES)  # noqa: SIM115 -- lives as long as this
+        self._spool = Spool(INTAKE_SPOOL_MAX_BYTES)
 
     def __enter__(self) -> Self:
         return self
@@ -122,9 +121,7 @@ class Intake:
 
     def segments(self) -> Iterator[Segment]:
         """Give the segments, after `finish`, one at a time."""
-        self._spool.seek(0)
-        for segment, stored_bytes in self._packed:
-            yield replace(segment, data=self._spool.read(stored_bytes))
+        return iter(self._spool)
 
     def _runs(self, data: bytes) -> Iterator[bytes]:
         if self._inflater is None:
@@ -221,13 +218,4 @@ class Intake:
             rest = packed.pop()
             self._entries, self._held = entries[-rest.events :], rest.line_bytes
         for segment in packed:
-            self._write(segment.data)
-            self._packed.append((replace(segment, data=b""), len(segment.data)))
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self._spool.write(data)
-        except OSError as error:
-            raise StoreFull(
-                f"There is no room for the import in {tempfile.gettempdir()}: {error.strerror}. Nothing was stored."
-            ) from error
+            self._spool.put(segment)

@@ -7,8 +7,10 @@ it gave, which nothing that happens to the log can move.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from smsevents.aside import Aside
 from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.catalog.stored import insert_segments, segments_behind
 from smsevents.clock import now_ms
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
+    from smsevents.pages import Page
     from smsevents.segments import Entry, Segment
     from smsevents.window import Window
 
@@ -76,21 +79,42 @@ class _Pages:
     def __init__(self, database: Database, trackpoint: int, window: Window, page_max_bytes: Callable[[], int]) -> None:
         self._database = database
         self._trackpoint = trackpoint
-        self._window = window
+        self._end = window.end
+        self._until = end_of(window.end)
         self._page_max_bytes = page_max_bytes
         # before every entry of that millisecond: a line is never empty
         self._after: Entry | None = None if window.is_empty else (window.start, b"")
+        self._is_deep = False
+        self._aside: Aside | None = None
 
     def __iter__(self) -> _Pages:
         return self
 
     def __next__(self) -> list[Piece]:
         while self._after is not None:
-            after, end = self._after, self._window.end
-            with self._database.read() as connection:
-                behind = segments_behind(connection, self._trackpoint, after, end)
-                found = page(behind, after, end_of(end), page_max_bytes=self._page_max_bytes())
+            if self._is_deep and self._aside is None:
+                self._set_aside(self._after)
+            found = self._read(self._after) if self._aside is None else self._read_aside(self._aside, self._after)
             self._after = found.after
             if found.pieces:
                 return found.pieces
         raise StopIteration
+
+    def _read(self, after: Entry) -> Page:
+        with self._database.read() as connection:
+            behind = segments_behind(connection, self._trackpoint, after, self._end)
+            found = page(behind, after, self._until, page_max_bytes=self._page_max_bytes())
+        self._is_deep = found.deep
+        return found
+
+    def _set_aside(self, after: Entry) -> None:
+        with self._database.read() as connection:
+            behind = segments_behind(connection, self._trackpoint, after, self._end)
+            self._aside = Aside(behind, after, self._until)
+
+    def _read_aside(self, aside: Aside, after: Entry) -> Page:
+        found = page(aside.behind(after), after, aside.reach, page_max_bytes=self._page_max_bytes())
+        if found.after is not None:
+            return found
+        self._is_deep, self._aside = False, None
+        return replace(found, after=aside.reach if aside.reach < self._until else None)

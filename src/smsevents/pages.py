@@ -28,10 +28,14 @@ MERGED = "(one of several that overlap)"  # to name lines whose segment is not k
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The next pieces of a log, and the entry behind which the page after it goes on (None: that is all)."""
+    """The next pieces of a log, and the entry behind which the page after it goes on (None: that is all).
+
+    It is `deep` where more overlapped than could be held, so that some was opened in vain.
+    """
 
     pieces: list[Piece]
     after: Entry | None
+    deep: bool
 
 
 def page(
@@ -59,7 +63,7 @@ def page(
             held += len(done)
             given = opened.reach
         if held >= page_max_bytes and opened.bytes <= held:
-            return Page(pieces, given)
+            return Page(pieces, given, opened.is_cut)
         following = next(ordered, None)
         overlaps = following is not None and following.first <= head.last
         if overlaps or not opened.encloses(head) or opened.holds_any_within(head):
@@ -74,7 +78,7 @@ def page(
         head = following
     if rest := opened.take():
         pieces.append(rest)
-    return Page(pieces, opened.until if opened.is_cut else None)
+    return Page(pieces, opened.until if opened.is_cut else None, opened.is_cut)
 
 
 def merge(ordered: Iterator[Segment], after: Entry, room: int) -> tuple[bytes, Entry]:

@@ -41,6 +41,8 @@ DEFLATE_SETTLED_LEVEL = 6
 # What may be in memory at a time.
 PAGE_HELD_MAX_BYTES = 256 * 1024  # and what fills it; a client that keeps up gets EXPORT_FAST_PAGE_BYTES
 MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
+ASIDE_SEGMENT_BYTES = 64 * 1024  # small, as a page opens one of each run
+ASIDE_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; more lies in a temporary file
 WEAVE_RATIO = 16  # lines are woven into so many times more lines, rather than all of them sorted
 INTAKE_CHUNK_BYTES = 4 * 1024 * 1024
 INTAKE_SPOOL_MAX_BYTES = 16 * 1024 * 1024

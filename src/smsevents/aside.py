@@ -1,0 +1,65 @@
+"""What is set aside: segments that overlap deeper than a page may hold, merged once, until an export has read them.
+
+A page opens all segments that overlap where it begins. If they hold much more than it has room for, it gets a
+small part further, and so does the next one, which opens them all again: the work would grow with the square of
+what overlaps. So they are merged as many at a time as there is room for, each into a sorted run of small segments
+in a spool. Of these no more overlap than there are runs, and each page opens a few of them.
+
+That is rare. It takes far more late or shuffled events in one place than the keeper leaves unmerged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smsevents.pages import MERGED, union
+from smsevents.segments import cut, pack_lines
+from smsevents.settings import ASIDE_MEMORY_MAX_BYTES, ASIDE_SEGMENT_BYTES, MERGE_HELD_MAX_BYTES
+from smsevents.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smsevents.segments import Entry, Segment
+
+
+class Aside:
+    """All events of a log in `after < event <= reach`, in segments of which few overlap."""
+
+    def __init__(
+        self,
+        ordered: Iterator[Segment],
+        after: Entry,
+        until: Entry,
+        *,
+        held_max_bytes: int = MERGE_HELD_MAX_BYTES,
+        segment_bytes: int = ASIDE_SEGMENT_BYTES,
+    ) -> None:
+        """Read the segments that overlap, one the next, from `after` on and no further than `until`.
+
+        `ordered` gives the segments that reach behind `after`, by their first entry, and is read up to the first
+        gap. Raises `DamagedSegment`, and `StoreFull` if there is no room for temporary files.
+        """
+        self._spool = Spool(ASIDE_MEMORY_MAX_BYTES)
+        self._segment_bytes = segment_bytes
+        self.reach = after
+        runs: list[bytes] = []
+        held = 0
+        for segment in ordered:
+            if after < self.reach < segment.first:
+                break
+            self.reach = max(self.reach, min(segment.last, until))
+            runs.append(cut(segment, after, until))
+            held += len(runs[-1])
+            if held >= held_max_bytes:
+                self._put(runs)
+                held = 0
+        self._put(runs)
+
+    def _put(self, runs: list[bytes]) -> None:
+        for segment in pack_lines(union(runs), MERGED, self._segment_bytes) if runs else ():
+            self._spool.put(segment)
+
+    def behind(self, after: Entry) -> Iterator[Segment]:
+        """Give the segments that reach behind an entry, by their first entry."""
+        return self._spool.behind(after)
