@@ -53,6 +53,7 @@ MEMORY_MAPPED_MIN_BYTES = 8 * 1024 * 1024  # larger than any piece of an export 
 
 # The database.
 DATABASE_BUSY_MAX_SECONDS = 30
+DATABASE_PAGE_BYTES = 16 * 1024  # a segment is read page by page: larger ones are fewer calls
 WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
 WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
 WRITES_IN_GROUP_MAX = 256
@@ -78,7 +79,7 @@ KEY_CACHE_SECONDS = 2
 RETRY_AFTER_SECONDS = 2
 EXPORT_READERS = 8
 EXPORT_RUN_MIN_BYTES = 256 * 1024
-EXPORT_FAST_PAGE_BYTES = 2 * 1024 * 1024
+EXPORT_FAST_PAGE_BYTES = 1024 * 1024
 EXPORT_AHEAD_MAX_SECONDS = 0.02  # a client that takes longer for a run is not read ahead for
 EXPORT_RUNS_AHEAD_MAX = 8  # in a process: what is read ahead for clients that stop reading stays bounded
 IMPORT_WORKERS = 4

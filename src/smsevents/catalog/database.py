@@ -29,6 +29,7 @@ from smsevents.catalog.failures import translated
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import (
     DATABASE_BUSY_MAX_SECONDS,
+    DATABASE_PAGE_BYTES,
     EXPORT_READERS,
     WAL_KEPT_MAX_BYTES,
     WAL_PAUSE_SECONDS,
@@ -220,6 +221,7 @@ def _use_wal(path: Path) -> None:
     try:
         while True:
             try:
+                connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")  # of a file that is new
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from smsevents.segments import Segment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import Connection, Select
 
     from smsevents.segments import Entry
 
@@ -143,15 +143,16 @@ def find_segment(connection: Connection, segment_id: int) -> Segment | None:
     return None if row is None else segment_of(row)
 
 
-def segment_of(row: Row[tuple[object, ...]]) -> Segment:
-    """Give the segment of a row."""
+def segment_of(row: Sequence[Any]) -> Segment:
+    """Give the segment of a row of all columns. They are taken by their place, as by name would take thrice as long."""
+    segment_id, _, first_date, first_line, last_date, last_line, _, events, line_bytes, line_crc, stored_crc, data = row
     return Segment(
-        first=(row.first_date, row.first_line),
-        last=(row.last_date, row.last_line),
-        events=row.events,
-        line_bytes=row.line_bytes,
-        line_crc=row.line_crc,
-        stored_crc=row.stored_crc,
-        data=row.data,
-        name=str(row.id),
+        first=(first_date, first_line),
+        last=(last_date, last_line),
+        events=events,
+        line_bytes=line_bytes,
+        line_crc=line_crc,
+        stored_crc=stored_crc,
+        data=data,
+        name=str(segment_id),
     )

@@ -118,6 +118,9 @@ class Run(NamedTuple):
     is_last: bool
 
 
+NOTHING = Run(b"", is_last=False)
+
+
 class ExportStream(Response[None]):
     """The answer of an export: reads a run of bytes, sends it, and so on, until the end or a fault."""
 
@@ -130,7 +133,7 @@ class ExportStream(Response[None]):
         pages = map(_counted, shared.log.read(trackpoint, window, lambda: self._page_max_bytes))
         self._runs = splice(pages) if gzip else unpack(pages)
         self._asked = time.perf_counter()
-        self._run = Run(b"", is_last=False)  # what is to be sent next; held nowhere else, so that it goes once it is
+        self._run = NOTHING  # what is to be sent next; held nowhere else, so that it goes once it is
         self._keeps_up = True
         self._page_max_bytes = PAGE_HELD_MAX_BYTES
 
@@ -190,14 +193,18 @@ class ExportStream(Response[None]):
                 reading.exception()  # looked at, so that nobody misses it where sending has failed too
 
     async def _send_run(self, send: Send) -> None:
-        """Send the run. Raises `TimeoutError` when the client does not read on."""
-        run = self._run
+        """Send the run and hold it no longer. Raises `TimeoutError` when the client does not read on."""
         started = time.perf_counter()
+        (data, is_last), self._run = self._run, NOTHING
+        self._sent.inc(len(data))
         async with asyncio.timeout(self._shared.settings.stall_max_seconds):
-            await send({"type": "http.response.body", "body": run.data, "more_body": not run.is_last})
+            await send({"type": "http.response.body", "body": data, "more_body": not is_last})
+            del data  # the server has a copy, framed
+            if not is_last:
+                # It waits, before it sends anything, until the client has taken what was sent before.
+                await send({"type": "http.response.body", "body": b"", "more_body": True})
         self._keeps_up = time.perf_counter() - started < EXPORT_AHEAD_MAX_SECONDS
-        self._sent.inc(len(run.data))
-        if run.is_last:
+        if is_last:
             metrics.export_seconds.observe(time.perf_counter() - self._asked)
 
     async def _read(self) -> Run:
