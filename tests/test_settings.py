@@ -36,7 +36,8 @@ OTHER_TEXTS = {"database": "sqlite:///other.db", "host": "0.0.0.0", "upkeep": "o
 # A number is in one of these units, or counts one of these things.
 UNITS = r"_(ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
-    r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|passes|runs|readers|workers|writes|keys)(_|$)"
+    r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|passes|runs|readers|mergers|workers|writes"
+    r"|connections|keys)(_|$)"
 )
 
 

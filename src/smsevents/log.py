@@ -20,7 +20,7 @@ from smsevents.segments import Piece, end_of
 from smsevents.settings import PAGE_HELD_MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
     from sqlalchemy import Connection
@@ -63,18 +63,21 @@ class Log:
 
     def read(
         self, trackpoint: int, window: Window, page_max_bytes: Callable[[], int] = lambda: PAGE_HELD_MAX_BYTES
-    ) -> Iterator[list[Piece]]:
+    ) -> Reading:
         """Give the pieces of a shop's log that lie in the window, page by page.
 
         Each page is read when it is asked for, in a transaction of its own, and is not empty; `page_max_bytes` is
         asked each time how much it is to hold. Raises `StoreUnavailable`, and `DamagedSegment` for a segment whose
         bytes are not what was written.
         """
-        return _Pages(self._database, trackpoint, window, page_max_bytes)
+        return Reading(self._database, trackpoint, window, page_max_bytes)
 
 
-class _Pages:
-    """Reads page after page. No generator: that would hold each page until it is asked for the next."""
+class Reading:
+    """Reads page after page. No generator: that would hold each page until it is asked for the next.
+
+    While it `is_deep`, a page takes longer: much overlaps, and what does is merged for the pages that follow.
+    """
 
     def __init__(self, database: Database, trackpoint: int, window: Window, page_max_bytes: Callable[[], int]) -> None:
         self._database = database
@@ -84,15 +87,15 @@ class _Pages:
         self._page_max_bytes = page_max_bytes
         # before every entry of that millisecond: a line is never empty
         self._after: Entry | None = None if window.is_empty else (window.start, b"")
-        self._is_deep = False
+        self.is_deep = False
         self._aside: Aside | None = None
 
-    def __iter__(self) -> _Pages:
+    def __iter__(self) -> Reading:
         return self
 
     def __next__(self) -> list[Piece]:
         while self._after is not None:
-            if self._is_deep and self._aside is None:
+            if self.is_deep and self._aside is None:
                 self._set_aside(self._after)
             found = self._read(self._after) if self._aside is None else self._read_aside(self._aside, self._after)
             self._after = found.after
@@ -104,7 +107,7 @@ class _Pages:
         with self._database.read() as connection:
             behind = segments_behind(connection, self._trackpoint, after, self._end)
             found = page(behind, after, self._until, page_max_bytes=self._page_max_bytes())
-        self._is_deep = found.deep
+        self.is_deep = found.deep
         return found
 
     def _set_aside(self, after: Entry) -> None:
@@ -116,5 +119,5 @@ class _Pages:
         found = page(aside.behind(after), after, aside.reach, page_max_bytes=self._page_max_bytes())
         if found.after is not None:
             return found
-        self._is_deep, self._aside = False, None
+        self.is_deep, self._aside = False, None
         return replace(found, after=aside.reach if aside.reach < self._until else None)

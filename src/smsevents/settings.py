@@ -53,6 +53,7 @@ MEMORY_MAPPED_MIN_BYTES = 8 * 1024 * 1024  # larger than any piece of an export 
 
 # The database.
 DATABASE_BUSY_MAX_SECONDS = 30
+DATABASE_CONNECTIONS_KEPT = 8  # a thread that needs one more opens it for that time
 DATABASE_PAGE_BYTES = 16 * 1024  # a segment is read page by page: larger ones are fewer calls
 WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
 WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
@@ -77,7 +78,8 @@ HEAD_MAX_BYTES = 64 * 1024
 HEAD_MAX_SECONDS = 30
 KEY_CACHE_SECONDS = 2
 RETRY_AFTER_SECONDS = 2
-EXPORT_READERS = 8
+EXPORT_READERS = 2  # threads; more of them wait for the interpreter's lock rather than for the disk
+EXPORT_MERGERS = 1  # for what would keep them from all other exports
 EXPORT_RUN_MIN_BYTES = 256 * 1024
 EXPORT_FAST_PAGE_BYTES = 1024 * 1024
 EXPORT_AHEAD_MAX_SECONDS = 0.02  # a client that takes longer for a run is not read ahead for

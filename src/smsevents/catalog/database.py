@@ -29,8 +29,8 @@ from smsevents.catalog.failures import translated
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import (
     DATABASE_BUSY_MAX_SECONDS,
+    DATABASE_CONNECTIONS_KEPT,
     DATABASE_PAGE_BYTES,
-    EXPORT_READERS,
     WAL_KEPT_MAX_BYTES,
     WAL_PAUSE_SECONDS,
     WRITES_IN_GROUP_MAX,
@@ -194,7 +194,7 @@ def _sqlite_engine(path: Path) -> Engine:
         raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Make it first.")
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        pool_size=EXPORT_READERS,
+        pool_size=DATABASE_CONNECTIONS_KEPT,
         max_overflow=-1,
         connect_args={
             "isolation_level": None,  # transactions begin where we say so, not where the driver guesses

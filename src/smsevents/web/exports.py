@@ -130,7 +130,8 @@ class ExportStream(Response[None]):
         self._shared = shared
         self._trackpoint = trackpoint
         self._sent = metrics.export_bytes_gzip if gzip else metrics.export_bytes_identity
-        pages = map(_counted, shared.log.read(trackpoint, window, lambda: self._page_max_bytes))
+        self._reading = shared.log.read(trackpoint, window, lambda: self._page_max_bytes)
+        pages = map(_counted, self._reading)
         self._runs = splice(pages) if gzip else unpack(pages)
         self._asked = time.perf_counter()
         self._run = NOTHING  # what is to be sent next; held nowhere else, so that it goes once it is
@@ -208,7 +209,8 @@ class ExportStream(Response[None]):
             metrics.export_seconds.observe(time.perf_counter() - self._asked)
 
     async def _read(self) -> Run:
-        return await self._shared.readers.run(self._take_run)
+        workers = self._shared.mergers if self._reading.is_deep else self._shared.readers
+        return await workers.run(self._take_run)
 
     def _take_run(self) -> Run:
         """Take as much as is worth a call into a thread and a call of the network: a small export comes whole."""

@@ -12,7 +12,14 @@ from smsevents.access import Access
 from smsevents.catalog import Database, open_catalog
 from smsevents.errors import TooManyAtOnce
 from smsevents.log import Log
-from smsevents.settings import ERASURES_AT_ONCE_MAX, EXPORT_READERS, EXPORT_RUNS_AHEAD_MAX, IMPORT_WORKERS, Settings
+from smsevents.settings import (
+    ERASURES_AT_ONCE_MAX,
+    EXPORT_MERGERS,
+    EXPORT_READERS,
+    EXPORT_RUNS_AHEAD_MAX,
+    IMPORT_WORKERS,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,6 +96,7 @@ class Shared:
     log: Log
     access: Access
     readers: Workers
+    mergers: Workers
     importers: Workers
     erasers: Workers
     exports: Gate
@@ -106,6 +114,7 @@ class Shared:
             log=Log(database),
             access=Access(database),
             readers=Workers("reader", EXPORT_READERS),
+            mergers=Workers("merger", EXPORT_MERGERS),
             importers=Workers("importer", IMPORT_WORKERS),
             erasers=Workers("eraser", 1),  # see `users.forget_user`
             exports=Gate("exports", settings.exports_at_once_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
@@ -117,6 +126,7 @@ class Shared:
     def close(self) -> None:
         """End the threads and close the database."""
         self.readers.close()
+        self.mergers.close()
         self.importers.close()
         self.erasers.close()
         self.database.close()
