@@ -419,7 +419,9 @@ def test_a_disk_that_takes_no_more(
     standin: StandIn, environment: dict[str, str], tmp_path: Path, format_: str, split: str
 ) -> None:
     """When a file cannot be written to its end, the pull says so and leaves neither the file nor a part of it."""
-    lines = recent_lines(2000, days=1)
+    today = start_of(day_of(now_ms()))
+    dates = [*range(today - 2000, today), *[today] * 2000]  # too much of each day, whatever time of the day it is
+    lines = [line(TRACKPOINT, date, f"ž {number}") for number, date in enumerate(dates)]
     standin.answers(Account(lines=lines))
     words = ["pull", str(TRACKPOINT), str(tmp_path), "--format", format_, "--split", split, "--uncompressed"]
     words += ["--from", day_of(now_ms() - DAY_MS).isoformat()]
