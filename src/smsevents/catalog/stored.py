@@ -65,9 +65,8 @@ def segments_behind(connection: Connection, trackpoint: int, after: Entry, until
     They come by their first entry, each checked against the checksum of its stored bytes, and are fetched
     as they are asked for: first those that begin before `after` and reach behind it, then those that begin there.
     """
-    for segment in segments_of(connection, _reaching_over(connection, trackpoint, after[0])):
-        if segment.last > after:
-            yield segment.check_stored()
+    for segment in segments_of(connection, _reaching_over(connection, trackpoint, after)):
+        yield segment.check_stored()
     for row in connection.execute(_IN_ORDER, {"trackpoint": trackpoint, "after": after[0], "until": until}):
         segment = segment_of(row)
         if segment.last > after:
@@ -86,14 +85,16 @@ def _in_order_statement() -> Select[Any]:
     )
 
 
-def _reaching_over(connection: Connection, trackpoint: int, time: int) -> list[int]:
-    """Give the ids of the segments that begin before a time (Unix ms) and end at or behind it, by their first entry."""
-    rows = connection.execute(_REACHING_OVER, {"trackpoint": trackpoint, "time": time})
-    return [row.id for row in sorted(rows, key=lambda row: (row.first_date, row.first_line))]
+def _reaching_over(connection: Connection, trackpoint: int, after: Entry) -> list[int]:
+    """Give the ids of the segments that begin before the date of `after` and reach behind it, by their first entry."""
+    rows = connection.execute(_REACHING_OVER, {"trackpoint": trackpoint, "time": after[0]})
+    # Mostly that is where the page before ended, and the segment that it ended with is not to be read again.
+    behind = [row for row in rows if (row.last_date, row.last_line) > after]
+    return [row.id for row in sorted(behind, key=lambda row: (row.first_date, row.first_line))]
 
 
-def _reaching_over_statement() -> Select[int, int, bytes]:
-    """Build the statement of `_reaching_over`.
+def _reaching_over_statement() -> Select[int, int, bytes, int, bytes]:
+    """Build the statement that gives the segments which begin before a time (Unix ms) and end at or behind it.
 
     Spans are powers of two, so a shop has few different ones, and for each of them only the segments that begin
     no longer than the span before the time are looked at. That is few, however many there are in all and
@@ -106,7 +107,7 @@ def _reaching_over_statement() -> Select[int, int, bytes]:
     wider = select(func.min(c.span_ms)).where(c.trackpoint == trackpoint, c.span_ms > spans.c.span_ms)
     spans = spans.union_all(select(wider.scalar_subquery()).where(spans.c.span_ms.is_not(None)))
     return (
-        select(c.id, c.first_date, c.first_line)
+        select(c.id, c.first_date, c.first_line, c.last_date, c.last_line)
         .join(spans, c.span_ms == spans.c.span_ms)
         .where(
             c.trackpoint == trackpoint,
