@@ -20,6 +20,7 @@ from smsevents.settings import MERGE_HELD_MAX_BYTES
 from smsevents.spool import Spool
 from smsevents.window import Window
 from tests.support import body_of, line
+from tests.test_segments import DATES, Batches, batches, entry, entry_bounds, entry_values, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,40 +28,24 @@ if TYPE_CHECKING:
 
     from smsevents.segments import Entry
 
-DATES = 8
 NOW = 1_676_380_261_000
-
-
-def entry(date: int, user: str = "u") -> Entry:
-    """Give an entry."""
-    return (date, line(1, date, user))
-
-
-def in_order(batches: list[list[Entry]], after: Entry) -> list[Segment]:
-    """Pack batches into a segment each; give those that reach behind `after`, by their first entry."""
-    segments = [next(pack(sorted(set(batch)))) for batch in batches]
-    return sorted((segment for segment in segments if segment.last > after), key=lambda segment: segment.first)
-
-
-entry_values = st.builds(entry, st.integers(0, DATES), st.sampled_from(["a", "b", "ž", "x" * 300]))
-bounds = st.builds(lambda date: (date, b""), st.integers(-1, DATES)) | entry_values
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    batches=st.lists(st.lists(entry_values, min_size=1, max_size=12), min_size=1, max_size=12),
-    after=bounds,
-    until=bounds,
+    batched=batches,
+    after=entry_bounds(),
+    until=entry_bounds(),
     held_max=st.integers(1, 4000),
     segment_bytes=st.integers(1, 1000),
 )
 def test_it_holds_each_event_up_to_its_reach_and_no_other(
-    batches: list[list[Entry]], after: Entry, until: Entry, held_max: int, segment_bytes: int
+    batched: Batches, after: Entry, until: Entry, held_max: int, segment_bytes: int
 ) -> None:
     """All events between `after` and the reach are in it, and no event lies between the reach and the next segment."""
-    ordered = in_order(batches, after)
+    ordered = in_order(batched, after)
     aside = Aside(iter(ordered), after, until, held_max_bytes=held_max, segment_bytes=segment_bytes)
-    everything = sorted({one for batch in batches for one in batch if after < one <= until})
+    everything = sorted({one for batch in batched for one in batch if after < one <= until})
     expected = [one for one in everything if one <= aside.reach]
     assert b"".join(unpack([page(aside.behind(after), after, end_of(DATES)).pieces])) == body_of(
         one for _, one in expected
@@ -72,27 +57,27 @@ def test_it_holds_each_event_up_to_its_reach_and_no_other(
 
 @settings(max_examples=100, deadline=None)
 @given(
-    batches=st.lists(st.lists(entry_values, min_size=1, max_size=12), min_size=1, max_size=12),
+    batched=batches,
     held_max=st.integers(1, 4000),
     after=entry_values,
 )
-def test_it_can_be_read_from_anywhere(batches: list[list[Entry]], held_max: int, after: Entry) -> None:
+def test_it_can_be_read_from_anywhere(batched: Batches, held_max: int, after: Entry) -> None:
     """What it gives behind an entry is all that it holds behind it, as pages ask for it."""
     aside = Aside(
-        iter(in_order(batches, (-1, b""))), (-1, b""), end_of(DATES), held_max_bytes=held_max, segment_bytes=500
+        iter(in_order(batched, (-1, b""))), (-1, b""), end_of(DATES), held_max_bytes=held_max, segment_bytes=500
     )
-    expected = sorted({one for batch in batches for one in batch if after < one <= aside.reach})
+    expected = sorted({one for batch in batched for one in batch if after < one <= aside.reach})
     found = page(aside.behind(after), after, aside.reach)
     assert b"".join(unpack([found.pieces])) == body_of(one for _, one in expected)
 
 
 def test_it_reads_no_further_than_the_first_gap() -> None:
     """Of a log that goes on behind a gap only what overlaps is opened."""
-    batches = [[entry(1), entry(3)], [entry(2), entry(4)], [entry(6)], [entry(7)]]
+    batched = [[entry(1), entry(3)], [entry(2), entry(4)], [entry(6)], [entry(7)]]
     asked: list[Segment] = []
 
     def ordered() -> Iterator[Segment]:
-        for segment in in_order(batches, (0, b"")):
+        for segment in in_order(batched, (0, b"")):
             asked.append(segment)
             yield segment
 

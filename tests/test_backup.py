@@ -122,9 +122,8 @@ def test_the_longest_name_is_written(held: Held, tmp_path: Path) -> None:
     target = tmp_path / ("n" * 251)  # SQLite puts `-wal` behind it
 
     assert run_command("backup", str(target), environment=environment_of(held.path)).returncode == 0
-    assert (
-        exported(target.rename(tmp_path / "copy.db"), held.trackpoint) == held.expected()
-    )  # SQLite takes no such path
+    shorter = target.rename(tmp_path / "copy.db")  # SQLite does not open a path as long as that
+    assert exported(shorter, held.trackpoint) == held.expected()
 
 
 def test_one_backup_to_a_target_at_a_time(held: Held, tmp_path: Path) -> None:

@@ -95,25 +95,22 @@ class Reading:
 
     def __next__(self) -> list[Piece]:
         while self._after is not None:
-            if self.is_deep and self._aside is None:
-                self._set_aside(self._after)
-            found = self._read(self._after) if self._aside is None else self._read_aside(self._aside, self._after)
+            found = self._read(self._after)
             self._after = found.after
             if found.pieces:
                 return found.pieces
         raise StopIteration
 
     def _read(self, after: Entry) -> Page:
-        with self._database.read() as connection:
-            behind = segments_behind(connection, self._trackpoint, after, self._end)
-            found = page(behind, after, self._until, page_max_bytes=self._page_max_bytes())
-        self.is_deep = found.deep
-        return found
-
-    def _set_aside(self, after: Entry) -> None:
-        with self._database.read() as connection:
-            behind = segments_behind(connection, self._trackpoint, after, self._end)
-            self._aside = Aside(behind, after, self._until)
+        if self._aside is None:
+            with self._database.read() as connection:
+                behind = segments_behind(connection, self._trackpoint, after, self._end)
+                if not self.is_deep:
+                    found = page(behind, after, self._until, page_max_bytes=self._page_max_bytes())
+                    self.is_deep = found.deep
+                    return found
+                self._aside = Aside(behind, after, self._until)
+        return self._read_aside(self._aside, after)
 
     def _read_aside(self, aside: Aside, after: Entry) -> Page:
         found = page(aside.behind(after), after, aside.reach, page_max_bytes=self._page_max_bytes())

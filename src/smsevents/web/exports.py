@@ -197,7 +197,7 @@ class ExportStream(Response[None]):
         """Send the run and hold it no longer. Raises `TimeoutError` when the client does not read on."""
         started = time.perf_counter()
         (data, is_last), self._run = self._run, NOTHING
-        self._sent.inc(len(data))
+        size = len(data)
         async with asyncio.timeout(self._shared.settings.stall_max_seconds):
             await send({"type": "http.response.body", "body": data, "more_body": not is_last})
             del data  # the server has a copy, framed
@@ -205,6 +205,7 @@ class ExportStream(Response[None]):
                 # It waits, before it sends anything, until the client has taken what was sent before.
                 await send({"type": "http.response.body", "body": b"", "more_body": True})
         self._keeps_up = time.perf_counter() - started < EXPORT_AHEAD_MAX_SECONDS
+        self._sent.inc(size)
         if is_last:
             metrics.export_seconds.observe(time.perf_counter() - self._asked)
 
