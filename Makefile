@@ -12,7 +12,7 @@ BENCH_ARGUMENTS ?=
 EVENTS ?= 2000000
 SOAK_SECONDS ?= 600
 
-.PHONY: help demo test check bench bench-soak bench-deflate format install tools bench-tools
+.PHONY: help demo test test-fast test-all check bench bench-soak bench-deflate format install tools bench-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -20,8 +20,14 @@ help: ## list the targets
 demo: install ## a throw-away shop with 90 days of events, exported before your eyes
 	$(RUN) smsevents demo $(DEMO_ARGUMENTS)
 
-test: install tools ## all tests
+test: install tools ## all tests that fit into 13 minutes on two cores
 	$(RUN) pytest $(PYTEST_ARGUMENTS)
+
+test-fast: install ## tests without a server process, browser or database server, under 30 seconds
+	$(RUN) pytest tests/unit tests/contracts $(PYTEST_ARGUMENTS)
+
+test-all: install tools ## all tests and the long campaigns: full fuzz, kill and fault runs, every runtime
+	$(RUN) pytest -m "campaign or not campaign" $(PYTEST_ARGUMENTS)
 
 check: install ## format, lint, types, layers, docstrings of tests
 	$(RUN) ruff format --check .

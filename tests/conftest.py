@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pulling import Site
-from tests.standin import StandIn
-from tests.support import Server
+from tests.support.pulling import Site
+from tests.support.servers import Server
+from tests.support.standin import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

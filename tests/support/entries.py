@@ -1,0 +1,52 @@
+"""Entries and batches of entries, for property tests of segments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from hypothesis import strategies as st
+
+from smsevents.segments import (
+    Entry,
+    Segment,
+    end_of,
+    pack,
+)
+from tests.support.lines import line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+Batches: TypeAlias = list[list[Entry]]
+DATES = 8
+
+
+def entry(date: int, user: str = "u") -> Entry:
+    """Give an entry; its line is some 170 bytes long."""
+    return (date, line(1, date, user))
+
+
+def packed(batch: Sequence[Entry]) -> Segment:
+    """Pack a small batch, as an import would, into its one segment."""
+    (segment,) = pack(sorted(set(batch)))
+    return segment
+
+
+dates = st.integers(0, DATES)
+entry_values = st.builds(entry, dates, st.sampled_from(["a", "b", "ž", "u\u2028", "x" * 300]))
+batches = st.lists(st.lists(entry_values, min_size=1, max_size=12), max_size=10)
+some_entries = st.lists(entry_values, min_size=1, max_size=40)
+
+
+def in_order(batched: Batches, after: Entry) -> list[Segment]:
+    """Pack batches into segments that may overlap in any way; give those that reach behind `after`, as asked for."""
+    segments = [packed(batch) for batch in batched]
+    return sorted((s for s in segments if s.last > after), key=lambda s: s.first)
+
+
+@st.composite
+def entry_bounds(draw: st.DrawFn) -> Entry:
+    """Give any bound: before, behind or exactly at an entry."""
+    date = draw(st.integers(-1, DATES + 1))
+    return draw(st.sampled_from([(date, b""), end_of(date)]) | entry_values)

@@ -1,0 +1,99 @@
+"""A log without a server."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from smsevents.access import Access
+from smsevents.catalog import open_catalog
+from smsevents.catalog.outline import outlines
+from smsevents.clock import now_ms
+from smsevents.intake import Intake
+from smsevents.log import Log
+from smsevents.segments import unpack
+from smsevents.settings import HISTORY_MS
+from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop
+from smsevents.upkeep.verification import verify
+from smsevents.window import resolve
+from tests.support.lines import DAY_MS, body_of, model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from smsevents.catalog.outline import Outline
+    from smsevents.upkeep.compaction import Compacted, Sizes
+
+
+@contextmanager
+def opened_log(url: str, now: int | None = None) -> Iterator[Log]:
+    """Open the log of a database, with a clock that stands still if `now` is given."""
+    database = open_catalog(url)
+    try:
+        yield Log(database, now_ms if now is None else lambda: now)
+    finally:
+        database.close()
+
+
+def store(log: Log, trackpoint: int, lines: Iterable[bytes]) -> None:
+    """Store lines as one import, without a server."""
+    with Intake(trackpoint, log.now(), gzip=False, lines_max_mib=4096) as intake:
+        intake.feed(body_of(lines))
+        intake.finish()
+        log.append(trackpoint, intake.segments()).result()
+
+
+def query(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Run a statement on a database file, past smsevents; give its rows."""
+    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+class Held:
+    """A database with one shop, used without a server, beside the set of lines that it must hold."""
+
+    trackpoint = 4541245641234564
+
+    def __init__(self, url: str) -> None:
+        """Make the database; the clock stands at `now` until a test sets it."""
+        self.url = url
+        self.now = 1_790_000_000_000
+        self.lines: set[bytes] = set()
+        self.database = open_catalog(url)
+        self.log = Log(self.database, lambda: self.now)
+        Access(self.database).add_shop(self.trackpoint, "")
+
+    @property
+    def path(self) -> Path:
+        """Give the path of the database file."""
+        return self.database.path
+
+    def put(self, lines: Iterable[bytes]) -> None:
+        """Store lines, all of them within the history, as one import."""
+        lines = list(lines)
+        store(self.log, self.trackpoint, lines)
+        self.lines.update(lines)
+
+    def exported(self) -> bytes:
+        """Export everything."""
+        window = resolve(self.now - HISTORY_MS, self.now + DAY_MS, self.now)
+        return b"".join(unpack(self.log.read(self.trackpoint, window)))
+
+    def expected(self) -> bytes:
+        """Tell what an export of everything must be."""
+        return model(self.lines, self.now - HISTORY_MS, self.now + DAY_MS)
+
+    def outlines(self) -> list[Outline]:
+        """Give the outlines of the segments, by their first entry."""
+        with self.database.read() as connection:
+            return list(outlines(connection, self.trackpoint))
+
+    def compact(self, sizes: Sizes = DEFAULT_SIZES, *, everything: bool = True) -> Compacted:
+        """Compact the shop."""
+        return compact_shop(self.database, self.trackpoint, self.now, everything=everything, sizes=sizes)
+
+    def damages(self) -> list[str]:
+        """Tell what `verify` finds."""
+        return [one.damage for one in verify(self.database, None) if one.damage]

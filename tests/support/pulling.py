@@ -1,0 +1,146 @@
+"""What the tests of `pull` share: a directory that is pulled into, and events to pull."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from smsevents.client import NEVER, Client
+from smsevents.client.lines import Batch
+from smsevents.client.pull.days import Split, bounds_of, end_of, start_of
+from smsevents.client.pull.directory import Directory, Wish
+from smsevents.client.pull.formats import FormatName, format_named
+from smsevents.client.pull.lines import Checker
+from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
+from smsevents.events import decode
+from tests.support.lines import HOUR_MS, body_of, date_of, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from smsevents.client.errors import ClientError
+    from smsevents.client.pull.run import Source
+
+TRACKPOINT = 7
+TODAY = date(2026, 11, 25)
+NOW = start_of(TODAY) + 14 * HOUR_MS
+DAYS = [date(2026, 11, number) for number in range(16, 26)]
+
+
+class Waits(Stopping):
+    """Waits for nothing, and remembers for how long it should have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Do not wait."""
+        self.seconds.append(seconds)
+        self.check()
+
+
+class Heard(Report):
+    """Remembers what was reported."""
+
+    def __init__(self) -> None:
+        self.retries: list[tuple[date, str]] = []
+        self.files: dict[str, bool] = {}
+
+    def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
+        """Remember a retry."""
+        assert wait_seconds > 0
+        self.retries.append((day, str(error)))
+
+    def written(self, name: str, record: object, new: int, *, changed: bool) -> None:
+        """Remember a file."""
+        assert record is not None
+        assert new >= 0 or changed
+        self.files[name] = changed
+
+
+@dataclass
+class Site:
+    """A directory that is pulled into, and the server that it is pulled from."""
+
+    path: Path
+    standin: Any = None  # the tests that bring a source of their own need none
+    wish: dict[str, Any] = field(default_factory=dict)
+    now: int = NOW
+    heard: Heard = field(default_factory=Heard)
+    waits: Waits = field(default_factory=Waits)
+
+    def pull(self, source: Source | None = None, *, now: int | None = None, **choice: Any) -> Summary:
+        """Pull once."""
+        self.now = now or self.now
+        self.heard, self.waits = Heard(), Waits()
+        wish = Wish(trackpoint=TRACKPOINT, url="http://server", **self.wish)
+        choice = {"first": DAYS[0], "last": DAYS[-1]} | choice
+        with Directory(self.path, wish) as opened, self._source(source) as asked:
+            one = Pull(
+                asked,
+                opened,
+                Choice(**choice),
+                clock=lambda: self.now,
+                report=self.heard,
+                stopping=self.waits,
+            )
+            return one.run()
+
+    @contextmanager
+    def _source(self, source: Source | None) -> Iterator[Source]:
+        if source:
+            yield source
+            return
+        with Client(TRACKPOINT, "key", url=self.standin.url, retry=NEVER, sleep=self.waits.sleep) as client:
+            yield client.export_batches
+
+    def names(self) -> list[str]:
+        """Give the names of the files."""
+        return sorted(path.name for path in self.path.iterdir() if path.name != ".smsevents")
+
+    def lines(self) -> list[bytes]:
+        """Give all lines of all files, as the formats read them, file by file."""
+        name = self.wish.get("format", FormatName.JSONL)
+        split = self.wish.get("split", Split.DAY)
+        format_ = format_named(name, compressed=self.wish.get("compressed", True))
+        return [
+            entry[1]
+            for file in self.names()
+            for batch in format_.read(
+                self.path / file, Checker(TRACKPOINT, *bounds_of(file.removesuffix(format_.suffix), split))
+            )
+            for entry in batch
+        ]
+
+    def state(self) -> list[str]:
+        """Give what lies in the folder of the state, apart from what is always there."""
+        state = self.path / ".smsevents"
+        found = [str(path.relative_to(state)) for path in state.rglob("*")]
+        return sorted(set(found) - {"lock", "manifest.json", "staged"})
+
+
+def batch_of(lines: list[bytes]) -> Batch:
+    """Give lines as the client gives them."""
+    return Batch(body_of(lines), lines, [decode(one)[0] for one in lines])
+
+
+def ordered(lines: list[bytes]) -> list[bytes]:
+    """Give what all files together must hold: a plain sorted set."""
+    return [one for _, one in sorted({(date_of(one), one) for one in lines})]
+
+
+def some_lines(count: int, first: date = DAYS[0], last: date = DAYS[-1], seed: int = 1) -> list[bytes]:
+    """Give lines of a window, in order, many of them at the same time."""
+    chance = random.Random(seed)  # noqa: S311 -- invented data
+    start, end = start_of(first), min(end_of(last), NOW)
+    return ordered(
+        [
+            line(TRACKPOINT, chance.randrange(start, end, 1000), f"user {number}", node="VIP" if number % 2 else None)
+            for number in range(count)
+        ]
+    )
