@@ -20,6 +20,7 @@ import pytest
 from smsevents.catalog import Database
 from smsevents.clock import now_ms
 from smsevents.upkeep.verification import verify
+from tests.support.campaigns import few_or_many
 from tests.support.importers import Client, assert_acknowledged_are_there
 from tests.support.lines import HOUR_MS, body_of, date_of, line, random_lines
 from tests.support.servers import PLAIN, STILL, Server, Shop
@@ -34,7 +35,6 @@ EXPORTS = 12
 EXPORTS_AT_ONCE = 4
 FORGOTTEN_USERS = 200
 WAYS = (("identity", 0.0), ("gzip", 0.01), ("identity", 0.05))  # encoding, seconds between two parts
-KILLS = 30
 KILLS_BETWEEN_CHECKS = 10
 # Commands again and again, in one process, as most of the time would be Python's start else. Each line that it
 # reads is a round of commands, one behind the other; it begins anew at the end of its input.
@@ -217,8 +217,8 @@ def assert_sound(running: Server) -> None:
     database.close()
 
 
-@pytest.mark.timeout(600)
-def test_kills_beside_compaction_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", few_or_many(30, 300))
+def test_kills_beside_compaction_lose_nothing(tmp_path: Path, kills: int) -> None:
     """After many kills of a server and a compaction all that was acknowledged is there once, and checks out."""
     running = Server(tmp_path, settings=STILL)
     shop = running.shop()
@@ -227,7 +227,7 @@ def test_kills_beside_compaction_lose_nothing(tmp_path: Path) -> None:
     loop = UpkeepLoop(running, tmp_path, ["compact"])
     try:
         with running_clients(clients):
-            for number in range(1, KILLS + 1):
+            for number in range(1, kills + 1):
                 loop.begin()
                 time.sleep(chance.uniform(0.1, 0.8))
                 running.kill()

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.clock import now_ms
+from tests.support.campaigns import few_or_many
 from tests.support.importers import Client, assert_acknowledged_are_there
 from tests.support.servers import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KILLS = 6
 CLIENTS = 6
 
 
+@pytest.mark.parametrize("kills", few_or_many(6, 100))
 @pytest.mark.parametrize("workers", [1, 2])
-def test_acknowledged_events_survive_kills(tmp_path: Path, workers: int) -> None:
+def test_acknowledged_events_survive_kills(tmp_path: Path, workers: int, kills: int) -> None:
     """After each of several kills at random moments every acknowledged event is exported, none of them twice."""
     running = Server(tmp_path, workers=workers)
     shop = running.shop()
@@ -29,7 +30,7 @@ def test_acknowledged_events_survive_kills(tmp_path: Path, workers: int) -> None
     for client in clients:
         client.start()
     try:
-        for _ in range(KILLS):
+        for _ in range(kills):
             time.sleep(chance.uniform(0.2, 1.2))
             running.kill()
             running.start()

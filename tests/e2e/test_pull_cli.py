@@ -22,6 +22,7 @@ import pytest
 
 from smsevents.client.pull.days import day_of, end_of, start_of
 from smsevents.clock import now_ms
+from tests.support.campaigns import few_or_many
 from tests.support.lines import DAY_MS, body_of, date_of, line
 from tests.support.servers import Server, eventually, run_command
 from tests.support.standin import Account, Answer, StandIn
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 TRACKPOINT = 7
 KEY = "sms_0123456789ab_secret"
-# `PULL_KILLS=50 pytest tests/test_pull_cli.py -k kill` takes some minutes.
-KILLS = int(os.environ.get("PULL_KILLS", "5"))
 
 
 @pytest.fixture
@@ -214,7 +213,8 @@ def test_a_killed_pull_goes_on(standin: StandIn, environment: dict[str, str], tm
     assert held(tmp_path) == lines
 
 
-def test_kills(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", few_or_many(5, 50))
+def test_kills(server: Server, tmp_path: Path, kills: int) -> None:
     """However often `pull` is killed, in the end the files are the server's events, and nothing else is left."""
     shop = server.shop()
     lines = recent_lines(20_000, shop.trackpoint, days=40)
@@ -225,7 +225,7 @@ def test_kills(server: Server, tmp_path: Path) -> None:
     assert run_command("pull", str(shop.trackpoint), str(tmp_path / "whole"), environment=environment).returncode == 0
     whole_seconds = time.monotonic() - started
     killed = 0
-    for number in range(KILLS):
+    for number in range(kills):
         # every kill meets work: a directory of its own at each fifth
         directory = tmp_path / str(number // 5)
         words = ["pull", str(shop.trackpoint), str(directory), "--split", ["day", "month", "none"][number // 5 % 3]]
@@ -243,7 +243,7 @@ def test_kills(server: Server, tmp_path: Path) -> None:
             assert held(directory) == lines
             state = {str(path.relative_to(directory)) for path in directory.glob(".smsevents/**/*")}
             assert state == {f".smsevents/{name}" for name in ("lock", "manifest.json", "staged")}
-    print(f"{killed} of {KILLS} pulls were killed before their end")  # noqa: T201 -- shown with -s
+    print(f"{killed} of {kills} pulls were killed before their end")  # noqa: T201 -- shown with -s
     assert killed
 
 

@@ -11,4 +11,5 @@ pulling.py     a directory to pull into
 warehouses.py  warehouses to sync into
 postgres.py    a PostgreSQL server
 documents.py   the pages of the documentation
+campaigns.py   how often a test repeats what it does at random
 """
