@@ -24,7 +24,7 @@ test: install tools ## all tests that fit into 13 minutes on two cores
 	$(RUN) pytest $(PYTEST_ARGUMENTS)
 
 test-fast: install ## tests without a server process, browser or database server, under 30 seconds
-	$(RUN) pytest tests/unit tests/contracts $(PYTEST_ARGUMENTS)
+	$(RUN) pytest -m "not slow and not campaign" tests/unit tests/contracts $(PYTEST_ARGUMENTS)
 
 test-all: install tools ## all tests and the long campaigns: full fuzz, kill and fault runs, every runtime
 	$(RUN) pytest -m "campaign or not campaign" $(PYTEST_ARGUMENTS)

@@ -86,6 +86,7 @@ def test_it_reads_no_further_than_the_first_gap() -> None:
     assert len(asked) == 3
 
 
+@pytest.mark.slow
 def test_a_deep_log_is_read_whole_and_opened_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log of which far more overlaps than may be held comes whole, in order, and with few looks at each segment."""
     database = open_catalog(f"sqlite:///{tmp_path / 'log.db'}")

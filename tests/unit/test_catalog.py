@@ -134,6 +134,7 @@ def open_each(urls: list[str], together: Barrier, failures: SimpleQueue[str]) ->
             failures.put(str(failure))
 
 
+@pytest.mark.slow
 def test_many_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
     """Eight processes that open the same new database at the same moment all succeed, with one set of tables."""
     context = multiprocessing.get_context("forkserver")

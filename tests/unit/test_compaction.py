@@ -65,6 +65,7 @@ def assert_compact(held: Held, sizes: Sizes) -> None:
     assert not [one for one, following in pairwise(found) if sizes.is_small(one) and sizes.is_small(following)]
 
 
+@pytest.mark.slow
 def test_a_log_in_random_order_becomes_sorted(held: Held) -> None:
     """Many overlapping imports become disjoint segments of 1 MiB, with the same export, in less space."""
     chance = random.Random(1)  # noqa: S311 -- invented data
@@ -84,6 +85,7 @@ def test_a_log_in_random_order_becomes_sorted(held: Held) -> None:
     assert held.damages() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("segment_bytes", [300, 2000, 20_000])
 @pytest.mark.parametrize("held_max_bytes", [600, 5000, 50_000])
 def test_many_steps(held: Held, segment_bytes: int, held_max_bytes: int) -> None:
@@ -208,6 +210,7 @@ def peak_of_compaction(held: Held, sizes: Sizes, segments: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_log(held: Held) -> None:
     """Compaction holds a few times what a step may hold, and not more for twice as many overlapping segments."""
     sizes = Sizes(segment_bytes=64 * 1024, held_max_bytes=1024 * 1024)
@@ -310,6 +313,7 @@ def test_compactions_at_a_time_lose_and_double_nothing(held: Held) -> None:
     assert held.damages() == []
 
 
+@pytest.mark.slow
 def test_commands_at_a_time_lose_and_double_nothing(held: Held) -> None:
     """Several `smsevents compact` at a time end well and leave every event there once."""
     held.now = now_ms()  # the commands have no other clock

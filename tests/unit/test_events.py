@@ -285,6 +285,7 @@ def test_any_bytes_are_an_event_or_refused(line: bytes) -> None:
 pieces = st.binary(max_size=6) | st.sampled_from([b"", b'"', b":", b",", b"{", b"}", b'"id":"x",', b"\\u", b" ", b"0"])
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     line=events.map(canonical_of),
@@ -330,6 +331,7 @@ odd_lines = st.sampled_from([b"", b" ", b"\r", b"{", b"1", FLOW_LINE + FLOW_LINE
 any_lines = canonical_lines | respelled_lines | repeated_lines | hidden_lines | odd_lines
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(lines=st.lists(any_lines, min_size=1, max_size=8) | st.lists(canonical_lines | respelled_lines, min_size=1))
 def test_a_block_gives_what_its_lines_give_one_by_one(lines: list[bytes]) -> None:

@@ -54,6 +54,7 @@ def share(events: Sequence[Event], *statuses: str) -> float:
     return sum(event.smsEvent.status in statuses for event in events) / len(events)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     trackpoint=st.integers(1, INT64_MAX),
@@ -94,6 +95,7 @@ def test_the_first_lines_of_a_huge_log_come_at_once() -> None:
     check(lines, TRACKPOINT, 90, END_MS)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded() -> None:
     """Only a slice of time and the receipts on their way are in memory, not the log."""
     tracemalloc.start()

@@ -315,6 +315,7 @@ def test_the_limit_counts_inflated_bytes() -> None:
             take([over], gzip=gzip, lines_max_mib=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filling", [b"\n", b" ", GOOD + b"\n"])
 def test_a_gzip_bomb_is_refused_at_the_limit(filling: bytes) -> None:
     """A body that inflates to a thousand times its size is refused at the limit, with memory for no more than that."""
@@ -367,6 +368,7 @@ def test_white_space_before_a_line_counts_the_same_in_any_chunking(cut: int) -> 
     assert outcome([body[:cut], body[cut:]]) == outcome([body])
 
 
+@pytest.mark.slow
 def test_a_body_of_many_chunks_loses_nothing() -> None:
     """A body of several chunks of work, shuffled and with lines sent twice, comes out whole, in full segments."""
     midnight = NOW // DAY_MS * DAY_MS

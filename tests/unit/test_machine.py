@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -23,6 +24,8 @@ from smsevents.upkeep.verification import verify
 from smsevents.window import resolve
 from tests.support.lines import DAY_MS, line, model
 from tests.support.logs import store
+
+pytestmark = pytest.mark.slow
 
 TRACKPOINT = 4541245641234564
 START = 1_790_000_000_000

@@ -85,6 +85,7 @@ def ids(format_: Format) -> str:
     return format_.suffix + ("" if getattr(format_, "_compressed", True) else " plain")
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(some=st.lists(st.lists(lines, max_size=5), max_size=5))
 @pytest.mark.parametrize("format_", FORMATS, ids=ids)
@@ -159,6 +160,7 @@ def test_sorter_leaves_no_files(tmp_path: Path) -> None:
         assert [date for date, _ in flat(sorter.batches())] == [3, 4, 5]
 
 
+@pytest.mark.slow
 def test_sorting_holds_little(folder: Path) -> None:
     """What a sort holds does not grow with what it sorts."""
     chance = random.Random(1)  # noqa: S311 -- invented data

@@ -135,6 +135,7 @@ def test_the_file_levels_off(held: Held) -> None:
     assert held.exported() == held.expected()
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_it_deleted(held: Held) -> None:
     """`smsevents expire` deletes what is old by the clock and prints how much that was."""
     held.now = now_ms() - 95 * DAY_MS
