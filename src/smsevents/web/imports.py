@@ -68,8 +68,15 @@ class _Taking:
             log = self._shared.log
             self._blocked = log.blocked(self._trackpoint)
             lines_max_mib = self._shared.settings.import_lines_max_mib
+            time_now = self._shared.timekeeper.judge()
             self._intake = Intake(
-                self._trackpoint, log.now(), gzip=self._gzip, lines_max_mib=lines_max_mib, blocked=self._blocked
+                self._trackpoint,
+                time_now.clock_ms,
+                gzip=self._gzip,
+                lines_max_mib=lines_max_mib,
+                blocked=self._blocked,
+                old_by_ms=time_now.old_by_ms,
+                in_doubt=not time_now.is_certain,
             )
         self._intake.feed(data)
         return self._intake
@@ -83,6 +90,7 @@ class _Taking:
     def close(self) -> None:
         """Drop what was taken in."""
         if self._intake is not None:
+            self._shared.timekeeper.witness(self._intake.newest_ms)
             self._intake.close()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from litestar import Response, get
+from litestar.datastructures import State
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -19,6 +20,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from smsevents.web.timing import measure_time
 
 MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -50,8 +53,9 @@ def forget_process() -> None:
 
 
 @get("/metrics", sync_to_thread=True, include_in_schema=False)
-def show_metrics() -> Response[bytes]:
+def show_metrics(state: State) -> Response[bytes]:
     """Give all numbers in the Prometheus text format."""
+    measure_time(state.shared.timekeeper)
     registry = REGISTRY
     if os.environ.get(MULTIPROCESS_DIRECTORY):
         registry = CollectorRegistry()
