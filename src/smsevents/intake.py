@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from smsevents.events import Event
     from smsevents.segments import Entry, Segment
+    from smsevents.trusted import Judgement
 
 MIB = 1024 * 1024
 
@@ -89,6 +90,21 @@ class Intake:
         self._entries: list[Entry] = []
         self._held = 0
         self._spool = Spool(INTAKE_SPOOL_MAX_BYTES)
+
+    @classmethod
+    def judged(
+        cls, trackpoint: int, judgement: Judgement, *, gzip: bool, lines_max_mib: int, blocked: frozenset[bytes]
+    ) -> Self:
+        """Take lines at the time that is judged: nothing is dropped, nor refused for good, by a clock in doubt."""
+        return cls(
+            trackpoint,
+            judgement.clock_ms,
+            gzip=gzip,
+            lines_max_mib=lines_max_mib,
+            blocked=blocked,
+            old_by_ms=judgement.old_by_ms,
+            in_doubt=not judgement.is_certain,
+        )
 
     def __enter__(self) -> Self:
         return self

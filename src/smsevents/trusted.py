@@ -240,14 +240,16 @@ def _moved_on(mark: Mark, now: Reading, memory: Memory | None) -> Mark:
     if passed is None and own is None:
         # nobody knows how long it was; what is known of a steady clock and of events is of another time
         mark = replace(mark, steady=now, evidence=NO_EVIDENCE, settled=False)
-    passed = max(passed or 0, own or 0)
     witness = mark.evidence.witness_ms
+    if witness is not None:  # there is none from another start of the machine, see `_with_evidence`
+        witness += now.since_start_ms - mark.noted.since_start_ms
+    passed = max(passed or 0, own or 0)
     return replace(
         mark,
         trusted_ms=mark.trusted_ms + passed,
         expected_ms=mark.expected_ms + passed,
         noted=now,
-        evidence=replace(mark.evidence, witness_ms=None if witness is None else witness + passed),
+        evidence=replace(mark.evidence, witness_ms=witness),
     )
 
 

@@ -67,18 +67,8 @@ def import_file(database: Database, trackpoint: int, source: BinaryIO, total_byt
     timekeeper = Timekeeper(database)
     judgement = timekeeper.note()
     say_doubt(judgement)
-    with (
-        Intake(
-            trackpoint,
-            judgement.clock_ms,
-            gzip=gzip,
-            lines_max_mib=_UNLIMITED_MIB,
-            blocked=blocked,
-            old_by_ms=judgement.old_by_ms,
-            in_doubt=not judgement.is_certain,
-        ) as intake,
-        bar,
-    ):
+    intake = Intake.judged(trackpoint, judgement, gzip=gzip, lines_max_mib=_UNLIMITED_MIB, blocked=blocked)
+    with intake, bar:
         while data:
             intake.feed(data)
             bar.advance(task, len(data))

@@ -68,15 +68,12 @@ class _Taking:
             log = self._shared.log
             self._blocked = log.blocked(self._trackpoint)
             lines_max_mib = self._shared.settings.import_lines_max_mib
-            time_now = self._shared.timekeeper.judge()
-            self._intake = Intake(
+            self._intake = Intake.judged(
                 self._trackpoint,
-                time_now.clock_ms,
+                self._shared.timekeeper.judge(),
                 gzip=self._gzip,
                 lines_max_mib=lines_max_mib,
                 blocked=self._blocked,
-                old_by_ms=time_now.old_by_ms,
-                in_doubt=not time_now.is_certain,
             )
         self._intake.feed(data)
         return self._intake
