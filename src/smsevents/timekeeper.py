@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from smsevents.catalog.marks import find_mark, newest_known, put_mark
+from smsevents.catalog.marks import find_mark, first_mark_of, put_mark
 from smsevents.clock import SYSTEM_CLOCKS
 from smsevents.errors import StoreUnavailable
 from smsevents.trusted import (
@@ -40,9 +40,7 @@ logger = structlog.get_logger()
 KNOWN_MAX_MS = 2000  # what others wrote about the time is seen after so long
 SAID_AGAIN_SECONDS = 60 * 60
 
-WHAT_TO_DO = (
-    "Nothing is deleted meanwhile. If the clock is wrong, set it right. If it is right, run `smsevents expire --force`."
-)
+WHAT_TO_DO = "If the clock is wrong, set it right. If it is right, run `smsevents expire --force`."
 
 
 class Timekeeper:
@@ -63,7 +61,7 @@ class Timekeeper:
         now = self._clocks.read()
         if known is None or not 0 <= now.since_start_ms - known[1].since_start_ms <= KNOWN_MAX_MS:
             with self._database.read() as connection:
-                self._known = (find_mark(connection) or first_mark(now, newest_known(connection)), now)
+                self._known = (find_mark(connection) or first_mark_of(connection, now), now)
         return self.judge_remembered()
 
     def judge_remembered(self) -> Judgement:
@@ -71,7 +69,7 @@ class Timekeeper:
         known, memory = self._known, self._memory
         now = self._clocks.read()
         if known is None:
-            return judgement_of(first_mark(now, None), now)
+            return judgement_of(first_mark(now, 0, has_events=False), now)
         return judgement_of(noted(known[0], now, memory), now)
 
     def witness(self, newest_ms: int | None) -> None:
@@ -92,7 +90,7 @@ class Timekeeper:
 
         def note(connection: Connection) -> tuple[Mark, Reading]:
             now = self._clocks.read()  # here, where no other process can note the time
-            mark = find_mark(connection) or first_mark(now, newest_known(connection))
+            mark = find_mark(connection) or first_mark_of(connection, now)
             return noted(mark, now, self._memory, evidence, worked=worked), now
 
         try:
@@ -107,7 +105,7 @@ class Timekeeper:
 
         def trust(connection: Connection) -> tuple[Mark, Reading]:
             now = self._clocks.read()
-            return reset(find_mark(connection) or first_mark(now, None), now, now.wall_ms), now
+            return reset(find_mark(connection) or first_mark_of(connection, now), now, now.wall_ms), now
 
         return self._put(trust)
 

@@ -151,14 +151,14 @@ class Judgement:
         return f"{clock}, which is {gap} {side} the time that is trusted, {utc(self.trusted_ms)}."
 
 
-def first_mark(now: Reading, newest_ms: int | None) -> Mark:
+def first_mark(now: Reading, newest_ms: int, *, has_events: bool) -> Mark:
     """Make the mark of a database that has none yet.
 
-    `newest_ms` is the newest time that the database itself knows, if it holds events: the clock is not believed
-    beyond that. Without events there is nothing to lose by the clock.
+    `newest_ms` is the newest time that the database itself knows, 0 if none. A clock that is behind it is not
+    believed, nor one that is past it if there are events: they could be lost by that.
     """
     trusted = now.wall_ms
-    if newest_ms is not None and not now.wall_ms < newest_ms <= now.wall_ms + FUTURE_MAX_MS:
+    if newest_ms > now.wall_ms + FUTURE_MAX_MS or (has_events and newest_ms < now.wall_ms):
         trusted = newest_ms
     return Mark(
         trusted_ms=trusted,
@@ -288,8 +288,8 @@ def utc(time_ms: int) -> str:
 
 
 def span(length_ms: int) -> str:
-    """Show a length of time to a person, in the largest unit that makes it at least two: `100 days`, `47 hours`."""
+    """Show a length of time to a person, about, in the largest unit of which it has two: `100 days`, `47 hours`."""
     for unit_ms, name in ((DAY_MS, "days"), (HOUR_MS, "hours"), (HOUR_MS // 60, "minutes")):
         if length_ms >= 2 * unit_ms:
-            return f"{length_ms // unit_ms} {name}"
+            return f"{(length_ms + unit_ms // 2) // unit_ms} {name}"
     return f"{length_ms // 1000} seconds"

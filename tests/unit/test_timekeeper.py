@@ -30,6 +30,7 @@ from smsevents.upkeep.keeper import LEASE, Keeper
 from smsevents.window import resolve
 from tests.support.clocks import FakeMachine
 from tests.support.lines import DAY_MS, HOUR_MS, MINUTE_MS, body_of, date_of, line
+from tests.support.logs import query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -182,12 +183,13 @@ class Clockwork(RuleBasedStateMachine):
         self.log.keeper.release_lease()
         for hour in range(27):
             self.log.machine.passes(HOUR_MS)
-            for number in range(60 + self.count if hour == 0 else 1):
+            # as many as outvote what contradicted the clock before
+            for number in range(1 + self.count if hour == 0 else 1):
                 self.log.put([line(SHOP, self.log.machine.true_ms, f"live {hour} {number}")])
             judgement = self.log.timekeeper.note()
-            self.log.keeper.round()
         assert judgement.doubt is None
         assert judgement.late_ms == 0
+        self.log.keeper.round()
         self.nothing_is_lost()
         self.log.machine.passes(6 * DAY_MS)
         oldest = min((date_of(one) for one in self.log.exported()), default=0)
@@ -201,8 +203,8 @@ class Clockwork(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-Clockwork.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
-TestClockwork = Clockwork.TestCase
+Clockwork.TestCase.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+TestClockwork = pytest.mark.slow(Clockwork.TestCase)
 
 
 def test_a_clock_ahead_deletes_nothing(running: Running) -> None:
@@ -316,7 +318,7 @@ def test_an_upgraded_log_is_held_to_its_newest_event(tmp_path: Path) -> None:
     """A log that is upgraded after it was not in use for a month is in doubt: it is not emptied."""
     made = Running(tmp_path)
     made.put(made.old_line(days) for days in (80, 0))
-    made.database.write(lambda c: c.exec_driver_sql("DELETE FROM trusted_time") and None)
+    query(made.path, "DELETE FROM trusted_time")
     made.machine.restart(30 * DAY_MS)
     made.restarted()
 
@@ -346,14 +348,7 @@ def test_a_lease_of_a_clock_that_was_ahead_is_not_valid(running: Running) -> Non
     length = LEASE_SECONDS * 1000
     running.keeper.release_lease()
     for ahead_ms, is_taken in ((100 * DAY_MS, True), (1, True), (0, False), (-1, False), (-length, True)):
-        running.database.write(
-            lambda c, ends=now + ahead_ms + length: (
-                c.exec_driver_sql(
-                    "INSERT OR REPLACE INTO leases (name, holder, expires_ms) VALUES (?, 'other', ?)", (LEASE, ends)
-                )
-                and None
-            )
-        )
+        query(running.path, "INSERT OR REPLACE INTO leases VALUES (?, 'other', ?)", LEASE, now + ahead_ms + length)
         assert running.database.write(lambda c: take_lease(c, LEASE, "mine", now, now + length)) is is_taken
 
 

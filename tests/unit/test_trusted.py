@@ -36,7 +36,7 @@ class Site:
     def __init__(self) -> None:
         """Begin with right clocks, and events that were recorded just now."""
         self.machine = FakeMachine()
-        self.mark = first_mark(self.machine.clocks.read(), self.machine.true_ms)
+        self.mark = first_mark(self.machine.clocks.read(), self.machine.true_ms, has_events=True)
         self.memories: dict[int, Memory] = {}
 
     def note(self, process: int = 0, *, evidence: Evidence = NO_EVIDENCE, worked: bool = False) -> Judgement:
@@ -294,7 +294,7 @@ def test_events_that_contradict_the_clock_keep_the_doubt(site: Site) -> None:
 def test_a_mark_that_a_wrong_clock_made_is_corrected(site: Site) -> None:
     """A database that was made under a clock that was ahead trusts the right clock after a day with live events."""
     site.machine.wrong_ms = 100 * DAY_MS
-    site.mark = first_mark(site.machine.clocks.read(), None)
+    site.mark = first_mark(site.machine.clocks.read(), 0, has_events=False)
     site.machine.wrong_ms = 0
     assert site.note(1).doubt == Doubt.BEHIND
     assert site.runs(26 * HOUR_MS).doubt is None
@@ -306,7 +306,7 @@ def test_the_first_mark_of_a_log_in_use_is_no_doubt(since_newest_ms: int) -> Non
     """A log that is upgraded trusts the clock as far as its own newest times bear it out."""
     machine = FakeMachine()
     now = machine.clocks.read()
-    mark = first_mark(now, machine.true_ms - since_newest_ms)
+    mark = first_mark(now, machine.true_ms - since_newest_ms, has_events=True)
     assert mark.trusted_ms == machine.true_ms - max(since_newest_ms, 0)
     assert noted(mark, now).doubt is None
 
@@ -316,7 +316,15 @@ def test_the_first_mark_of_a_log_that_contradicts_the_clock_is_doubt(since_newes
     """A log whose newest times are far from the clock begins in doubt."""
     machine = FakeMachine()
     now = machine.clocks.read()
-    assert noted(first_mark(now, machine.true_ms - since_newest_ms), now).doubt == doubt
+    assert noted(first_mark(now, machine.true_ms - since_newest_ms, has_events=True), now).doubt == doubt
+
+
+@pytest.mark.parametrize(("since_newest_ms", "doubt"), [(300 * DAY_MS, None), (0, None), (-2 * DAY_MS, Doubt.BEHIND)])
+def test_the_first_mark_of_an_empty_log(since_newest_ms: int, doubt: Doubt | None) -> None:
+    """A log without events trusts a clock that is past its newest times, as nothing can be lost; not one before."""
+    machine = FakeMachine()
+    now = machine.clocks.read()
+    assert noted(first_mark(now, machine.true_ms - since_newest_ms, has_events=False), now).doubt == doubt
 
 
 def test_a_person_ends_the_doubt(site: Site) -> None:
@@ -376,7 +384,13 @@ def test_processes_of_which_none_knows_the_start_of_the_machine() -> None:
 
 @pytest.mark.parametrize(
     ("length_ms", "shown"),
-    [(100 * DAY_MS, "100 days"), (47 * HOUR_MS, "47 hours"), (119 * MINUTE_MS, "119 minutes"), (5000, "5 seconds")],
+    [
+        (100 * DAY_MS, "100 days"),
+        (47 * HOUR_MS, "47 hours"),
+        (119 * MINUTE_MS, "119 minutes"),
+        (6 * DAY_MS - SECOND_MS, "6 days"),
+        (5000, "5 seconds"),
+    ],
 )
 def test_lengths_are_shown_in_a_fitting_unit(length_ms: int, shown: str) -> None:
     """A length of time is shown in the largest unit of which it has two."""

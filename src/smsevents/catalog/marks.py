@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select, update
 
 from smsevents.catalog.tables import blocked_users, keys, segments, shops, trusted_time
 from smsevents.clock import Reading
-from smsevents.trusted import Doubt, Evidence, Mark
+from smsevents.trusted import Doubt, Evidence, Mark, first_mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -57,13 +57,8 @@ def put_mark(connection: Connection, mark: Mark) -> None:
         connection.execute(insert(trusted_time).values(id=_ID, **values))
 
 
-def newest_known(connection: Connection) -> int | None:
-    """Give the newest time (Unix ms) that the database knows: of an event, a shop, a key, a block.
-
-    None if it holds no event: then nothing depends on the time yet.
-    """
-    newest: int | None = connection.execute(select(func.max(segments.c.last_date))).scalar()
-    if newest is None:
-        return None
-    columns = (shops.c.created_ms, keys.c.created_ms, blocked_users.c.blocked_ms)
-    return max(newest, *(connection.execute(select(func.max(column))).scalar() or 0 for column in columns))
+def first_mark_of(connection: Connection, now: Reading) -> Mark:
+    """Make the mark of a database where the time was never noted, by the newest times that are in it."""
+    columns = (segments.c.last_date, shops.c.created_ms, keys.c.created_ms, blocked_users.c.blocked_ms)
+    newest = [connection.execute(select(func.max(column))).scalar() for column in columns]
+    return first_mark(now, max(one or 0 for one in newest), has_events=newest[0] is not None)

@@ -67,7 +67,7 @@ def opened_database() -> Iterator[Database]:
 def say_doubt(judgement: Judgement) -> None:
     """Say on standard error that time is in doubt, if it is, and what to do."""
     if judgement.doubt:
-        typer.echo(f"smsevents: time is in doubt. {judgement.explain()} {WHAT_TO_DO}", err=True)
+        typer.echo(f"smsevents: time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}", err=True)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from smsevents.catalog import open_catalog
 from smsevents.cli.console import say_doubt
+from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX, Settings
 from smsevents.timekeeper import Timekeeper
 
@@ -27,7 +29,10 @@ def serve(
     # made or upgraded once, so that a fault is told here and not by each worker
     database = open_catalog(settings.database)
     try:
-        say_doubt(Timekeeper(database).note())
+        timekeeper = Timekeeper(database)
+        with suppress(StoreUnavailable):  # a full disk does not keep exports from being served
+            timekeeper.note()
+        say_doubt(timekeeper.judge())
     finally:
         database.close()
     typer.echo(

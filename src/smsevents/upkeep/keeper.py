@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smsevents.catalog import Database
+    from smsevents.trusted import Judgement
 
 logger = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class Keeper:
         self._now = clock
         self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
         self._herald = Herald()
+        self._note_again = 0.0
         self.holder = secrets.token_hex(8)
         self._looked_at = 0  # the highest id of a segment when the last round began: only newer ones need a look
 
@@ -83,11 +85,18 @@ class Keeper:
         for trackpoint in changed:
             if not self.take_lease():
                 return False
-            self._compact(trackpoint, self._timekeeper.note(worked=True).old_by_ms)
+            self._compact(trackpoint, self._judge_at_work().old_by_ms)
         self._looked_at = newest
         if not_wiped := wipe(self._database, self._now()):
             logger.warning("not wiped", reason=not_wiped)
         return True
+
+    def _judge_at_work(self) -> Judgement:
+        """Judge the time, and note from time to time that the upkeep is at work."""
+        if time.monotonic() < self._note_again:
+            return self._timekeeper.judge()
+        self._note_again = time.monotonic() + UPKEEP_INTERVAL_SECONDS
+        return self._timekeeper.note(worked=True)
 
     def _compact(self, trackpoint: int, old_by_ms: int) -> None:
         try:
