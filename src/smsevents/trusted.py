@@ -35,6 +35,7 @@ HOUR_MS = 60 * 60 * 1000
 STEP_MAX_MS = HOUR_MS  # how far the clock may step or drift without a doubt: NTP sets it by seconds
 # How long nobody may have looked at the clock; with what makes a weekly job a little late.
 UNATTENDED_MAX_MS = 7 * DAY_MS + HOUR_MS
+OVERTAKEN_MAX_MS = 60 * 1000  # how long a process may take from a look at the clock to its use
 AGREES_MAX_MS = HOUR_MS  # an import whose newest event is that near to the clock agrees with it
 DISAGREES_MIN_MS = DAY_MS  # and one that is older by more than that does not, as live events are not
 DOUBT_ENDS_AFTER_MS = DAY_MS  # of a steady clock that events agree with
@@ -230,9 +231,9 @@ def judgement_of(mark: Mark, now: Reading) -> Judgement:
 def _moved_on(mark: Mark, now: Reading, memory: Memory | None) -> Mark:
     """Move the mark on by the time that passed since it was noted, as far as somebody can tell how long that was."""
     passed = now.since_start_ms - mark.noted.since_start_ms if now.start == mark.noted.start else None
-    if passed is not None and passed < 0:
+    if passed is not None and -OVERTAKEN_MAX_MS <= passed < 0:
         return mark  # another process was quicker
-    if passed is not None and passed > UNATTENDED_MAX_MS:
+    if passed is not None and not 0 <= passed <= UNATTENDED_MAX_MS:
         passed = None  # nobody looked on for that long: it may be an old copy, put in place today
     own = None
     if memory is not None and memory.generation == mark.generation:

@@ -266,6 +266,30 @@ def test_a_machine_that_slept_is_no_doubt(site: Site) -> None:
     assert site.late_ms() == 0
 
 
+def test_a_process_for_which_no_clock_is_right(site: Site) -> None:
+    """What a process noted whose every clock was wrong does not stop the others."""
+    now = site.machine.clocks.read()
+    wrong = type(now)(now.wall_ms + 100 * DAY_MS, now.start, now.since_start_ms + 100 * DAY_MS)
+    site.mark = noted(site.mark, wrong)
+    assert site.mark.doubt == Doubt.AHEAD
+    site.machine.passes(MINUTE_MS)
+    assert site.note(1).doubt is None
+    site.machine.passes(MINUTE_MS)
+    assert site.note(1).doubt is None
+    assert 0 <= site.late_ms() <= MINUTE_MS
+
+
+def test_a_look_that_was_overtaken_changes_nothing(site: Site) -> None:
+    """A process that was slow from its look at the clock to its note does not set the mark back, or forward."""
+    early = site.machine.clocks.read()
+    site.machine.passes(10 * SECOND_MS)
+    site.note(1)
+    site.mark = noted(site.mark, early)
+    site.machine.passes(10 * SECOND_MS)
+    site.note(1)
+    assert site.late_ms() == 0
+
+
 def test_a_clock_before_the_mark_is_doubt(site: Site) -> None:
     """A machine that starts with a clock of last year is in doubt until the clock is set."""
     site.restart(MINUTE_MS)

@@ -51,6 +51,6 @@ def time_in_doubt(judgement: Judgement) -> dict[str, str]:
     return {
         "time": "in doubt",
         "reason": judgement.doubt.value,
-        "detail": judgement.explain(),
+        "explanation": judgement.explain(),
         "what_to_do": WHAT_TO_DO,
     }
