@@ -69,7 +69,7 @@ class Timekeeper:
         known, memory = self._known, self._memory
         now = self._clocks.read()
         if known is None:
-            return judgement_of(first_mark(now, 0, has_events=False), now)
+            return judgement_of(first_mark(now, None, has_events=False), now)
         return judgement_of(noted(known[0], now, memory), now)
 
     def witness(self, newest_ms: int | None) -> None:

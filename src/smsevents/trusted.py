@@ -152,15 +152,17 @@ class Judgement:
         return f"{clock}, which is {gap} {side} the time that is trusted, {utc(self.trusted_ms)}."
 
 
-def first_mark(now: Reading, newest_ms: int, *, has_events: bool) -> Mark:
+def first_mark(now: Reading, newest_ms: int | None, *, has_events: bool) -> Mark:
     """Make the mark of a database that has none yet.
 
-    `newest_ms` is the newest time that the database itself knows, 0 if none. A clock that is behind it is not
-    believed, nor one that is past it if there are events: they could be lost by that.
+    `newest_ms` is the newest time that the database itself knows, None if none. A clock that is far from it is not
+    believed. If there are events, which could be lost, the mark is not past it at all.
     """
     trusted = now.wall_ms
-    if newest_ms > now.wall_ms + FUTURE_MAX_MS or (has_events and newest_ms < now.wall_ms):
-        trusted = newest_ms
+    if newest_ms is not None:
+        late_ms = now.wall_ms - newest_ms
+        if not -FUTURE_MAX_MS <= late_ms <= (0 if has_events else UNATTENDED_MAX_MS):
+            trusted = newest_ms
     return Mark(
         trusted_ms=trusted,
         expected_ms=trusted,
@@ -193,10 +195,13 @@ def _caught_up(mark: Mark, now: Reading) -> Mark:
     heard = mark.evidence
     needed_ms = DOUBT_ENDS_AFTER_MS if mark.doubt else CATCHES_UP_AFTER_MS
     is_steady = now.since_start_ms - mark.steady.since_start_ms >= needed_ms
-    if heard.witness_ms is None or heard.agreed <= heard.contradicted or not is_steady:
+    if not is_steady or heard == NO_EVIDENCE:
         return mark
-    # a mark that is past a clock which proved right was wrong itself
-    sure = heard.witness_ms if mark.trusted_ms > now.wall_ms else max(mark.trusted_ms, heard.witness_ms)
+    if heard.witness_ms is None or heard.agreed <= heard.contradicted:
+        return replace(mark, steady=now, evidence=NO_EVIDENCE)  # the next day may tell more
+    # a mark that is far past a clock which proved right was wrong itself
+    was_wrong = mark.trusted_ms > now.wall_ms + STEP_MAX_MS
+    sure = heard.witness_ms if was_wrong else max(mark.trusted_ms, heard.witness_ms)
     return reset(mark, now, min(sure, now.wall_ms))
 
 

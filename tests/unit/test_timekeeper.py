@@ -304,13 +304,24 @@ def test_a_jump_is_seen_at_once(running: Running) -> None:
 
 
 def test_a_new_log_trusts_its_clock(tmp_path: Path) -> None:
-    """A log without events has nothing to lose, so no doubt begins it."""
+    """A log that is first used some days after its shop was made is not in doubt, and drops what is old."""
     made = Running(tmp_path)
-    made.machine.restart(300 * DAY_MS)
+    made.machine.restart(5 * DAY_MS)
     made.restarted()
     assert made.timekeeper.judge_remembered().doubt is None
     assert made.timekeeper.note().is_certain
     assert made.put([made.old_line(91), made.old_line(1)]) == Receipt(2, 1)
+    made.database.close()
+
+
+def test_a_new_log_under_a_clock_ahead_drops_nothing(tmp_path: Path) -> None:
+    """A log whose shop was made under a right clock stores what comes in under a clock that is ahead."""
+    made = Running(tmp_path)
+    made.machine.wrong_ms = 100 * DAY_MS
+    assert made.timekeeper.judge().doubt == Doubt.AHEAD
+    assert made.put([made.old_line(89), made.old_line(0)]) == Receipt(2, 0)
+    assert made.keeper.round()
+    assert made.exported() == made.expected()
     made.database.close()
 
 

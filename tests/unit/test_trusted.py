@@ -315,10 +315,30 @@ def test_events_that_contradict_the_clock_keep_the_doubt(site: Site) -> None:
         assert site.note().doubt is None
 
 
+def test_each_day_is_judged_by_itself(site: Site) -> None:
+    """A replay of old events on one day does not outvote the live events of the next for long."""
+    site.restart(30 * DAY_MS)
+    site.note(1)
+    site.machine.passes(HOUR_MS)
+    site.note(1, evidence=Evidence(contradicted=ENOUGH))
+    assert site.runs(24 * HOUR_MS).doubt == Doubt.AHEAD
+    assert site.runs(26 * HOUR_MS).doubt is None
+    assert site.late_ms() <= HOUR_MS + 5 * SECOND_MS
+
+
+def test_a_mark_a_little_past_the_clock_stays_with_it(site: Site) -> None:
+    """Where the clock is some seconds behind the mark, the mark follows the clock, not the delay of events."""
+    site.machine.wrong_ms = -5 * SECOND_MS
+    site.note()
+    site.machine.passes(2 * HOUR_MS)
+    judgement = site.note(evidence=site.live_import(30 * MINUTE_MS))
+    assert judgement.trusted_ms == judgement.clock_ms == site.machine.true_ms - 5 * SECOND_MS
+
+
 def test_a_mark_that_a_wrong_clock_made_is_corrected(site: Site) -> None:
     """A database that was made under a clock that was ahead trusts the right clock after a day with live events."""
     site.machine.wrong_ms = 100 * DAY_MS
-    site.mark = first_mark(site.machine.clocks.read(), 0, has_events=False)
+    site.mark = first_mark(site.machine.clocks.read(), None, has_events=False)
     site.machine.wrong_ms = 0
     assert site.note(1).doubt == Doubt.BEHIND
     assert site.runs(26 * HOUR_MS).doubt is None
@@ -343,12 +363,18 @@ def test_the_first_mark_of_a_log_that_contradicts_the_clock_is_doubt(since_newes
     assert noted(first_mark(now, machine.true_ms - since_newest_ms, has_events=True), now).doubt == doubt
 
 
-@pytest.mark.parametrize(("since_newest_ms", "doubt"), [(300 * DAY_MS, None), (0, None), (-2 * DAY_MS, Doubt.BEHIND)])
-def test_the_first_mark_of_an_empty_log(since_newest_ms: int, doubt: Doubt | None) -> None:
-    """A log without events trusts a clock that is past its newest times, as nothing can be lost; not one before."""
+@pytest.mark.parametrize(
+    ("since_newest_ms", "doubt"),
+    [(100 * DAY_MS, Doubt.AHEAD), (5 * DAY_MS, None), (0, None), (None, None), (-2 * DAY_MS, Doubt.BEHIND)],
+)
+def test_the_first_mark_of_an_empty_log(since_newest_ms: int | None, doubt: Doubt | None) -> None:
+    """A log without events trusts a clock that is near to when its shop was made; a log without shops trusts any."""
     machine = FakeMachine()
     now = machine.clocks.read()
-    assert noted(first_mark(now, machine.true_ms - since_newest_ms, has_events=False), now).doubt == doubt
+    newest_ms = None if since_newest_ms is None else machine.true_ms - since_newest_ms
+    mark = first_mark(now, newest_ms, has_events=False)
+    assert noted(mark, now).doubt == doubt
+    assert mark.trusted_ms == (newest_ms if doubt else now.wall_ms)
 
 
 def test_a_person_ends_the_doubt(site: Site) -> None:

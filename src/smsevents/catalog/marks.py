@@ -61,4 +61,5 @@ def first_mark_of(connection: Connection, now: Reading) -> Mark:
     """Make the mark of a database where the time was never noted, by the newest times that are in it."""
     columns = (segments.c.last_date, shops.c.created_ms, keys.c.created_ms, blocked_users.c.blocked_ms)
     newest = [connection.execute(select(func.max(column))).scalar() for column in columns]
-    return first_mark(now, max(one or 0 for one in newest), has_events=newest[0] is not None)
+    known = [one for one in newest if one is not None]
+    return first_mark(now, max(known, default=None), has_events=newest[0] is not None)
