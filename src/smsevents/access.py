@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from smsevents.catalog import shops as statements
 from smsevents.catalog.shops import Key, Shop
 from smsevents.clock import now_ms
-from smsevents.errors import Forbidden, InvalidRequest, ShopExists, Unauthorized, UnknownKey
+from smsevents.errors import Forbidden, InvalidRequest, ShopExists, TimeInDoubt, Unauthorized, UnknownKey
 from smsevents.events import INT64_MAX
 from smsevents.settings import KEY_CACHE_SECONDS
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
+    from smsevents.timekeeper import Timekeeper
 
 Scope = Literal["export", "import", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -55,11 +56,17 @@ class Access:
         database: Database,
         clock: Callable[[], int] = now_ms,
         monotonic: Callable[[], float] = time.monotonic,
+        timekeeper: Timekeeper | None = None,
     ) -> None:
-        """Use a database, a clock that tells Unix milliseconds, and one in seconds that never steps back."""
+        """Use a database, a clock that tells Unix milliseconds, and one in seconds that never steps back.
+
+        With a timekeeper, an expired key stays expired though the clock is set back, and is not refused for good
+        while the clock is in doubt.
+        """
         self._database = database
         self._now = clock
         self._monotonic = monotonic
+        self._timekeeper = timekeeper
         self._cache: dict[str, tuple[float, Key | None]] = {}
 
     def add_shop(self, trackpoint: int, name: str) -> Shop:
@@ -155,9 +162,21 @@ class Access:
             raise Unauthorized(_WRONG_KEY)
         if key.revoked_ms is not None:
             raise Unauthorized(f"The API key {key.id} was revoked. {_WRONG_KEY}")
-        if key.expires_ms is not None and key.expires_ms <= self._now():
-            raise Unauthorized(f"The API key {key.id} has expired. {_WRONG_KEY}")
+        if key.expires_ms is not None:
+            self._refuse_expired(key.id, key.expires_ms)
         return key
+
+    def _refuse_expired(self, key_id: str, expires_ms: int) -> None:
+        """Refuse a key that has expired by the clock or by the time that is trusted, whichever is later."""
+        now = self._now()
+        judgement = None if self._timekeeper is None else self._timekeeper.judge_remembered()
+        if judgement is not None and judgement.doubt and judgement.trusted_ms < expires_ms <= now:
+            raise TimeInDoubt(
+                f"By the server's clock the API key {key_id} has expired, but that clock may be wrong."
+                " Try again later; if it lasts, tell the operator of the server."
+            )
+        if expires_ms <= max(now, 0 if judgement is None else judgement.trusted_ms):
+            raise Unauthorized(f"The API key {key_id} has expired. {_WRONG_KEY}")
 
     def _find(self, key_id: str) -> Key | None:
         remembered = self._remembered(key_id)

@@ -15,6 +15,7 @@
     ├── UnknownKey               (commands only)
     ├── ShopExists               (commands only)
     ├── SettingError             a setting that cannot be used
+    ├── TimeInDoubt              503  the clock may be wrong, and it would have the last word
     ├── StoreUnavailable         503  the database cannot be read or written just now
     │   ├── StoreFull            507  there is no room on its disk
     │   └── StoreVersionError         it was made by a newer smsevents
@@ -117,6 +118,10 @@ class ShopExists(SmsEventsError):
 
 class SettingError(SmsEventsError):
     """A setting has a value that cannot be used."""
+
+
+class TimeInDoubt(SmsEventsError):
+    """The clock may be wrong, so nothing is deleted or refused for good on its word."""
 
 
 class StoreUnavailable(SmsEventsError):

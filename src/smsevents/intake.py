@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
+from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest, TimeInDoubt
 from smsevents.events import NotAnEvent, NotJson, decode, decode_block, digest_of
 from smsevents.inflate import Inflater, NotGzip
 from smsevents.segments import days, pack, unique
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from smsevents.events import Event
     from smsevents.segments import Entry, Segment
+    from smsevents.trusted import Judgement
 
 MIB = 1024 * 1024
 
@@ -55,16 +56,29 @@ class Intake:
     Nothing in it is thread-safe, but each call may come from another thread.
     """
 
-    def __init__(
-        self, trackpoint: int, now: int, *, gzip: bool, lines_max_mib: int, blocked: frozenset[bytes] = frozenset()
+    def __init__(  # noqa: PLR0913 -- what lines are held to
+        self,
+        trackpoint: int,
+        now: int,
+        *,
+        gzip: bool,
+        lines_max_mib: int,
+        blocked: frozenset[bytes] = frozenset(),
+        old_by_ms: int | None = None,
+        in_doubt: bool = False,
     ) -> None:
         """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds).
 
-        Lines of users whose digest is `blocked` are counted and dropped.
+        Lines of users whose digest is `blocked` are counted and dropped. `old_by_ms` is the time by which lines are
+        dropped as expired, if it is not `now`. If the clock is `in_doubt`, a date far ahead of it is not an invalid
+        line but raises `TimeInDoubt` at the end.
         """
         self._blocked = blocked
         self._trackpoint = trackpoint
-        self._oldest = history_start(now)
+        self._oldest = history_start(now if old_by_ms is None else old_by_ms)
+        self._in_doubt = in_doubt
+        self._doubted: BadLine | None = None
+        self.newest_ms: int | None = None  # the newest date of a good line, also of one that is far ahead
         self._newest = now + FUTURE_MAX_MS
         self._lines_max_mib = lines_max_mib
         self._inflater = Inflater() if gzip else None
@@ -76,6 +90,21 @@ class Intake:
         self._entries: list[Entry] = []
         self._held = 0
         self._spool = Spool(INTAKE_SPOOL_MAX_BYTES)
+
+    @classmethod
+    def judged(
+        cls, trackpoint: int, judgement: Judgement, *, gzip: bool, lines_max_mib: int, blocked: frozenset[bytes]
+    ) -> Self:
+        """Take lines at the time that is judged: nothing is dropped, nor refused for good, by a clock in doubt."""
+        return cls(
+            trackpoint,
+            judgement.clock_ms,
+            gzip=gzip,
+            lines_max_mib=lines_max_mib,
+            blocked=blocked,
+            old_by_ms=judgement.old_by_ms,
+            in_doubt=not judgement.is_certain,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +137,10 @@ class Intake:
             self._take(run)
 
     def finish(self) -> Receipt:
-        """Take the end of the body. Raises `InvalidLines`, or `InvalidRequest` if the gzip stream was cut."""
+        """Take the end of the body.
+
+        Raises `InvalidLines`, `TimeInDoubt`, or `InvalidRequest` if the gzip stream was cut.
+        """
         if self._inflater and not self._inflater.is_whole:
             raise InvalidRequest(
                 "The gzip body ends before its trailer: it was cut. Nothing was stored; send it again."
@@ -116,6 +148,11 @@ class Intake:
         self._take_line(self._rest)
         if self._bad:
             raise InvalidLines(self._bad, malformed=self._malformed, more=False)
+        if self._doubted:
+            raise TimeInDoubt(
+                f"Nothing was stored. Line {self._doubted.line}: {self._doubted.reason}. But that clock may be wrong"
+                " itself. Send the whole body again later; if it lasts, tell the operator of the server."
+            )
         self._pack(last=True)
         return Receipt(self._received, self._expired, self._refused)
 
@@ -163,6 +200,7 @@ class Intake:
             return False
         self._line += len(lines)
         self._received += len(lines)
+        self._see(max(dates))
         if self._blocked or min(dates) < self._oldest:
             for event, line in zip(events, lines, strict=True):
                 self._keep(event, line)
@@ -183,14 +221,21 @@ class Intake:
                     f"`trackpoint` is {event.smsEvent.trackpoint}, but the import is for {self._trackpoint}"
                 )
             date = event.smsEvent.date
+            self._see(date)
             if date > self._newest:
-                raise NotAnEvent(
-                    f"`date` {date} is more than 24 hours ahead of the server's clock; send Unix milliseconds, UTC"
-                )
+                ahead = f"`date` {date} is more than 24 hours ahead of the server's clock"
+                if self._in_doubt:
+                    self._doubted = self._doubted or BadLine(self._line, ahead)
+                    return
+                raise NotAnEvent(f"{ahead}; send Unix milliseconds, UTC")
         except (NotJson, NotAnEvent) as error:
             self._refuse(str(error), malformed=isinstance(error, NotJson))
             return
         self._keep(event, canonical)
+
+    def _see(self, date: int) -> None:
+        if self.newest_ms is None or date > self.newest_ms:
+            self.newest_ms = date
 
     def _keep(self, event: Event, canonical: bytes) -> None:
         """Hold a good event, unless it is one to drop."""

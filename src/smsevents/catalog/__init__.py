@@ -7,6 +7,7 @@ tables.py     the tables
 stored.py     statements on segments: store them, read them in order
 outline.py    statements on segments for the upkeep: what is known without their bytes, replacement
 shops.py      statements on shops, keys, blocked users
+marks.py      statements on the mark of trusted time
 leases.py     statements on leases: which process does the upkeep
 chores.py     statements on chores: what an erasure still owes
 files.py      the database's files as a whole: written anew, copied, the write-ahead log emptied

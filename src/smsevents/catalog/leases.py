@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 def take_lease(connection: Connection, name: str, holder: str, now: int, expires: int) -> bool:
-    """Take or prolong a lease until `expires` (Unix ms); tell whether it is the holder's now."""
+    """Take or prolong a lease until `expires` (Unix ms); tell whether it is the holder's now.
+
+    One that ends later than a lease which is taken now is not valid: a clock that was ahead wrote it, and it would
+    keep everybody from the work until that clock is right.
+    """
     row = connection.execute(select(leases).where(leases.c.name == name)).first()
     if row is None:
         connection.execute(insert(leases).values(name=name, holder=holder, expires_ms=expires))
         return True
-    if row.holder != holder and row.expires_ms > now:
+    if row.holder != holder and now < row.expires_ms <= expires:
         return False
     connection.execute(update(leases).where(leases.c.name == name).values(holder=holder, expires_ms=expires))
     return True

@@ -63,6 +63,28 @@ chores = Table(
     Column("since_ms", BigInteger, nullable=False),
 )
 
+# What is believed about the time (`trusted.Mark`): one row, with the id 1.
+trusted_time = Table(
+    "trusted_time",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("trusted_ms", BigInteger, nullable=False),
+    Column("expected_ms", BigInteger, nullable=False),
+    Column("noted_start", Text, nullable=False),
+    Column("noted_wall_ms", BigInteger, nullable=False),
+    Column("noted_since_start_ms", BigInteger, nullable=False),
+    Column("steady_start", Text, nullable=False),
+    Column("steady_wall_ms", BigInteger, nullable=False),
+    Column("steady_since_start_ms", BigInteger, nullable=False),
+    Column("agreed", BigInteger, nullable=False),
+    Column("contradicted", BigInteger, nullable=False),
+    Column("witness_ms", BigInteger),
+    Column("doubt", Text),
+    Column("generation", BigInteger, nullable=False),
+    Column("worked_ms", BigInteger, nullable=False),
+    Column("settled", Integer, nullable=False),
+)
+
 blocked_users = Table(
     "blocked_users",
     metadata,

@@ -24,9 +24,12 @@ from smsevents.catalog import Database, open_catalog
 from smsevents.errors import InvalidLines, SmsEventsError
 from smsevents.events import INT64_MAX
 from smsevents.settings import Settings
+from smsevents.timekeeper import WHAT_TO_DO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from smsevents.trusted import Judgement
 
 Trackpoint = Annotated[int, typer.Argument(min=1, max=INT64_MAX, help="The number of the shop.")]
 
@@ -59,6 +62,12 @@ def opened_database() -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def say_doubt(judgement: Judgement) -> None:
+    """Say on standard error that time is in doubt, if it is, and what to do."""
+    if judgement.doubt:
+        typer.echo(f"smsevents: time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}", err=True)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from smsevents.access import Access
-from smsevents.cli.console import Trackpoint, opened_database, show_table
+from smsevents.cli.console import Trackpoint, opened_database, say_doubt, show_table
 from smsevents.cli.shop import day_of
 from smsevents.clock import now_ms
+from smsevents.timekeeper import Timekeeper
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
@@ -40,6 +41,8 @@ def create(
     if expires_ms is not None and expires_ms <= now_ms():
         raise typer.BadParameter(f"{expires!r} is past", param_hint="--expires")
     with opened_database() as database:
+        if expires_ms is not None:
+            say_doubt(Timekeeper(database).judge())
         key = Access(database).create_key(trackpoint, [s.value for s in scope], label=label, expires_ms=expires_ms)
     typer.echo(key)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from smsevents.catalog import open_catalog
+from smsevents.cli.console import say_doubt
+from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX, Settings
+from smsevents.timekeeper import Timekeeper
 
 
 def serve(
@@ -23,7 +27,14 @@ def serve(
     settings = Settings.from_environment()
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
     # made or upgraded once, so that a fault is told here and not by each worker
-    open_catalog(settings.database).close()
+    database = open_catalog(settings.database)
+    try:
+        timekeeper = Timekeeper(database)
+        with suppress(StoreUnavailable):  # a full disk does not keep exports from being served
+            timekeeper.note()
+        say_doubt(timekeeper.judge())
+    finally:
+        database.close()
     typer.echo(
         f"smsevents serves {settings.database} on http://{settings.host}:{settings.port} (docs: /docs)",
         err=True,

@@ -6,19 +6,20 @@ The log is used as it is, without a server; both may run at the same time.
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from smsevents.cli.console import Trackpoint, opened_database, progress
+from smsevents.cli.console import Trackpoint, opened_database, progress, say_doubt
 from smsevents.clock import now_ms
-from smsevents.errors import InvalidRequest
+from smsevents.errors import InvalidRequest, StoreUnavailable
 from smsevents.generate import generate as generate_lines
 from smsevents.intake import Intake, Receipt
 from smsevents.log import Log
 from smsevents.segments import splice, unpack
+from smsevents.timekeeper import Timekeeper
 from smsevents.window import resolve
 
 if TYPE_CHECKING:
@@ -55,20 +56,28 @@ def import_(
 def import_file(database: Database, trackpoint: int, source: BinaryIO, total_bytes: int | None) -> Receipt:
     """Record the lines of an open file, plain or gzip, and return when they are durable.
 
-    Raises `UnknownShop`, `InvalidLines`, `InvalidRequest` or `StoreUnavailable`; nothing was stored then.
+    Raises `UnknownShop`, `InvalidLines`, `InvalidRequest`, `TimeInDoubt` or `StoreUnavailable`; nothing was stored
+    then.
     """
     data = source.read(_READ_BYTES)
     gzip = data.startswith(_GZIP_MAGIC)
     bar, task = progress(total_bytes)
     log = Log(database)
     blocked = log.blocked(trackpoint)
-    with Intake(trackpoint, now_ms(), gzip=gzip, lines_max_mib=_UNLIMITED_MIB, blocked=blocked) as intake, bar:
+    timekeeper = Timekeeper(database)
+    judgement = timekeeper.note()
+    say_doubt(judgement)
+    intake = Intake.judged(trackpoint, judgement, gzip=gzip, lines_max_mib=_UNLIMITED_MIB, blocked=blocked)
+    with intake, bar:
         while data:
             intake.feed(data)
             bar.advance(task, len(data))
             data = source.read(_READ_BYTES)
         receipt = intake.finish()
         log.append(trackpoint, intake.segments(), blocked).result()
+        timekeeper.witness(intake.newest_ms)
+    with suppress(StoreUnavailable):  # the lines are stored, whatever becomes of what they say of the time
+        timekeeper.note()
     return receipt
 
 

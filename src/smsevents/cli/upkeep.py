@@ -13,9 +13,12 @@ import msgspec
 import typer
 
 from smsevents.access import Access
-from smsevents.cli.console import EXIT_FAILED, Trackpoint, opened_database, show_table
+from smsevents.cli.console import EXIT_FAILED, Trackpoint, opened_database, say_doubt, show_table
 from smsevents.clock import now_ms
+from smsevents.errors import TimeInDoubt
 from smsevents.events import INT64_MAX
+from smsevents.timekeeper import WHAT_TO_DO, Timekeeper
+from smsevents.trusted import span, utc
 from smsevents.upkeep import backup as backups
 from smsevents.upkeep import compaction, erasure, retention, statistics, verification
 
@@ -30,8 +33,10 @@ OptionalTrackpoint = Annotated[
 def compact(trackpoint: OptionalTrackpoint = None) -> None:
     """Merge small and overlapping segments now; `serve` does it by itself."""
     with opened_database() as database:
+        judgement = Timekeeper(database).note()
+        say_doubt(judgement)
         for shop in _shops(database, trackpoint):
-            done = compaction.compact_shop(database, shop, now_ms(), everything=True)
+            done = compaction.compact_shop(database, shop, judgement.old_by_ms, everything=True)
             if done.before:
                 typer.echo(f"{shop}: merged {done.before} segments into {done.after}", err=True)
 
@@ -42,11 +47,28 @@ def _shops(database: Database, trackpoint: int | None) -> list[int]:
     return [shop.trackpoint for shop in access.shops()] if trackpoint is None else [access.shop(trackpoint).trackpoint]
 
 
-def expire() -> None:
+def expire(
+    force: Annotated[
+        bool, typer.Option("--force", help="Trust the clock of this machine, also if it is in doubt.")
+    ] = False,
+) -> None:
     """Delete what is older than the history now; `serve` does it by itself."""
     with opened_database() as database:
-        gone = retention.expire(database, now_ms())
+        timekeeper = Timekeeper(database)
+        judgement = timekeeper.trust_clock() if force else timekeeper.note()
+        if judgement.doubt:
+            raise TimeInDoubt(f"Nothing was deleted: time is in doubt. {judgement.explain()} {WHAT_TO_DO}")
+        gone = retention.expire(database, judgement.old_by_ms)
+    if force:
+        typer.echo(f"the clock is trusted: {utc(judgement.clock_ms)}", err=True)
     typer.echo(f"deleted {gone.segments} segments with {gone.events} events", err=True)
+    if judgement.late_ms:
+        typer.echo(
+            f"The clock is {span(judgement.late_ms)} past the time that is trusted, {utc(judgement.trusted_ms)}. What"
+            " became too old since then stays for now. It goes once events have shown for an hour that the clock is"
+            " right, or, if you know that it is, now with `smsevents expire --force`.",
+            err=True,
+        )
 
 
 def forget(

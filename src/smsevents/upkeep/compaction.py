@@ -138,7 +138,7 @@ def _line_bytes(members: list[Outline]) -> int:
 def compact_group(
     database: Database, trackpoint: int, group: Group, now: int, sizes: Sizes = DEFAULT_SIZES
 ) -> Compacted:
-    """Merge a group; what is older than the history is left out.
+    """Merge a group; what is older than the history at `now`, a time that is trusted, is left out.
 
     Raises `DamagedSegment`; the log is then as it was after the last step.
     """

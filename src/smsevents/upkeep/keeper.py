@@ -21,10 +21,11 @@ import structlog
 from smsevents.catalog import open_catalog
 from smsevents.catalog.leases import release_lease, take_lease
 from smsevents.catalog.outline import newest_id, shops_changed
-from smsevents.clock import now_ms
+from smsevents.clock import Clocks, now_ms
 from smsevents.errors import DamagedSegment, StoreUnavailable
 from smsevents.logs import configure_logs
 from smsevents.settings import KEEPER_WATCH_SECONDS, LEASE_SECONDS, UPKEEP_INTERVAL_SECONDS, UPKEEP_NICENESS
+from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import wipe
 from smsevents.upkeep.retention import expire
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smsevents.catalog import Database
+    from smsevents.trusted import Judgement
 
 logger = structlog.get_logger()
 
@@ -42,10 +44,15 @@ LEASE = "upkeep"
 class Keeper:
     """Does the upkeep of a database when it is its turn."""
 
-    def __init__(self, database: Database, clock: Callable[[], int] = now_ms) -> None:
-        """Use a database and a clock that tells Unix milliseconds."""
+    def __init__(
+        self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: Timekeeper | None = None
+    ) -> None:
+        """Use a database, a clock that tells Unix milliseconds, and who knows whether it is to be trusted."""
         self._database = database
         self._now = clock
+        self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
+        self._herald = Herald()
+        self._note_again = 0.0
         self.holder = secrets.token_hex(8)
         self._looked_at = 0  # the highest id of a segment when the last round began: only newer ones need a look
 
@@ -60,10 +67,16 @@ class Keeper:
         self._database.write(lambda c: release_lease(c, LEASE, self.holder))
 
     def round(self) -> bool:
-        """Expire, compact what is new, and wipe what is owed, if the lease is ours; tell whether it was to the end."""
+        """Expire, compact what is new, and wipe what is owed, if the lease is ours; tell whether it was to the end.
+
+        While time is in doubt, nothing is taken for old: nothing expires, and compaction leaves nothing out.
+        """
         if not self.take_lease():
+            self._herald.hear(self._timekeeper.note())
             return False
-        expired = expire(self._database, self._now())
+        judgement = self._timekeeper.note(worked=True)
+        self._herald.hear(judgement)
+        expired = expire(self._database, judgement.old_by_ms)
         if expired.segments:
             logger.info("expired", segments=expired.segments, events=expired.events)
         with self._database.read() as connection:
@@ -72,15 +85,22 @@ class Keeper:
         for trackpoint in changed:
             if not self.take_lease():
                 return False
-            self._compact(trackpoint)
+            self._compact(trackpoint, self._judge_at_work().old_by_ms)
         self._looked_at = newest
         if not_wiped := wipe(self._database, self._now()):
             logger.warning("not wiped", reason=not_wiped)
         return True
 
-    def _compact(self, trackpoint: int) -> None:
+    def _judge_at_work(self) -> Judgement:
+        """Judge the time, and note from time to time that the upkeep is at work."""
+        if time.monotonic() < self._note_again:
+            return self._timekeeper.judge()
+        self._note_again = time.monotonic() + UPKEEP_INTERVAL_SECONDS
+        return self._timekeeper.note(worked=True)
+
+    def _compact(self, trackpoint: int, old_by_ms: int) -> None:
         try:
-            done = compact_shop(self._database, trackpoint, self._now(), everything=False)
+            done = compact_shop(self._database, trackpoint, old_by_ms, everything=False)
         except DamagedSegment as error:
             logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
             return

@@ -9,6 +9,7 @@ from litestar import Litestar
 
 from smsevents.logs import configure_logs
 from smsevents.settings import Settings
+from smsevents.upkeep.attendance import attended
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
 from smsevents.web.exports import export_sms_events
@@ -38,7 +39,8 @@ def create_app(settings: Settings | None = None) -> Requests:
         keep_freed_memory()
         app.state.shared = Shared.open(settings)
         try:
-            yield
+            with attended(app.state.shared.timekeeper, upkeep=settings.upkeep != "off"):
+                yield
         finally:
             app.state.shared.close()
             forget_process()

@@ -9,8 +9,10 @@ from litestar.datastructures import State
 
 from smsevents.catalog.schema import HEAD, version
 from smsevents.errors import StoreUnavailable
+from smsevents.timekeeper import WHAT_TO_DO
 
 if TYPE_CHECKING:
+    from smsevents.trusted import Judgement
     from smsevents.web.state import Shared
 
 
@@ -25,14 +27,30 @@ def live() -> dict[str, str]:
 
 @route("/health/ready", http_method=_METHODS, include_in_schema=False)
 async def ready(state: State) -> Response[dict[str, str]]:
-    """Say whether the database can be read and has the tables of this version; 503 if not."""
+    """Say whether the database can be read and has the tables of this version; 503 if not.
+
+    It is ready also while time is in doubt, and says so: nothing is lost meanwhile.
+    """
     shared: Shared = state.shared
 
-    def check() -> None:
-        """Read the version of the tables."""
+    def check() -> Judgement:
+        """Read the version of the tables, and judge the time."""
         with shared.database.read() as connection:
             if version(connection) != HEAD:
                 raise StoreUnavailable("The database has tables of another version; restart the server.")
+        return shared.timekeeper.judge()
 
-    await shared.readers.run(check)
-    return Response({"status": "ready"})
+    judgement = await shared.readers.run(check)
+    return Response({"status": "ready"} | time_in_doubt(judgement))
+
+
+def time_in_doubt(judgement: Judgement) -> dict[str, str]:
+    """Give what the body says of the time: nothing, unless it is in doubt."""
+    if judgement.doubt is None:
+        return {}
+    return {
+        "time": "in doubt",
+        "reason": judgement.doubt.value,
+        "explanation": judgement.explain(),
+        "what_to_do": WHAT_TO_DO,
+    }

@@ -68,8 +68,12 @@ class _Taking:
             log = self._shared.log
             self._blocked = log.blocked(self._trackpoint)
             lines_max_mib = self._shared.settings.import_lines_max_mib
-            self._intake = Intake(
-                self._trackpoint, log.now(), gzip=self._gzip, lines_max_mib=lines_max_mib, blocked=self._blocked
+            self._intake = Intake.judged(
+                self._trackpoint,
+                self._shared.timekeeper.judge(),
+                gzip=self._gzip,
+                lines_max_mib=lines_max_mib,
+                blocked=self._blocked,
             )
         self._intake.feed(data)
         return self._intake
@@ -83,6 +87,7 @@ class _Taking:
     def close(self) -> None:
         """Drop what was taken in."""
         if self._intake is not None:
+            self._shared.timekeeper.witness(self._intake.newest_ms)
             self._intake.close()
 
 

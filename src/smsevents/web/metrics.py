@@ -7,8 +7,11 @@ whichever worker is asked adds them up.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from litestar import Response, get
+from litestar.datastructures import State
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -19,6 +22,11 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from smsevents.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from smsevents.timekeeper import Timekeeper
 
 MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -41,6 +49,21 @@ exports_cut = Counter(
     "Exports that did not reach their end, by reason: client, damage, store or shutdown.",
     ["reason"],
 )
+# all workers would tell the same, so the one that was asked last is right
+time_in_doubt = Gauge(
+    "smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", multiprocess_mode="livemostrecent"
+)
+upkeep_idle_seconds = Gauge(
+    "smsevents_upkeep_idle_seconds", "Since the upkeep was at work last.", multiprocess_mode="livemostrecent"
+)
+
+
+def measure_time(timekeeper: Timekeeper) -> None:
+    """Set the metrics of the time; they stay as they were while the database cannot be read."""
+    with suppress(StoreUnavailable):
+        judgement = timekeeper.judge()
+        time_in_doubt.set(int(judgement.doubt is not None))
+        upkeep_idle_seconds.set(judgement.idle_ms / 1000)
 
 
 def forget_process() -> None:
@@ -50,8 +73,9 @@ def forget_process() -> None:
 
 
 @get("/metrics", sync_to_thread=True, include_in_schema=False)
-def show_metrics() -> Response[bytes]:
+def show_metrics(state: State) -> Response[bytes]:
     """Give all numbers in the Prometheus text format."""
+    measure_time(state.shared.timekeeper)
     registry = REGISTRY
     if os.environ.get(MULTIPROCESS_DIRECTORY):
         registry = CollectorRegistry()

@@ -25,6 +25,7 @@ logger = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+_RETRY_LATER = {"Retry-After": "60"}  # seconds: a person has to look at it
 
 # The most telling class first: an error is what the first class that fits it says.
 STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] = {
@@ -38,6 +39,7 @@ STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] =
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {}),
     errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {}),
     errors.TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, _RETRY),
+    errors.TimeInDoubt: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY_LATER),
     errors.StoreFull: (HTTPStatus.INSUFFICIENT_STORAGE, _RETRY),
     errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
     errors.DamagedSegment: (HTTPStatus.INTERNAL_SERVER_ERROR, {}),

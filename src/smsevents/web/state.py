@@ -20,6 +20,7 @@ from smsevents.settings import (
     IMPORT_WORKERS,
     Settings,
 )
+from smsevents.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +96,7 @@ class Shared:
     database: Database
     log: Log
     access: Access
+    timekeeper: Timekeeper
     readers: Workers
     mergers: Workers
     importers: Workers
@@ -108,11 +110,13 @@ class Shared:
     def open(cls, settings: Settings) -> Shared:
         """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
         database = open_catalog(settings.database)
+        timekeeper = Timekeeper(database)
         return cls(
             settings=settings,
             database=database,
             log=Log(database),
-            access=Access(database),
+            access=Access(database, timekeeper=timekeeper),
+            timekeeper=timekeeper,
             readers=Workers("reader", EXPORT_READERS),
             mergers=Workers("merger", EXPORT_MERGERS),
             importers=Workers("importer", IMPORT_WORKERS),
