@@ -26,7 +26,7 @@ from smsevents.errors import DamagedSegment, StoreUnavailable
 from smsevents.logs import configure_logs
 from smsevents.settings import KEEPER_WATCH_SECONDS, LEASE_SECONDS, UPKEEP_INTERVAL_SECONDS, UPKEEP_NICENESS
 from smsevents.upkeep.compaction import compact_shop
-from smsevents.upkeep.erasure import wipe
+from smsevents.upkeep.erasure import seconds_to_wipe, wipe
 from smsevents.upkeep.retention import expire
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Keeper:
         self._now = clock
         self.holder = secrets.token_hex(8)
         self._looked_at = 0  # the highest id of a segment when the last round began: only newer ones need a look
+        self._left: set[int] = set()  # shops that the last round left alone, as somebody erased from them
 
     def take_lease(self) -> bool:
         """Take or prolong the lease; tell whether this keeper holds it."""
@@ -69,12 +70,12 @@ class Keeper:
         with self._database.read() as connection:
             newest = newest_id(connection)
             changed = shops_changed(connection, self._looked_at)
-        for trackpoint in changed:
+        for trackpoint in sorted({*changed, *self._left}):
             if not self.take_lease():
                 return False
             self._compact(trackpoint)
         self._looked_at = newest
-        if not_wiped := wipe(self._database, self._now()):
+        if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
         return True
 
@@ -84,6 +85,9 @@ class Keeper:
         except DamagedSegment as error:
             logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
             return
+        self._left.discard(trackpoint)
+        if done.gave_way:
+            self._left.add(trackpoint)
         if done.before:
             logger.info("compacted", trackpoint=trackpoint, segments_before=done.before, segments_after=done.after)
 
