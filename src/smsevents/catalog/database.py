@@ -26,6 +26,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from smsevents.catalog.failures import translated
+from smsevents.catalog.files import make_private
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import (
     DATABASE_BUSY_MAX_SECONDS,
@@ -202,6 +203,7 @@ def _sqlite_engine(path: Path) -> Engine:
             "check_same_thread": False,
         },
     )
+    make_private(path)
     try:
         _use_wal(path)
     except sqlite3.Error as error:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.failures import translated
+from smsevents.errors import StoreUnavailable
 from smsevents.settings import CHECKPOINT_PAUSE_SECONDS, CHECKPOINT_TRIES, DATABASE_BUSY_MAX_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from smsevents.catalog.database import Database
+
+PRIVATE_MODE = 0o600
+
+
+def make_private(path: Path) -> None:
+    """Make the file of a database, empty, if there is none, so that only its owner may read it (0600).
+
+    SQLite would make it as the umask says. It gives `-wal` and `-shm` the mode of the database; one that is there
+    keeps its mode. Raises `StoreUnavailable`.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreUnavailable(f"The database {path} cannot be made: {error.strerror}.") from error
 
 
 def vacuum(database: Database) -> None:
