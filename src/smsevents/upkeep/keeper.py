@@ -22,7 +22,8 @@ from smsevents.catalog import open_catalog
 from smsevents.catalog.leases import release_lease, take_lease
 from smsevents.catalog.outline import newest_id, shops_changed
 from smsevents.clock import now_ms
-from smsevents.errors import DamagedSegment, StoreUnavailable
+from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
+from smsevents.lifeline import end_with_parent
 from smsevents.logs import configure_logs
 from smsevents.settings import KEEPER_WATCH_SECONDS, LEASE_SECONDS, UPKEEP_INTERVAL_SECONDS, UPKEEP_NICENESS
 from smsevents.upkeep.compaction import compact_shop
@@ -31,12 +32,15 @@ from smsevents.upkeep.retention import expire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from multiprocessing.process import BaseProcess
 
     from smsevents.catalog import Database
 
 logger = structlog.get_logger()
 
 LEASE = "upkeep"
+KEEPER_STOP_MAX_SECONDS = 5
+_NOT_FOR_THE_KEEPER = {signal.SIGINT, signal.SIGHUP}
 
 
 class Keeper:
@@ -96,7 +100,9 @@ class Keeper:
 def kept(url: str, log_format: str) -> Iterator[None]:
     """Have a keeper of a database run beside this process for as long as the block does.
 
-    One that ends by itself, which only a defect or a kill can make it do, is started again after a pause.
+    One that ends by itself, which only a defect or a kill can make it do, is started again after a pause. When the
+    block ends the keeper is told to stop, and killed if it has not after KEEPER_STOP_MAX_SECONDS: its work may be
+    given up at any moment.
     """
     stopping = threading.Event()
     watch = threading.Thread(target=_watch, args=(url, log_format, stopping), name="smsevents-keeper", daemon=True)
@@ -109,15 +115,30 @@ def kept(url: str, log_format: str) -> Iterator[None]:
 
 
 def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
+    # Ctrl-C reaches the server too, which stops the keeper with SIGTERM. A process is started with the signals blocked
+    # that its starter's thread blocks, so this holds from its first moment on.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_KEEPER)
     while not stopping.is_set():
         process = multiprocessing.get_context("spawn").Process(target=keep, args=(url, log_format), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            logger.error("keeper not started", error=str(error), again_in_seconds=UPKEEP_INTERVAL_SECONDS)  # noqa: TRY400 -- the text says all
+            stopping.wait(UPKEEP_INTERVAL_SECONDS)
+            continue
         while process.is_alive() and not stopping.is_set():
             stopping.wait(KEEPER_WATCH_SECONDS)
         if not stopping.is_set():
             logger.error("keeper ended", exit_code=process.exitcode, again_in_seconds=UPKEEP_INTERVAL_SECONDS)
             stopping.wait(UPKEEP_INTERVAL_SECONDS)
-        process.terminate()
+        _end(process)
+
+
+def _end(process: BaseProcess) -> None:
+    process.terminate()
+    process.join(KEEPER_STOP_MAX_SECONDS)
+    if process.is_alive():  # it waits for SQLite, which does not hear signals
+        process.kill()
         process.join()
 
 
@@ -128,20 +149,21 @@ def keep(url: str, log_format: str) -> None:
     """
     configure_logs(log_format)
     os.nice(UPKEEP_NICENESS)
-    parent = os.getppid()
     signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server too, which stops us with SIGTERM
-    database = open_catalog(url)
+    end_with_parent(KEEPER_STOP_MAX_SECONDS)
+    try:
+        database = open_catalog(url)
+    except SmsEventsError as error:
+        logger.error("keeper cannot begin", error=str(error))  # noqa: TRY400 -- the text says all
+        raise SystemExit(1) from error
     keeper = Keeper(database)
     try:
-        while os.getppid() == parent:
+        while True:
             try:
                 keeper.round()
             except StoreUnavailable as error:
                 logger.warning("upkeep has to wait", error=str(error))
-            resume = time.monotonic() + UPKEEP_INTERVAL_SECONDS
-            while time.monotonic() < resume and os.getppid() == parent:
-                time.sleep(KEEPER_WATCH_SECONDS)
+            time.sleep(UPKEEP_INTERVAL_SECONDS)
     finally:
         with suppress(StoreUnavailable):  # the lease then ends by itself
             keeper.release_lease()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from litestar import Litestar
 
+from smsevents.lifeline import end_with_parent
 from smsevents.logs import configure_logs
 from smsevents.settings import Settings
 from smsevents.web import problems
@@ -23,6 +24,8 @@ from smsevents.web.users import forget_user
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+WORKER_END_SECONDS = 5  # beyond SMSEVENTS_SHUTDOWN_MAX_SECONDS: for closing what a worker has open
+
 
 def create_app(settings: Settings | None = None) -> Requests:
     """Build the application; the settings are the environment's unless given.
@@ -31,6 +34,7 @@ def create_app(settings: Settings | None = None) -> Requests:
     """
     settings = settings or Settings.from_environment()
     configure_logs(settings.log_format)
+    end_with_parent(settings.shutdown_max_seconds + WORKER_END_SECONDS)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
