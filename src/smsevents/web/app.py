@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ from smsevents.settings import Settings
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
 from smsevents.web.exports import export_sms_events
+from smsevents.web.gathering import ADDRESS_VARIABLE, reported
 from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
 from smsevents.web.memory import keep_freed_memory
-from smsevents.web.metrics import forget_process, show_metrics
+from smsevents.web.metrics import show_metrics
 from smsevents.web.requests import Requests
 from smsevents.web.state import Shared
 from smsevents.web.users import forget_user
@@ -42,10 +44,10 @@ def create_app(settings: Settings | None = None) -> Requests:
         keep_freed_memory()
         app.state.shared = Shared.open(settings)
         try:
-            yield
+            with reported(os.environ.get(ADDRESS_VARIABLE)):
+                yield
         finally:
             app.state.shared.close()
-            forget_process()
 
     return Requests(
         Litestar(

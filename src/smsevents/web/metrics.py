@@ -1,7 +1,7 @@
 """What the process counts, in the Prometheus text format under `/metrics`.
 
-With several workers each writes its numbers to a file in PROMETHEUS_MULTIPROC_DIR (`serve` sets it), and
-whichever worker is asked adds them up.
+With several workers whichever is asked tells the sum of all (`gathering.py`). A gauge is added up only if its
+`multiprocess_mode` says so; else the highest is told.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from litestar import Response, get
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+from smsevents.web.gathering import ADDRESS_VARIABLE, gather
+from smsevents.web.samples import Told
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 requests = Counter("smsevents_requests", "Requests answered.", ["route", "method", "status"])
@@ -43,17 +43,9 @@ exports_cut = Counter(
 )
 
 
-def forget_process() -> None:
-    """Take what this process does just now out of the sums of its siblings, as it ends."""
-    if os.environ.get(MULTIPROCESS_DIRECTORY):
-        mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # the library has no types there
-
-
 @get("/metrics", sync_to_thread=True, include_in_schema=False)
 def show_metrics() -> Response[bytes]:
-    """Give all numbers in the Prometheus text format."""
-    registry = REGISTRY
-    if os.environ.get(MULTIPROCESS_DIRECTORY):
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types there
-    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Give all numbers in the Prometheus text format: of this process, or the sum of those of all workers."""
+    address = os.environ.get(ADDRESS_VARIABLE)
+    told = generate_latest(Told(gather(address)) if address else REGISTRY)
+    return Response(told, headers={"Content-Type": CONTENT_TYPE_LATEST})
