@@ -239,6 +239,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only forgotten
+    # What a savepoint may have to take back goes into memory: else into a temporary file as soon as it is some pages,
+    # and a full folder for these would make imports fail.
+    connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_MAX_BYTES}")
 
 

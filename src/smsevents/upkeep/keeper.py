@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 import structlog
@@ -116,7 +117,9 @@ def kept(url: str, log_format: str) -> Iterator[None]:
 
 def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
     # Ctrl-C reaches the server too, which stops the keeper with SIGTERM. A process is started with the signals blocked
-    # that its starter's thread blocks, so this holds from its first moment on.
+    # that its starter's thread blocks, so this holds from its first moment on. The tracker of multiprocessing is
+    # started before, as that would unblock them.
+    resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_KEEPER)
     while not stopping.is_set():
         process = multiprocessing.get_context("spawn").Process(target=keep, args=(url, log_format), daemon=True)
@@ -149,6 +152,8 @@ def keep(url: str, log_format: str) -> None:
     """
     configure_logs(log_format)
     os.nice(UPKEEP_NICENESS)
+    for not_for_us in _NOT_FOR_THE_KEEPER:
+        signal.signal(not_for_us, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     end_with_parent(KEEPER_STOP_MAX_SECONDS)
     try:
