@@ -97,6 +97,7 @@ def owed(held: Held) -> set[str]:
     return {name for (name,) in query(held.path, "SELECT name FROM chores")} - {erasure.PAUSE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wipes_between", [False, True], ids=["alone", "beside a keeper that wipes"])
 def test_a_kill_at_any_step_leaves_the_wipe_owed(url: str, *, wipes_between: bool) -> None:
     """Wherever an erasure is killed, whatever it has erased by then is wiped by the next keeper."""
@@ -197,6 +198,7 @@ def test_an_erasure_ends_beside_imports_and_compactions_at_every_step(held: Held
 WORK = st.sampled_from(["import", "compact", "flatten", "wipe", "expire", "other erasure", "quarantine"])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(work=st.lists(WORK, max_size=40), seed=st.integers(0, 1000), compacted=st.booleans())
 def test_whatever_runs_beside_it_exactly_the_user_is_erased(
