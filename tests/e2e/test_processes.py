@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -289,17 +289,19 @@ def mount(where: Path, size: str) -> None:
 
 @pytest.fixture
 def full_temporary(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder on a disk that is full to the last byte."""
+    """Give a folder on a disk that is full to the last byte, until the file `filler` is deleted."""
     where = tmp_path / "full"
-    mount(where, "1m")
-    try:
-        with (where / "filler").open("wb", buffering=0) as filler:
-            while filler.write(bytes(4096)):
-                pass
-    except OSError:
-        pass
+    mount(where, "64m")
+    fill(where)
     yield where
     subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+def fill(where: Path) -> None:
+    """Fill a small disk."""
+    with suppress(OSError), (where / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(65536)):
+            pass
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -317,6 +319,56 @@ def test_a_full_temporary_folder_kills_no_worker(folder: Path, full_temporary: P
     running.stop()
     assert "died" not in running.log_path.read_text()
     assert [file.name for file in full_temporary.iterdir()] == ["filler"]
+
+
+def import_deep(shop: Shop) -> None:
+    """Import far more events that all overlap than a page may hold, of more stored bytes than memory may."""
+    start = now_ms() - HOUR_MS
+    for part in range(60):
+        lines = [line(shop.trackpoint, start + n * 1000, user=os.urandom(300).hex()) for n in range(part % 15, 3600, 15)]
+        assert shop.send(body_of(lines)).status_code == 200
+
+
+def test_a_deep_export_without_room_is_cut_and_harms_nobody(folder: Path, full_temporary: Path) -> None:
+    """An export that needs a temporary file and gets none is cut, the log says why, and all others go on."""
+    running = Server(folder, settings=STILL | {"TMPDIR": str(full_temporary)})
+    deep, other = running.shop(), running.shop()
+    import_deep(deep)
+    assert other.send(line(other.trackpoint, now_ms())).status_code == 200
+
+    # a process looks for a folder that it can write to once, so that must have room at first
+    (full_temporary / "filler").unlink()
+    assert len(deep.export(None, **{"Accept-Encoding": "identity"}).content.splitlines()) == 60 * 240
+    fill(full_temporary)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        deep.export(None, **{"Accept-Encoding": "identity"})
+    assert running.metric("smsevents_exports_cut_total") == 1
+    assert "no room for a temporary file in" in running.log_path.read_text()
+    assert len(other.export().content.splitlines()) == 1
+
+    (full_temporary / "filler").unlink()
+    assert len(deep.export(None, **{"Accept-Encoding": "identity"}).content.splitlines()) == 60 * 240
+    assert list(full_temporary.iterdir()) == []
+    running.stop()
+
+
+def test_an_erasure_without_room_for_the_wipe_says_where(folder: Path, full_temporary: Path) -> None:
+    """Where the file cannot be written anew the events are gone all the same, and the reason names the folders."""
+    running = Server(folder, settings=STILL | {"TMPDIR": str(full_temporary)})
+    shop = running.shop(("export", "import", "admin"))
+    lines = [line(shop.trackpoint, now_ms() - n, user=f"u{n}-" + os.urandom(300).hex()) for n in range(24_000)]
+    assert shop.send(body_of([*lines, line(shop.trackpoint, now_ms(), "gone")])).status_code == 200
+
+    got = httpx.delete(f"{shop.base}/shop/{shop.trackpoint}/users/gone", headers=shop.headers, timeout=60).json()
+    assert (got["events"], got["wiped"]) == (1, False)
+    assert "SQLite's temporary folder" in got["not_wiped"]
+    assert len(shop.export().content.splitlines()) == 24_000
+
+    (full_temporary / "filler").unlink()
+    again = httpx.delete(f"{shop.base}/shop/{shop.trackpoint}/users/nobody", headers=shop.headers, timeout=60).json()
+    assert (again["events"], again["wiped"]) == (0, True)
+    running.stop()
 
 
 def test_a_missing_temporary_folder_is_no_reason_not_to_serve(folder: Path) -> None:

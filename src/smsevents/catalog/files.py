@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.failures import translated
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import StoreFull, StoreUnavailable
 from smsevents.settings import CHECKPOINT_PAUSE_SECONDS, CHECKPOINT_TRIES, DATABASE_BUSY_MAX_SECONDS
 
 if TYPE_CHECKING:
@@ -39,9 +39,15 @@ def vacuum(database: Database) -> None:
 
     Where SQLite moved a row from one page to another, what it left on the first stays there until it needs the
     place: neither `secure_delete` nor REINDEX reaches that. Readers go on, writers wait. It needs as much free
-    space as the file is large. Raises `StoreUnavailable`.
+    space as the file is large, in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
     """
-    _run(database, "VACUUM")
+    try:
+        _run(database, "VACUUM")
+    except StoreFull as error:
+        raise StoreFull(
+            "There is no room to write the files anew. That takes as much as they are large, beside the database and"
+            " in SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp). Free some room and try again."
+        ) from error
 
 
 def copy_to(database: Database, target: Path) -> None:
