@@ -204,6 +204,20 @@ def test_a_stop_during_a_migration_changes_nothing(folder: Path, stop: signal.Si
     again.stop()
 
 
+def test_a_worker_that_cannot_drain_ends_all_the_same(folder: Path) -> None:
+    """A worker whose master was killed, and whose client never reads on, ends when the time of a stop is over."""
+    running = Server(folder, workers=2, settings={"SMSEVENTS_SHUTDOWN_MAX_SECONDS": "1"})
+    shop = running.shop()
+    start = now_ms() - HOUR_MS
+    lines = [line(shop.trackpoint, start + n, user=os.urandom(300).hex()) for n in range(12_000)]
+    assert shop.send(body_of(lines)).status_code == 200
+    with unread_export(running, shop):
+        until(lambda: running_exports(running) == 1, "the export does not run")
+        running.process.kill()
+        running.process.wait(WAIT_MAX_SECONDS)
+        until(lambda: not processes_of(running.path), "a process is left")
+
+
 def running_exports(running: Server) -> float:
     """Tell how many exports run, by the metrics."""
     return running.metric("smsevents_exports_running")
@@ -325,7 +339,9 @@ def import_deep(shop: Shop) -> None:
     """Import far more events that all overlap than a page may hold, of more stored bytes than memory may."""
     start = now_ms() - HOUR_MS
     for part in range(60):
-        lines = [line(shop.trackpoint, start + n * 1000, user=os.urandom(300).hex()) for n in range(part % 15, 3600, 15)]
+        lines = [
+            line(shop.trackpoint, start + n * 1000, user=os.urandom(300).hex()) for n in range(part % 15, 3600, 15)
+        ]
         assert shop.send(body_of(lines)).status_code == 200
 
 

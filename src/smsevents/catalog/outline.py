@@ -159,9 +159,8 @@ def quarantined(connection: Connection, trackpoint: int) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def discard_quarantine(connection: Connection, trackpoint: int | None) -> int:
-    """Delete what lies in quarantine, of one shop or of all (None); give how many segments that were."""
-    statement = delete(quarantine)
-    if trackpoint is not None:
-        statement = statement.where(quarantine.c.trackpoint == trackpoint)
-    return connection.execute(statement).rowcount
+def discard_quarantine(connection: Connection, trackpoint: int | None, at_most: int) -> int:
+    """Delete some of what lies in quarantine, of one shop or of all (None); give how many segments that were."""
+    of_shop = true() if trackpoint is None else quarantine.c.trackpoint == trackpoint
+    ids = select(quarantine.c.id).where(of_shop).limit(at_most)
+    return connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids))).rowcount

@@ -89,7 +89,11 @@ class Hub:
                 accepted.close()
                 continue
             self._places.acquire()
-            threading.Thread(target=self._serve, args=(accepted,), name="smsevents-metrics", daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(accepted,), name="smsevents-metrics", daemon=True).start()
+            except RuntimeError:  # no thread can be started just now: whoever asked sees that it is closed
+                accepted.close()
+                self._places.release()
 
     def _serve(self, accepted: socket.socket) -> None:
         worker: _Worker | None = None
