@@ -251,6 +251,19 @@ def test_files_are_their_owners_alone(url: str, tmp_path: Path) -> None:
         os.umask(before)
 
 
+def test_a_database_behind_a_link_is_its_owners_alone(url: str, tmp_path: Path) -> None:
+    """Where the path of the database is a link to a file that is not there yet, that is made 0600 too."""
+    link = Path(url.removeprefix("sqlite:///"))
+    link.symlink_to(tmp_path / "elsewhere.db")
+    before = os.umask(0)
+    try:
+        Held(url).database.close()
+    finally:
+        os.umask(before)
+    assert link.is_symlink()
+    assert mode_of(tmp_path / "elsewhere.db") == 0o600
+
+
 def test_a_database_that_is_there_keeps_its_mode(url: str) -> None:
     """Who lets a group read the database goes on doing so: opening it again changes nothing."""
     first = Held(url)

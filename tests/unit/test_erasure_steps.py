@@ -451,6 +451,19 @@ def test_a_wrong_clock_does_not_hold_a_wipe_up(held: Held, monkeypatch: pytest.M
     assert seconds_to_wipe(held.database, held.now + 10_000 + off_ms) == 0
 
 
+def test_what_was_erased_is_told_though_the_database_is_gone(held: Held) -> None:
+    """An erasure that is done tells what it did also where the database cannot be read any more for the wipe."""
+    fill(held, 3)
+    erased = erase(held.database, held.trackpoint, [USER], held.now, block=False)
+    held.path.rename(held.path.with_name("moved.db"))
+    told = wiped(erased, held.database, held.now)
+    held.path.with_name("moved.db").rename(held.path)
+    assert (told.events, told.wiped) == (erased.events, False)
+    assert told.not_wiped is not None
+    assert "moved or replaced" in told.not_wiped
+    assert owed(held) == {"vacuum"}
+
+
 def test_an_operator_wipes_at_once(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """`forget`, as the command does it, waits for no distance between wipes."""
     fill(held, 3)

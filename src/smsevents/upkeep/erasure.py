@@ -85,7 +85,11 @@ def forget(database: Database, trackpoint: int, user_ids: Collection[str], now: 
 
 def wiped(erased: Erased, database: Database, now: int) -> Erased:
     """Wipe the files after an erasure, unless it is too soon for that; note in what it did whether they are wiped."""
-    if wait_seconds := seconds_to_wipe(database, now):
+    try:
+        wait_seconds = seconds_to_wipe(database, now)
+    except StoreUnavailable as error:
+        return _with_wipe(erased, str(error))
+    if wait_seconds:
         return _with_wipe(
             erased,
             "The files are written anew for all erasures together, as imports wait meanwhile;"
