@@ -23,8 +23,8 @@ PRIVATE_MODE = 0o600
 def make_private(path: Path) -> None:
     """Make the file of a database, empty, if there is none, so that only its owner may read it (0600).
 
-    SQLite would make it as the umask says, also where a link leads to. It gives `-wal` and `-shm` the mode of the database; one that is there
-    keeps its mode. Raises `StoreUnavailable`.
+    SQLite would make it as the umask says, also where a link leads to. It gives `-wal` and `-shm` the mode of the
+    database; one that is there keeps its mode. Raises `StoreUnavailable`.
     """
     try:
         os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
