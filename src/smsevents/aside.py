@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 from smsevents.pages import MERGED, union
 from smsevents.segments import cut, pack_lines
 from smsevents.settings import ASIDE_MEMORY_MAX_BYTES, ASIDE_SEGMENT_BYTES, MERGE_HELD_MAX_BYTES
-from smsevents.spool import Spool
+from smsevents.spool import MIB, Room, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsevents.segments import Entry, Segment
+
+ASIDES_ON_DISK_MAX_BYTES = 1024 * MIB  # of all exports of a process
+_room = Room("exports", ASIDES_ON_DISK_MAX_BYTES)
 
 
 class Aside:
@@ -38,9 +41,9 @@ class Aside:
         """Read the segments that overlap, one the next, from `after` on and no further than `until`.
 
         `ordered` gives the segments that reach behind `after`, by their first entry, and is read up to the first
-        gap. Raises `DamagedSegment`, and `StoreFull` if there is no room for temporary files.
+        gap. Raises `DamagedSegment`, and `StoreFull` or `StoreUnavailable` if there is no room for temporary files.
         """
-        self._spool = Spool(ASIDE_MEMORY_MAX_BYTES)
+        self._spool = Spool(ASIDE_MEMORY_MAX_BYTES, _room)
         self._segment_bytes = segment_bytes
         self.reach = after
         runs: list[bytes] = []

@@ -62,7 +62,12 @@ def test_settings() -> None:
 
 def test_metrics() -> None:
     """The table of metrics has every metric that `/metrics` can give, with its type and its labels."""
-    families = {found.name: found for found in REGISTRY.collect() if found.name.startswith("smsevents_")}
+    families = {
+        found.name: found
+        for registry in (REGISTRY, metrics.of_database)
+        for found in registry.collect()
+        if found.name.startswith("smsevents_")
+    }
     labels = {
         family.name: wrapper._labelnames  # noqa: SLF001 -- there is no public way to ask before the first use
         for wrapper in vars(metrics).values()

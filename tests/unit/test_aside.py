@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from smsevents.access import Access
 from smsevents.aside import Aside
 from smsevents.catalog import open_catalog
-from smsevents.errors import StoreFull
 from smsevents.log import Log
 from smsevents.pages import page
 from smsevents.segments import Segment, end_of, pack, unpack
 from smsevents.settings import MERGE_HELD_MAX_BYTES
-from smsevents.spool import Spool
 from smsevents.window import Window
 from tests.support.entries import DATES, Batches, batches, entry, entry_bounds, entry_values, in_order
 from tests.support.lines import body_of, line
@@ -117,25 +115,3 @@ def test_a_deep_log_is_read_whole_and_opened_few_times(tmp_path: Path, monkeypat
     assert got == body_of(text for _, text in sorted(lines))
     assert len(got) > 3 * MERGE_HELD_MAX_BYTES
     assert looks < 3 * segments  # each page that opens all of them would look at them once more
-
-
-def test_a_spool_without_room_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A temporary file that cannot be written is a full store, with the place named."""
-    monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda **_: _Full())
-    (segment,) = pack([entry(1)])
-    with pytest.raises(StoreFull, match="no room for a temporary file in"):
-        Spool(1).put(segment)
-
-
-class _Full:
-    """A file on a disk that is full."""
-
-    def seek(self, _start: int) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def write(self, _data: bytes) -> int:
-        """Fail as a full disk does."""
-        raise OSError(28, "No space left on device")

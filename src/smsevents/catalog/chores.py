@@ -1,8 +1,8 @@
 """The statements on chores: what still has to be done to the database's files after an erasure.
 
-A chore stands in the database from before the first event is erased until it is done, so that a kill or a full
-disk cannot make it be forgotten. Each erasure owes it under a token of its own: who does a chore takes away
-only what was owed when it began.
+A chore stands in the database from the transaction on that erases something, until it is done, so that a kill or
+a full disk cannot make it be forgotten. Each such transaction owes it under a token of its own: who does a chore
+takes away only what was owed when it began.
 """
 
 from __future__ import annotations
@@ -26,6 +26,16 @@ def owe(connection: Connection, name: str, token: str, now: int) -> None:
 def owed(connection: Connection) -> dict[str, str]:
     """Give the chores that have to be done: their names and tokens."""
     return {row.name: row.token for row in connection.execute(select(chores))}
+
+
+def owed_since(connection: Connection) -> dict[str, tuple[str, int]]:
+    """Give the chores with their tokens and since when they are owed (Unix ms)."""
+    return {row.name: (row.token, row.since_ms) for row in connection.execute(select(chores))}
+
+
+def forget_chore(connection: Connection, name: str) -> None:
+    """Take a chore away, whoever owed it."""
+    connection.execute(delete(chores).where(chores.c.name == name))
 
 
 def settle(connection: Connection, name: str, token: str) -> None:

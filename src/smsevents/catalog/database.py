@@ -26,6 +26,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from smsevents.catalog.failures import translated
+from smsevents.catalog.files import make_private
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import (
     DATABASE_BUSY_MAX_SECONDS,
@@ -202,6 +203,7 @@ def _sqlite_engine(path: Path) -> Engine:
             "check_same_thread": False,
         },
     )
+    make_private(path)
     try:
         _use_wal(path)
     except sqlite3.Error as error:
@@ -237,6 +239,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only forgotten
+    # What a savepoint may have to take back goes into memory: else into a temporary file as soon as it is some pages,
+    # and a full folder for these would make imports fail.
+    connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_MAX_BYTES}")
 
 

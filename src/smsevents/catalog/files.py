@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.failures import translated
+from smsevents.errors import StoreFull, StoreUnavailable
 from smsevents.settings import CHECKPOINT_PAUSE_SECONDS, CHECKPOINT_TRIES, DATABASE_BUSY_MAX_SECONDS
 
 if TYPE_CHECKING:
@@ -15,15 +17,37 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
 
+PRIVATE_MODE = 0o600
+
+
+def make_private(path: Path) -> None:
+    """Make the file of a database, empty, if there is none, so that only its owner may read it (0600).
+
+    SQLite would make it as the umask says, also where a link leads to. It gives `-wal` and `-shm` the mode of the
+    database; one that is there keeps its mode. Raises `StoreUnavailable`.
+    """
+    try:
+        os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreUnavailable(f"The database {path} cannot be made: {error.strerror}.") from error
+
 
 def vacuum(database: Database) -> None:
     """Write the whole file anew, so that nothing is left of deleted rows, also on pages that are in use.
 
     Where SQLite moved a row from one page to another, what it left on the first stays there until it needs the
     place: neither `secure_delete` nor REINDEX reaches that. Readers go on, writers wait. It needs as much free
-    space as the file is large. Raises `StoreUnavailable`.
+    space as the file is large, in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
     """
-    _run(database, "VACUUM")
+    try:
+        _run(database, "VACUUM")
+    except StoreFull as error:
+        raise StoreFull(
+            "There is no room to write the files anew. That takes as much as they are large, beside the database and"
+            " in SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp). Free some room and try again."
+        ) from error
 
 
 def copy_to(database: Database, target: Path) -> None:

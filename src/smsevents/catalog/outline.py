@@ -11,7 +11,7 @@ from smsevents.catalog.stored import insert_segments, segment_of
 from smsevents.catalog.tables import quarantine, segments
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -60,12 +60,6 @@ def outlines(connection: Connection, trackpoint: int) -> Iterator[Outline]:
             row.line_bytes,
             row.stored_bytes,
         )
-
-
-def next_ids(connection: Connection, behind_id: int, trackpoint: int | None) -> Sequence[int]:
-    """Give the next ids of segments, in order, of one shop or of all (None): some hundred at a time."""
-    statement = select(_c.id).where(_c.id > behind_id, _of_shop(trackpoint)).order_by(_c.id)
-    return connection.execute(statement.limit(_IDS_IN_STATEMENT_MAX)).scalars().all()
 
 
 def _of_shop(trackpoint: int | None) -> ColumnElement[bool]:
@@ -165,9 +159,8 @@ def quarantined(connection: Connection, trackpoint: int) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def discard_quarantine(connection: Connection, trackpoint: int | None) -> int:
-    """Delete what lies in quarantine, of one shop or of all (None); give how many segments that were."""
-    statement = delete(quarantine)
-    if trackpoint is not None:
-        statement = statement.where(quarantine.c.trackpoint == trackpoint)
-    return connection.execute(statement).rowcount
+def discard_quarantine(connection: Connection, trackpoint: int | None, at_most: int) -> int:
+    """Delete some of what lies in quarantine, of one shop or of all (None); give how many segments that were."""
+    of_shop = true() if trackpoint is None else quarantine.c.trackpoint == trackpoint
+    ids = select(quarantine.c.id).where(of_shop).limit(at_most)
+    return connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids))).rowcount

@@ -15,7 +15,7 @@ import typer
 from smsevents.access import Access
 from smsevents.cli.console import EXIT_FAILED, Trackpoint, opened_database, say_doubt, show_table
 from smsevents.clock import now_ms
-from smsevents.errors import TimeInDoubt
+from smsevents.errors import StoreUnavailable, TimeInDoubt
 from smsevents.events import INT64_MAX
 from smsevents.timekeeper import WHAT_TO_DO, Timekeeper
 from smsevents.trusted import span, utc
@@ -39,6 +39,11 @@ def compact(trackpoint: OptionalTrackpoint = None) -> None:
             done = compaction.compact_shop(database, shop, judgement.old_by_ms, everything=True)
             if done.before:
                 typer.echo(f"{shop}: merged {done.before} segments into {done.after}", err=True)
+            if done.gave_way:
+                raise StoreUnavailable(
+                    f"Somebody erases users of the shop {shop} just now, and compaction gives way to that."
+                    " Run the same command again in a moment."
+                )
 
 
 def _shops(database: Database, trackpoint: int | None) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -17,22 +18,29 @@ if TYPE_CHECKING:
 
     from smsevents.catalog import Database
 
+_NO_LINKS = {
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EMLINK,
+}  # of file systems without hard links, such as FAT
+
 
 def backup(database: Database, target: Path) -> int:
     """Write a copy of the database as it is at one moment; give its size in bytes.
 
-    It is made under a temporary name beside the target, synced, and renamed when it is whole, so a file under the
-    target's name is always a whole backup. It holds no free pages, so nothing that was erased. Readers and writers
-    go on. Raises `InvalidRequest` if the target is there already, cannot be written, or is being written by another
-    backup; `StoreUnavailable`.
+    It is made under a temporary name beside the target, synced, and gets the target's name when it is whole, so a file
+    under that name is always a whole backup, and one that is there is never touched. Only its owner may read it
+    (0600). It holds no free pages, so nothing that was erased. Readers and writers go on. Raises `InvalidRequest` if
+    the target is there already, cannot be written, or is being written by another backup; `StoreUnavailable`.
     """
     try:
-        if target.exists():
-            raise InvalidRequest(f"{target} is there already. Give another name, or remove it first.")
+        _check_free(target)
         with _part_of(target) as part:
+            _check_free(target)  # another backup may have written it before the part was ours
             copy_to(database, part)
             _sync(part)
-            part.rename(target)
+            _name(part, target)
         _sync(target.parent)
         return target.stat().st_size
     except OSError as error:
@@ -41,24 +49,74 @@ def backup(database: Database, target: Path) -> int:
         raise StoreUnavailable(f"The backup failed. {error} Is there room for a copy at {target.parent}?") from error
 
 
+def _check_free(target: Path) -> None:
+    if os.path.lexists(target):  # also a link that leads nowhere
+        raise _there_already(target)
+
+
+def _there_already(target: Path) -> InvalidRequest:
+    return InvalidRequest(f"{target} is there already. Give another name, or remove it first.")
+
+
 @contextmanager
 def _part_of(target: Path) -> Iterator[Path]:
-    """Give an empty file beside the target, which is gone in the end; what a killed backup left there is too."""
+    """Give an empty file beside the target, which is ours alone and gone in the end, as is what a kill left there.
+
+    The lock is on a file whose name others may take away: another backup removes it when it is done. So it counts
+    only if the name still leads to it once it is locked, and while it is, nobody else touches that name.
+    """
     # the name is as long for any target, as a name may not be longer than 255 bytes
     part = target.with_name(f".{hashlib.sha256(target.name.encode(errors='surrogateescape')).hexdigest()[:16]}.part")
-    handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with _locked(part, target) as handle:
+        os.ftruncate(handle, 0)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InvalidRequest(f"Another backup writes {target} already. Wait for it to end.") from error
-        try:
-            os.ftruncate(handle, 0)
             yield part
         finally:
             part.unlink(missing_ok=True)
-    finally:
-        os.close(handle)
+
+
+@contextmanager
+def _locked(part: Path, target: Path) -> Iterator[int]:
+    while True:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InvalidRequest(f"Another backup writes {target} already. Wait for it to end.") from error
+            ours = os.fstat(handle)
+            if not _leads_to(part, ours):
+                continue
+            if ours.st_uid != os.geteuid():
+                raise InvalidRequest(f"{part} belongs to another user. Remove it, or choose another place.")
+            if ours.st_nlink > 1:  # of a backup that was killed once it had its name: that file is whole, and stays
+                part.unlink()
+                continue
+            yield handle
+            return
+        finally:
+            os.close(handle)
+
+
+def _leads_to(path: Path, file: os.stat_result) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino)
+
+
+def _name(part: Path, target: Path) -> None:
+    """Give the file its name, and never take that from another one."""
+    try:
+        os.link(part, target)
+    except FileExistsError as error:
+        raise _there_already(target) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _check_free(target)
+        part.rename(target)
 
 
 def _sync(path: Path) -> None:

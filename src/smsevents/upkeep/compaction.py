@@ -5,7 +5,7 @@ group is merged step by step, each step a bounded run of entries from its start 
 without a lock, then put in the place of the segments that are used up, in one short transaction. A segment that
 a step reached but did not use up stays, so its first entries are there twice for a while, and reading takes
 equal entries for one. At every moment the log is whole, so a reader, a writer, a kill or another compaction may
-come at any time.
+come at any time. Only to an erasure it gives way: that must find what it looks for where it was (`erasure.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from smsevents.catalog.locks import Busy, shop_step
 from smsevents.catalog.outline import Outline, outlines, replace_segments
 from smsevents.catalog.stored import segments_of
 from smsevents.pages import BEHIND_ALL, MERGED, merge
@@ -75,16 +76,22 @@ class Compacted:
     """What a compaction did: segments that it read and segments that it made of them.
 
     It is not `whole` where more is left to do: a group was too deep to be merged at once, or somebody else
-    changed it meanwhile.
+    changed it meanwhile. It `gave_way` where somebody erases users of the shop, who must be alone with it.
     """
 
     before: int = 0
     after: int = 0
     whole: bool = True
+    gave_way: bool = False
 
     def __add__(self, other: Compacted) -> Compacted:
         """Add up two."""
-        return Compacted(self.before + other.before, self.after + other.after, self.whole and other.whole)
+        return Compacted(
+            self.before + other.before,
+            self.after + other.after,
+            self.whole and other.whole,
+            self.gave_way or other.gave_way,
+        )
 
 
 def groups(ordered: Iterable[Outline], sizes: Sizes = DEFAULT_SIZES) -> Iterator[Group]:
@@ -143,6 +150,13 @@ def compact_group(
     Raises `DamagedSegment`; the log is then as it was after the last step.
     """
     oldest: Entry = (history_start(now), b"")
+    try:
+        return _compact_group(database, trackpoint, group, oldest, sizes)
+    except Busy:
+        return Compacted(whole=False, gave_way=True)
+
+
+def _compact_group(database: Database, trackpoint: int, group: Group, oldest: Entry, sizes: Sizes) -> Compacted:
     flattens = sizes.held_max_bytes >= FLATTEN_SEGMENTS_MIN * sizes.segment_bytes
     if flattens and group.deepest_bytes > sizes.held_max_bytes:
         return _flatten(database, trackpoint, group, oldest, sizes)
@@ -158,11 +172,12 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
     for batch in _batches(group.members, sizes.held_max_bytes):
         # twice what they hold, so that all of them are taken
         room = Sizes(sizes.segment_bytes, 2 * _line_bytes(batch))
-        # it is written once more by the sweep that follows, so this time fast
-        packed, reach = _packed(database, batch, oldest, room, deflate)
         ids = {member.id for member in batch}
-        if reach == BEHIND_ALL and _replace(database, trackpoint, ids, ids, packed):
-            done += Compacted(len(batch), len(packed))
+        with shop_step(database.path, trackpoint):
+            # it is written once more by the sweep that follows, so this time fast
+            packed, reach = _packed(database, batch, oldest, room, deflate)
+            if reach == BEHIND_ALL and _replace(database, trackpoint, ids, ids, packed):
+                done += Compacted(len(batch), len(packed))
     return done
 
 
@@ -185,16 +200,17 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
     left = group.members
     made = 0
     while left:
-        packed, reach = _packed(database, left, after, sizes, deflate_settled)
-        used_up = {member.id for member in left if member.last <= reach}
-        if len(packed) > 1 and len(used_up) < len(left):
-            # what does not fill a segment is left to the next step
-            packed.pop()
-            reach = packed[-1].last
+        with shop_step(database.path, trackpoint):
+            packed, reach = _packed(database, left, after, sizes, deflate_settled)
             used_up = {member.id for member in left if member.last <= reach}
-        read = {member.id for member in left if member.first <= reach}
-        if not _replace(database, trackpoint, read, used_up, packed):
-            return Compacted(len(group.members), made, whole=False)
+            if len(packed) > 1 and len(used_up) < len(left):
+                # what does not fill a segment is left to the next step
+                packed.pop()
+                reach = packed[-1].last
+                used_up = {member.id for member in left if member.last <= reach}
+            read = {member.id for member in left if member.first <= reach}
+            if not _replace(database, trackpoint, read, used_up, packed):
+                return Compacted(len(group.members), made, whole=False)
         made += len(packed)
         after = reach
         left = [member for member in left if member.id not in used_up]
@@ -231,7 +247,7 @@ def compact_shop(
             found = list(groups(outlines(connection, trackpoint), sizes))
         chosen = found if everything else [part for group in found if (part := worth_it(group, sizes)) is not None]
         gained = sum((compact_group(database, trackpoint, group, now, sizes) for group in chosen), Compacted())
-        done = Compacted(done.before + gained.before, done.after + gained.after, gained.whole)
-        if not chosen or (gained.whole and not everything):
+        done = Compacted(done.before + gained.before, done.after + gained.after, gained.whole, gained.gave_way)
+        if not chosen or gained.gave_way or (gained.whole and not everything):
             return done
     return done

@@ -1,10 +1,19 @@
 """Erasure: every event of a user leaves the log (GDPR, Article 17), and may be kept out from then on.
 
-    erase   each segment that holds the user is rewritten without, wherever it lies and whatever else goes on
+    erase   each segment that holds the user is rewritten without
     wipe    no copy stays in the database's files: the file is written anew, the write-ahead log emptied
 
-The second is owed from before the first begins (`catalog/chores.py`), so if it is cut short the next erasure or
-the keeper does it. Backups and exports that were made before are the operator's to erase: docs/upkeep.md.
+**What is found.** An erasure is alone with the shop (`catalog/locks.py`): nobody compacts it or erases from it
+meanwhile, so what lay in the log when it began lies where it lay, until it is rewritten or expires. It looks once at
+each segment that was there, and at none that comes in later: imports cannot keep it from ending.
+
+**What is owed.** Each transaction that rewrites a segment owes the wipe, under a token of its own; who wipes settles
+only the token that stood there before the wipe began (`catalog/chores.py`). So at every moment the wipe is owed if
+and only if something was erased since the last one began, whatever was killed. Where nothing was erased nothing is
+owed. Backups and exports that were made before are the operator's to erase: docs/upkeep.md.
+
+**What it costs.** While the file is written anew all imports wait. So a wipe serves all erasures that are done when
+it begins, and after one of a large file the next one that a shop asks for waits for WIPE_PAUSE_RATIO times as long.
 
 A blocked user is remembered only as a digest, keyed by the shop: SHA-256 of the trackpoint and the user id.
 """
@@ -13,23 +22,27 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
+from array import array
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from smsevents.catalog.chores import owe, owed, settle
+from smsevents.catalog.chores import forget_chore, owe, owed, owed_since, settle
 from smsevents.catalog.files import empty_wal, vacuum
-from smsevents.catalog.outline import next_ids, quarantined, replace_segments
+from smsevents.catalog.locks import shop_alone, wipe_alone
+from smsevents.catalog.outline import outlines, quarantined, replace_segments
 from smsevents.catalog.shops import block_user, require_shop, unblock_user
 from smsevents.catalog.stored import find_segment
 from smsevents.errors import InvalidRequest, StoreUnavailable
 from smsevents.events import digest_of, encode_text
 from smsevents.segments import entries_of, inflate, pack
 from smsevents.settings import TEXT_MAX_CHARACTERS
+from smsevents.upkeep.distinct import Distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -38,9 +51,16 @@ if TYPE_CHECKING:
 
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
+PAUSE = "pause after a wipe"  # no chore: how long the last wipe of a large file took, in milliseconds, and its end
+
+ERASURE_PATIENCE_SECONDS = 30
+WIPE_PATIENCE_SECONDS = 30
+WIPE_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file that is no larger is written anew in less than a second
+WIPE_PAUSE_RATIO = 100  # imports wait for at most a hundredth of the time, whatever shops erase
 
 # In a canonical line `"userId":` stands once: within a string its quotes would be escaped.
-_user = re.compile(rb'"userId":("(?:[^"\\]|\\.)*")')
+_KEY = b'"userId":'
+_user = re.compile(_KEY + rb'("(?:[^"\\]|\\.)*")')
 
 
 class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,13 +78,27 @@ class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def forget(database: Database, trackpoint: int, user_ids: Collection[str], now: int, *, block: bool) -> Erased:
-    """Erase users from a shop's log and wipe the files: `erase`, then `wipe`."""
-    return wiped(erase(database, trackpoint, user_ids, now, block=block), database, now)
+    """Erase users from a shop's log and wipe the files at once: `erase`, then `wipe`."""
+    erased = erase(database, trackpoint, user_ids, now, block=block)
+    return _with_wipe(erased, wipe(database, now))
 
 
 def wiped(erased: Erased, database: Database, now: int) -> Erased:
-    """Wipe the files after an erasure, and note in what it did whether they are."""
-    not_wiped = wipe(database, now)
+    """Wipe the files after an erasure, unless it is too soon for that; note in what it did whether they are wiped."""
+    try:
+        wait_seconds = seconds_to_wipe(database, now)
+    except StoreUnavailable as error:
+        return _with_wipe(erased, str(error))
+    if wait_seconds:
+        return _with_wipe(
+            erased,
+            "The files are written anew for all erasures together, as imports wait meanwhile;"
+            f" next time in about {wait_seconds:.0f} seconds.",
+        )
+    return _with_wipe(erased, wipe(database, now))
+
+
+def _with_wipe(erased: Erased, not_wiped: str | None) -> Erased:
     return msgspec.structs.replace(erased, wiped=not_wiped is None, not_wiped=not_wiped)
 
 
@@ -72,56 +106,107 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
     """Erase users' events from a shop's log, and keep them out from now on if `block` says so.
 
     `wipe` must follow. Events that are imported while this runs may stay unless the users are blocked. Raises
-    `UnknownShop`, and `DamagedSegment` for a segment that cannot be read: set it aside first, with
-    `verify --quarantine`.
+    `UnknownShop`; `Busy` if somebody else erases from the shop for longer than ERASURE_PATIENCE_SECONDS;
+    `StoreFull` without room for temporary files; and `DamagedSegment` for a segment that cannot be read: set it
+    aside first, with `verify --quarantine`.
     """
 
-    def prepare(connection: Connection) -> int:
+    def prepare(connection: Connection) -> None:
         require_shop(connection, trackpoint)
-        owe(connection, VACUUM, secrets.token_hex(8), now)
-        for user_id in user_ids if block else ():
+        for user_id in user_ids:
             block_user(connection, trackpoint, digest_of(trackpoint, user_id), now)
-        return quarantined(connection, trackpoint)
 
-    set_aside = database.write(prepare)
+    if block:
+        database.write(prepare)
+    else:
+        with database.read() as connection:
+            require_shop(connection, trackpoint)
     marks = {encode_text(user_id) for user_id in user_ids}
-    erased: set[Entry] = set()  # an event may lie in several segments, and is counted once
-    segments = 0
-    behind = 0
-    while ids := _next(database, behind, trackpoint):
-        for segment_id in ids:
-            # one that was replaced meanwhile is passed over; what replaced it has a higher id
-            removed = _erase_from(database, trackpoint, segment_id, marks)
-            erased.update(removed)
+    events = segments = 0
+    with shop_alone(database.path, trackpoint, ERASURE_PATIENCE_SECONDS), Distinct() as shared:
+        alone, overlapping = _segments_of(database, trackpoint)
+        for segment_id in alone:
+            removed = _erase_from(database, trackpoint, segment_id, marks, now)
+            events += len(removed)
             segments += bool(removed)
-        behind = ids[-1]
-    # owed once more: a wipe that ran meanwhile has not seen all of this
-    database.write(lambda c: owe(c, VACUUM, secrets.token_hex(8), now))
-    return Erased(len(erased), segments, wiped=False, quarantined=set_aside)
+        for segment_id in overlapping:
+            removed = _erase_from(database, trackpoint, segment_id, marks, now)
+            shared.add(removed)
+            segments += bool(removed)
+        events += shared.count()
+    with database.read() as connection:
+        set_aside = quarantined(connection, trackpoint)
+    return Erased(events, segments, wiped=False, quarantined=set_aside)
 
 
-def wipe(database: Database, now: int) -> str | None:
+def _segments_of(database: Database, trackpoint: int) -> tuple[array[int], array[int]]:
+    """Give the ids of a shop's segments, by their first entry: those that overlap no other one, and those that do.
+
+    An event may lie in several segments that overlap, and is counted once.
+    """
+    alone, overlapping = array("q"), array("q")
+    reach: Entry | None = None  # of all segments before
+    overlaps = False  # whether the segment before overlaps one
+    before: int | None = None
+    with database.read() as connection:
+        for one in outlines(connection, trackpoint):
+            reaches_in = reach is not None and one.first <= reach
+            if before is not None:
+                (overlapping if overlaps or reaches_in else alone).append(before)
+            before, overlaps = one.id, reaches_in
+            reach = one.last if reach is None else max(reach, one.last)
+    if before is not None:
+        (overlapping if overlaps else alone).append(before)
+    return alone, overlapping
+
+
+def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.monotonic) -> str | None:
     """Do what erasures owe; give None when nothing is owed any more, else the reason why. It stays owed then."""
     try:
-        if token := _token_of(database, VACUUM):
-            vacuum(database)
-            database.write(partial(_vacuumed, token=token, now=now))
-        if (token := _token_of(database, EMPTY_WAL)) and empty_wal(database):
-            database.write(partial(settle, name=EMPTY_WAL, token=token))
-        left = _token_of(database, VACUUM) or _token_of(database, EMPTY_WAL)
+        if not _owed(database).keys() & {VACUUM, EMPTY_WAL}:
+            return None
+        with wipe_alone(database.path, WIPE_PATIENCE_SECONDS):
+            # looked up only now: who wiped before us may have done it for our erasure, too
+            if token := _owed(database).get(VACUUM):
+                began = monotonic()
+                vacuum(database)
+                large = database.path.stat().st_size > WIPE_BRIEF_MAX_BYTES
+                took_ms = int((monotonic() - began) * 1000) if large else None
+                database.write(partial(_vacuumed, token=token, now=now, took_ms=took_ms))
+            if (token := _owed(database).get(EMPTY_WAL)) and empty_wal(database):
+                database.write(partial(settle, name=EMPTY_WAL, token=token))
+            left = _owed(database).keys() & {VACUUM, EMPTY_WAL}
     except StoreUnavailable as error:
         return str(error)
     return "Somebody reads the database, or erases from it, at the same time." if left else None
 
 
-def _vacuumed(connection: Connection, token: str, now: int) -> None:
+def _vacuumed(connection: Connection, token: str, now: int, took_ms: int | None) -> None:
     settle(connection, VACUUM, token)
     owe(connection, EMPTY_WAL, token, now)
+    if took_ms is None:
+        forget_chore(connection, PAUSE)
+    else:
+        owe(connection, PAUSE, str(took_ms), now + took_ms)
 
 
-def _token_of(database: Database, chore: str) -> str | None:
+def seconds_to_wipe(database: Database, now: int) -> float:
+    """Tell how long what is owed is to wait, so that wipes keep imports waiting for a small part of the time.
+
+    A clock that was set back ends the wait, and one that was ahead is waited for no longer than the pause.
+    """
     with database.read() as connection:
-        return owed(connection).get(chore)
+        found = owed_since(connection)
+    if VACUUM not in found or PAUSE not in found:
+        return 0
+    took_ms, ended = found[PAUSE]
+    passed = now - ended
+    return 0 if passed < 0 else max(0, int(took_ms) * WIPE_PAUSE_RATIO - passed) / 1000
+
+
+def _owed(database: Database) -> dict[str, str]:
+    with database.read() as connection:
+        return owed(connection)
 
 
 def check_user_id(user_id: str) -> str:
@@ -143,25 +228,27 @@ def unblock(database: Database, trackpoint: int, user_id: str) -> bool:
     return database.write(unblock_in)
 
 
-def _next(database: Database, behind: int, trackpoint: int) -> Sequence[int]:
-    with database.read() as connection:
-        return next_ids(connection, behind, trackpoint)
-
-
-def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set[bytes]) -> Sequence[Entry]:
-    """Rewrite a segment, if it is still there, without the lines of the users marked; give those lines."""
+def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set[bytes], now: int) -> Sequence[bytes]:
+    """Rewrite a segment, unless it has expired, without the lines of the users marked; give those lines."""
     with database.read() as connection:
         segment = find_segment(connection, segment_id)
     if segment is None:
         return ()
     lines = inflate(segment.check_stored())
-    users = _user.findall(lines)
-    if marks.isdisjoint(users):
+    if not any(_KEY + mark in lines for mark in marks):  # far cheaper than to look at each line
         return ()
+    users = _user.findall(lines)
     held = entries_of(lines, segment.name)
     if len(users) != len(held):
         raise segment.damaged("its lines are no events")
     packed = list(pack([entry for entry, user in zip(held, users, strict=True) if user not in marks]))
-    if not database.write(lambda c: replace_segments(c, trackpoint, {segment_id}, {segment_id}, packed)):
+
+    def replace(connection: Connection) -> bool:
+        if not replace_segments(connection, trackpoint, {segment_id}, {segment_id}, packed):
+            return False
+        owe(connection, VACUUM, secrets.token_hex(8), now)
+        return True
+
+    if not database.write(replace):
         return ()
-    return [entry for entry, user in zip(held, users, strict=True) if user in marks]
+    return [line for (_, line), user in zip(held, users, strict=True) if user in marks]

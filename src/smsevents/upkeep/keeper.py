@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,16 +23,18 @@ from smsevents.catalog import open_catalog
 from smsevents.catalog.leases import release_lease, take_lease
 from smsevents.catalog.outline import newest_id, shops_changed
 from smsevents.clock import Clocks, now_ms
-from smsevents.errors import DamagedSegment, StoreUnavailable
+from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
+from smsevents.lifeline import end_with_parent
 from smsevents.logs import configure_logs
 from smsevents.settings import KEEPER_WATCH_SECONDS, LEASE_SECONDS, UPKEEP_INTERVAL_SECONDS, UPKEEP_NICENESS
 from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.compaction import compact_shop
-from smsevents.upkeep.erasure import wipe
+from smsevents.upkeep.erasure import seconds_to_wipe, wipe
 from smsevents.upkeep.retention import expire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from multiprocessing.process import BaseProcess
 
     from smsevents.catalog import Database
     from smsevents.trusted import Judgement
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 LEASE = "upkeep"
+KEEPER_STOP_MAX_SECONDS = 5
+_NOT_FOR_THE_KEEPER = {signal.SIGINT, signal.SIGHUP}
 
 
 class Keeper:
@@ -55,6 +60,7 @@ class Keeper:
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
         self._looked_at = 0  # the highest id of a segment when the last round began: only newer ones need a look
+        self._left: set[int] = set()  # shops that the last round left alone, as somebody erased from them
 
     def take_lease(self) -> bool:
         """Take or prolong the lease; tell whether this keeper holds it."""
@@ -82,12 +88,12 @@ class Keeper:
         with self._database.read() as connection:
             newest = newest_id(connection)
             changed = shops_changed(connection, self._looked_at)
-        for trackpoint in changed:
+        for trackpoint in sorted({*changed, *self._left}):
             if not self.take_lease():
                 return False
             self._compact(trackpoint, self._judge_at_work().old_by_ms)
         self._looked_at = newest
-        if not_wiped := wipe(self._database, self._now()):
+        if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
         return True
 
@@ -104,6 +110,9 @@ class Keeper:
         except DamagedSegment as error:
             logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
             return
+        self._left.discard(trackpoint)
+        if done.gave_way:
+            self._left.add(trackpoint)
         if done.before:
             logger.info("compacted", trackpoint=trackpoint, segments_before=done.before, segments_after=done.after)
 
@@ -112,7 +121,9 @@ class Keeper:
 def kept(url: str, log_format: str) -> Iterator[None]:
     """Have a keeper of a database run beside this process for as long as the block does.
 
-    One that ends by itself, which only a defect or a kill can make it do, is started again after a pause.
+    One that ends by itself, which only a defect or a kill can make it do, is started again after a pause. When the
+    block ends the keeper is told to stop, and killed if it has not after KEEPER_STOP_MAX_SECONDS: its work may be
+    given up at any moment.
     """
     stopping = threading.Event()
     watch = threading.Thread(target=_watch, args=(url, log_format, stopping), name="smsevents-keeper", daemon=True)
@@ -125,15 +136,32 @@ def kept(url: str, log_format: str) -> Iterator[None]:
 
 
 def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
+    # Ctrl-C reaches the server too, which stops the keeper with SIGTERM. A process is started with the signals blocked
+    # that its starter's thread blocks, so this holds from its first moment on. The tracker of multiprocessing is
+    # started before, as that would unblock them.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_KEEPER)
     while not stopping.is_set():
         process = multiprocessing.get_context("spawn").Process(target=keep, args=(url, log_format), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            logger.error("keeper not started", error=str(error), again_in_seconds=UPKEEP_INTERVAL_SECONDS)  # noqa: TRY400 -- the text says all
+            stopping.wait(UPKEEP_INTERVAL_SECONDS)
+            continue
         while process.is_alive() and not stopping.is_set():
             stopping.wait(KEEPER_WATCH_SECONDS)
         if not stopping.is_set():
             logger.error("keeper ended", exit_code=process.exitcode, again_in_seconds=UPKEEP_INTERVAL_SECONDS)
             stopping.wait(UPKEEP_INTERVAL_SECONDS)
-        process.terminate()
+        _end(process)
+
+
+def _end(process: BaseProcess) -> None:
+    process.terminate()
+    process.join(KEEPER_STOP_MAX_SECONDS)
+    if process.is_alive():  # it waits for SQLite, which does not hear signals
+        process.kill()
         process.join()
 
 
@@ -144,20 +172,23 @@ def keep(url: str, log_format: str) -> None:
     """
     configure_logs(log_format)
     os.nice(UPKEEP_NICENESS)
-    parent = os.getppid()
+    for not_for_us in _NOT_FOR_THE_KEEPER:
+        signal.signal(not_for_us, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server too, which stops us with SIGTERM
-    database = open_catalog(url)
+    end_with_parent(KEEPER_STOP_MAX_SECONDS)
+    try:
+        database = open_catalog(url)
+    except SmsEventsError as error:
+        logger.error("keeper cannot begin", error=str(error))  # noqa: TRY400 -- the text says all
+        raise SystemExit(1) from error
     keeper = Keeper(database)
     try:
-        while os.getppid() == parent:
+        while True:
             try:
                 keeper.round()
             except StoreUnavailable as error:
                 logger.warning("upkeep has to wait", error=str(error))
-            resume = time.monotonic() + UPKEEP_INTERVAL_SECONDS
-            while time.monotonic() < resume and os.getppid() == parent:
-                time.sleep(KEEPER_WATCH_SECONDS)
+            time.sleep(UPKEEP_INTERVAL_SECONDS)
     finally:
         with suppress(StoreUnavailable):  # the lease then ends by itself
             keeper.release_lease()

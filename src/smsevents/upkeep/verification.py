@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.segments import Segment
 
+DISCARDED_IN_STATEMENT_MAX = 100  # their pages are in memory until the statement is done
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -90,4 +92,7 @@ def quarantine(database: Database, checked: Checked, now: int) -> None:
 
 def discard(database: Database, trackpoint: int | None) -> int:
     """Delete what was set aside, of a shop or of all (None); give how many segments that were."""
-    return database.write(lambda c: discard_quarantine(c, trackpoint))
+    discarded = 0
+    while some := database.write(lambda c: discard_quarantine(c, trackpoint, DISCARDED_IN_STATEMENT_MAX)):
+        discarded += some
+    return discarded

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from litestar import Litestar
 
+from smsevents.lifeline import end_with_parent
 from smsevents.logs import configure_logs
 from smsevents.settings import Settings
 from smsevents.upkeep.attendance import attended
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
 from smsevents.web.exports import export_sms_events
+from smsevents.web.gathering import ADDRESS_VARIABLE, reported
 from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
 from smsevents.web.memory import keep_freed_memory
-from smsevents.web.metrics import forget_process, show_metrics
+from smsevents.web.metrics import show_metrics
 from smsevents.web.requests import Requests
 from smsevents.web.state import Shared
 from smsevents.web.users import forget_user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+WORKER_END_SECONDS = 5  # beyond SMSEVENTS_SHUTDOWN_MAX_SECONDS: for closing what a worker has open
 
 
 def create_app(settings: Settings | None = None) -> Requests:
@@ -32,6 +37,7 @@ def create_app(settings: Settings | None = None) -> Requests:
     """
     settings = settings or Settings.from_environment()
     configure_logs(settings.log_format)
+    end_with_parent(settings.shutdown_max_seconds + WORKER_END_SECONDS)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -39,11 +45,13 @@ def create_app(settings: Settings | None = None) -> Requests:
         keep_freed_memory()
         app.state.shared = Shared.open(settings)
         try:
-            with attended(app.state.shared.timekeeper, upkeep=settings.upkeep != "off"):
+            with (
+                attended(app.state.shared.timekeeper, upkeep=settings.upkeep != "off"),
+                reported(os.environ.get(ADDRESS_VARIABLE)),
+            ):
                 yield
         finally:
             app.state.shared.close()
-            forget_process()
 
     return Requests(
         Litestar(

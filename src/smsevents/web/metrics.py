@@ -1,7 +1,7 @@
 """What the process counts, in the Prometheus text format under `/metrics`.
 
-With several workers each writes its numbers to a file in PROMETHEUS_MULTIPROC_DIR (`serve` sets it), and
-whichever worker is asked adds them up.
+With several workers whichever is asked tells the sum of all (`gathering.py`). A gauge is added up only if its
+`multiprocess_mode` says so; else the highest is told.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from smsevents.errors import StoreUnavailable
+from smsevents.web.gathering import ADDRESS_VARIABLE, gather
+from smsevents.web.samples import Told
 
 if TYPE_CHECKING:
     from smsevents.timekeeper import Timekeeper
 
-MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 requests = Counter("smsevents_requests", "Requests answered.", ["route", "method", "status"])
@@ -49,13 +49,10 @@ exports_cut = Counter(
     "Exports that did not reach their end, by reason: client, damage, store or shutdown.",
     ["reason"],
 )
-# all workers would tell the same, so the one that was asked last is right
-time_in_doubt = Gauge(
-    "smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", multiprocess_mode="livemostrecent"
-)
-upkeep_idle_seconds = Gauge(
-    "smsevents_upkeep_idle_seconds", "Since the upkeep was at work last.", multiprocess_mode="livemostrecent"
-)
+# What is true of the database and not of a process: read by whichever process is asked, and never added up.
+of_database = CollectorRegistry()
+time_in_doubt = Gauge("smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", registry=of_database)
+upkeep_idle_seconds = Gauge("smsevents_upkeep_idle_seconds", "Since the upkeep was at work last.", registry=of_database)
 
 
 def measure_time(timekeeper: Timekeeper) -> None:
@@ -66,18 +63,10 @@ def measure_time(timekeeper: Timekeeper) -> None:
         upkeep_idle_seconds.set(judgement.idle_ms / 1000)
 
 
-def forget_process() -> None:
-    """Take what this process does just now out of the sums of its siblings, as it ends."""
-    if os.environ.get(MULTIPROCESS_DIRECTORY):
-        mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # the library has no types there
-
-
 @get("/metrics", sync_to_thread=True, include_in_schema=False)
 def show_metrics(state: State) -> Response[bytes]:
-    """Give all numbers in the Prometheus text format."""
+    """Return all numbers in the Prometheus text format: of this process, or the sum of those of all workers."""
     measure_time(state.shared.timekeeper)
-    registry = REGISTRY
-    if os.environ.get(MULTIPROCESS_DIRECTORY):
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types there
-    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    address = os.environ.get(ADDRESS_VARIABLE)
+    told = generate_latest(Told(gather(address)) if address else REGISTRY)
+    return Response(told + generate_latest(of_database), headers={"Content-Type": CONTENT_TYPE_LATEST})

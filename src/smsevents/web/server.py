@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from contextlib import ExitStack
 
 import uvicorn
@@ -12,16 +11,16 @@ import uvicorn
 from smsevents.logs import configure_logs
 from smsevents.settings import Settings, variable_of
 from smsevents.upkeep.keeper import kept
-from smsevents.web.metrics import MULTIPROCESS_DIRECTORY
+from smsevents.web.gathering import ADDRESS_VARIABLE, gathered
 from smsevents.web.protocol import LimitedHttpProtocol
 
 
 def serve(settings: Settings, workers: int) -> None:
     """Serve an existing database until the process is told to stop."""
     with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="smsevents-metrics-"))
+        os.environ.pop(ADDRESS_VARIABLE, None)
         if workers > 1:
-            os.environ.setdefault(MULTIPROCESS_DIRECTORY, directory)
+            stack.enter_context(gathered())
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
         configure_logs(settings.log_format)

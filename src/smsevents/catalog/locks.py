@@ -1,0 +1,117 @@
+"""Locks between processes, in one file beside the database: who rewrites a shop's segments, who wipes the files.
+
+A lock ends with the process that holds it, however that ends, so none is ever left behind. The file is empty and
+stays; it is one more file of the database, as `-wal` and `-shm` are. The locks are Linux's locks of open files on
+single bytes (`F_OFD_SETLK`, fcntl(2)): unlike POSIX locks they also hold between the threads of a process, and are
+not lost when another handle of the file is closed.
+
+Each shop has two bytes. Whoever rewrites all of a shop holds both alone, from its start to its end. Those who
+rewrite a part share both, step by step, and give the first one back at once. So who waits for all of a shop holds
+the first one already: no further step begins, and its turn comes after the steps that run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from smsevents.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK_SUFFIX = "-lock"
+LOCK_PAUSE_SECONDS = 0.01  # between tries
+_SHOPS = 2**61  # two shops that share a byte only wait for each other
+_WIPE = 0  # no shop has the number 0
+_FLOCK = struct.Struct("hhqqi0q")  # type, whence, start, length, process (0)
+
+
+class Busy(StoreUnavailable):
+    """Somebody else holds the lock."""
+
+
+@contextmanager
+def shop_alone(database: Path, trackpoint: int, patience_seconds: float) -> Iterator[None]:
+    """Be the only one to rewrite segments of a shop for as long as the block runs.
+
+    Raises `Busy` after `patience_seconds`, and `StoreUnavailable` if the file of locks cannot be used.
+    """
+    with _locked(database, [*_bytes_of(trackpoint)], fcntl.F_WRLCK, patience_seconds, "erases from this shop"):
+        yield
+
+
+@contextmanager
+def shop_step(database: Path, trackpoint: int) -> Iterator[None]:
+    """Rewrite some segments of a shop, as others may too. Raises `Busy` if one is alone with it, or waits to be."""
+    gate, work = _bytes_of(trackpoint)
+    with _locked(database, [gate, work], fcntl.F_RDLCK, 0, "erases from this shop") as handle:
+        _lock(handle, gate, fcntl.F_UNLCK)
+        yield
+
+
+@contextmanager
+def wipe_alone(database: Path, patience_seconds: float) -> Iterator[None]:
+    """Be the only one to wipe the files. Raises `Busy`, `StoreUnavailable`."""
+    with _locked(database, [_WIPE], fcntl.F_WRLCK, patience_seconds, "writes the files anew"):
+        yield
+
+
+def _bytes_of(trackpoint: int) -> tuple[int, int]:
+    shop = trackpoint % _SHOPS
+    return 2 * shop + 2, 2 * shop + 3
+
+
+@contextmanager
+def _locked(database: Path, places: list[int], kind: int, patience_seconds: float, who: str) -> Iterator[int]:
+    """Hold bytes of the file of locks, taken in their order; give the handle, which ends all of them when closed.
+
+    `who` says what somebody does who holds them already.
+    """
+    path = database.with_name(database.name + LOCK_SUFFIX)
+    deadline = time.monotonic() + patience_seconds
+    handle = _opened(path, database)
+    try:
+        for place in places:
+            while not _lock(handle, place, kind):
+                if time.monotonic() >= deadline:
+                    raise Busy(f"Somebody else {who} just now. Try again in a moment.")
+                time.sleep(LOCK_PAUSE_SECONDS)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path, database: Path) -> int:
+    """Open the file of locks. If there is none it is made with the owner and the mode of the database, as SQLite's are.
+
+    It must not be taken away while it is in use, as the database must not.
+    """
+    try:
+        try:
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            like = database.stat()
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, like.st_mode & 0o666)
+            if os.geteuid() == 0:
+                os.fchown(handle, like.st_uid, like.st_gid)
+            return handle
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The file of locks {path} cannot be opened: {error.strerror}."
+            " Give it, as the database, to the user that runs this."
+        ) from error
+
+
+def _lock(handle: int, place: int, kind: int) -> bool:
+    """Lock or unlock one byte; tell whether that was possible."""
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+    except BlockingIOError:
+        return False
+    return True
