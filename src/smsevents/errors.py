@@ -35,7 +35,7 @@ class SmsEventsError(Exception):
 
 
 class InvalidRequest(SmsEventsError):
-    """The request is not what the contract says; the text names the place and the mend."""
+    """The request is not what the contract says; the text names the place and what to change."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,27 @@ class BadLine:
 class InvalidLines(InvalidRequest):
     """Lines of an import that cannot be stored; nothing of the import was.
 
-    `malformed` tells whether one of them is no JSON at all. `more` tells that reading stopped early, so
-    there may be further bad lines behind the ones named.
+    `malformed` tells whether one of them is not JSON at all. `more` tells that reading stopped early, so
+    there may be further bad lines after the ones named. `again` tells how to send the import again, and
+    `named` where the other bad lines are named.
     """
 
-    def __init__(self, bad_lines: list[BadLine], *, malformed: bool, more: bool) -> None:
+    def __init__(
+        self,
+        bad_lines: list[BadLine],
+        *,
+        malformed: bool,
+        more: bool,
+        again: str = "send the whole body again",
+        named: str = "in `errors`",
+    ) -> None:
         first = bad_lines[0]
         rest = len(bad_lines) - 1
-        others = f" ({rest} more in `errors`)" if rest else ""
+        others = f" ({rest} more {named})" if rest else ""
         stopped = " Reading stopped there, so later lines may be bad too." if more else ""
         super().__init__(
             f"Nothing was stored. Line {first.line}: {first.reason}{others}.{stopped}"
-            " Mend the lines and send the whole body again: what was stored before is not doubled."
+            f" Fix the lines and {again}: what was stored before is not doubled."
         )
         self.bad_lines = bad_lines
         self.malformed = malformed

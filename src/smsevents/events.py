@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
+from smsevents.reasons import reason_of
 from smsevents.settings import LINE_MAX_BYTES, TEXT_MAX_CHARACTERS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 INT64_MAX = 2**63 - 1
 
 Status = Literal["DELIVERED", "ACCEPTED", "EXPIRED", "DELETED", "UNDELIVERABLE", "REJECTED", "SKIPPED"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 Trackpoint = Annotated[int, Meta(ge=1, le=INT64_MAX, description="The number of the shop.")]
 Milliseconds = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX, description="Unix milliseconds, UTC.")]
 Text = Annotated[str, Meta(max_length=TEXT_MAX_CHARACTERS)]
@@ -82,11 +84,11 @@ def digest_of(trackpoint: int, user_id: str) -> bytes:
 
 
 class NotJson(ValueError):
-    """The line is no JSON; the text says where."""
+    """The line is not JSON; the text says where."""
 
 
 class NotAnEvent(ValueError):
-    """The line is JSON but no valid event; the text says which field is wrong."""
+    """The line is JSON but not a valid event; the text says which field is wrong."""
 
 
 _decoder = msgspec.json.Decoder(Event)
@@ -129,7 +131,7 @@ def _escaped(lines: bytes) -> bytes:
 def decode(line: bytes) -> tuple[Event, bytes]:
     """Read one line, in any valid JSON spelling; give the event and its canonical line.
 
-    Raises `NotJson` or `NotAnEvent`; the text of either tells a person what to mend.
+    Raises `NotJson` or `NotAnEvent`; the text of either tells a person what to fix.
     """
     if len(line) > LINE_MAX_BYTES:
         raise NotAnEvent(f"the line is longer than {LINE_MAX_BYTES} bytes; no event needs that many")
@@ -137,7 +139,7 @@ def decode(line: bytes) -> tuple[Event, bytes]:
         event = _decoder.decode(line)
     except msgspec.ValidationError as error:
         _refuse_bad_json(line)
-        raise NotAnEvent(_lower_first(str(error))) from error
+        raise NotAnEvent(reason_of(str(error), line, STATUSES)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotJson(_json_reason(line, error)) from error
     except RecursionError as error:
@@ -187,7 +189,9 @@ def _json_reason(line: bytes, error: Exception) -> str:
         return "starts with a byte order mark; save the file as UTF-8 without one"
     if line.startswith(b"\x1e"):
         return "starts with a record separator (0x1E); send plain lines without it"
-    return f"not JSON: {_lower_first(str(error).removeprefix('JSON is malformed: '))}"
+    reason = str(error).removeprefix("JSON is malformed: ")
+    more = "; a line holds one object and nothing else" if reason.startswith("trailing characters") else ""
+    return f"not JSON: {_lower_first(reason)}{more}"
 
 
 def _first_bad_byte(line: bytes) -> int:

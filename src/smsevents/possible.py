@@ -1,0 +1,102 @@
+"""What an event can mean: values that are well-formed and of the right type, and still cannot be true.
+
+They are refused where events are recorded, and nowhere else. What was stored before stays as it is: exports,
+compaction, verification and erasure do not look at it.
+
+    date, sendDate   lie in the years 2000 to 2099, whatever time it is now: no clock has a say in it
+    userId           has at least one character that can be seen
+    every string     holds no NUL (U+0000), which many databases and files cannot hold
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from smsevents.events import Flow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from smsevents.events import Event
+
+TIME_MIN_MS = 946_684_800_000  # 2000-01-01T00:00:00Z
+TIME_MAX_MS = 4_102_444_799_999  # the last millisecond of 2099, UTC
+
+_NOT_SEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # Unicode's categories of control, format and separator characters
+
+_TICKS_AT_1970 = 621_355_968_000_000_000  # .NET counts steps of 100 ns from the year 1
+_TICKS_IN_MS = 10_000
+_UNITS: tuple[tuple[str, Callable[[int], int]], ...] = (
+    ("in seconds", lambda time: time * 1000),
+    ("in microseconds", lambda time: time // 1000),
+    ("in nanoseconds", lambda time: time // 1_000_000),
+    ("in .NET ticks", lambda time: (time - _TICKS_AT_1970) // _TICKS_IN_MS),
+)
+_WRITTEN = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}  # by the number of digits
+
+
+def is_time(time_ms: int) -> bool:
+    """Tell whether a number can be the time of an event, in Unix milliseconds."""
+    return TIME_MIN_MS <= time_ms <= TIME_MAX_MS
+
+
+def unit_of(time: int) -> str | None:
+    """Guess how a number that is not a time in Unix milliseconds was meant: `in seconds`, for example."""
+    for unit, milliseconds in _UNITS:
+        if is_time(milliseconds(time)):
+            return unit
+    digits = str(time)
+    form = _WRITTEN.get(len(digits))
+    if form is not None:
+        try:
+            written = datetime.strptime(digits, form).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        if is_time(int(written.timestamp() * 1000)):
+            return "a date written in digits"
+    return None
+
+
+def why_impossible(event: Event) -> str | None:
+    """Tell why an event cannot be true, or None; the text names the field."""
+    sms, source = event.smsEvent, event.source
+    for name, time in (("date", sms.date), ("sendDate", source.sendDate)):
+        if not is_time(time):
+            unit = unit_of(time)
+            guess = "" if unit is None else f" (is it {unit}?)"
+            return f"`{name}` {time} is not a time in the years 2000 to 2099{guess}; send Unix milliseconds, UTC"
+    texts = {"userId": sms.userId, "campaign.id": source.campaign.id, "campaign.name": source.campaign.name}
+    if isinstance(source, Flow):
+        texts |= {"node.id": source.node.id, "node.name": source.node.name}
+    for name, text in texts.items():
+        if "\0" in text:
+            return f"`{name}` holds a NUL character (U+0000), which no text has"
+    if not _is_seen(sms.userId):
+        return "`userId` is blank: none of its characters can be seen"
+    return None
+
+
+def _is_seen(text: str) -> bool:
+    return any(unicodedata.category(character) not in _NOT_SEEN for character in text)
+
+
+def all_possible(events: Sequence[Event], dates: Sequence[int], block: bytes) -> bool:
+    """Tell of many events at once whether `why_impossible` finds nothing in any of them.
+
+    `dates` are their dates, and `block` their lines: a NUL can only stand in them as an escape.
+    """
+    sent = [event.source.sendDate for event in events]
+    if min(dates) < TIME_MIN_MS or min(sent) < TIME_MIN_MS or max(dates) > TIME_MAX_MS or max(sent) > TIME_MAX_MS:
+        return False
+    users = [event.smsEvent.userId for event in events]
+    if b"\\" in block and rb"\u0000" in block:
+        return all(why_impossible(event) is None for event in events)
+    return _are_plain(users) or all(map(_is_seen, users))
+
+
+def _are_plain(users: Sequence[str]) -> bool:
+    """Tell whether user ids are of ASCII and begin with what can be seen, as nearly all do: that is found fast."""
+    together = "".join(users)
+    return together.isascii() and min(users) >= "!" and "\x7f" not in together
