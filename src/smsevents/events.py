@@ -22,7 +22,7 @@ from smsevents.reasons import reason_of
 from smsevents.settings import LINE_MAX_BYTES, TEXT_MAX_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 INT64_MAX = 2**63 - 1
 
@@ -150,14 +150,17 @@ def decode(line: bytes) -> tuple[Event, bytes]:
     return event, canonical
 
 
-def decode_block(block: bytes) -> tuple[list[Event], list[bytes]] | None:
+def decode_block(
+    block: bytes, event_of: Callable[[bytes], Event] = _decoder.decode
+) -> tuple[list[Event], list[bytes]] | None:
     """Read many lines at once, each ended by a line feed; give their events and canonical lines, in order.
 
-    Gives None where `decode` must look at each line: one of them is blank or bad, or may be bad.
+    `event_of` decodes one line. Gives None where `decode` must look at each line: one of them is blank or bad, or
+    may be bad.
     """
     lines = block[:-1].split(b"\n")
     try:
-        events = list(map(_decoder.decode, lines))
+        events = list(map(event_of, lines))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     canonical = encode_lines(events)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Self
 
 from smsevents import refusals
 from smsevents.errors import BadLine
-from smsevents.events import NotAnEvent, NotJson, decode, decode_block, digest_of
+from smsevents.events import NotAnEvent, NotJson, decode, digest_of
 from smsevents.formats import START_MAX_BYTES
 from smsevents.inflate import DamagedGzip, Inflater, NotGzip
-from smsevents.possible import all_possible, why_impossible
+from smsevents.possible import decode_possible, why_impossible
 from smsevents.refusals import BODY, Origin
 from smsevents.segments import days, pack, unique
 from smsevents.settings import (
@@ -176,17 +176,15 @@ class Intake:
 
     def _take_block(self, block: bytes) -> None:
         """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones."""
-        decoded = decode_block(block)
-        if decoded is None or not self._take_events(*decoded, block):
+        decoded = decode_possible(block)
+        if decoded is None or not self._take_events(*decoded):
             for line in block[:-1].split(b"\n"):
                 self._take_line(line)
 
-    def _take_events(self, events: list[Event], lines: list[bytes], block: bytes) -> bool:
+    def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
         """Take events and their canonical lines, if all of them may be stored; tell whether they were taken."""
         dates = [event.smsEvent.date for event in events]
         if {event.smsEvent.trackpoint for event in events} != {self._trackpoint} or max(dates) > self._newest:
-            return False
-        if not all_possible(events, dates, block):
             return False
         self._line += len(lines)
         self._received += len(lines)

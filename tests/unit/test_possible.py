@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import InvalidLines
-from smsevents.events import decode, decode_block
+from smsevents.events import decode, decode_block, encode_lines
 from smsevents.intake import Intake, Receipt
-from smsevents.possible import TIME_MAX_MS, TIME_MIN_MS, all_possible, unit_of, why_impossible
+from smsevents.possible import TIME_MAX_MS, TIME_MIN_MS, decode_possible, unit_of, why_impossible
 from smsevents.segments import entries, pack, unpack
 from smsevents.settings import HISTORY_MS
 from smsevents.upkeep.erasure import erase
@@ -192,8 +192,11 @@ def test_many_events_at_once_are_possible_if_each_is(some: list[dict[str, Any]])
     found = decode_block(block)
     assert found is not None
     assert [why_impossible(event) is None for event in found[0]] == [possible(data) for data in some]
-    dates = [event.smsEvent.date for event in found[0]]
-    assert all_possible(found[0], dates, block) is all(map(possible, some))
+    at_once = decode_possible(block)
+    assert (at_once is not None) is all(map(possible, some))
+    if at_once is not None:
+        assert at_once[1] == found[1]
+        assert encode_lines(at_once[0]) == block
 
 
 choices = st.sampled_from(
