@@ -17,6 +17,7 @@
     ├── SettingError             a setting that cannot be used
     ├── StoreUnavailable         503  the database cannot be read or written just now
     │   ├── StoreFull            507  there is no room on its disk
+    │   ├── NoDatabase                there is none where it was looked for (commands only)
     │   └── StoreVersionError         it was made by a newer smsevents
     └── DamagedSegment           500  stored bytes are not what was written
 
@@ -31,7 +32,15 @@ from dataclasses import dataclass
 
 
 class SmsEventsError(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    `outside` is what a client of the server is told instead of the text, where that is for who runs the server.
+    """
+
+    def __init__(self, text: str, outside: str | None = None) -> None:
+        """Have a text, and another one for clients of the server if need be."""
+        super().__init__(text)
+        self.outside = text if outside is None else outside
 
 
 class InvalidRequest(SmsEventsError):
@@ -134,6 +143,10 @@ class StoreUnavailable(SmsEventsError):
 
 class StoreFull(StoreUnavailable):
     """There is no room left on the disk of the database, or of temporary files."""
+
+
+class NoDatabase(StoreUnavailable):
+    """There is no database where it was looked for, and it was not to be created."""
 
 
 class StoreVersionError(StoreUnavailable):

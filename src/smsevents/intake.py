@@ -93,7 +93,7 @@ class Intake:
         self._rest = b""  # the start of a line whose end has not come yet
         self._line = self._received = self._expired = self._refused = self._impossible = 0
         self._bad: list[BadLine] = []
-        self._malformed = False
+        self._malformed = self._any_impossible = False
         self._entries: list[Entry] = []
         self._held = 0
         self._spool = Spool(INTAKE_SPOOL_MAX_BYTES)
@@ -212,6 +212,7 @@ class Intake:
                 self._impossible += 1
                 return
             if impossible:
+                self._any_impossible = True
                 raise NotAnEvent(impossible)
             date = event.smsEvent.date
             if date > self._newest:
@@ -245,7 +246,9 @@ class Intake:
             raise self._invalid(more=True)
 
     def _invalid(self, *, more: bool) -> InvalidLines:
-        return refusals.bad_lines(self._origin, self._bad, malformed=self._malformed, more=more)
+        return refusals.bad_lines(
+            self._origin, self._bad, malformed=self._malformed, impossible=self._any_impossible, more=more
+        )
 
     def _pack(self, *, last: bool) -> None:
         """Sort what is held and pack it; keep what does not fill a segment, unless it is the last."""

@@ -40,6 +40,11 @@ def shown(text: str) -> str:
     """Give a text that came from outside so that it can be printed: short, and without control characters."""
     if len(text) > _SHOWN_START_CHARACTERS + _SHOWN_END_CHARACTERS:
         text = f"{text[:_SHOWN_START_CHARACTERS]}…{text[-_SHOWN_END_CHARACTERS:]}"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Give a text with its control characters written as escapes."""
     return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
 
 

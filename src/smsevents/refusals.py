@@ -27,6 +27,7 @@ class Origin:
     for_gzip: str
     for_plain: str
     for_less: str
+    for_impossible: str
 
 
 BODY = Origin(
@@ -36,6 +37,7 @@ BODY = Origin(
     for_gzip="send it with the header Content-Encoding: gzip",
     for_plain="send it as gzip wrote it, or without the header Content-Encoding",
     for_less="Send them in several imports; the operator of the server can raise SMSEVENTS_IMPORT_LINES_MAX_MIB.",
+    for_impossible="",
 )
 FILE = Origin(
     name="file",
@@ -44,6 +46,7 @@ FILE = Origin(
     for_gzip="import it under another name, so that it is not taken for plain lines",
     for_plain="compress it again with gzip, or give the plain lines",
     for_less="Import them in several files.",
+    for_impossible=" (or with --skip-impossible, which leaves out what cannot be true)",
 )
 
 
@@ -85,6 +88,7 @@ def too_many_lines(origin: Origin, max_mib: int) -> BodyTooLarge:
     return BodyTooLarge(f"The lines are more than {max_mib} MiB. {origin.for_less}")
 
 
-def bad_lines(origin: Origin, bad: list[BadLine], *, malformed: bool, more: bool) -> InvalidLines:
-    """Name the bad lines."""
-    return InvalidLines(bad, malformed=malformed, more=more, again=origin.again, named=origin.others_named)
+def bad_lines(origin: Origin, bad: list[BadLine], *, malformed: bool, impossible: bool, more: bool) -> InvalidLines:
+    """Name the bad lines; `impossible` says that one of them is well-formed and cannot be true."""
+    again = origin.again + (origin.for_impossible if impossible else "")
+    return InvalidLines(bad, malformed=malformed, more=more, again=again, named=origin.others_named)

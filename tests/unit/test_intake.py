@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
 from smsevents.events import NotAnEvent, NotJson, decode, digest_of
 from smsevents.intake import Intake, Receipt
-from smsevents.possible import TIME_MIN_MS
 from smsevents.segments import entries
 from smsevents.settings import INTAKE_CHUNK_BYTES, INTAKE_SPOOL_MAX_BYTES, SEGMENT_LINES_BYTES
+from smsevents.times import TIME_MIN_MS
 from tests.support.lines import DAY_MS, body_of, date_of, line
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from smsevents.errors import InvalidLines
 from smsevents.events import decode, decode_block, encode_lines
 from smsevents.intake import Intake, Receipt
-from smsevents.possible import TIME_MAX_MS, TIME_MIN_MS, decode_possible, unit_of, why_impossible
+from smsevents.possible import decode_possible, why_impossible
 from smsevents.segments import entries, pack, unpack
 from smsevents.settings import HISTORY_MS
+from smsevents.times import TIME_MAX_MS, TIME_MIN_MS, unit_of
 from smsevents.upkeep.erasure import erase
 from smsevents.window import resolve
 from tests.support.events import canonical_of, events

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from smsevents.catalog import open_catalog
+from smsevents.cli.console import tell_created
 from smsevents.settings import PORT_MAX, Settings
 
 
@@ -20,10 +20,12 @@ def serve(
     # imported here because it takes longer than most other commands do
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
-    settings = Settings.from_environment()
-    settings = replace(settings, host=host or settings.host, port=port or settings.port)
-    # made or upgraded once, so that a fault is told here and not by each worker
-    open_catalog(settings.database).close()
+    settings = Settings.from_environment(given={"host": host or None, "port": port})
+    # created or upgraded once, so that a fault is told here and not by each worker
+    database = open_catalog(settings.database)
+    if database.is_new:
+        tell_created(database)
+    database.close()
     typer.echo(
         f"smsevents serves {settings.database} on http://{settings.host}:{settings.port} (docs: /docs)",
         err=True,

@@ -13,9 +13,10 @@ import msgspec
 import typer
 
 from smsevents.access import Access
-from smsevents.cli.console import EXIT_FAILED, Trackpoint, opened_database, show_table
+from smsevents.cli.console import EXIT_FAILED, JsonOption, Trackpoint, opened_database, show_json, show_table
 from smsevents.clock import now_ms
 from smsevents.events import INT64_MAX
+from smsevents.reasons import printable
 from smsevents.upkeep import backup as backups
 from smsevents.upkeep import compaction, erasure, retention, statistics, verification
 
@@ -32,8 +33,8 @@ def compact(trackpoint: OptionalTrackpoint = None) -> None:
     with opened_database() as database:
         for shop in _shops(database, trackpoint):
             done = compaction.compact_shop(database, shop, now_ms(), everything=True)
-            if done.before:
-                typer.echo(f"{shop}: merged {done.before} segments into {done.after}", err=True)
+            merged = f"merged {done.before} segments into {done.after}" if done.before else "nothing to merge"
+            typer.echo(f"{shop}: {merged}", err=True)
 
 
 def _shops(database: Database, trackpoint: int | None) -> list[int]:
@@ -62,8 +63,9 @@ def forget(
         erasure.check_user_id(user_id)
     with opened_database() as database:
         if unblock:
-            was = [erasure.unblock(database, trackpoint, user_id) for user_id in user_ids]
-            typer.echo("unblocked" if any(was) else "was not blocked", err=True)
+            for user_id in user_ids:
+                was_blocked = erasure.unblock(database, trackpoint, user_id)
+                typer.echo(f"{printable(user_id)}: {'unblocked' if was_blocked else 'was not blocked'}", err=True)
             return
         erased = erasure.forget(database, trackpoint, user_ids, now_ms(), block=block)
     typer.echo(msgspec.json.encode(erased))
@@ -122,23 +124,22 @@ def backup(file: Annotated[Path, typer.Argument(help="The file to write; it must
 
 def stats(
     trackpoint: OptionalTrackpoint = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one line for each shop.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what the logs hold."""
     with opened_database() as database:
         found = [statistics.statistics(database, shop) for shop in _shops(database, trackpoint)]
     if as_json:
-        for one in found:
-            typer.echo(msgspec.json.encode(one))
+        show_json(found)
         return
     show_table(
         [
             "TRACKPOINT",
             "EVENTS",
             "SEGMENTS",
-            "LINES",
-            "STORED",
-            "PER EVENT",
+            "LINE BYTES",
+            "STORED BYTES",
+            "STORED PER EVENT",
             "OLDEST",
             "NEWEST",
             "OVERLAPPING",

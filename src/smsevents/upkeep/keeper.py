@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from smsevents.catalog import open_catalog
+from smsevents.catalog import open_existing
 from smsevents.catalog.leases import release_lease, take_lease
 from smsevents.catalog.outline import newest_id, shops_changed
 from smsevents.clock import now_ms
@@ -127,7 +127,7 @@ def keep(url: str, log_format: str) -> None:
     parent = os.getppid()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server too, which stops us with SIGTERM
-    database = open_catalog(url)
+    database = open_existing(url)
     keeper = Keeper(database)
     try:
         while os.getppid() == parent:

@@ -30,7 +30,7 @@ from smsevents.settings import (
 from smsevents.web import metrics, negotiate
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
-from smsevents.window import Window, resolve
+from smsevents.window import Window, resolve, warning_of
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
@@ -67,6 +67,8 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> Re
         "X-Export-To": str(window.end),
         "Cache-Control": "no-store",
     }
+    if warning := warning_of(window):
+        headers["X-Export-Warning"] = warning
     if gzip:
         headers["Content-Encoding"] = "gzip"
     return ExportStream(shared, trackpoint, window, gzip=gzip, headers=headers)

@@ -25,14 +25,15 @@ def live() -> dict[str, str]:
 
 @route("/health/ready", http_method=_METHODS, include_in_schema=False)
 async def ready(state: State) -> Response[dict[str, str]]:
-    """Say whether the database can be read and has the tables of this version; 503 if not."""
+    """Say whether the database can be read and written and has the tables of this version; 503 if not."""
     shared: Shared = state.shared
 
     def check() -> None:
-        """Read the version of the tables."""
+        """Read the version of the tables, and try to write."""
         with shared.database.read() as connection:
             if version(connection) != HEAD:
                 raise StoreUnavailable("The database has tables of another version; restart the server.")
+        shared.database.check_writable()
 
     await shared.readers.run(check)
     return Response({"status": "ready"})

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import uvicorn
 
+from smsevents.errors import SettingError
 from smsevents.logs import configure_logs
 from smsevents.settings import Settings, variable_of
 from smsevents.upkeep.keeper import kept
@@ -19,9 +20,8 @@ from smsevents.web.protocol import LimitedHttpProtocol
 def serve(settings: Settings, workers: int) -> None:
     """Serve an existing database until the process is told to stop."""
     with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="smsevents-metrics-"))
         if workers > 1:
-            os.environ.setdefault(MULTIPROCESS_DIRECTORY, directory)
+            os.environ.setdefault(MULTIPROCESS_DIRECTORY, stack.enter_context(_metrics_folder()))
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
         configure_logs(settings.log_format)
@@ -44,6 +44,17 @@ def serve(settings: Settings, workers: int) -> None:
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_max_seconds,
         )
+
+
+def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
+    """Create the folder that several workers add up their numbers in. Raises `SettingError`."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="smsevents-metrics-")
+    except OSError as error:
+        raise SettingError(
+            f"`serve` with several workers needs a folder for temporary files: {error.strerror or error}."
+            " Set TMPDIR to a folder that can be written, or serve with one worker."
+        ) from error
 
 
 def _stop(*_: object) -> None:
