@@ -42,8 +42,8 @@ class Spool:
             self._file.write(segment.data)
         except OSError as error:
             raise StoreFull(
-                f"There is no room for a temporary file{_place()}: {error.strerror}. Nothing of this was stored; free some"
-                " room there, or set TMPDIR to a folder that can be written.",
+                f"There is no room for a temporary file{_place()}: {error.strerror}. Nothing of this was stored;"
+                " free some room there, or set TMPDIR to a folder that can be written.",
                 "The server has no room for temporary files. Nothing of this was stored; try again later, and tell the"
                 " operator of the server.",
             ) from error

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from smsevents.access import Scope
 
 MIB = 1024 * 1024
-WRONG_KEY = "`smsevents key create` makes one"
+WRONG_KEY = "the operator of the server gives you one"
 EXPORT, IMPORT = "export-sms-events", "import-sms-events"
 GZIP = {"Content-Encoding": "gzip"}
 BROTLI = {"Content-Encoding": "br"}
