@@ -113,9 +113,14 @@ class Database:
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the database cannot be written just now. Nothing is written for that.
 
-        Who has the lock can write, so whoever waits for it can too.
+        Who has the lock can write, so whoever waits for it can too. The modes of the files are looked at besides, as
+        this process may hold one open for writing that the next one could not open.
         """
         self._check_file()
+        if why := why_unwritable(self.path):
+            raise StoreUnavailable(
+                f"The database {self.path} cannot be written: {why}", "The database of the server cannot be written."
+            )
         with translated("written", self.path), closing(sqlite3.connect(self.path, timeout=0)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")

@@ -109,14 +109,20 @@ def why_unwritable(path: Path) -> str | None:
         beside = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
         for one in (*beside, folder):
             if one.exists() and not os.access(one, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-                owner = _name_of(one.stat().st_uid)
-                return (
-                    f"{one} belongs to the user {owner} and cannot be written by {_name_of(os.geteuid())}."
-                    " Give the folder and all files of the database to the user that runs smsevents."
-                )
+                return _why_not_by_us(one)
     except OSError as error:
         return f"{error.filename or folder}: {error.strerror}."
     return None
+
+
+def _why_not_by_us(path: Path) -> str:
+    owner, user = path.stat().st_uid, os.geteuid()
+    if owner == user:
+        return f"the mode of {path}, or an attribute that lsattr shows, forbids it. Make it writable."
+    return (
+        f"{path} belongs to the user {_name_of(owner)} and cannot be written by {_name_of(user)}."
+        " Give the folder and all files of the database to the user that runs smsevents."
+    )
 
 
 def _who() -> str:
