@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from smsevents.segments import Entry, Segment
 
 
-def _place() -> str:
-    """Name the folder of temporary files, if there is one that can be written."""
-    try:
-        return f" in {tempfile.gettempdir()}"
-    except OSError:
-        return ""
-
-
 class Spool:
     """Holds segments, and of each in memory no more than its bounds. `close` it, or it goes with the last reference."""
 
@@ -42,10 +34,8 @@ class Spool:
             self._file.write(segment.data)
         except OSError as error:
             raise StoreFull(
-                f"There is no room for a temporary file{_place()}: {error.strerror}. Nothing of this was stored;"
-                " free some room there, or set TMPDIR to a folder that can be written.",
-                "The server has no room for temporary files. Nothing of this was stored; try again later, and tell the"
-                " operator of the server.",
+                f"There is no room for a temporary file in {tempfile.gettempdir()}: {error.strerror}."
+                " Free some room there and try again."
             ) from error
         self._waiting.append((replace(segment, data=b""), self._size, len(segment.data)))
         self._size += len(segment.data)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from smsevents.clock import now_ms
@@ -17,7 +18,7 @@ from smsevents.segments import pack
 from tests.support.forbidden import full_disk, make_read_only, not_writable
 from tests.support.lines import body_of, line, model
 from tests.support.logs import opened_log, query
-from tests.support.servers import run_command
+from tests.support.servers import eventually, free_port, run_command
 
 TRACKPOINT = 4541245641234564
 SHOP = str(TRACKPOINT)
@@ -328,15 +329,39 @@ def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
             assert f"the file system of {folder} is read-only" in text
 
 
-def test_the_server_needs_no_temporary_folder_for_one_worker(environment: dict[str, str]) -> None:
-    """Several workers without a writable temporary folder are refused in one line; nothing is begun."""
-    nowhere = environment | {"TMPDIR": "/dev/null", "TEMP": "/dev/null", "TMP": "/dev/null"}
-    script = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/dev/null']\n"
-    script += "import sys; sys.argv[1:] = ['serve', '--workers', '2', '--port', '1']\n"
-    script += "from smsevents.cli import main; main()"
+WITHOUT_TEMPORARY_FOLDER = """
+import sys, tempfile
+tempfile._candidate_tempdir_list = lambda: ["/dev/null"]
+from smsevents.cli import main
+main()
+"""
 
-    done = subprocess.run([sys.executable, "-c", script], env=nowhere, capture_output=True, check=False, timeout=60)
 
-    assert done.returncode == 1
-    assert b"Traceback" not in done.stderr
-    assert b"TMPDIR" in done.stderr.splitlines()[-1]
+def test_the_server_needs_no_temporary_folder(shop: dict[str, str]) -> None:
+    """A server without a folder for temporary files starts, takes a small import and exports it."""
+    key = run_command("key", "create", SHOP, "--scope", "export", "--scope", "import", environment=shop).stdout
+    port = free_port()
+    headers = {"X-Api-Key": key.decode().strip()}
+    event = line(TRACKPOINT, now_ms())
+    command = [sys.executable, "-c", WITHOUT_TEMPORARY_FOLDER, "serve", "--port", str(port)]
+
+    process = subprocess.Popen(command, env=shop, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        base = f"http://127.0.0.1:{port}"
+        assert eventually(lambda: process.poll() is not None or answers(f"{base}/health/ready"))
+        sent = httpx.post(f"{base}/shop/{SHOP}/import-sms-events", content=event, headers=headers)
+        got = httpx.post(f"{base}/shop/{SHOP}/export-sms-events", content=b"{}", headers=headers)
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+
+    assert (sent.status_code, got.content) == (200, event + b"\n")
+    assert b"Traceback" not in said
+
+
+def answers(url: str) -> bool:
+    """Tell whether an address answers with 200."""
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
