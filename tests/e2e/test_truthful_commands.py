@@ -6,8 +6,10 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -293,6 +295,25 @@ def test_a_file_of_another_format_is_named(shop: dict[str, str], content: bytes,
     assert run_command("export", SHOP, environment=shop).stdout == b""
 
 
+def test_the_export_of_an_unknown_shop_is_a_failure(shop: dict[str, str]) -> None:
+    """`export` of a shop that is not there fails, rather than to write nothing and report success."""
+    assert "There is no shop 8" in told(run_command("export", "8", environment=shop))
+
+
+def test_an_empty_file_is_told(shop: dict[str, str]) -> None:
+    """An import of nothing says that there was nothing."""
+    done = run_command("import", SHOP, "-", environment=shop, stdin=b"\n \n")
+
+    assert done.stderr == b"received 0, expired 0\nThe file holds no events.\n"
+
+
+def test_generated_events_can_be_recorded(shop: dict[str, str]) -> None:
+    """`generate` refuses an end in seconds, whose events no import would take."""
+    text = told(run_command("generate", SHOP, "--end", str(now_ms() // 1000), environment=shop))
+
+    assert "is it in seconds?" in text
+
+
 def test_a_folder_as_input_is_told(shop: dict[str, str], tmp_path: Path) -> None:
     """A folder in the place of a file is told in one line."""
     assert "Is a directory" in told(run_command("import", SHOP, str(tmp_path), environment=shop))
@@ -314,6 +335,38 @@ def test_what_cannot_be_written_is_named(shop: dict[str, str], tmp_path: Path, w
     assert "Make it writable" in text
     assert "in a moment" not in text
     assert [row[0] for row in query(tmp_path / "log.db", "SELECT trackpoint FROM shops")] == [TRACKPOINT]
+
+
+# It becomes another user only once all is imported: that user may not be able to read this Python.
+AS_NOBODY = """
+import os, sys
+from smsevents.catalog import open_existing
+from smsevents.errors import StoreUnavailable
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    open_existing(sys.argv[1]).check_writable()
+except StoreUnavailable as error:
+    print(error)
+"""
+
+
+def test_another_owner_is_named() -> None:
+    """A database that belongs to another user is told with both users and what to do."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    folder = Path(tempfile.mkdtemp(prefix="smsevents-owner-"))
+    try:
+        folder.chmod(0o755)
+        environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{folder}/log.db"}
+        assert run_command("shop", "add", SHOP, environment=environment).returncode == 0
+        (folder / "log.db").chmod(0o644)
+        command = [sys.executable, "-c", AS_NOBODY, url_of(environment)]
+        said = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    finally:
+        shutil.rmtree(folder)
+
+    assert "belongs to the user root and cannot be written by" in said
+    assert "Give the folder and all files of the database to the user that runs smsevents" in said
 
 
 def test_a_read_only_disk_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from smsevents.access import Access
 from smsevents.cli.console import Trackpoint, opened_database, progress
 from smsevents.clock import now_ms
 from smsevents.errors import InvalidRequest
@@ -21,6 +22,7 @@ from smsevents.intake import Intake, Receipt
 from smsevents.log import Log
 from smsevents.refusals import FILE
 from smsevents.segments import splice, unpack
+from smsevents.times import is_time, unit_of
 from smsevents.window import resolve
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def import_(
     blocked = f", blocked {receipt.blocked}" if receipt.blocked else ""
     impossible = f", impossible {receipt.impossible}" if skip_impossible else ""
     typer.echo(f"received {receipt.received}, expired {receipt.expired}{blocked}{impossible}", err=True)
+    if receipt.received == 0:
+        typer.echo("The file holds no events.", err=True)
 
 
 def import_file(
@@ -116,6 +120,7 @@ def export(
     if gzip and sys.stdout.isatty():
         raise InvalidRequest("Gzip is nothing for a terminal. Send it to a file or a pipe: --gzip > events.jsonl.gz")
     with opened_database() as database:
+        Access(database).shop(trackpoint)
         pages = Log(database).read(trackpoint, window)
         for run in splice(pages) if gzip else unpack(pages):
             sys.stdout.buffer.write(run)
@@ -131,6 +136,10 @@ def generate(
 ) -> None:
     """Write invented, realistic events to standard output, sorted by time."""
     end_ms = now_ms() if end is None else end
+    if not is_time(end_ms):
+        unit = unit_of(end_ms)
+        guess = "" if unit is None else f" (is it {unit}?)"
+        raise InvalidRequest(f"--end {end_ms} is not a time in the years 2000 to 2099{guess}; give Unix milliseconds.")
     batch: list[bytes] = []
     for line in generate_lines(trackpoint, events=events, days=days, seed=seed, end_ms=end_ms):
         batch.append(line)
