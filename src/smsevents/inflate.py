@@ -62,7 +62,7 @@ class Inflater:
             return
         if not GZIP.startswith(self._start):
             raise self._error("wrapper")
-        raise TruncatedGzip("it ends before its trailer")
+        raise TruncatedGzip("it was cut before its trailer")
 
     def _error(self, text: str) -> NotGzip:
         """Say what is wrong; `text` is the library's, such as `Error -6 Incorrect checksum found`."""

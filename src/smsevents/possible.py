@@ -5,7 +5,6 @@ compaction, verification and erasure do not look at it.
 
     date, sendDate   lie in the years 2000 to 2099, whatever time it is now: no clock has a say in it
     userId           has at least one character that can be seen
-    every string     holds no NUL (U+0000), which many databases and files cannot hold
 """
 
 from __future__ import annotations
@@ -35,14 +34,8 @@ def why_impossible(event: Event) -> str | None:
             unit = unit_of(time)
             guess = "" if unit is None else f" (is it {unit}?)"
             return f"`{name}` {time} is not a time in the years 2000 to 2099{guess}; send Unix milliseconds, UTC"
-    texts = {"userId": sms.userId, "campaign.id": source.campaign.id, "campaign.name": source.campaign.name}
-    if isinstance(source, Flow):
-        texts |= {"node.id": source.node.id, "node.name": source.node.name}
-    for name, text in texts.items():
-        if "\0" in text:
-            return f"`{name}` holds a NUL character (U+0000), which no text has"
     if not _is_seen(sms.userId):
-        return "`userId` is blank: none of its characters can be seen"
+        return "`userId` is blank: it has no character that can be seen"
     return None
 
 
@@ -74,14 +67,10 @@ _decoder = msgspec.json.Decoder(_Event)
 def decode_possible(block: bytes) -> tuple[list[Event], list[bytes]] | None:
     """Do what `decode_block` does, and give None also where an event of the block is impossible."""
     decoded = decode_block(block, _decoder.decode)
-    return decoded if decoded and _all_texts_possible(decoded[0], block) else None
+    return decoded if decoded and _are_seen([event.smsEvent.userId for event in decoded[0]]) else None
 
 
-def _all_texts_possible(events: Sequence[Event], block: bytes) -> bool:
-    """Tell whether the texts of events are possible; a NUL can only stand in `block`, their lines, as an escape."""
-    if b"\\" in block and rb"\u0000" in block:
-        return all(why_impossible(event) is None for event in events)
-    users = [event.smsEvent.userId for event in events]
+def _are_seen(users: Sequence[str]) -> bool:
     return _are_plain(users) or all(map(_is_seen, users))
 
 
