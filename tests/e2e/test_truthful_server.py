@@ -116,6 +116,18 @@ def test_a_body_of_another_format_is_named(server: Server, form: str) -> None:
     assert shop.export().content == b""
 
 
+@pytest.mark.parametrize(
+    ("body", "name"), [(gzip.compress(b"{}"), "gzip"), ("{}".encode("utf-16"), "UTF-16"), (b"from=1&to=2", "JSON")]
+)
+def test_a_request_of_another_format_is_named(server: Server, body: bytes, name: str) -> None:
+    """What was made of the body of an export request is named, 400."""
+    shop = server.shop()
+
+    detail = detail_of(httpx.post(shop.export_url, content=body, headers=shop.headers), 400)
+
+    assert f"The body is {name}" in detail or f"is no {name}" in detail or f"text in {name}" in detail
+
+
 def test_stored_impossible_events_are_exported(server: Server) -> None:
     """What earlier versions accepted is exported as it is, plain and in gzip, beside new events."""
     shop = server.shop()

@@ -67,7 +67,7 @@ def guard() -> None:
         io.BufferedWriter(_Output(_STDOUT, "wb", closefd=False)),
         encoding=sys.stdout.encoding,
         errors=sys.stdout.errors,
-        line_buffering=sys.stdout.isatty(),
+        line_buffering=sys.stdout.isatty() or getattr(sys.stdout, "write_through", False),  # as python -u asks for
     )
 
 

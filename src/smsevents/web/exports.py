@@ -20,6 +20,7 @@ from litestar.datastructures import State
 
 from smsevents.errors import DamagedSegment, InvalidRequest, SmsEventsError, UnsupportedEncoding
 from smsevents.events import Milliseconds
+from smsevents.formats import START_MAX_BYTES, format_of
 from smsevents.segments import count, splice, unpack
 from smsevents.settings import (
     EXPORT_AHEAD_MAX_SECONDS,
@@ -102,7 +103,11 @@ async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
             f'{error}. Send an object like {{"from": 1673617501000, "to": 1676380261000}}, in Unix milliseconds.'
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is no JSON: {error}. Send {{}} or an object with `from` and `to`.") from error
+        found = format_of(body[:START_MAX_BYTES])
+        wrong = f"is {found.split(';')[0]}" if found else f"is no JSON: {error}"
+        raise InvalidRequest(
+            f"The body {wrong}. Send {{}} or an object with `from` and `to`, as JSON in UTF-8."
+        ) from error
     return resolve(asked.from_, asked.to, shared.log.now())
 
 
