@@ -65,7 +65,8 @@ def forget(
         if unblock:
             for user_id in user_ids:
                 was_blocked = erasure.unblock(database, trackpoint, user_id)
-                typer.echo(f"{printable(user_id)}: {'unblocked' if was_blocked else 'was not blocked'}", err=True)
+                whom = f"{printable(user_id)}: " if len(user_ids) > 1 else ""
+                typer.echo(whom + ("unblocked" if was_blocked else "was not blocked"), err=True)
             return
         erased = erasure.forget(database, trackpoint, user_ids, now_ms(), block=block)
     typer.echo(msgspec.json.encode(erased))
