@@ -95,6 +95,10 @@ _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 
 _TOO_DEEP = "the JSON is nested too deep"
+_ADVICE = {
+    "trailing characters": "; a line holds one object and nothing else",
+    "Input data was truncated": "; an object begins and ends on one line",
+}
 _KEYS_OF_ONE_OFF = 11
 _KEYS_OF_FLOW = 14
 _key_end = re.compile(rb'"\s*:')
@@ -193,7 +197,7 @@ def _json_reason(line: bytes, error: Exception) -> str:
     if line.startswith(b"\x1e"):
         return "starts with a record separator (0x1E); send plain lines without it"
     reason = str(error).removeprefix("JSON is malformed: ")
-    more = "; a line holds one object and nothing else" if reason.startswith("trailing characters") else ""
+    more = next((help_ for start, help_ in _ADVICE.items() if reason.startswith(start)), "")
     return f"not JSON: {_lower_first(reason)}{more}"
 
 

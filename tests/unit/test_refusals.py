@@ -201,6 +201,12 @@ def test_two_objects_on_a_line_are_told() -> None:
         decode(GOOD + GOOD)
 
 
+def test_an_object_on_several_lines_is_told() -> None:
+    """An object that is spread over lines, as `jq .` prints it, is refused with what a line must be."""
+    refusal = refusal_of(json.dumps(json.loads(GOOD), indent=2).encode())
+    assert "Line 1: not JSON: input data was truncated; an object begins and ends on one line" in str(refusal)
+
+
 def test_what_was_sent_is_shown_short_and_harmless() -> None:
     """A value that is quoted in a refusal is shortened, and its control characters are escaped."""
     with pytest.raises(NotAnEvent) as refusal:
