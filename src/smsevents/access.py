@@ -37,8 +37,11 @@ _shape = re.compile(r"sms_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _trackpoint = re.compile(r"[1-9][0-9]{0,18}")
 _NO_DIGEST = bytes(32)
 
-_WRONG_KEY = "Send a valid API key in the header X-Api-Key; `smsevents key create` makes one."
-_WRONG_SHOP = "This key may not do that here. Use a key of this shop with the scope `{scope}`."
+_WRONG_KEY = "Send a valid API key in the header X-Api-Key; the operator of the server gives you one."
+_WRONG_SHOP = (
+    "This key is not allowed to do that for this shop. Check the number of the shop in the path, and use a key of this"
+    " shop with the scope `{scope}`; the operator of the server gives you one."
+)
 
 
 def parse_trackpoint(text: str) -> int | None:
@@ -125,11 +128,13 @@ class Access:
             statements.require_shop(connection, trackpoint)
             return statements.keys_of(connection, trackpoint)
 
-    def revoke_key(self, key_id: str) -> None:
-        """Revoke a key for good. Raises `UnknownKey`."""
-        if not self._database.write(lambda c: statements.revoke_key(c, key_id, self._now())):
+    def revoke_key(self, key_id: str) -> bool:
+        """Revoke a key for good; tell whether it was in use until now. Raises `UnknownKey`."""
+        was_good = self._database.write(lambda c: statements.revoke_key(c, key_id, self._now()))
+        if was_good is None:
             raise UnknownKey(f"There is no key {key_id}. `smsevents key list TRACKPOINT` shows a shop's keys.")
         self._cache.clear()
+        return was_good
 
     def authenticate(self, text: str | None) -> Key:
         """Give the key that was sent. Raises `Unauthorized` if there is none, or one that is not good.

@@ -18,6 +18,7 @@
     ├── TimeInDoubt              503  the clock may be wrong, and it would have the last word
     ├── StoreUnavailable         503  the database cannot be read or written just now
     │   ├── StoreFull            507  there is no room on its disk
+    │   ├── NoDatabase                there is none where it was looked for (commands only)
     │   └── StoreVersionError         it was made by a newer smsevents
     └── DamagedSegment           500  stored bytes are not what was written
 
@@ -32,11 +33,19 @@ from dataclasses import dataclass
 
 
 class SmsEventsError(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    `outside` is what a client of the server is told instead of the text, where that is for who runs the server.
+    """
+
+    def __init__(self, text: str, outside: str | None = None) -> None:
+        """Have a text, and another one for clients of the server if need be."""
+        super().__init__(text)
+        self.outside = text if outside is None else outside
 
 
 class InvalidRequest(SmsEventsError):
-    """The request is not what the contract says; the text names the place and the mend."""
+    """The request is not what the contract says; the text names the place and what to change."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +59,27 @@ class BadLine:
 class InvalidLines(InvalidRequest):
     """Lines of an import that cannot be stored; nothing of the import was.
 
-    `malformed` tells whether one of them is no JSON at all. `more` tells that reading stopped early, so
-    there may be further bad lines behind the ones named.
+    `malformed` tells whether one of them is not JSON at all. `more` tells that reading stopped early, so
+    there may be further bad lines after the ones named. `again` tells how to send the import again, and
+    `named` where the other bad lines are named.
     """
 
-    def __init__(self, bad_lines: list[BadLine], *, malformed: bool, more: bool) -> None:
+    def __init__(
+        self,
+        bad_lines: list[BadLine],
+        *,
+        malformed: bool,
+        more: bool,
+        again: str = "send the whole body again",
+        named: str = "in `errors`",
+    ) -> None:
         first = bad_lines[0]
         rest = len(bad_lines) - 1
-        others = f" ({rest} more in `errors`)" if rest else ""
+        others = f" ({rest} more {named})" if rest else ""
         stopped = " Reading stopped there, so later lines may be bad too." if more else ""
         super().__init__(
             f"Nothing was stored. Line {first.line}: {first.reason}{others}.{stopped}"
-            " Mend the lines and send the whole body again: what was stored before is not doubled."
+            f" Fix the lines and {again}: what was stored before is not doubled."
         )
         self.bad_lines = bad_lines
         self.malformed = malformed
@@ -130,6 +148,10 @@ class StoreUnavailable(SmsEventsError):
 
 class StoreFull(StoreUnavailable):
     """There is no room left on the disk of the database, or of temporary files."""
+
+
+class NoDatabase(StoreUnavailable):
+    """There is no database where it was looked for, and it was not to be created."""
 
 
 class StoreVersionError(StoreUnavailable):

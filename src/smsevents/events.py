@@ -13,19 +13,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
+from smsevents.reasons import reason_of
 from smsevents.settings import LINE_MAX_BYTES, TEXT_MAX_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 INT64_MAX = 2**63 - 1
 
 Status = Literal["DELIVERED", "ACCEPTED", "EXPIRED", "DELETED", "UNDELIVERABLE", "REJECTED", "SKIPPED"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 Trackpoint = Annotated[int, Meta(ge=1, le=INT64_MAX, description="The number of the shop.")]
 Milliseconds = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX, description="Unix milliseconds, UTC.")]
 Text = Annotated[str, Meta(max_length=TEXT_MAX_CHARACTERS)]
@@ -82,17 +84,21 @@ def digest_of(trackpoint: int, user_id: str) -> bytes:
 
 
 class NotJson(ValueError):
-    """The line is no JSON; the text says where."""
+    """The line is not JSON; the text says where."""
 
 
 class NotAnEvent(ValueError):
-    """The line is JSON but no valid event; the text says which field is wrong."""
+    """The line is JSON but not a valid event; the text says which field is wrong."""
 
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 
 _TOO_DEEP = "the JSON is nested too deep"
+_ADVICE = {
+    "trailing characters": "; a line holds one object and nothing else",
+    "Input data was truncated": "; an object begins and ends on one line",
+}
 _KEYS_OF_ONE_OFF = 11
 _KEYS_OF_FLOW = 14
 _key_end = re.compile(rb'"\s*:')
@@ -129,7 +135,7 @@ def _escaped(lines: bytes) -> bytes:
 def decode(line: bytes) -> tuple[Event, bytes]:
     """Read one line, in any valid JSON spelling; give the event and its canonical line.
 
-    Raises `NotJson` or `NotAnEvent`; the text of either tells a person what to mend.
+    Raises `NotJson` or `NotAnEvent`; the text of either tells a person what to fix.
     """
     if len(line) > LINE_MAX_BYTES:
         raise NotAnEvent(f"the line is longer than {LINE_MAX_BYTES} bytes; no event needs that many")
@@ -137,7 +143,7 @@ def decode(line: bytes) -> tuple[Event, bytes]:
         event = _decoder.decode(line)
     except msgspec.ValidationError as error:
         _refuse_bad_json(line)
-        raise NotAnEvent(_lower_first(str(error))) from error
+        raise NotAnEvent(reason_of(str(error), line, STATUSES)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotJson(_json_reason(line, error)) from error
     except RecursionError as error:
@@ -148,14 +154,17 @@ def decode(line: bytes) -> tuple[Event, bytes]:
     return event, canonical
 
 
-def decode_block(block: bytes) -> tuple[list[Event], list[bytes]] | None:
+def decode_block(
+    block: bytes, event_of: Callable[[bytes], Event] = _decoder.decode
+) -> tuple[list[Event], list[bytes]] | None:
     """Read many lines at once, each ended by a line feed; give their events and canonical lines, in order.
 
-    Gives None where `decode` must look at each line: one of them is blank or bad, or may be bad.
+    `event_of` decodes one line. Gives None where `decode` must look at each line: one of them is blank or bad, or
+    may be bad.
     """
     lines = block[:-1].split(b"\n")
     try:
-        events = list(map(_decoder.decode, lines))
+        events = list(map(event_of, lines))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     canonical = encode_lines(events)
@@ -187,7 +196,9 @@ def _json_reason(line: bytes, error: Exception) -> str:
         return "starts with a byte order mark; save the file as UTF-8 without one"
     if line.startswith(b"\x1e"):
         return "starts with a record separator (0x1E); send plain lines without it"
-    return f"not JSON: {_lower_first(str(error).removeprefix('JSON is malformed: '))}"
+    reason = str(error).removeprefix("JSON is malformed: ")
+    more = next((help_ for start, help_ in _ADVICE.items() if reason.startswith(start)), "")
+    return f"not JSON: {_lower_first(reason)}{more}"
 
 
 def _first_bad_byte(line: bytes) -> int:

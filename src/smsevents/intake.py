@@ -9,12 +9,17 @@ with the body, and still nothing is stored before the last line was read and fou
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest, TimeInDoubt
-from smsevents.events import NotAnEvent, NotJson, decode, decode_block, digest_of
-from smsevents.inflate import Inflater, NotGzip
+from smsevents import refusals
+from smsevents.errors import BadLine, TimeInDoubt
+from smsevents.events import NotAnEvent, NotJson, decode, digest_of
+from smsevents.formats import START_MAX_BYTES
+from smsevents.inflate import DamagedGzip, Inflater, NotGzip
+from smsevents.possible import decode_possible, why_impossible
+from smsevents.refusals import BODY, Origin
 from smsevents.segments import days, pack, unique
 from smsevents.settings import (
     BAD_LINES_MAX,
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from smsevents.errors import InvalidLines
     from smsevents.events import Event
     from smsevents.segments import Entry, Segment
     from smsevents.trusted import Judgement
@@ -42,12 +48,14 @@ MIB = 1024 * 1024
 class Receipt:
     """What an import held: lines received, and those of them that were dropped.
 
-    `expired` were older than the history, `blocked` were of users who must not be recorded.
+    `expired` were older than the history, `blocked` were of users who must not be recorded, `impossible` could not
+    be true.
     """
 
     received: int
     expired: int
     blocked: int = 0
+    impossible: int = 0
 
 
 class Intake:
@@ -64,15 +72,23 @@ class Intake:
         gzip: bool,
         lines_max_mib: int,
         blocked: frozenset[bytes] = frozenset(),
+        origin: Origin = BODY,
+        skip_impossible: bool = False,
         old_by_ms: int | None = None,
         in_doubt: bool = False,
     ) -> None:
         """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds).
 
-        Lines of users whose digest is `blocked` are counted and dropped. `old_by_ms` is the time by which lines are
-        dropped as expired, if it is not `now`. If the clock is `in_doubt`, a date far ahead of it is not an invalid
-        line but raises `TimeInDoubt` at the end.
+        Lines of users whose digest is `blocked` are counted and dropped. So are lines that cannot be true, if
+        `skip_impossible` says so; else they are refused. `origin` tells where the lines come from.
+
+        `old_by_ms` is the time by which lines are dropped as expired, if it is not `now`. If the clock is `in_doubt`,
+        a date far ahead of it is not an invalid line but raises `TimeInDoubt` at the end.
         """
+        self._origin = origin
+        self._skip_impossible = skip_impossible
+        self._start = b""  # of the lines: what they are if they are not lines
+        self._sent = b""  # the same of what is to be inflated
         self._blocked = blocked
         self._trackpoint = trackpoint
         self._oldest = history_start(now if old_by_ms is None else old_by_ms)
@@ -84,16 +100,24 @@ class Intake:
         self._inflater = Inflater() if gzip else None
         self._inflated = 0
         self._rest = b""  # the start of a line whose end has not come yet
-        self._line = self._received = self._expired = self._refused = 0
+        self._line = self._received = self._expired = self._refused = self._impossible = 0
         self._bad: list[BadLine] = []
-        self._malformed = False
+        self._malformed = self._any_impossible = False
         self._entries: list[Entry] = []
         self._held = 0
         self._spool = Spool(INTAKE_SPOOL_MAX_BYTES)
 
     @classmethod
-    def judged(
-        cls, trackpoint: int, judgement: Judgement, *, gzip: bool, lines_max_mib: int, blocked: frozenset[bytes]
+    def judged(  # noqa: PLR0913 -- what lines are held to
+        cls,
+        trackpoint: int,
+        judgement: Judgement,
+        *,
+        gzip: bool,
+        lines_max_mib: int,
+        blocked: frozenset[bytes],
+        origin: Origin = BODY,
+        skip_impossible: bool = False,
     ) -> Self:
         """Take lines at the time that is judged: nothing is dropped, nor refused for good, by a clock in doubt."""
         return cls(
@@ -102,6 +126,8 @@ class Intake:
             gzip=gzip,
             lines_max_mib=lines_max_mib,
             blocked=blocked,
+            origin=origin,
+            skip_impossible=skip_impossible,
             old_by_ms=judgement.old_by_ms,
             in_doubt=not judgement.is_certain,
         )
@@ -130,31 +156,29 @@ class Intake:
         for run in self._runs(data):
             self._inflated += len(run)
             if self._inflated > self._lines_max_mib * MIB:
-                raise BodyTooLarge(
-                    f"The lines are more than {self._lines_max_mib} MiB. Send them in several imports,"
-                    " or raise SMSEVENTS_IMPORT_LINES_MAX_MIB."
-                )
+                raise refusals.too_many_lines(self._origin, self._lines_max_mib)
+            if len(self._start) < START_MAX_BYTES:
+                self._start += run[: START_MAX_BYTES - len(self._start)]
             self._take(run)
 
     def finish(self) -> Receipt:
         """Take the end of the body.
 
-        Raises `InvalidLines`, `TimeInDoubt`, or `InvalidRequest` if the gzip stream was cut.
+        Raises `InvalidLines`, `TimeInDoubt`, or `InvalidRequest` if the gzip stream is truncated.
         """
-        if self._inflater and not self._inflater.is_whole:
-            raise InvalidRequest(
-                "The gzip body ends before its trailer: it was cut. Nothing was stored; send it again."
-            )
+        if self._inflater is not None:
+            with self._gzip_checked():
+                self._inflater.finish()
         self._take_line(self._rest)
         if self._bad:
-            raise InvalidLines(self._bad, malformed=self._malformed, more=False)
+            raise self._invalid(more=False)
         if self._doubted:
             raise TimeInDoubt(
                 f"Nothing was stored. Line {self._doubted.line}: {self._doubted.reason}. But that clock may be wrong"
                 " itself. Send the whole body again later; if it lasts, tell the operator of the server."
             )
         self._pack(last=True)
-        return Receipt(self._received, self._expired, self._refused)
+        return Receipt(self._received, self._expired, self._refused, self._impossible)
 
     def segments(self) -> Iterator[Segment]:
         """Give the segments, after `finish`, one at a time."""
@@ -164,13 +188,19 @@ class Intake:
         if self._inflater is None:
             yield data
             return
-        try:
+        self._sent = (self._sent + data[:START_MAX_BYTES])[:START_MAX_BYTES]
+        with self._gzip_checked():
             yield from self._inflater.feed(data)
+
+    @contextmanager
+    def _gzip_checked(self) -> Iterator[None]:
+        """Turn what is wrong with a gzip stream into what a person is told of it."""
+        try:
+            yield
+        except DamagedGzip as error:
+            raise refusals.damaged_gzip(self._origin, error) from error
         except NotGzip as error:
-            raise InvalidRequest(
-                f"The body is no gzip stream, though Content-Encoding says so ({error})."
-                " Send it as gzip wrote it, or leave the header out."
-            ) from error
+            raise refusals.not_gzip(self._origin, self._sent) from error
 
     def _take(self, run: bytes) -> None:
         run = self._rest + run
@@ -181,14 +211,14 @@ class Intake:
         if len(self._rest) > LINE_MAX_BYTES:
             if not self._rest.isspace():
                 self._take_line(self._rest)
-                raise InvalidLines(self._bad, malformed=self._malformed, more=True)
+                raise self._invalid(more=True)
             self._rest = self._rest[: LINE_MAX_BYTES + 1]  # a blank line without end; too long for anything else
         if self._held >= INTAKE_CHUNK_BYTES:
             self._pack(last=False)
 
     def _take_block(self, block: bytes) -> None:
         """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones."""
-        decoded = decode_block(block)
+        decoded = decode_possible(block)
         if decoded is None or not self._take_events(*decoded):
             for line in block[:-1].split(b"\n"):
                 self._take_line(line)
@@ -220,6 +250,13 @@ class Intake:
                 raise NotAnEvent(
                     f"`trackpoint` is {event.smsEvent.trackpoint}, but the import is for {self._trackpoint}"
                 )
+            impossible = why_impossible(event)
+            if impossible and self._skip_impossible:
+                self._impossible += 1
+                return
+            if impossible:
+                self._any_impossible = True
+                raise NotAnEvent(impossible)
             date = event.smsEvent.date
             self._see(date)
             if date > self._newest:
@@ -249,10 +286,19 @@ class Intake:
             self._held += len(canonical)
 
     def _refuse(self, reason: str, *, malformed: bool) -> None:
+        if self._received == 1:
+            foreign = refusals.foreign(self._origin, self._start, inflated=self._inflater is not None)
+            if foreign:
+                raise foreign
         self._bad.append(BadLine(self._line, reason))
         self._malformed = self._malformed or malformed
         if len(self._bad) == BAD_LINES_MAX:
-            raise InvalidLines(self._bad, malformed=self._malformed, more=True)
+            raise self._invalid(more=True)
+
+    def _invalid(self, *, more: bool) -> InvalidLines:
+        return refusals.bad_lines(
+            self._origin, self._bad, malformed=self._malformed, impossible=self._any_impossible, more=more
+        )
 
     def _pack(self, *, last: bool) -> None:
         """Sort what is held and pack it; keep what does not fill a segment, unless it is the last."""

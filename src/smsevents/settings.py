@@ -126,24 +126,41 @@ class Settings:
     log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, given: Mapping[str, str | int | None] | None = None
+    ) -> Settings:
         """Read each setting from its variable. An empty variable is the same as none.
 
+        What is `given` by name, and is not None, goes before its variable, whose value is not even looked at.
         Raises `SettingError` for a value that cannot be used.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {name: value for name, value in (given or {}).items() if value is not None}
         for setting in fields(cls):
             variable = variable_of(setting.name)
             text = environment.get(variable, "").strip()
-            if not text:
+            if not text or setting.name in values or is_injected(variable, text):
                 continue
             values[setting.name] = _positive(variable, text) if setting.type == "int" else text
         if values.get("port", 0) > PORT_MAX:
             raise SettingError(f"{variable_of('port')} is {values['port']}; give a port from 1 to {PORT_MAX}.")
         for name, choices in CHOICES.items():
             if values.get(name, choices[0]) not in choices:
-                raise SettingError(f"{variable_of(name)} is none of {', '.join(choices)}.")
+                raise SettingError(f"{variable_of(name)} is {values[name]!r}; give one of {', '.join(choices)}.")
+        if re.search(r"[/\s]", values.get("host", "")):
+            raise SettingError(
+                f"{variable_of('host')} is {values['host']!r}; give an address alone, without `http://` and path."
+            )
         return cls(**values)
+
+
+# What Kubernetes sets in each pod for each Service of the namespace, and Docker for each link: `SMSEVENTS_PORT` is
+# `tcp://10.96.0.12:8080` beside a Service named `smsevents`.
+_injected = re.compile(r".*_SERVICE_HOST|.*_SERVICE_PORT(_.*)?|.*_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
+
+
+def is_injected(variable: str, text: str) -> bool:
+    """Tell whether a variable with this value was set by a container platform, for a service of the same name."""
+    return _injected.fullmatch(variable) is not None or (variable.endswith("_PORT") and "://" in text)
 
 
 def variable_of(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from smsevents.errors import InvalidRequest
 from smsevents.settings import HISTORY_MS
+from smsevents.times import TIME_MAX_MS, TIME_MIN_MS, unit_of
 
 
 class Window(NamedTuple):
@@ -21,6 +22,23 @@ class Window(NamedTuple):
     def is_empty(self) -> bool:
         """Whether no event can lie in it."""
         return self.start > self.end
+
+
+def warning_of(window: Window) -> str | None:
+    """Say that an interval lies where no event can be, so that the times were probably not in milliseconds.
+
+    Any integer is a valid time, so this is not an error. None if there is nothing to say.
+    """
+    if window.end < TIME_MIN_MS:
+        # an end that was left out lies 90 days after the time that was sent
+        unit = unit_of(window.end) or unit_of(window.end - HISTORY_MS)
+        side = "ends before the year 2000"
+    elif window.start > TIME_MAX_MS:
+        unit = unit_of(window.start)
+        side = "begins after the year 2099"
+    else:
+        return None
+    return f"The interval {side}{'' if unit is None else f' (is it {unit}?)'}; times are Unix milliseconds."
 
 
 def resolve(from_: int | None, to: int | None, now: int) -> Window:

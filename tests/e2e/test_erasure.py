@@ -55,7 +55,7 @@ USERS = [
     "x/users/y",
     "😀",
     "u" * 1024,
-    " ",
+    " x ",
     "tab\tnew\nline",
 ]
 

@@ -124,7 +124,10 @@ def test_expired_lines_are_counted_and_dropped(server: Server) -> None:
     shop = server.shop()
     now = now_ms()
     young = [line(shop.trackpoint, now - 90 * DAY_MS + MINUTE_MS), line(shop.trackpoint, now)]
-    old = [line(shop.trackpoint, date) for date in (now - 90 * DAY_MS - MINUTE_MS, 0, -5, now - 200 * DAY_MS)]
+    old = [
+        line(shop.trackpoint, date)
+        for date in (now - 90 * DAY_MS - MINUTE_MS, 946_684_800_300, 1_000_000_000_000, now - 200 * DAY_MS)
+    ]
 
     got = shop.send(body_of([old[0], young[0], *old[1:], young[1]]))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from smsevents.access import Scope
 
 MIB = 1024 * 1024
-WRONG_KEY = "`smsevents key create` makes one"
+WRONG_KEY = "the operator of the server gives you one"
 EXPORT, IMPORT = "export-sms-events", "import-sms-events"
 GZIP = {"Content-Encoding": "gzip"}
 BROTLI = {"Content-Encoding": "br"}
@@ -107,8 +107,8 @@ OTHERS = [
     Call(415, "without Content-Encoding", headers=GZIP),
     Call(415, "'br'", b"", IMPORT, BROTLI),
     Call(415, "'gzip, gzip'", b"", IMPORT, {"Content-Encoding": "gzip, gzip"}),
-    Call(400, "no gzip stream", b"no gzip at all", IMPORT, GZIP),
-    Call(400, "was cut", b"", IMPORT, GZIP),
+    Call(400, "is not gzip", b"no gzip at all", IMPORT, GZIP),
+    Call(400, "is truncated", b"", IMPORT, GZIP),
     Call(400, "Line 1", b"{", IMPORT),
     Call(422, "Line 1", b"{}", IMPORT),
     Call(404, "/docs", action="export"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smsevents.access import Access
+from smsevents.catalog import open_catalog
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, random_lines
 from tests.support.logs import Held, query, store
 from tests.support.servers import run_command
@@ -145,6 +146,7 @@ def test_one_shop(counted: Counted, trackpoint: int) -> None:
 def test_no_shop(url: str) -> None:
     """Without a shop, `stats` prints the header of the table, and nothing as JSON."""
     environment = os.environ | {"SMSEVENTS_DATABASE": url}
+    open_catalog(url).close()
 
     assert run_command("stats", environment=environment).stdout.count(b"\n") == 1
     assert run_command("stats", "--json", environment=environment).stdout == b""

@@ -19,6 +19,7 @@ from smsevents.events import NotAnEvent, NotJson, decode, digest_of
 from smsevents.intake import Intake, Receipt
 from smsevents.segments import entries
 from smsevents.settings import INTAKE_CHUNK_BYTES, INTAKE_SPOOL_MAX_BYTES, SEGMENT_LINES_BYTES
+from smsevents.times import TIME_MIN_MS
 from tests.support.lines import DAY_MS, body_of, date_of, line
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def test_a_body_without_lines_holds_nothing(body: bytes) -> None:
 
 def test_the_history_ends_to_the_millisecond() -> None:
     """An event exactly 90 days old is kept, and one a millisecond older is counted as expired and dropped."""
-    receipt, segments = take([body_of([line(SHOP, OLDEST), line(SHOP, OLDEST - 1), line(SHOP, -(2**62))])])
+    receipt, segments = take([body_of([line(SHOP, OLDEST), line(SHOP, OLDEST - 1), line(SHOP, TIME_MIN_MS + 300)])])
     assert receipt == Receipt(received=3, expired=2)
     assert lines_in(segments) == [line(SHOP, OLDEST)]
 

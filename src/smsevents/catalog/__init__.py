@@ -1,6 +1,8 @@
 """The catalog: the SQL database that holds shops, keys and segments.
 
 database.py   transactions, durability, writes that share a commit
+places.py     what lies where a database should be, and why it cannot be opened or written
+room.py       whether there is room for the next write
 failures.py   the database's errors → ours
 schema.py     making and upgrading the tables (alembic, in migrations/)
 tables.py     the tables
@@ -16,11 +18,23 @@ files.py      the database's files as a whole: written anew, copied, the write-a
 from smsevents.catalog.database import Database
 from smsevents.catalog.schema import migrate
 
-__all__ = ["Database", "open_catalog"]
+__all__ = ["Database", "open_catalog", "open_existing"]
 
 
 def open_catalog(url: str) -> Database:
-    """Open the database that `url` names, made or upgraded if need be."""
-    database = Database(url)
-    migrate(database)
+    """Open the database that `url` names, created or upgraded if need be."""
+    return _migrated(Database(url))
+
+
+def open_existing(url: str) -> Database:
+    """Open the database that `url` names, upgraded if need be. Raises `NoDatabase`: nothing is created."""
+    return _migrated(Database(url, create=False))
+
+
+def _migrated(database: Database) -> Database:
+    try:
+        migrate(database)
+    except BaseException:
+        database.close()
+        raise
     return database

@@ -15,19 +15,19 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
-from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from smsevents.catalog.failures import translated
 from smsevents.catalog.files import make_private
-from smsevents.errors import SettingError, StoreUnavailable
+from smsevents.catalog.places import path_of, require_ours, require_usable, why_unwritable
+from smsevents.catalog.room import Room
+from smsevents.errors import StoreFull, StoreUnavailable
 from smsevents.settings import (
     DATABASE_BUSY_MAX_SECONDS,
     DATABASE_CONNECTIONS_KEPT,
@@ -39,6 +39,9 @@ from smsevents.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sqlalchemy.engine import Engine
 
 T = TypeVar("T")
 
@@ -54,18 +57,22 @@ class _Write(Generic[T]):
 class Database:
     """An open database. `close` it when it is no longer needed; it is safe to use from many threads."""
 
-    def __init__(self, url: str) -> None:
-        """Open the database that `url` names, and make the file if there is none.
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """Open the database that `url` names, and create the file if there is none and `create` says so.
 
-        Raises `SettingError` for a URL that cannot be used, `StoreUnavailable` if it cannot be opened.
+        Raises `SettingError` for a URL that cannot be used, `NoDatabase` if there is none and it is not created,
+        `StoreUnavailable` if it cannot be opened.
         """
-        self.path = _sqlite_path(url)
-        self._engine = _sqlite_engine(self.path)
+        self.path = path_of(url)
+        require_usable(self.path, create=create)
+        self.is_new = not self.path.exists()
+        self._room = Room(self.path)
+        self._engine = _sqlite_engine(self.path, create=create)
         self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
-        with translated("read"), self._engine.connect() as connection:
+        with translated("read", self.path), self._engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
         self._file = _file_at(self.path)
 
@@ -73,14 +80,14 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Give a connection in a read transaction, which sees the database as it is at its first query."""
         self._check_file()
-        with translated("read"), self._engine.connect() as connection:
+        with translated("read", self.path), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
         """Give a connection in a write transaction of its own, committed at the end; for migrations."""
         self._check_file()
-        with translated("written"), self._engine.connect() as connection:
+        with translated("written", self.path), self._engine.connect() as connection:
             yield connection.execution_options(begin="BEGIN IMMEDIATE")
             self._check_file()
             connection.commit()
@@ -104,6 +111,25 @@ class Database:
             self._writes.put(_Write(run, outcome))
         return outcome
 
+    def check_writable(self) -> None:
+        """Raise `StoreUnavailable` if the database cannot be written just now. Nothing is written for that.
+
+        Who has the lock can write, so whoever waits for it can too. The modes of the files are looked at besides, as
+        this process may hold one open for writing that the next one could not open.
+        """
+        self._check_file()
+        if why := why_unwritable(self.path):
+            raise StoreUnavailable(
+                f"The database {self.path} cannot be written: {why}", "The database of the server cannot be written."
+            )
+        with translated("written", self.path), closing(sqlite3.connect(self.path, timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+        self._room.check()
+
     def close(self) -> None:
         """Finish the writes that wait, then close all connections."""
         with self._lock:
@@ -119,7 +145,8 @@ class Database:
         """Refuse to go on with a file that is no longer the one under our path: what is written to it is lost."""
         if _file_at(self.path) != self._file:
             raise StoreUnavailable(
-                f"The database {self.path} was moved or replaced. Put it back, or restart to use the one that is there."
+                f"The database {self.path} was moved or replaced. Put it back, or restart to use the new one.",
+                "The database of the server was moved or replaced. Try again later, and tell its operator.",
             )
 
     def _write_loop(self) -> None:
@@ -142,7 +169,10 @@ class Database:
         try:
             with self.exclusive() as connection:
                 outcomes = [_run(write, connection) for write in group]
+            self._room.found()
         except Exception as failure:  # noqa: BLE001 -- nothing of the group was stored: every caller raises it
+            if isinstance(failure, StoreFull):
+                self._room.missed()
             outcomes = [partial(write.outcome.set_exception, failure) for write in group]
         for tell in outcomes:
             tell()
@@ -177,20 +207,7 @@ def _file_at(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _sqlite_path(url: str) -> Path:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise SettingError(f"SMSEVENTS_DATABASE is {url!r}, which is no database URL; {_URL_HELP}") from error
-    if parsed.get_backend_name() != "sqlite" or parsed.host or not parsed.database or parsed.database == ":memory:":
-        raise SettingError(f"SMSEVENTS_DATABASE is {parsed.render_as_string()!r}; {_URL_HELP}")
-    return Path(parsed.database)
-
-
-_URL_HELP = "use sqlite:///relative/path.db or sqlite:////absolute/path.db."
-
-
-def _sqlite_engine(path: Path) -> Engine:
+def _sqlite_engine(path: Path, *, create: bool) -> Engine:
     if not path.absolute().parent.is_dir():
         raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Make it first.")
     engine = create_engine(
@@ -205,16 +222,20 @@ def _sqlite_engine(path: Path) -> Engine:
     )
     make_private(path)
     try:
-        _use_wal(path)
+        _use_wal(path, create=create)
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"The database {path} cannot be opened: {error}.") from error
+        raise StoreUnavailable(
+            f"The database {path} cannot be opened: {why_unwritable(path) or f'{error}.'}"
+        ) from error
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _use_wal(path: Path) -> None:
+def _use_wal(path: Path, *, create: bool) -> None:
     """Put the file into WAL mode, where it stays; once, as the change needs the file for itself.
+
+    A database of another program is refused before that. Raises `NoDatabase` or `StoreUnavailable`.
 
     SQLite does not wait for that by itself when several processes open a new file at a time.
     """
@@ -223,6 +244,7 @@ def _use_wal(path: Path) -> None:
     try:
         while True:
             try:
+                require_ours(connection, path, create=create)
                 connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")  # of a file that is new
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:

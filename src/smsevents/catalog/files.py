@@ -60,7 +60,7 @@ def copy_to(database: Database, target: Path) -> None:
 
 def _run(database: Database, statement: str, *values: str) -> None:
     with (
-        translated("written"),
+        translated("written", database.path),
         closing(sqlite3.connect(database.path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)) as connection,
     ):
         connection.execute(statement, values)
@@ -73,7 +73,10 @@ def empty_wal(database: Database) -> bool:
     """
     for _ in range(CHECKPOINT_TRIES):
         # not longer at a time: while SQLite waits here it keeps writers waiting too
-        with translated("written"), closing(sqlite3.connect(database.path, timeout=CHECKPOINT_PAUSE_SECONDS)) as wal:
+        with (
+            translated("written", database.path),
+            closing(sqlite3.connect(database.path, timeout=CHECKPOINT_PAUSE_SECONDS)) as wal,
+        ):
             busy = wal.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if not busy:
             return True

@@ -56,7 +56,10 @@ def require_shop(connection: Connection, trackpoint: int) -> Shop:
     """Give the shop with a trackpoint. Raises `UnknownShop`."""
     shop = find_shop(connection, trackpoint)
     if shop is None:
-        raise UnknownShop(f"There is no shop {trackpoint}. Add it with `smsevents shop add {trackpoint}`.")
+        raise UnknownShop(
+            f"There is no shop {trackpoint}. Add it with `smsevents shop add {trackpoint}`.",
+            f"There is no shop {trackpoint} any more. Ask the operator of the server.",
+        )
     return shop
 
 
@@ -93,10 +96,12 @@ def keys_of(connection: Connection, trackpoint: int) -> list[Key]:
     return _keys(connection, keys.c.trackpoint == trackpoint)
 
 
-def revoke_key(connection: Connection, key_id: str, now: int) -> bool:
-    """Mark a key as revoked; tell whether there is one. A key revoked before keeps its time."""
-    connection.execute(update(keys).where(keys.c.id == key_id, keys.c.revoked_ms.is_(None)).values(revoked_ms=now))
-    return find_key(connection, key_id) is not None
+def revoke_key(connection: Connection, key_id: str, now: int) -> bool | None:
+    """Mark a key as revoked; tell whether it was not before, or None if there is none. It keeps its first time."""
+    statement = update(keys).where(keys.c.id == key_id, keys.c.revoked_ms.is_(None)).values(revoked_ms=now)
+    if connection.execute(statement).rowcount:
+        return True
+    return None if find_key(connection, key_id) is None else False
 
 
 def block_user(connection: Connection, trackpoint: int, digest: bytes, now: int) -> None:

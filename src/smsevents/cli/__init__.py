@@ -9,22 +9,31 @@ pull.py       pull, and in pull_reports.py how it is shown
 sync.py       sync
 account.py    what `pull` and `sync` share: whom to ask, and with which key
 demo.py       demo
-console.py    what they share: errors, tables, progress
+console.py    what they share: errors, the database, tables, progress
+output.py     standard output, whose failures are told
 """
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
-from smsevents import __version__
-from smsevents.cli import console, demo, key, pull, serve, shop, sync, transfer, upkeep
+from smsevents import __version__, misspelt
+from smsevents.cli import console, demo, key, output, pull, serve, shop, sync, transfer, upkeep
+from smsevents.misspelt import WARNED_VARIABLE
+
+_TERMINAL = sys.stderr is not None and sys.stderr.isatty()
 
 app = typer.Typer(
     name="smsevents",
     help="The self-hosted log of SMS delivery events, with one streaming export.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # a box of 80 columns would break the lines of an error in a log
+    rich_markup_mode="rich" if _TERMINAL else None,
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": None if _TERMINAL else 120},
 )
 app.command("serve")(serve.serve)
 app.add_typer(shop.app, name="shop")
@@ -58,5 +67,20 @@ def _options(
 
 def main() -> None:
     """Run the command; an error of ours becomes a line on standard error and exit code 1."""
+    output.guard()
+    _warn_of_variables()
     with console.errors():
-        app()
+        try:
+            app()
+        except SystemExit:  # as every command ends that did not fail
+            output.flush()
+            raise
+
+
+def _warn_of_variables() -> None:
+    """Name the variables that are probably misspelt, once in a tree of processes."""
+    if WARNED_VARIABLE in os.environ:
+        return
+    for warning in misspelt.warnings(os.environ):
+        typer.echo(f"smsevents: {warning}", err=True)
+        os.environ[WARNED_VARIABLE] = "1"

@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -19,11 +20,15 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from smsevents.catalog import Database, open_catalog
-from smsevents.errors import InvalidLines, SmsEventsError
+from smsevents.catalog import Database, open_catalog, open_existing
+from smsevents.cli import output
+from smsevents.cli.output import OutputClosed, OutputFailed
+from smsevents.errors import InvalidLines, NoDatabase, SmsEventsError
 from smsevents.events import INT64_MAX
-from smsevents.settings import Settings
+from smsevents.reasons import printable
+from smsevents.settings import Settings, variable_of
 from smsevents.timekeeper import WHAT_TO_DO
 
 if TYPE_CHECKING:
@@ -31,8 +36,10 @@ if TYPE_CHECKING:
 
     from smsevents.trusted import Judgement
 
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line; times in Unix milliseconds.")]
 Trackpoint = Annotated[int, typer.Argument(min=1, max=INT64_MAX, help="The number of the shop.")]
 
+DATABASE_VARIABLE = variable_of("database")
 EXIT_FAILED = 1
 EXIT_BROKEN_PIPE = 141  # what a shell sees of a program that SIGPIPE ended
 
@@ -42,23 +49,35 @@ def errors() -> Iterator[None]:
     """Turn an error of ours into lines on standard error and exit code 1."""
     try:
         yield
+    except OutputClosed:
+        # the reader of our output has enough; nothing is left to be flushed to it when Python ends
+        output.drop()
+        sys.exit(EXIT_BROKEN_PIPE)
     except SmsEventsError as error:
         typer.echo(f"smsevents: {error}", err=True)
         if isinstance(error, InvalidLines):
             for bad in error.bad_lines:
                 typer.echo(f"  line {bad.line}: {bad.reason}", err=True)
+        if isinstance(error, OutputFailed):
+            output.drop()
         sys.exit(EXIT_FAILED)
-    except BrokenPipeError:
-        # the reader of our output has enough; nothing is left to be flushed to it when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
 
 
 @contextmanager
-def opened_database() -> Iterator[Database]:
-    """Open the database of the settings, made or upgraded if need be, for as long as the block runs."""
-    database = open_catalog(Settings.from_environment().database)
+def opened_database(*, create: bool = False) -> Iterator[Database]:
+    """Open the database of the settings, upgraded if need be, for as long as the block runs.
+
+    If there is none it is created if `create` says so, and that is told. Raises `NoDatabase` else, which says where
+    it was looked for and why there.
+    """
+    url = Settings.from_environment().database
     try:
+        database = open_catalog(url) if create else open_existing(url)
+    except NoDatabase as error:
+        raise NoDatabase(f"{error} {_looked_for(url)}") from error
+    try:
+        if database.is_new:
+            tell_created(database)
         yield database
     finally:
         database.close()
@@ -70,16 +89,40 @@ def say_doubt(judgement: Judgement) -> None:
         typer.echo(f"smsevents: time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}", err=True)
 
 
+def tell_created(database: Database) -> None:
+    """Say that a database was created, and where."""
+    typer.echo(f"Created the database {database.path.absolute()}.", err=True)
+
+
+def _looked_for(url: str) -> str:
+    """Say which setting names the place of a database, and what to do if it is the wrong one."""
+    if os.environ.get(DATABASE_VARIABLE, "").strip():
+        named = f"{DATABASE_VARIABLE} is {url!r}: change it if the database lies elsewhere."
+    else:
+        named = f"{DATABASE_VARIABLE} is not set, so the working directory was searched: set it to your database."
+    return f"{named} `smsevents shop add` creates a new database."
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Show rows: as a table on a terminal, else as tab-separated lines with a header, for programs."""
+    """Show rows: as a table on a terminal, else as tab-separated lines with a header, for programs.
+
+    Control characters in a cell are shown as escapes: neither may a name command the terminal nor break a row.
+    """
+    shown = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         table = Table(*columns)
-        for row in rows:
-            table.add_row(*row)
+        for row in shown:
+            table.add_row(*map(Text, row))
         Console().print(table)
         return
-    for row in [columns, *rows]:
+    for row in [list(columns), *shown]:
         typer.echo("\t".join(row))
+
+
+def show_json(rows: Iterable[object]) -> None:
+    """Show rows as JSON, one object a line."""
+    for row in rows:
+        typer.echo(msgspec.json.encode(row))
 
 
 def progress(total_bytes: int | None) -> tuple[Progress, TaskID]:

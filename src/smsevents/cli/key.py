@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from smsevents.access import Access
-from smsevents.cli.console import Trackpoint, opened_database, say_doubt, show_table
+from smsevents.cli import output
+from smsevents.cli.console import JsonOption, Trackpoint, opened_database, say_doubt, show_json, show_table
+from smsevents.cli.output import OutputFailed
 from smsevents.cli.shop import day_of
 from smsevents.clock import now_ms
 from smsevents.timekeeper import Timekeeper
@@ -43,15 +45,34 @@ def create(
     with opened_database() as database:
         if expires_ms is not None:
             say_doubt(Timekeeper(database).judge())
-        key = Access(database).create_key(trackpoint, [s.value for s in scope], label=label, expires_ms=expires_ms)
-    typer.echo(key)
+        access = Access(database)
+        key = access.create_key(trackpoint, [s.value for s in scope], label=label, expires_ms=expires_ms)
+        try:
+            typer.echo(key)
+            output.flush()
+        except OutputFailed as error:
+            access.revoke_key(key.split("_")[1])
+            raise OutputFailed(f"{error} The key was not shown, so it was revoked at once.") from error
 
 
 @app.command("list")
-def list_(trackpoint: Trackpoint) -> None:
+def list_(trackpoint: Trackpoint, as_json: JsonOption = False) -> None:
     """List the keys of a shop, without their secrets."""
     with opened_database() as database:
         keys = Access(database).keys(trackpoint)
+    if as_json:
+        show_json(
+            {
+                "id": key.id,
+                "scopes": sorted(key.scopes),
+                "label": key.label,
+                "created_ms": key.created_ms,
+                "expires_ms": key.expires_ms,
+                "revoked_ms": key.revoked_ms,
+            }
+            for key in keys
+        )
+        return
     show_table(
         ["ID", "SCOPES", "LABEL", "CREATED", "EXPIRES", "REVOKED"],
         [
@@ -74,8 +95,8 @@ def revoke(
 ) -> None:
     """Revoke a key for good; running servers refuse it within a few seconds."""
     with opened_database() as database:
-        Access(database).revoke_key(key_id)
-    typer.echo(f"Revoked key {key_id}.", err=True)
+        was_good = Access(database).revoke_key(key_id)
+    typer.echo(f"Revoked key {key_id}." if was_good else f"Key {key_id} was revoked before.", err=True)
 
 
 def parse_expiry(text: str) -> int:

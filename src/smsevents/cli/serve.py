@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from smsevents.catalog import open_catalog
-from smsevents.cli.console import say_doubt
+from smsevents.cli.console import say_doubt, tell_created
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX, Settings
 from smsevents.timekeeper import Timekeeper
@@ -24,11 +23,12 @@ def serve(
     # imported here because it takes longer than most other commands do
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
-    settings = Settings.from_environment()
-    settings = replace(settings, host=host or settings.host, port=port or settings.port)
-    # made or upgraded once, so that a fault is told here and not by each worker
+    settings = Settings.from_environment(given={"host": host or None, "port": port})
+    # created or upgraded once, so that a fault is told here and not by each worker
     database = open_catalog(settings.database)
     try:
+        if database.is_new:
+            tell_created(database)
         timekeeper = Timekeeper(database)
         with suppress(StoreUnavailable):  # a full disk does not keep exports from being served
             timekeeper.note()

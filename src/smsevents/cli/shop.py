@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smsevents.access import Access
-from smsevents.cli.console import Trackpoint, opened_database, show_table
+from smsevents.cli.console import JsonOption, Trackpoint, opened_database, show_json, show_table
 
 app = typer.Typer(help="Add and list shops.", no_args_is_help=True)
 
@@ -19,7 +19,7 @@ def add(
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
 ) -> None:
     """Add a shop."""
-    with opened_database() as database:
+    with opened_database(create=True) as database:
         Access(database).add_shop(trackpoint, name)
     typer.echo(
         f"Added shop {trackpoint}. Next: smsevents key create {trackpoint} --scope export --scope import",
@@ -28,10 +28,13 @@ def add(
 
 
 @app.command("list")
-def list_() -> None:
+def list_(as_json: JsonOption = False) -> None:
     """List the shops."""
     with opened_database() as database:
         shops = Access(database).shops()
+    if as_json:
+        show_json({"trackpoint": shop.trackpoint, "name": shop.name, "created_ms": shop.created_ms} for shop in shops)
+        return
     show_table(
         ["TRACKPOINT", "NAME", "CREATED"],
         [[str(shop.trackpoint), shop.name, day_of(shop.created_ms)] for shop in shops],

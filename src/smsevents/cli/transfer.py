@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from smsevents.access import Access
 from smsevents.cli.console import Trackpoint, opened_database, progress, say_doubt
 from smsevents.clock import now_ms
 from smsevents.errors import InvalidRequest, StoreUnavailable
+from smsevents.formats import GZIP
 from smsevents.generate import generate as generate_lines
 from smsevents.intake import Intake, Receipt
 from smsevents.log import Log
+from smsevents.refusals import FILE
 from smsevents.segments import splice, unpack
 from smsevents.timekeeper import Timekeeper
+from smsevents.times import is_time, unit_of
 from smsevents.window import resolve
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
 
 _READ_BYTES = 256 * 1024
-_GZIP_MAGIC = b"\x1f\x8b"
 _UNLIMITED_MIB = 2**40
 _LINES_AT_ONCE = 4096
 
@@ -34,10 +37,19 @@ _LINES_AT_ONCE = 4096
 def import_(
     trackpoint: Trackpoint,
     file: Annotated[str, typer.Argument(help="Lines as the export writes them, plain or gzip; - for stdin.")],
+    skip_impossible: Annotated[
+        bool,
+        typer.Option(
+            "--skip-impossible",
+            help="Leave out events that cannot be true, such as times outside the years 2000 to 2099, and count them.",
+        ),
+    ] = False,
 ) -> None:
     """Record the events of a file: all of them or, if a line is bad, none. Nothing is doubled."""
     with ExitStack() as stack:
         if file == "-":
+            if sys.stdin is None:
+                raise InvalidRequest("Standard input is closed. Send the lines by a pipe, or name a file.")
             source: BinaryIO = sys.stdin.buffer
             total = None
         else:
@@ -48,37 +60,59 @@ def import_(
                 raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
             total = path.stat().st_size
         database = stack.enter_context(opened_database())
-        receipt = import_file(database, trackpoint, source, total)
+        receipt = import_file(database, trackpoint, source, total, skip_impossible=skip_impossible)
     blocked = f", blocked {receipt.blocked}" if receipt.blocked else ""
-    typer.echo(f"received {receipt.received}, expired {receipt.expired}{blocked}", err=True)
+    impossible = f", impossible {receipt.impossible}" if skip_impossible else ""
+    typer.echo(f"received {receipt.received}, expired {receipt.expired}{blocked}{impossible}", err=True)
+    if receipt.received == 0:
+        typer.echo("The file holds no events.", err=True)
 
 
-def import_file(database: Database, trackpoint: int, source: BinaryIO, total_bytes: int | None) -> Receipt:
+def import_file(
+    database: Database, trackpoint: int, source: BinaryIO, total_bytes: int | None, *, skip_impossible: bool = False
+) -> Receipt:
     """Record the lines of an open file, plain or gzip, and return when they are durable.
+
+    Events that cannot be true are left out and counted if `skip_impossible` says so, else refused.
 
     Raises `UnknownShop`, `InvalidLines`, `InvalidRequest`, `TimeInDoubt` or `StoreUnavailable`; nothing was stored
     then.
     """
-    data = source.read(_READ_BYTES)
-    gzip = data.startswith(_GZIP_MAGIC)
+    data = _read(source)
+    gzip = data.startswith(GZIP)
     bar, task = progress(total_bytes)
     log = Log(database)
     blocked = log.blocked(trackpoint)
     timekeeper = Timekeeper(database)
     judgement = timekeeper.note()
     say_doubt(judgement)
-    intake = Intake.judged(trackpoint, judgement, gzip=gzip, lines_max_mib=_UNLIMITED_MIB, blocked=blocked)
+    intake = Intake.judged(
+        trackpoint,
+        judgement,
+        gzip=gzip,
+        lines_max_mib=_UNLIMITED_MIB,
+        blocked=blocked,
+        origin=FILE,
+        skip_impossible=skip_impossible,
+    )
     with intake, bar:
         while data:
             intake.feed(data)
             bar.advance(task, len(data))
-            data = source.read(_READ_BYTES)
+            data = _read(source)
         receipt = intake.finish()
         log.append(trackpoint, intake.segments(), blocked).result()
         timekeeper.witness(intake.newest_ms)
     with suppress(StoreUnavailable):  # the lines are stored, whatever becomes of what they say of the time
         timekeeper.note()
     return receipt
+
+
+def _read(source: BinaryIO) -> bytes:
+    try:
+        return source.read(_READ_BYTES)
+    except OSError as error:
+        raise InvalidRequest(f"The file cannot be read: {error.strerror}. Nothing was stored.") from error
 
 
 def export(
@@ -92,6 +126,7 @@ def export(
     if gzip and sys.stdout.isatty():
         raise InvalidRequest("Gzip is nothing for a terminal. Send it to a file or a pipe: --gzip > events.jsonl.gz")
     with opened_database() as database:
+        Access(database).shop(trackpoint)
         pages = Log(database).read(trackpoint, window)
         for run in splice(pages) if gzip else unpack(pages):
             sys.stdout.buffer.write(run)
@@ -107,6 +142,10 @@ def generate(
 ) -> None:
     """Write invented, realistic events to standard output, sorted by time."""
     end_ms = now_ms() if end is None else end
+    if not is_time(end_ms):
+        unit = unit_of(end_ms)
+        guess = "" if unit is None else f" (is it {unit}?)"
+        raise InvalidRequest(f"--end {end_ms} is not a time in the years 2000 to 2099{guess}; give Unix milliseconds.")
     batch: list[bytes] = []
     for line in generate_lines(trackpoint, events=events, days=days, seed=seed, end_ms=end_ms):
         batch.append(line)

@@ -13,10 +13,19 @@ import msgspec
 import typer
 
 from smsevents.access import Access
-from smsevents.cli.console import EXIT_FAILED, Trackpoint, opened_database, say_doubt, show_table
+from smsevents.cli.console import (
+    EXIT_FAILED,
+    JsonOption,
+    Trackpoint,
+    opened_database,
+    say_doubt,
+    show_json,
+    show_table,
+)
 from smsevents.clock import now_ms
 from smsevents.errors import StoreUnavailable, TimeInDoubt
 from smsevents.events import INT64_MAX
+from smsevents.reasons import printable
 from smsevents.timekeeper import WHAT_TO_DO, Timekeeper
 from smsevents.trusted import span, utc
 from smsevents.upkeep import backup as backups
@@ -37,13 +46,13 @@ def compact(trackpoint: OptionalTrackpoint = None) -> None:
         say_doubt(judgement)
         for shop in _shops(database, trackpoint):
             done = compaction.compact_shop(database, shop, judgement.old_by_ms, everything=True)
-            if done.before:
-                typer.echo(f"{shop}: merged {done.before} segments into {done.after}", err=True)
             if done.gave_way:
                 raise StoreUnavailable(
                     f"Somebody erases users of the shop {shop} just now, and compaction gives way to that."
                     " Run the same command again in a moment."
                 )
+            merged = f"merged {done.before} segments into {done.after}" if done.before else "nothing to merge"
+            typer.echo(f"{shop}: {merged}", err=True)
 
 
 def _shops(database: Database, trackpoint: int | None) -> list[int]:
@@ -89,8 +98,10 @@ def forget(
         erasure.check_user_id(user_id)
     with opened_database() as database:
         if unblock:
-            was = [erasure.unblock(database, trackpoint, user_id) for user_id in user_ids]
-            typer.echo("unblocked" if any(was) else "was not blocked", err=True)
+            for user_id in user_ids:
+                was_blocked = erasure.unblock(database, trackpoint, user_id)
+                whom = f"{printable(user_id)}: " if len(user_ids) > 1 else ""
+                typer.echo(whom + ("unblocked" if was_blocked else "was not blocked"), err=True)
             return
         erased = erasure.forget(database, trackpoint, user_ids, now_ms(), block=block)
     typer.echo(msgspec.json.encode(erased))
@@ -149,23 +160,22 @@ def backup(file: Annotated[Path, typer.Argument(help="The file to write; it must
 
 def stats(
     trackpoint: OptionalTrackpoint = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one line for each shop.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what the logs hold."""
     with opened_database() as database:
         found = [statistics.statistics(database, shop) for shop in _shops(database, trackpoint)]
     if as_json:
-        for one in found:
-            typer.echo(msgspec.json.encode(one))
+        show_json(found)
         return
     show_table(
         [
             "TRACKPOINT",
             "EVENTS",
             "SEGMENTS",
-            "LINES",
-            "STORED",
-            "PER EVENT",
+            "LINE BYTES",
+            "STORED BYTES",
+            "STORED PER EVENT",
             "OLDEST",
             "NEWEST",
             "OVERLAPPING",

@@ -20,6 +20,7 @@ from litestar.datastructures import State
 
 from smsevents.errors import DamagedSegment, InvalidRequest, SmsEventsError, UnsupportedEncoding
 from smsevents.events import Milliseconds
+from smsevents.formats import START_MAX_BYTES, format_of
 from smsevents.segments import count, splice, unpack
 from smsevents.settings import (
     EXPORT_AHEAD_MAX_SECONDS,
@@ -30,7 +31,7 @@ from smsevents.settings import (
 from smsevents.web import metrics, negotiate
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
-from smsevents.window import Window, resolve
+from smsevents.window import Window, resolve, warning_of
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
@@ -67,6 +68,8 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> Re
         "X-Export-To": str(window.end),
         "Cache-Control": "no-store",
     }
+    if warning := warning_of(window):
+        headers["X-Export-Warning"] = warning
     if gzip:
         headers["Content-Encoding"] = "gzip"
     return ExportStream(shared, trackpoint, window, gzip=gzip, headers=headers)
@@ -100,7 +103,11 @@ async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
             f'{error}. Send an object like {{"from": 1673617501000, "to": 1676380261000}}, in Unix milliseconds.'
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is no JSON: {error}. Send {{}} or an object with `from` and `to`.") from error
+        found = format_of(body[:START_MAX_BYTES])
+        wrong = f"is {found.split(';')[0]}" if found else f"is no JSON: {error}"
+        raise InvalidRequest(
+            f"The body {wrong}. Send {{}} or an object with `from` and `to`, as JSON in UTF-8."
+        ) from error
     return resolve(asked.from_, asked.to, shared.log.now())
 
 

@@ -27,17 +27,18 @@ def live() -> dict[str, str]:
 
 @route("/health/ready", http_method=_METHODS, include_in_schema=False)
 async def ready(state: State) -> Response[dict[str, str]]:
-    """Say whether the database can be read and has the tables of this version; 503 if not.
+    """Say whether the database can be read and written and has the tables of this version; 503 if not.
 
     It is ready also while time is in doubt, and says so: nothing is lost meanwhile.
     """
     shared: Shared = state.shared
 
     def check() -> Judgement:
-        """Read the version of the tables, and judge the time."""
+        """Read the version of the tables, try to write, and judge the time."""
         with shared.database.read() as connection:
             if version(connection) != HEAD:
                 raise StoreUnavailable("The database has tables of another version; restart the server.")
+        shared.database.check_writable()
         return shared.timekeeper.judge()
 
     judgement = await shared.readers.run(check)

@@ -96,7 +96,8 @@ async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Tak
     max_mib = shared.settings.import_body_max_mib
     too_large = (
         f"The body of an import is at most {max_mib} MiB as it is sent. Send it with Content-Encoding: gzip,"
-        " or in several imports, or raise SMSEVENTS_IMPORT_BODY_MAX_MIB."
+        " or in several imports;"
+        " the operator of the server can raise SMSEVENTS_IMPORT_BODY_MAX_MIB."
     )
     parts: list[bytes] = []
     held = 0

@@ -62,7 +62,7 @@ TRACKPOINT = Parameter(
     examples={"shop": Example(value=4541245641234564)},
 )
 Answers: TypeAlias = dict[str, OpenAPIResponse | Reference]
-KEY_DETAIL = "Send a valid API key in the header X-Api-Key; `smsevents key create` makes one."
+KEY_DETAIL = "Send a valid API key in the header X-Api-Key; the operator of the server gives you one."
 
 
 PROBLEM_SCHEMA = Schema(
@@ -111,7 +111,8 @@ def _problems(scope: str) -> Answers:
         "403": _problem(
             HTTPStatus.FORBIDDEN,
             f"The key is of another shop or has not the scope `{scope}`.",
-            f"This key may not do that here. Use a key of this shop with the scope `{scope}`.",
+            "This key is not allowed to do that for this shop. Check the number of the shop in the path, and use a key"
+            f" of this shop with the scope `{scope}`; the operator of the server gives you one.",
         ),
         "404": _problem(
             HTTPStatus.NOT_FOUND,
@@ -174,6 +175,10 @@ def _export_answers() -> Answers:
             headers={
                 "X-Export-From": OpenAPIHeader(schema=time, description="The start of the effective interval."),
                 "X-Export-To": OpenAPIHeader(schema=time, description="The end of the effective interval."),
+                "X-Export-Warning": OpenAPIHeader(
+                    schema=Schema(type=OpenAPIType.STRING),
+                    description="Only if the interval ends before 2000 or begins after 2099: it says so.",
+                ),
             },
             content={negotiate.JSON_SEQ: stream, negotiate.NDJSON: stream},
         ),

@@ -78,7 +78,7 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
         headers = {"Accept-Encoding": error.supported}  # RFC 9110, section 15.5.16
     if isinstance(error, errors.InvalidLines):
         return _invalid_lines(error)
-    return answer(status, str(error), headers)
+    return answer(status, error.outside, headers)
 
 
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from smsevents.access import Access
-from smsevents.catalog import Database, open_catalog
+from smsevents.catalog import Database, open_existing
 from smsevents.errors import TooManyAtOnce
 from smsevents.log import Log
 from smsevents.settings import (
@@ -43,8 +43,8 @@ class Gate:
         """Be inside for as long as the block runs. Raises `TooManyAtOnce`."""
         if self._inside >= self._at_once_max:
             raise TooManyAtOnce(
-                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment"
-                + (f", or raise {self._setting}." if self._setting else ".")
+                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment."
+                + (f" The operator of the server can raise {self._setting}." if self._setting else "")
             )
         self._inside += 1
         try:
@@ -109,7 +109,7 @@ class Shared:
     @classmethod
     def open(cls, settings: Settings) -> Shared:
         """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
-        database = open_catalog(settings.database)
+        database = open_existing(settings.database)
         timekeeper = Timekeeper(database)
         return cls(
             settings=settings,

@@ -146,7 +146,7 @@ class Directory:
             if asked is not None and asked != there:
                 raise OtherOptions(
                     f"{self.path} was begun with {name} {_shown(there)}, not {_shown(asked)}."
-                    " Pull into another directory, or leave the option as it was."
+                    f" Pull into another directory, or give {_shown(there)} here too."
                 )
         return known
 

@@ -1,0 +1,136 @@
+"""What lies where a database should be, and why it cannot be opened or written, told to who runs smsevents.
+
+SQLite says "unable to open database file" and "attempt to write a readonly database" for a dozen causes. The file,
+its folder and its file system tell which it is.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from smsevents.errors import NoDatabase, SettingError, StoreUnavailable
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from sqlalchemy.engine import URL
+
+_MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, section 1.3
+_OUR_TABLE = "alembic_version"
+_URL_HELP = "Use sqlite:///relative/path.db or sqlite:////absolute/path.db."
+
+
+def path_of(url: str) -> Path:
+    """Give the path of the database file that a URL names. Raises `SettingError`."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise SettingError(f"SMSEVENTS_DATABASE is {url!r}, which is not a database URL. {_URL_HELP}") from error
+    if wrong := _wrong_part(parsed):
+        raise SettingError(f"SMSEVENTS_DATABASE is {parsed.render_as_string()!r}: {wrong}. {_URL_HELP}")
+    return Path(str(parsed.database))
+
+
+def _wrong_part(url: URL) -> str | None:
+    """Tell which part of a URL cannot be used; nothing of it is ignored."""
+    if url.get_backend_name() != "sqlite":
+        return "only SQLite databases are supported"
+    if url.drivername != "sqlite":
+        return f"the driver cannot be chosen, so write `sqlite` and not `{url.drivername}`"
+    if url.host or url.port or url.username or url.password:
+        return "a SQLite database has no host and no user, and its path begins after three slashes"
+    if url.query:
+        return "parameters after `?` are not supported"
+    if not url.database or url.database == ":memory:":
+        return "it names no file"
+    return None
+
+
+def require_usable(path: Path, *, create: bool) -> None:
+    """Check what lies under a path before it is opened as a database; nothing is changed.
+
+    Raises `NoDatabase` if there is none and it may not be created, `StoreUnavailable` if something else lies there.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        if create:
+            return
+        raise NoDatabase(f"There is no database at {path.absolute()}.") from error
+    except OSError as error:
+        raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.{_who()}") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder; name a file in it" if stat.S_ISDIR(found.st_mode) else "not a file"
+        raise StoreUnavailable(f"The database {path} cannot be opened: it is {kind}.")
+    if found.st_size == 0:
+        if create:
+            return
+        raise NoDatabase(f"There is no database at {path.absolute()}: the file is empty.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+    except OSError as error:
+        raise StoreUnavailable(f"The database {path} cannot be opened: {error.strerror}.{_who()}") from error
+    if start != _MAGIC:
+        raise StoreUnavailable(
+            f"The database {path} cannot be opened: it is not a SQLite database."
+            " Name another file, or restore a backup."
+        )
+
+
+def require_ours(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+    """Check that the tables of a database are ours, before anything is changed in it.
+
+    Raises `NoDatabase` if there are none and they may not be created, `StoreUnavailable` if another program made them.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and _OUR_TABLE not in tables:
+        raise StoreUnavailable(
+            f"The database {path} cannot be opened: it belongs to another program, with tables like"
+            f" `{min(tables)}`. Name another file."
+        )
+    if not tables and not create:
+        raise NoDatabase(f"There is no database at {path.absolute()}: the file has no tables yet.")
+
+
+def why_unwritable(path: Path) -> str | None:
+    """Tell why the file of a database, or what lies beside it, cannot be written, and what to do; None if unknown."""
+    folder = path.absolute().parent
+    try:
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return f"the file system of {folder} is read-only. Mount it for writing."
+        beside = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+        for one in (*beside, folder):
+            if one.exists() and not os.access(one, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+                return _why_not_by_us(one)
+    except OSError as error:
+        return f"{error.filename or folder}: {error.strerror}."
+    return None
+
+
+def _why_not_by_us(path: Path) -> str:
+    owner, user = path.stat().st_uid, os.geteuid()
+    if owner == user:
+        return f"the mode of {path}, or an attribute that lsattr shows, forbids it. Make it writable."
+    return (
+        f"{path} belongs to the user {_name_of(owner)} and cannot be written by {_name_of(user)}."
+        " Give the folder and all files of the database to the user that runs smsevents."
+    )
+
+
+def _who() -> str:
+    return f" smsevents runs as the user {_name_of(os.geteuid())}."
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

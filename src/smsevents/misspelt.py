@@ -1,0 +1,41 @@
+"""Variables of the environment that look like ours and are none: probably misspelt."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from smsevents.settings import ENVIRONMENT_PREFIX, Settings, is_injected, variable_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+CLIENT_VARIABLES = ("SMSEVENTS_URL", "SMSEVENTS_API_KEY")
+WARNED_VARIABLE = "SMSEVENTS_WARNED"  # set for the processes that this one starts, so that they do not warn again
+
+_LIKE_ONES_OF_OURS = "SMS"  # a name that begins so is compared with ours
+_NEAR_RATIO = 0.6
+_SAME_RATIO = 0.9  # for a name whose prefix is not ours either
+
+
+def known_variables() -> list[str]:
+    """Give the names of all variables that mean something to a command."""
+    return [*(variable_of(setting.name) for setting in fields(Settings)), *CLIENT_VARIABLES, WARNED_VARIABLE]
+
+
+def warnings(environment: Mapping[str, str], known: Iterable[str] | None = None) -> Iterator[str]:
+    """Give a warning for each variable that is set and is like ours but unknown, with the nearest that is known."""
+    names = list(known_variables() if known is None else known)
+    for variable in sorted(environment):
+        if variable in names or is_injected(variable, environment[variable]):
+            continue
+        written = variable.upper()
+        ours = written.startswith(ENVIRONMENT_PREFIX)
+        if not ours and not written.startswith(_LIKE_ONES_OF_OURS):
+            continue
+        near = difflib.get_close_matches(written, names, n=1, cutoff=_NEAR_RATIO if ours else _SAME_RATIO)
+        if near:
+            yield f"{variable} is not a setting and is ignored. Did you mean {near[0]}?"
+        elif ours:
+            yield f"{variable} is not a setting and is ignored. docs/operating.md lists the settings."
