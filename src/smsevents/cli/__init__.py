@@ -9,6 +9,7 @@ pull.py       pull, and in pull_reports.py how it is shown
 sync.py       sync
 account.py    what `pull` and `sync` share: whom to ask, and with which key
 demo.py       demo
+times.py      the times that options take
 console.py    what they share: errors, tables, progress
 """
 

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from smsevents.cli.console import Trackpoint, opened_database, progress
+from smsevents.cli.times import option_time
 from smsevents.clock import now_ms
 from smsevents.errors import InvalidRequest
 from smsevents.generate import generate as generate_lines
 from smsevents.intake import Intake, Receipt
 from smsevents.log import Log
 from smsevents.segments import splice, unpack
+from smsevents.settings import DAY_MS, HISTORY_MS
 from smsevents.window import resolve
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
+    from smsevents.window import Window
 
 _READ_BYTES = 256 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -74,12 +77,24 @@ def import_file(database: Database, trackpoint: int, source: BinaryIO, total_byt
 
 def export(
     trackpoint: Trackpoint,
-    from_: Annotated[int | None, typer.Option("--from", help="Earliest time, Unix milliseconds.")] = None,
-    to: Annotated[int | None, typer.Option("--to", help="Latest time, Unix milliseconds.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Earliest time, UTC: a day, a time, Unix milliseconds, yesterday, 7d."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Latest time, given the same way; a day is meant to its end.")
+    ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write gzip.")] = False,
 ) -> None:
     """Write a shop's events to standard output, by the rules of the HTTP export; the last 90 days by default."""
-    window = resolve(from_, to, now_ms())
+    now = now_ms()
+    window = resolve(
+        None if from_ is None else option_time("--from", from_, now).start,
+        None if to is None else option_time("--to", to, now).end,
+        now,
+    )
+    if window.is_empty:
+        raise InvalidRequest(_nothing_there(window, now))
     if gzip and sys.stdout.isatty():
         raise InvalidRequest("Gzip is nothing for a terminal. Send it to a file or a pipe: --gzip > events.jsonl.gz")
     with opened_database() as database:
@@ -87,6 +102,14 @@ def export(
         for run in splice(pages) if gzip else unpack(pages):
             sys.stdout.buffer.write(run)
         sys.stdout.buffer.flush()
+
+
+def _nothing_there(window: Window, now: int) -> str:
+    """Say why an interval holds nothing whatever was recorded: an empty file would look like an answer."""
+    if window.start > now:
+        return "Nothing was exported: --from lies in the future."
+    days = HISTORY_MS // DAY_MS
+    return f"Nothing was exported: --to lies before the last {days} days, and older events are not exported."
 
 
 def generate(
