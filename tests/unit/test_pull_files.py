@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from smsevents.client.pull.columns import COLUMNS, event_of, row_of
 from smsevents.client.pull.errors import BadEvent, DamagedFile
 from smsevents.client.pull.formats import Csv, JsonLines, time_ms, time_text
-from smsevents.client.pull.lines import Checker, plain
+from smsevents.client.pull.lines import Checker, plain, settled
 from smsevents.client.pull.parquet import Parquet
 from smsevents.client.pull.sort import Sorter, merged
 from smsevents.events import decode, encode
@@ -38,6 +38,8 @@ FORMATS: list[Format] = [
     JsonLines(compressed=False),
     Csv(compressed=True),
     Csv(compressed=False),
+    Csv(compressed=True, excel=True),
+    Csv(compressed=False, excel=True),
     Parquet(compressed=True),
     Parquet(compressed=False),
 ]
@@ -82,7 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ids(format_: Format) -> str:
     """Name a case by the ending of its files."""
-    return format_.suffix + ("" if getattr(format_, "_compressed", True) else " plain")
+    excel = " for Excel" if getattr(format_, "_excel", False) else ""
+    return format_.suffix + excel + ("" if getattr(format_, "_compressed", True) else " plain")
 
 
 @pytest.mark.slow
@@ -90,8 +93,13 @@ def ids(format_: Format) -> str:
 @given(some=st.lists(st.lists(lines, max_size=5), max_size=5))
 @pytest.mark.parametrize("format_", FORMATS, ids=ids)
 def test_formats_keep_every_event(folder: Path, format_: Format, some: list[list[bytes]]) -> None:
-    """Whatever events are written in whatever batches, the same canonical lines are read back."""
+    """Whatever events are written in whatever batches, the same canonical lines are read back.
+
+    In columns a send date that cannot be a time is none, which reads as 0.
+    """
     entries = model(one for batch in some for one in batch)
+    if format_.has_columns:
+        entries = sorted(set(settled(entries)))
     path = folder / f"events{format_.suffix}"
     with path.open("wb") as file:
         format_.write(file, (entries[start : start + 3] for start in range(0, len(entries), 3)))
