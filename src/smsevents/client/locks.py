@@ -77,7 +77,10 @@ def lock_folder() -> Path:
     have taken the name, which is told. Raises `ConfigurationError`.
     """
     try:
-        folder = Path.home() / ".cache" / "smsevents"
+        home = Path.home()
+        if not home.is_dir():
+            raise NotADirectoryError(home)  # it is not for us to make
+        folder = home / ".cache" / "smsevents"
         folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK) and _is_ours(folder):
             return folder
