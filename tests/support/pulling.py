@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smsevents.client import NEVER, Client
 from smsevents.client.lines import Batch
@@ -21,11 +21,14 @@ from tests.support.lines import HOUR_MS, body_of, date_of, line
 from tests.support.servers import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.run import Source
+
+# tells nothing about time
+PlainSource: TypeAlias = "Callable[[int, int], Generator[Batch]]"
 
 TRACKPOINT = 7
 TODAY = date(2026, 11, 25)
@@ -87,7 +90,7 @@ class Site:
     heard: Heard = field(default_factory=Heard)
     waits: Waits = field(default_factory=Waits)
 
-    def pull(self, source: Source | None = None, *, now: int | None = None, **choice: Any) -> Summary:
+    def pull(self, source: Source | PlainSource | None = None, *, now: int | None = None, **choice: Any) -> Summary:
         """Pull once."""
         self.now = now or self.now
         self.heard, self.waits = Heard(), Waits()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from smsevents.client import ACCOUNTS
+from smsevents.client import ACCOUNTS, Timeouts
 from smsevents.client.account import KEY_VARIABLE, URL_VARIABLE
 from smsevents.client.errors import ConfigurationError
 
@@ -26,14 +26,19 @@ class AccountName(StrEnum):
 AccountOption = Annotated[AccountName | None, typer.Option(help=f"A Samba account: {', '.join(ACCOUNTS.values())}.")]
 UrlOption = Annotated[str | None, typer.Option(help=f"The address of the server, if not {URL_VARIABLE}.")]
 PaceOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--min-rate",
         min=0,
         max=PACE_MAX,
-        help="Give up an export that brings fewer bytes of events a minute; 0 waits for as long as anything comes.",
+        help="Give up an export that brings fewer bytes of events a minute, 4096 by default; 0 waits on.",
     ),
 ]
+
+
+def timeouts_of(min_rate: int | None) -> Timeouts:
+    """Give the timeouts of the client with the pace that was chosen."""
+    return Timeouts() if min_rate is None else Timeouts(events_bytes_per_minute_min=min_rate)
 
 
 def address_of(account: AccountName | None, url: str | None) -> str | None:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smsevents.cli.account import AccountOption, PaceOption, UrlOption, address_of, asked_key
+from smsevents.cli.account import AccountOption, PaceOption, UrlOption, address_of, asked_key, timeouts_of
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
 from smsevents.cli.pull_reports import JsonReport, ProgressReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
 from smsevents.cli.times import option_time
-from smsevents.client import Client, Timeouts
-from smsevents.client.patience import EVENTS_BYTES_PER_MINUTE_MIN
+from smsevents.client import Client
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.directory import Directory, Wish
@@ -66,7 +65,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     replace: Annotated[
         bool, typer.Option("--replace", help="Fetch all days anew and drop what the server does not have any more.")
     ] = False,
-    min_rate: PaceOption = EVENTS_BYTES_PER_MINUTE_MIN,
+    min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
 ) -> None:
     """Pull events into files, one a day: what is missing or may have changed, each event once.
@@ -91,7 +90,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     started = time.monotonic()
     with ExitStack() as stack:
         opened = stack.enter_context(Directory(directory, wish))
-        timeouts = Timeouts(events_bytes_per_minute_min=min_rate)
+        timeouts = timeouts_of(min_rate)
         client = stack.enter_context(
             Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep, timeouts=timeouts)
         )

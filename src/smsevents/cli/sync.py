@@ -10,9 +10,8 @@ import msgspec
 import typer
 from msgspec import UNSET
 
-from smsevents.cli.account import AccountOption, PaceOption, UrlOption, asked_key, named_address
+from smsevents.cli.account import AccountOption, PaceOption, UrlOption, asked_key, named_address, timeouts_of
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
-from smsevents.client.patience import EVENTS_BYTES_PER_MINUTE_MIN, Timeouts
 
 if TYPE_CHECKING:
     from smsevents.client.sync import SyncReport
@@ -32,7 +31,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
     lookback: Annotated[
         float, typer.Option(min=0, max=36_500, help="Days that are read again, as some events are recorded late.")
     ] = 3,
-    min_rate: PaceOption = EVENTS_BYTES_PER_MINUTE_MIN,
+    min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object to standard output.")] = False,
 ) -> None:
     """Load events into a warehouse: what is new since the last sync, and late ones; each event once.
@@ -51,7 +50,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
         destination=destination,
         dataset=dataset,
         lookback_days=lookback,
-        timeouts=Timeouts(events_bytes_per_minute_min=min_rate),
+        timeouts=timeouts_of(min_rate),
         progress=lambda done: None if json else _tell(done),
     )
     if json:

@@ -20,6 +20,7 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from smsevents import clock
@@ -175,7 +176,7 @@ def source_of(  # noqa: PLR0913 -- each is given by its name
             sleep=sleep,
             now_ms=now_ms,
         ) as client:
-            for day_start, day_end in days_of(start, end):
+            for day_start, day_end in chain(days_of(start, end), missed_days(reached)):
                 for events in _day(client, day_start, day_end, retry, sleep, reached.heard):
                     reached.newest(events)
                     yield [row_of(event) for event in events]
@@ -215,6 +216,12 @@ def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
     while start <= end:
         yield start, min(end, start + DAY_MS - 1)
         start += DAY_MS
+
+
+def missed_days(reached: Reached) -> Iterator[tuple[int, int]]:
+    """Give the days that turned out to be missing at the beginning; asked for when the others were read."""
+    if missed := reached.missed():
+        yield from days_of(*missed)
 
 
 def _day(  # noqa: PLR0913, PLR0917 -- what it depends on is passed in

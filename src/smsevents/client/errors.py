@@ -46,6 +46,7 @@ __all__ = [
     "ServerFault",
     "ServerUnavailable",
     "SyncFailed",
+    "TooSlow",
     "Unauthorized",
     "UnexpectedAnswer",
     "Unreachable",

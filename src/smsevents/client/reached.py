@@ -43,6 +43,12 @@ class Reached:
         if self.warning is None and (difference := head.clock_difference_ms):
             self.warning = clock_warning(difference)
 
+    def missed(self) -> tuple[int, int] | None:
+        """Give what lies before the interval though the server has it: a clock that is ahead takes it for forgotten."""
+        if self.history_start is None or not self.history_start < self.start <= self._now - HISTORY_MS:
+            return None
+        return self.history_start, min(self.start - 1, self.history_start + HISTORY_MS)
+
     def newest(self, events: Iterable[Event]) -> None:
         """Note the dates of events."""
         self._newest = max(self._newest, *(event.smsEvent.date for event in events))
