@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from smsevents.client.pull.columns import COLUMNS, event_of, row_of
 from smsevents.client.pull.errors import BadEvent, DamagedFile
-from smsevents.client.pull.formats import Csv, JsonLines, time_ms, time_text
+from smsevents.client.pull.formats import Csv, JsonLines, resettled, time_ms, time_text
 from smsevents.client.pull.lines import Checker, plain, settled
 from smsevents.client.pull.parquet import Parquet
 from smsevents.client.pull.sort import Sorter, merged
@@ -324,3 +324,50 @@ def test_csv_is_what_the_page_says() -> None:
 def test_plain_lines_are_the_wire() -> None:
     """Entries as lines are what an export sends."""
     assert plain([(5, GOOD)]) == GOOD + b"\n"
+
+
+@pytest.mark.parametrize("format_", [Csv(compressed=False), Csv(compressed=True, excel=True), Parquet(compressed=True)])
+def test_times_that_cannot_be_are_none_in_columns(tmp_path: Path, format_: Format) -> None:
+    """A send date outside 2000 to 2099 is none in a column, at either end to the millisecond, whatever the format."""
+    sent = [
+        2**63 - 1,
+        -(2**63),
+        0,
+        946_684_799_999,
+        946_684_800_000,
+        4_102_444_799_999,
+        4_102_444_800_000,
+        1795477520731000000,
+    ]
+    some = [
+        entry(line(TRACKPOINT, 1000 + number).replace(b'"sendDate":%d' % (700 + number), b'"sendDate":%d' % ms))
+        for number, ms in enumerate(sent)
+    ]
+    path = tmp_path / f"events{format_.suffix}"
+    with path.open("wb") as file:
+        format_.write(file, [settled(some)])
+
+    read = [decode(one)[0].source.sendDate for _, one in flat(format_.read(path, checker()))]
+    assert read == [0, 0, 0, 0, *good, 0, 0]
+
+
+@given(
+    some=st.lists(
+        st.builds(
+            lambda date, user, ms: line(TRACKPOINT, date, str(user)).replace(
+                b'"sendDate":%d' % (date - 300), b'"sendDate":%d' % ms
+            ),
+            st.integers(0, 3),
+            st.integers(0, 3),
+            st.sampled_from([1, 2, 950_000_000_000, 950_000_000_001, 10**18]),
+        ),
+        max_size=30,
+    ),
+    size=st.integers(1, 5),
+)
+def test_old_files_are_settled_in_order(some: list[bytes], size: int) -> None:
+    """What an older version wrote, with impossible times in its columns, is read as settled, sorted and each once."""
+    entries = model(some)
+    batches = iter([entries[at : at + size] for at in range(0, len(entries), size)])
+
+    assert flat(resettled(batches)) == sorted(set(settled(entries)))
