@@ -293,3 +293,35 @@ def test_a_directory_with_empty_files_goes_on(standin: StandIn, environment: dic
     assert pull(tmp_path, environment).returncode == 0
     assert len(standin.requests) == 13
     assert not (tmp_path / f"{empty}.jsonl").exists()
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "pipe"])
+def test_an_output_that_takes_no_more(
+    standin: StandIn, environment: dict[str, str], tmp_path: Path, output: str
+) -> None:
+    """If nobody reads the JSON lines any more, that is what is told, and no day is said to have failed of it."""
+    standin.answers(Account(lines=recent()))
+    words = [sys.executable, "-m", "smsevents", "pull", str(TRACKPOINT), str(tmp_path / "events"), "--json"]
+    shell = 'exec "$@" | true' if output == "pipe" else 'exec "$@" > /dev/full'
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", shell, "bash", *words],
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode in ({1, 141} if output == "pipe" else {1})
+    text = done.stderr.decode()
+    assert "Traceback" not in text
+    assert "cannot be written: No space left on device. The pull ended there" in text or output == "pipe"
+    assert str(TODAY) not in text
+
+
+def test_a_wrong_call_is_told_on_whole_lines(environment: dict[str, str], tmp_path: Path) -> None:
+    """Where nobody looks, the message of a wrong call stands on one line, however long it is."""
+    done = pull(tmp_path, environment, "--from", "soon")
+
+    assert done.returncode == 2
+    [text] = [one for one in said(done) if "soon" in one]
+    assert text.endswith("30d or 12h")

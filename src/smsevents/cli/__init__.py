@@ -15,6 +15,8 @@ console.py    what they share: errors, tables, progress
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from smsevents import __version__
@@ -59,5 +61,7 @@ def _options(
 
 def main() -> None:
     """Run the command; an error of ours becomes a line on standard error and exit code 1."""
+    if not sys.stderr.isatty():
+        app.rich_markup_mode = None  # a box of 80 columns would cut the lines of a log
     with console.errors():
         app()

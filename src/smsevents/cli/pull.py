@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from smsevents.client import Client
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.directory import Directory, Wish
+from smsevents.client.pull.errors import PullError
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
 from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
 from smsevents.clock import now_ms
@@ -94,12 +96,13 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
         client = stack.enter_context(
             Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep, timeouts=timeouts)
         )
-        report: Report = JsonReport(sys.stdout, opened) if json else stack.enter_context(ProgressReport())
+        report: Report = JsonReport(sys.stdout, opened, stopping) if json else stack.enter_context(ProgressReport())
         one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
         summary = one.run()
     if isinstance(report, JsonReport):
         report.summary(summary, time.monotonic() - started)
+        _check_output(report.broken)
     _tell(summary, quiet=json or not sys.stderr.isatty())
     if not summary.is_complete:
         sys.exit(EXIT_INTERRUPTED if interrupt.came else EXIT_FAILED)
@@ -107,6 +110,18 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
 
 def _day(option: str, text: str | None) -> date | None:
     return None if text is None else day_of(option_time(option, text, now_ms()).start)
+
+
+def _check_output(broken: OSError | None) -> None:
+    if isinstance(broken, BrokenPipeError):
+        raise broken
+    if broken:
+        # what is left in its buffer cannot be written when Python ends, either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise PullError(
+            f"Standard output cannot be written: {broken.strerror}. The pull ended there; the files that it wrote are"
+            " complete."
+        )
 
 
 class _Interrupt:

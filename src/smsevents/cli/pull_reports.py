@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.days import Plan
     from smsevents.client.pull.directory import Directory, FileRecord
-    from smsevents.client.pull.run import Summary
+    from smsevents.client.pull.run import Stopping, Summary
 
 _RATE_OVER_SECONDS = 30.0
 
@@ -102,17 +102,29 @@ class SummaryLine(Struct, tag_field="kind", tag="summary"):
 
 
 class JsonReport(Report):
-    """One JSON object a line, each written at once."""
+    """One JSON object a line, each written at once.
 
-    def __init__(self, out: IO[str], directory: Directory) -> None:
+    If nobody can be told any more, as the disk of the output is full or its reader is gone, the pull is stopped, and
+    `broken` says why: it is no fault of the day that was worked on.
+    """
+
+    def __init__(self, out: IO[str], directory: Directory, stopping: Stopping) -> None:
         self._out = out
         self._directory = directory
+        self._stopping = stopping
         self._writing = threading.Lock()
+        self.broken: OSError | None = None
 
     def _write(self, line: Struct) -> None:
         with self._writing:
-            self._out.write(msgspec.json.encode(line).decode() + "\n")
-            self._out.flush()
+            if self.broken:
+                return
+            try:
+                self._out.write(msgspec.json.encode(line).decode() + "\n")
+                self._out.flush()
+            except OSError as error:
+                self.broken = error
+                self._stopping.stop()
 
     def planned(self, plan: Plan) -> None:
         """Write the plan."""
