@@ -109,7 +109,10 @@ def _nothing_there(window: Window, now: int) -> str:
     if window.start > now:
         return "Nothing was exported: --from lies in the future."
     days = HISTORY_MS // DAY_MS
-    return f"Nothing was exported: --to lies before the last {days} days, and older events are not exported."
+    return (
+        f"Nothing was exported: the interval ends before the last {days} days, and older events are not exported."
+        f" Without --to it ends {days} days after --from."
+    )
 
 
 def generate(

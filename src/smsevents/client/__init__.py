@@ -22,6 +22,8 @@ clients.py     `Client`, `AsyncClient`
 errors.py      the tree of errors
 dlt_source.py  the events as a source of dlt, for warehouses; needs the extra `sync`
 sync.py        a run of dlt: from where the warehouse is to now
+reached.py     how far a sync came, by two clocks
+locks.py       locks between processes
 """
 
 from __future__ import annotations
