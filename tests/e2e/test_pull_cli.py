@@ -74,7 +74,7 @@ def told(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
 
 
 def test_pull_from_a_real_server(server: Server, tmp_path: Path) -> None:
-    """`pull` writes a file a day with the very lines that the server exports, and is silent where nobody looks."""
+    """`pull` writes a file for each day with events, with the very lines that the server exports, and is silent."""
     shop = server.shop()
     lines = recent_lines(500, shop.trackpoint)
     shop.send(body_of(lines))
@@ -85,8 +85,7 @@ def test_pull_from_a_real_server(server: Server, tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert held(tmp_path / "events") == lines
-    assert len(files_of(tmp_path / "events")) == 91
-    assert {day_of(date_of(one)).isoformat() + ".jsonl.gz" for one in lines} <= {
+    assert {day_of(date_of(one)).isoformat() + ".jsonl.gz" for one in lines} == {
         path.name for path in files_of(tmp_path / "events")
     }
 
@@ -326,7 +325,8 @@ def test_accounts_have_their_addresses(environment: dict[str, str], tmp_path: Pa
         words = ("--account", account, "--to", "2020-01-01", "--from", "2020-01-01", "--json")
         done = pull(tmp_path / account, environment, *words)
 
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 1, "nothing was done"
+        assert b"2020-01-01" in done.stderr
         assert told(done)[0]["url"] == address
         assert told(done)[-1]["days_expired"] == 1
 
@@ -335,7 +335,7 @@ def test_a_second_pull_takes_the_options_of_the_first(
     standin: StandIn, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Format, split, compression and address are kept by the directory, and need not be said again."""
-    standin.answers(Account(lines=recent_lines(20)))
+    standin.answers(Account(lines=[line(TRACKPOINT, now_ms())]))
     words = ("--format", "csv", "--split", "none", "--uncompressed", "--from", day_of(now_ms()).isoformat())
     assert pull(tmp_path, environment, *words).returncode == 0
     del environment["SMSEVENTS_URL"]

@@ -18,14 +18,13 @@ from smsevents.client.pull.days import Split, day_of, start_of
 from smsevents.client.pull.formats import FormatName
 from smsevents.settings import PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
-from tests.support.pulling import DAYS, TRACKPOINT, Site, batch_of, ordered, some_lines
+from tests.support.pulling import DAYS, TRACKPOINT, PlainSource, Site, batch_of, ordered, some_lines
 from tests.support.standin import Account, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from smsevents.client.lines import Batch
-    from smsevents.client.pull.run import Source
     from tests.support.standin import Request
 
 CUTS = 200
@@ -299,7 +298,7 @@ class Nightly:
     lines: set[bytes] = field(default_factory=set)
     given: dict[date, set[bytes]] = field(default_factory=dict)
 
-    def source(self, night: Night, number: int) -> Source:
+    def source(self, night: Night, number: int) -> PlainSource:
         """Give what is asked in one night: doubled, unordered, cut on bad days; stop after some exports."""
         chance, asked = random.Random(number), count()  # noqa: S311 -- a test, not a secret
         self.given = {}

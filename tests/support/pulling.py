@@ -6,7 +6,8 @@ import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smsevents.client import NEVER, Client
 from smsevents.client.lines import Batch
@@ -17,13 +18,17 @@ from smsevents.client.pull.lines import Checker
 from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
 from smsevents.events import decode
 from tests.support.lines import HOUR_MS, body_of, date_of, line
+from tests.support.servers import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.run import Source
+
+# tells nothing about time
+PlainSource: TypeAlias = "Callable[[int, int], Generator[Batch]]"
 
 TRACKPOINT = 7
 TODAY = date(2026, 11, 25)
@@ -50,6 +55,16 @@ class Heard(Report):
     def __init__(self) -> None:
         self.retries: list[tuple[date, str]] = []
         self.files: dict[str, bool] = {}
+        self.warnings: list[str] = []
+        self.gone: list[str] = []
+
+    def warned(self, text: str) -> None:
+        """Remember a warning."""
+        self.warnings.append(text)
+
+    def removed(self, name: str) -> None:
+        """Remember a file that was removed."""
+        self.gone.append(name)
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
         """Remember a retry."""
@@ -71,10 +86,11 @@ class Site:
     standin: Any = None  # the tests that bring a source of their own need none
     wish: dict[str, Any] = field(default_factory=dict)
     now: int = NOW
+    server_ahead_ms: int | None = 0  # of this machine's clock; None if the server tells no time
     heard: Heard = field(default_factory=Heard)
     waits: Waits = field(default_factory=Waits)
 
-    def pull(self, source: Source | None = None, *, now: int | None = None, **choice: Any) -> Summary:
+    def pull(self, source: Source | PlainSource | None = None, *, now: int | None = None, **choice: Any) -> Summary:
         """Pull once."""
         self.now = now or self.now
         self.heard, self.waits = Heard(), Waits()
@@ -92,11 +108,26 @@ class Site:
             return one.run()
 
     @contextmanager
-    def _source(self, source: Source | None) -> Iterator[Source]:
+    def _source(self, source: Any) -> Iterator[Source]:
         if source:
-            yield source
+            tells_time = "on_head" in signature(source).parameters
+
+            def silent(from_: int, to: int, /, *, on_head: Any) -> Generator[Batch]:  # noqa: ARG001 -- tells nothing
+                yield from source(from_, to)
+
+            yield source if tells_time else silent
             return
-        with Client(TRACKPOINT, "key", url=self.standin.url, retry=NEVER, sleep=self.waits.sleep) as client:
+        ahead = self.server_ahead_ms
+        self.standin.now_ms = None if ahead is None else lambda: self.now + ahead
+        with Client(
+            TRACKPOINT,
+            "key",
+            url=self.standin.url,
+            retry=NEVER,
+            sleep=self.waits.sleep,
+            now_ms=lambda: self.now,
+            ssl_context=PLAIN,
+        ) as client:
             yield client.export_batches
 
     def names(self) -> list[str]:

@@ -21,8 +21,10 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from smsevents.clock import now_ms
 from tests.support.lines import body_of, date_of
 
 if TYPE_CHECKING:
@@ -126,6 +128,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.now_ms: Callable[[], int] | None = now_ms  # what the header Date says; None leaves it out
         self.left = 0  # clients that went away before the end of an answer
         self._sources: list[Any] = [Answer()]
         self._lock = threading.Lock()
@@ -184,6 +187,9 @@ class StandIn:
         if answer.drop:
             return
         head, parts = answer.wire(request)
+        if self.now_ms and b"\r\nDate: " not in head:
+            date = formatdate(self.now_ms() / 1000, usegmt=True)
+            head = head.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1)
         connection.sendall(head)
         stop = answer.cut_at if answer.silent_at is None else answer.silent_at
         size = sum(map(len, parts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,6 @@ from smsevents.client.pull.days import (
     end_of,
     is_final,
     lies_within_history,
-    parse_day,
     part_of,
     plan,
     start_of,
@@ -97,24 +95,9 @@ def test_the_window_ends_where_events_can() -> None:
     assert window_of(None, date(9999, 1, 1), NOW)[1] == date(2026, 11, 26)
 
 
-@pytest.mark.parametrize(
-    ("text", "day"),
-    [
-        ("2026-11-25", TODAY),
-        ("2026-11-25T23:59:59.999Z", TODAY),
-        ("2026-11-25T23:30:00-01:00", date(2026, 11, 26)),
-        ("2026-11-25T00:30:00", TODAY),
-        (str(NOW), TODAY),
-        ("1673617501000", date(2023, 1, 13)),
-    ],
-)
-def test_days_can_be_given_in_three_ways(text: str, day: date) -> None:
-    """A day, a time and Unix milliseconds each name the UTC day that they lie in."""
-    assert parse_day(text) == day
+def test_a_fetch_in_the_future_is_none() -> None:
+    """A day that was fetched later than it is now was fetched with a wrong clock, and is fetched again."""
+    day = date(2026, 11, 1)
 
-
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "-5", "9" * 30, "1.5"])
-def test_what_is_no_day_is_refused(text: str) -> None:
-    """Anything else is no day."""
-    with pytest.raises((ValueError, OverflowError)):
-        parse_day(text)
+    assert plan(day, day, now_ms=NOW, fetched={day: NOW}, lookback_days=3, again=False).final == [day]
+    assert plan(day, day, now_ms=NOW, fetched={day: NOW + 1}, lookback_days=3, again=False).fetch == [day]

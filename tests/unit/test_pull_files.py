@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from smsevents.client.pull.columns import COLUMNS, event_of, row_of
 from smsevents.client.pull.errors import BadEvent, DamagedFile
-from smsevents.client.pull.formats import Csv, JsonLines, time_ms, time_text
-from smsevents.client.pull.lines import Checker, plain
+from smsevents.client.pull.formats import Csv, JsonLines, resettled, time_ms, time_text
+from smsevents.client.pull.lines import Checker, plain, settled
 from smsevents.client.pull.parquet import Parquet
 from smsevents.client.pull.sort import Sorter, merged
 from smsevents.events import decode, encode
@@ -38,6 +38,8 @@ FORMATS: list[Format] = [
     JsonLines(compressed=False),
     Csv(compressed=True),
     Csv(compressed=False),
+    Csv(compressed=True, excel=True),
+    Csv(compressed=False, excel=True),
     Parquet(compressed=True),
     Parquet(compressed=False),
 ]
@@ -82,7 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ids(format_: Format) -> str:
     """Name a case by the ending of its files."""
-    return format_.suffix + ("" if getattr(format_, "_compressed", True) else " plain")
+    excel = " for Excel" if getattr(format_, "_excel", False) else ""
+    return format_.suffix + excel + ("" if getattr(format_, "_compressed", True) else " plain")
 
 
 @pytest.mark.slow
@@ -90,8 +93,13 @@ def ids(format_: Format) -> str:
 @given(some=st.lists(st.lists(lines, max_size=5), max_size=5))
 @pytest.mark.parametrize("format_", FORMATS, ids=ids)
 def test_formats_keep_every_event(folder: Path, format_: Format, some: list[list[bytes]]) -> None:
-    """Whatever events are written in whatever batches, the same canonical lines are read back."""
+    """Whatever events are written in whatever batches, the same canonical lines are read back.
+
+    In columns a send date that cannot be a time is none, which reads as 0.
+    """
     entries = model(one for batch in some for one in batch)
+    if format_.has_columns:
+        entries = sorted(set(settled(entries)))
     path = folder / f"events{format_.suffix}"
     with path.open("wb") as file:
         format_.write(file, (entries[start : start + 3] for start in range(0, len(entries), 3)))
@@ -316,3 +324,42 @@ def test_csv_is_what_the_page_says() -> None:
 def test_plain_lines_are_the_wire() -> None:
     """Entries as lines are what an export sends."""
     assert plain([(5, GOOD)]) == GOOD + b"\n"
+
+
+@pytest.mark.parametrize("format_", [Csv(compressed=False), Csv(compressed=True, excel=True), Parquet(compressed=True)])
+def test_times_that_cannot_be_are_none_in_columns(tmp_path: Path, format_: Format) -> None:
+    """A send date outside 2000 to 2099 is none in a column, at either end to the millisecond, whatever the format."""
+    good = [946_684_800_000, 4_102_444_799_999]
+    sent = [2**63 - 1, -(2**63), 0, good[0] - 1, *good, good[1] + 1, 1_795_477_520_731_000_000]
+    some = [
+        entry(line(TRACKPOINT, 1000 + number).replace(b'"sendDate":%d' % (700 + number), b'"sendDate":%d' % ms))
+        for number, ms in enumerate(sent)
+    ]
+    path = tmp_path / f"events{format_.suffix}"
+    with path.open("wb") as file:
+        format_.write(file, [settled(some)])
+
+    read = [decode(one)[0].source.sendDate for _, one in flat(format_.read(path, checker()))]
+    assert read == [0, 0, 0, 0, *good, 0, 0]
+
+
+@given(
+    some=st.lists(
+        st.builds(
+            lambda date, user, ms: line(TRACKPOINT, date, str(user)).replace(
+                b'"sendDate":%d' % (date - 300), b'"sendDate":%d' % ms
+            ),
+            st.integers(0, 3),
+            st.integers(0, 3),
+            st.sampled_from([1, 2, 950_000_000_000, 950_000_000_001, 10**18]),
+        ),
+        max_size=30,
+    ),
+    size=st.integers(1, 5),
+)
+def test_old_files_are_settled_in_order(some: list[bytes], size: int) -> None:
+    """What an older version wrote, with impossible times in its columns, is read as settled, sorted and each once."""
+    entries = model(some)
+    batches = iter([entries[at : at + size] for at in range(0, len(entries), size)])
+
+    assert flat(resettled(batches)) == sorted(set(settled(entries)))

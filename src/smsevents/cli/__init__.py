@@ -5,10 +5,11 @@ shop.py       shop add, shop list
 key.py        key create, key list, key revoke
 transfer.py   import, export, generate
 upkeep.py     compact, expire, forget, verify, backup, stats
-pull.py       pull, and in pull_reports.py how it is shown
+pull.py       pull; in pull_reports.py how it is shown, in pull_summary.py what is said of it
 sync.py       sync
 account.py    what `pull` and `sync` share: whom to ask, and with which key
 demo.py       demo
+times.py      the times that options take
 console.py    what they share: errors, the database, tables, progress
 output.py     standard output, whose failures are told
 """

@@ -9,8 +9,11 @@ from typing import Annotated
 
 import typer
 
-from smsevents.client import ACCOUNTS
+from smsevents.client import ACCOUNTS, Timeouts
 from smsevents.client.account import KEY_VARIABLE, URL_VARIABLE
+from smsevents.client.errors import ConfigurationError
+
+PACE_MAX = 10**9
 
 
 class AccountName(StrEnum):
@@ -22,18 +25,46 @@ class AccountName(StrEnum):
 
 AccountOption = Annotated[AccountName | None, typer.Option(help=f"A Samba account: {', '.join(ACCOUNTS.values())}.")]
 UrlOption = Annotated[str | None, typer.Option(help=f"The address of the server, if not {URL_VARIABLE}.")]
+PaceOption = Annotated[
+    int | None,
+    typer.Option(
+        "--min-rate",
+        min=0,
+        max=PACE_MAX,
+        help="Give up an export that brings fewer bytes of events a minute, 4096 by default; 0 waits on.",
+    ),
+]
+
+
+def timeouts_of(min_rate: int | None) -> Timeouts:
+    """Give the timeouts of the client with the pace that was chosen."""
+    return Timeouts() if min_rate is None else Timeouts(events_bytes_per_minute_min=min_rate)
 
 
 def address_of(account: AccountName | None, url: str | None) -> str | None:
-    """Give the address that was chosen; None leaves it to the environment."""
+    """Give the address that was chosen, by an option or the environment; None if none was."""
     if account and url:
         raise typer.BadParameter("give either --account or --url", param_hint="--account")
-    return ACCOUNTS[account.value] if account else url
+    address = ACCOUNTS[account.value] if account else url or os.environ.get(URL_VARIABLE, "")
+    return address.strip().rstrip("/") or None
 
 
-def asked_key() -> str | None:
-    """Ask a person for the key, unseen; None leaves it to the environment. It is never on the command line."""
-    if os.environ.get(KEY_VARIABLE) or not sys.stdin.isatty():
-        return None
-    key: str = typer.prompt("API key", hide_input=True, err=True)
-    return key
+def named_address(account: AccountName | None, url: str | None) -> str:
+    """Give the address that was chosen. Raises `ConfigurationError` if none was."""
+    address = address_of(account, url)
+    if address is None:
+        raise ConfigurationError(f"No server is named. Give --account or --url, or set {URL_VARIABLE}.")
+    return address
+
+
+def asked_key() -> str:
+    """Give the key of the environment, or ask a person for it, unseen. It is never on the command line.
+
+    Raises `ConfigurationError` if there is none and nobody to ask.
+    """
+    if key := os.environ.get(KEY_VARIABLE, "").strip():
+        return key
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"There is no API key. Set {KEY_VARIABLE}; on a terminal it is asked for.")
+    asked: str = typer.prompt("API key", hide_input=True, err=True)
+    return asked

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,6 +12,7 @@ from smsevents.cli import output
 from smsevents.cli.console import JsonOption, Trackpoint, opened_database, say_doubt, show_json, show_table
 from smsevents.cli.output import OutputFailed
 from smsevents.cli.shop import day_of
+from smsevents.cli.times import option_time
 from smsevents.clock import now_ms
 from smsevents.timekeeper import Timekeeper
 
@@ -100,22 +99,8 @@ def revoke(
 
 
 def parse_expiry(text: str) -> int:
-    """Read when a key expires, as Unix milliseconds.
+    """Read when a key expires, as Unix milliseconds: a day means its end, a span is from now.
 
-    `text` is a day (its end is meant), a time (UTC unless it says else), or a span from now: 30d, 12h.
+    Raises `typer.BadParameter`.
     """
-    if match := re.fullmatch(r"([1-9][0-9]{0,4})([dh])", text):
-        unit = timedelta(days=1) if match[2] == "d" else timedelta(hours=1)
-        return now_ms() + int(match[1]) * int(unit.total_seconds()) * 1000
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{text!r} is no day, time or span; give 2027-01-31, 2027-01-31T12:00Z, 30d or 12h",
-            param_hint="--expires",
-        ) from error
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-        time += timedelta(days=1, milliseconds=-1)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return int(time.timestamp() * 1000)
+    return option_time("--expires", text, now_ms(), ahead=True).end

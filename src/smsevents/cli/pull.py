@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smsevents.cli.account import AccountOption, UrlOption, address_of, asked_key
+from smsevents.cli.account import AccountOption, PaceOption, UrlOption, address_of, asked_key, timeouts_of
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
-from smsevents.cli.pull_reports import JsonReport, ProgressReport, summary_text
+from smsevents.cli.pull_reports import JsonReport, ProgressReport
+from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
+from smsevents.cli.times import option_time
 from smsevents.client import Client
-from smsevents.client.account import URL_VARIABLE
-from smsevents.client.pull.days import Split, parse_day
+from smsevents.client.pull.clocks import is_ahead
+from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.directory import Directory, Wish
+from smsevents.client.pull.errors import PullError
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
 from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
 from smsevents.clock import now_ms
@@ -27,6 +30,7 @@ from smsevents.settings import PULL_JOBS, PULL_JOBS_MAX, PULL_LOOKBACK_DAYS
 if TYPE_CHECKING:
     from datetime import date
 
+LOOKBACK_MAX_DAYS = 36_500
 EXIT_INTERRUPTED = 130  # what a shell sees of a program that SIGINT ended
 
 
@@ -34,9 +38,10 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     trackpoint: Trackpoint,
     directory: Annotated[Path, typer.Argument(help="Where the files are kept; it is made if need be.")],
     from_: Annotated[
-        str | None, typer.Option("--from", help="First day, UTC; a time means its day. By default 90 days ago.")
+        str | None,
+        typer.Option("--from", help="First day, UTC: a day, a time in it, yesterday, 7d. By default 90 days ago."),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Last day, UTC. By default today.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Last day, given the same way. By default today.")] = None,
     format_: Annotated[
         FormatName | None, typer.Option("--format", help="By default that of the directory, or jsonl.")
     ] = None,
@@ -54,11 +59,15 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     url: UrlOption = None,
     jobs: Annotated[int, typer.Option(min=1, max=PULL_JOBS_MAX, help="Days fetched at a time.")] = PULL_JOBS,
     lookback: Annotated[
-        int, typer.Option(min=0, help="Days that are read again after their end, as receipts come late.")
+        int,
+        typer.Option(
+            min=0, max=LOOKBACK_MAX_DAYS, help="Days that are read again after their end, as receipts come late."
+        ),
     ] = PULL_LOOKBACK_DAYS,
     replace: Annotated[
         bool, typer.Option("--replace", help="Fetch all days anew and drop what the server does not have any more.")
     ] = False,
+    min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
 ) -> None:
     """Pull events into files, one a day: what is missing or may have changed, each event once.
@@ -70,10 +79,11 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     )
     if choice.first and choice.last and choice.first > choice.last:
         raise typer.BadParameter(f"{choice.first} is after {choice.last}", param_hint="--from")
-    address = address_of(account, url) or os.environ.get(URL_VARIABLE, "")
+    if choice.first and is_ahead(choice.first, now_ms()):
+        raise typer.BadParameter(f"{choice.first} lies in the future: there are no events yet", param_hint="--from")
     wish = Wish(
         trackpoint=trackpoint,
-        url=address.strip().rstrip("/") or None,
+        url=address_of(account, url),
         format=format_,
         compressed=compressed,
         split=split,
@@ -82,25 +92,36 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     started = time.monotonic()
     with ExitStack() as stack:
         opened = stack.enter_context(Directory(directory, wish))
-        client = stack.enter_context(Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep))
-        report: Report = JsonReport(sys.stdout, opened) if json else stack.enter_context(ProgressReport())
+        timeouts = timeouts_of(min_rate)
+        client = stack.enter_context(
+            Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep, timeouts=timeouts)
+        )
+        report: Report = JsonReport(sys.stdout, opened, stopping) if json else stack.enter_context(ProgressReport())
         one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
         summary = one.run()
     if isinstance(report, JsonReport):
         report.summary(summary, time.monotonic() - started)
+        _check_output(report.broken)
     _tell(summary, quiet=json or not sys.stderr.isatty())
-    if summary.missing or summary.failed:
+    if not summary.is_complete:
         sys.exit(EXIT_INTERRUPTED if interrupt.came else EXIT_FAILED)
 
 
 def _day(option: str, text: str | None) -> date | None:
-    try:
-        return None if text is None else parse_day(text)
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{text!r} is no day; give 2027-01-31, 2027-01-31T12:00Z or Unix milliseconds", param_hint=option
-        ) from error
+    return None if text is None else day_of(option_time(option, text, now_ms()).start)
+
+
+def _check_output(broken: OSError | None) -> None:
+    if isinstance(broken, BrokenPipeError):
+        raise broken
+    if broken:
+        # what is left in its buffer cannot be written when Python ends, either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise PullError(
+            f"Standard output cannot be written: {broken.strerror}. The pull ended there; the files that it wrote are"
+            " complete."
+        )
 
 
 class _Interrupt:
@@ -118,11 +139,15 @@ class _Interrupt:
 
 
 def _tell(summary: Summary, *, quiet: bool) -> None:
-    """Tell what came of it, on standard error; where nobody looks, only what is missing."""
-    if not summary.missing and not summary.failed:
+    """Tell what came of it, on standard error; where nobody looks, only what is wrong."""
+    for warning in summary.warnings:
+        typer.echo(f"smsevents: {warning}", err=True)
+    if summary.is_complete:
         if not quiet:
             typer.echo(summary_text(summary), err=True)
+        elif summary.absent:
+            typer.echo(f"smsevents: {absent_text(summary)}", err=True)
         return
     typer.echo(f"smsevents: {summary_text(summary)}", err=True)
-    for day, error in sorted(summary.failed.items()):
-        typer.echo(f"  {day}: {error}", err=True)
+    for days, error in by_cause(summary.failed):
+        typer.echo(f"  {days}: {error}", err=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.days import Plan
     from smsevents.client.pull.directory import Directory, FileRecord
-    from smsevents.client.pull.run import Summary
+    from smsevents.client.pull.run import Stopping, Summary
 
 _RATE_OVER_SECONDS = 30.0
 
@@ -53,6 +53,12 @@ class DayLine(Struct, tag_field="kind", tag="day"):
     events: int
 
 
+class WarningLine(Struct, tag_field="kind", tag="warning"):
+    """Something is wrong though the pull goes on, such as a clock."""
+
+    text: str
+
+
 class FailedLine(Struct, tag_field="kind", tag="failed"):
     """A day did not come, or could not be merged with its file."""
 
@@ -71,6 +77,12 @@ class FileLine(Struct, tag_field="kind", tag="file"):
     changed: bool
 
 
+class RemovedLine(Struct, tag_field="kind", tag="removed"):
+    """A file was removed, as none of its events is left."""
+
+    file: str
+
+
 class SummaryLine(Struct, tag_field="kind", tag="summary"):
     """The last line."""
 
@@ -80,6 +92,8 @@ class SummaryLine(Struct, tag_field="kind", tag="summary"):
     days_expired: int
     days_failed: dict[date, str]
     days_untried: list[date]
+    days_lost: list[date]
+    days_kept: list[date]
     events_received: int
     events_new: int
     files_written: int
@@ -88,17 +102,29 @@ class SummaryLine(Struct, tag_field="kind", tag="summary"):
 
 
 class JsonReport(Report):
-    """One JSON object a line, each written at once."""
+    """One JSON object a line, each written at once.
 
-    def __init__(self, out: IO[str], directory: Directory) -> None:
+    If nobody can be told any more, as the disk of the output is full or its reader is gone, the pull is stopped, and
+    `broken` says why: it is no fault of the day that was worked on.
+    """
+
+    def __init__(self, out: IO[str], directory: Directory, stopping: Stopping) -> None:
         self._out = out
         self._directory = directory
+        self._stopping = stopping
         self._writing = threading.Lock()
+        self.broken: OSError | None = None
 
     def _write(self, line: Struct) -> None:
         with self._writing:
-            self._out.write(msgspec.json.encode(line).decode() + "\n")
-            self._out.flush()
+            if self.broken:
+                return
+            try:
+                self._out.write(msgspec.json.encode(line).decode() + "\n")
+                self._out.flush()
+            except OSError as error:
+                self.broken = error
+                self._stopping.stop()
 
     def planned(self, plan: Plan) -> None:
         """Write the plan."""
@@ -115,6 +141,14 @@ class JsonReport(Report):
                 days_expired=len(plan.expired),
             )
         )
+
+    def warned(self, text: str) -> None:
+        """Write a warning."""
+        self._write(WarningLine(text))
+
+    def removed(self, name: str) -> None:
+        """Write that a file is gone."""
+        self._write(RemovedLine(name))
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
         """Write that a day is tried again."""
@@ -137,12 +171,14 @@ class JsonReport(Report):
         plan = summary.plan
         self._write(
             SummaryLine(
-                complete=not summary.missing and not summary.failed,
+                complete=summary.is_complete,
                 days_fetched=len(summary.fetched),
                 days_final=len(plan.final),
                 days_expired=len(plan.expired),
                 days_failed={day: str(error) for day, error in sorted(summary.failed.items())},
                 days_untried=[day for day in summary.missing if day not in summary.failed],
+                days_lost=summary.lost,
+                days_kept=summary.kept,
                 events_received=summary.events_received,
                 events_new=summary.events_new,
                 files_written=summary.files_written,
@@ -195,26 +231,17 @@ class ProgressReport(Report):
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
         """Show why a day is tried again."""
-        self._bar.console.print(f"{day} is tried again in {wait_seconds:g} s: {error}", markup=False, highlight=False)
+        self._say(f"{day} is tried again in {wait_seconds:g} s: {error}")
 
     def fetched(self, day: date, events: int) -> None:  # noqa: ARG002 -- the bar counts days
         """Show that a day is done."""
         self._bar.advance(self._task)
 
-    def failed(self, day: date, error: ClientError) -> None:
-        """Show that a day failed."""
-        self._bar.console.print(f"{day} failed: {error}", markup=False, highlight=False)
+    def failed(self, day: date, error: ClientError) -> None:  # noqa: ARG002 -- told at the end
+        """Show that a day failed; the sentence at the end says why, each cause once."""
         self._bar.advance(self._task)
 
-
-def summary_text(summary: Summary) -> str:
-    """Say in a sentence or two what came of a pull."""
-    text = (
-        f"{len(summary.fetched)} of {len(summary.plan.fetch)} days fetched, {summary.events_new:,} new events of"
-        f" {summary.events_received:,}, {summary.files_written} files written."
-    )
-    if summary.plan.expired:
-        text += f" {len(summary.plan.expired)} days are older than the 90 days that the server keeps."
-    if untried := len(summary.missing) - len(set(summary.failed) & set(summary.missing)):
-        text += f" {untried} days were not tried."
-    return text + (" The next pull fetches what is missing." if summary.missing or summary.failed else "")
+    def _say(self, text: str) -> None:
+        """Say something above the bar. Where there is no bar nobody waits for it, and the end says what matters."""
+        if not self._bar.disable:
+            self._bar.console.print(text, markup=False, highlight=False)

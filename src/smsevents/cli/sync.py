@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+from msgspec import UNSET
 
-from smsevents.cli.account import AccountOption, UrlOption, address_of, asked_key
-from smsevents.cli.console import Trackpoint  # noqa: TC001 -- typer reads it at run time
+from smsevents.cli.account import AccountOption, PaceOption, UrlOption, asked_key, named_address, timeouts_of
+from smsevents.cli.console import EXIT_FAILED, Trackpoint
 
 if TYPE_CHECKING:
     from smsevents.client.sync import SyncReport
@@ -27,8 +29,9 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
     ] = "duckdb",
     dataset: Annotated[str, typer.Option(help="The dataset, or schema, of the table sms_events.")] = "sms",
     lookback: Annotated[
-        float, typer.Option(min=0, help="Days that are read again, as some events are recorded late.")
+        float, typer.Option(min=0, max=36_500, help="Days that are read again, as some events are recorded late.")
     ] = 3,
+    min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object to standard output.")] = False,
 ) -> None:
     """Load events into a warehouse: what is new since the last sync, and late ones; each event once.
@@ -36,22 +39,39 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
     The API key is taken from SMSEVENTS_API_KEY, or asked for. A destination of dlt is configured as dlt
     documents it, for example by DESTINATION__POSTGRES__CREDENTIALS. Needs the extra `sync` of the package.
     """
+    address = named_address(account, url)
     # imported here because dlt takes seconds to load, and is an extra
     from smsevents.client.sync import sync as run  # noqa: PLC0415
 
     report = run(
         trackpoint,
         asked_key(),
-        url=address_of(account, url),
+        url=address,
         destination=destination,
         dataset=dataset,
         lookback_days=lookback,
+        timeouts=timeouts_of(min_rate),
         progress=lambda done: None if json else _tell(done),
     )
     if json:
         typer.echo(msgspec.json.encode(report))
+    if report.warning is not UNSET:
+        typer.echo(f"smsevents: {report.warning}", err=True)
+    if report.lost_from is not UNSET and report.lost_to is not UNSET:
+        typer.echo(f"smsevents: {_lost(report.lost_from, report.lost_to)}", err=True)
+        sys.exit(EXIT_FAILED)
 
 
 def _tell(report: SyncReport) -> None:
-    time = datetime.fromtimestamp(report.synced_to / 1000, UTC).isoformat(" ", "seconds")
-    typer.echo(f"received {report.received:,} events, synced to {time}", err=True)
+    typer.echo(f"received {report.received:,} events, synced to {_time(report.synced_to)}", err=True)
+
+
+def _lost(start: int, end: int) -> str:
+    return (
+        f"The events from {_time(start)} to {_time(end)} are lost: no sync loaded them before the server forgot them."
+        " All later ones are loaded. This is told once."
+    )
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).isoformat(" ")

@@ -14,6 +14,7 @@ import typer
 
 from smsevents.access import Access
 from smsevents.cli.console import Trackpoint, opened_database, progress, say_doubt
+from smsevents.cli.times import option_time
 from smsevents.clock import now_ms
 from smsevents.errors import InvalidRequest, StoreUnavailable
 from smsevents.formats import GZIP
@@ -22,12 +23,14 @@ from smsevents.intake import Intake, Receipt
 from smsevents.log import Log
 from smsevents.refusals import FILE
 from smsevents.segments import splice, unpack
+from smsevents.settings import DAY_MS, HISTORY_MS
 from smsevents.timekeeper import Timekeeper
 from smsevents.times import is_time, unit_of
 from smsevents.window import resolve
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
+    from smsevents.window import Window
 
 _READ_BYTES = 256 * 1024
 _UNLIMITED_MIB = 2**40
@@ -117,12 +120,24 @@ def _read(source: BinaryIO) -> bytes:
 
 def export(
     trackpoint: Trackpoint,
-    from_: Annotated[int | None, typer.Option("--from", help="Earliest time, Unix milliseconds.")] = None,
-    to: Annotated[int | None, typer.Option("--to", help="Latest time, Unix milliseconds.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Earliest time, UTC: a day, a time, Unix milliseconds, yesterday, 7d."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Latest time, given the same way; a day is meant to its end.")
+    ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write gzip.")] = False,
 ) -> None:
     """Write a shop's events to standard output, by the rules of the HTTP export; the last 90 days by default."""
-    window = resolve(from_, to, now_ms())
+    now = now_ms()
+    window = resolve(
+        None if from_ is None else option_time("--from", from_, now).start,
+        None if to is None else option_time("--to", to, now).end,
+        now,
+    )
+    if window.is_empty:
+        raise InvalidRequest(_nothing_there(window, now))
     if gzip and sys.stdout.isatty():
         raise InvalidRequest("Gzip is nothing for a terminal. Send it to a file or a pipe: --gzip > events.jsonl.gz")
     with opened_database() as database:
@@ -131,6 +146,17 @@ def export(
         for run in splice(pages) if gzip else unpack(pages):
             sys.stdout.buffer.write(run)
         sys.stdout.buffer.flush()
+
+
+def _nothing_there(window: Window, now: int) -> str:
+    """Say why an interval holds nothing whatever was recorded: an empty file would look like an answer."""
+    if window.start > now:
+        return "Nothing was exported: --from lies in the future."
+    days = HISTORY_MS // DAY_MS
+    return (
+        f"Nothing was exported: the interval ends before the last {days} days, and older events are not exported."
+        f" Without --to it ends {days} days after --from."
+    )
 
 
 def generate(

@@ -12,6 +12,8 @@ account.py     whom to ask, for which shop, with which key
 interval.py    the caller's times → the body of the request
 core.py        an export, an import; the one core of both clients
 transport.py   sends and reads: blocking, or on an event loop; translates what the HTTP library raises
+head.py        what the head of an export tells about time
+pace.py        how slow a server may be
 lines.py       chunks → whole lines → checked events
 answers.py     an error answer → the error that is raised
 receipt.py     what an import gives
@@ -20,6 +22,8 @@ clients.py     `Client`, `AsyncClient`
 errors.py      the tree of errors
 dlt_source.py  the events as a source of dlt, for warehouses; needs the extra `sync`
 sync.py        a run of dlt: from where the warehouse is to now
+reached.py     how far a sync came, by two clocks
+locks.py       locks between processes
 """
 
 from __future__ import annotations
@@ -42,10 +46,12 @@ from smsevents.client.errors import (
     ServerFault,
     ServerUnavailable,
     SyncFailed,
+    TooSlow,
     Unauthorized,
     UnexpectedAnswer,
     Unreachable,
 )
+from smsevents.client.head import ExportHead
 from smsevents.client.lines import Batch
 from smsevents.client.patience import NEVER, Retry, Timeouts
 from smsevents.client.receipt import Receipt
@@ -64,6 +70,7 @@ __all__ = [
     "ConfigurationError",
     "CutStream",
     "Event",
+    "ExportHead",
     "Flow",
     "Forbidden",
     "MissingExtra",
@@ -81,6 +88,7 @@ __all__ = [
     "SmsEvent",
     "SyncFailed",
     "Timeouts",
+    "TooSlow",
     "Unauthorized",
     "UnexpectedAnswer",
     "Unreachable",

@@ -19,7 +19,7 @@ from smsevents.client.errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from smsevents.client.lines import shortened
+from smsevents.client.lines import printable, shortened
 from smsevents.client.patience import retry_after_seconds
 from smsevents.inflate import Inflater, NotGzip
 
@@ -79,8 +79,10 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) 
             more=problem.get("more") is True,
         )
     if status not in _SERVER_ERRORS and status not in _CLIENT_ERRORS:
-        target = f" to {headers['location']}; use that address itself" if "location" in headers else ""
-        return UnexpectedAnswer(f"The server answered with status {status}{target}, not with 200.{said}")
+        target = f" to {printable(headers['location'])}; use that address itself" if "location" in headers else ""
+        return UnexpectedAnswer(
+            f"The server answered with status {status}{target}, not with 200.{said}", permanent="location" in headers
+        )
     kind, advice = _ADVICE.get(status, (ServerFault if status in _SERVER_ERRORS else BadRequest, ""))
     wait = retry_after_seconds(headers.get("retry-after"), now_ms)
     waiting = f" It asks to wait {wait:g} seconds." if wait else ""
@@ -89,13 +91,13 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) 
 
 
 def media_type_of(headers: Mapping[str, str]) -> str:
-    """Give the media type without its parameters, or "" where there is none."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+    """Give the media type without its parameters, or "" where there is none; fit to be shown."""
+    return printable(headers.get("content-type", "").partition(";")[0].strip().lower())
 
 
 def coding_of(headers: Mapping[str, str]) -> str:
     """Give the content coding: `identity`, `gzip`, or what else the server chose."""
-    coding = headers.get("content-encoding", "").strip().lower()
+    coding = printable(headers.get("content-encoding", "").strip().lower())
     return {"": "identity", "x-gzip": "gzip"}.get(coding, coding)
 
 
@@ -127,6 +129,7 @@ def _detail(problem: dict[str, Any], text: bytes) -> str:
 
 def _lines(problem: dict[str, Any]) -> list[RefusedLine]:
     try:
-        return msgspec.convert(problem.get("errors", []), list[RefusedLine])
+        lines = msgspec.convert(problem.get("errors", []), list[RefusedLine])
     except msgspec.ValidationError:
         return []
+    return [RefusedLine(line.line, printable(line.reason, DETAIL_SHOWN_CHARACTERS)) for line in lines]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
     from types import TracebackType
 
+    from smsevents.client.head import OnHead
     from smsevents.client.interval import Time
     from smsevents.client.lines import Batch
     from smsevents.client.receipt import Receipt
@@ -53,7 +54,8 @@ class Client(_Named):
     Without `key` the environment variable SMSEVENTS_API_KEY is taken, without `url` SMSEVENTS_URL; the
     addresses of Samba accounts are in `ACCOUNTS`. `ssl_context` replaces the certificate authorities of the
     system. `accept_unframed` takes an answer whose end cannot be told from a cut. `sleep` waits between
-    tries, `jitter` gives a number from 0 to 1 that shortens the wait, `now_ms` is the clock.
+    tries, `jitter` gives a number from 0 to 1 that shortens the wait, `now_ms` is the clock, `monotonic` counts
+    seconds.
 
     Raises `ConfigurationError`. Use it as a context manager, or call `close`.
     """
@@ -71,6 +73,7 @@ class Client(_Named):
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
         now_ms: Callable[[], int] = clock.now_ms,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         # imported here because the HTTP library takes longer to load than all the rest
         from smsevents.client.core import Core, Options  # noqa: PLC0415
@@ -81,21 +84,31 @@ class Client(_Named):
         self._core = Core(
             self._account,
             self._transport,
-            Options(retry=retry, timeouts=timeouts, jitter=jitter, now_ms=now_ms, accept_unframed=accept_unframed),
+            Options(
+                retry=retry,
+                timeouts=timeouts,
+                jitter=jitter,
+                now_ms=now_ms,
+                accept_unframed=accept_unframed,
+                monotonic=monotonic,
+            ),
         )
         self._iterated = iterated
 
-    def export_batches(self, from_: Time | None = None, to: Time | None = None) -> Generator[Batch]:
+    def export_batches(
+        self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
+    ) -> Generator[Batch]:
         """Export a closed interval in batches of whole, checked lines: the fastest way, and the base of the others.
 
         Each of `from_` and `to` is a datetime with a time zone or Unix milliseconds; without both it is the
-        last 90 days. Neither order nor uniqueness is promised by every server.
+        last 90 days. Neither order nor uniqueness is promised by every server. `on_head` is told what the head of
+        the response says about time, once for each try that begins well.
 
         The export is whole when the iterator ends without an error. Until the first batch it is tried again
         by `retry`. Raises `ConfigurationError` at once; while it is read `Unreachable`, `Refused` with its
         kinds, `UnexpectedAnswer`, `CutStream` and `BadLine`.
         """
-        return self._iterated(self._core.batches(interval.body(from_, to)))
+        return self._iterated(self._core.batches(interval.body(from_, to), on_head))
 
     def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> Generator[bytes]:
         r"""Export as blocks of whole lines as received, each ended by `\n`. Else like `export_batches`."""
@@ -160,6 +173,7 @@ class AsyncClient(_Named):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         now_ms: Callable[[], int] = clock.now_ms,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         # imported here because the HTTP library takes longer to load than all the rest
         from smsevents.client.core import Core, Options  # noqa: PLC0415
@@ -170,12 +184,21 @@ class AsyncClient(_Named):
         self._core = Core(
             self._account,
             self._transport,
-            Options(retry=retry, timeouts=timeouts, jitter=jitter, now_ms=now_ms, accept_unframed=accept_unframed),
+            Options(
+                retry=retry,
+                timeouts=timeouts,
+                jitter=jitter,
+                now_ms=now_ms,
+                accept_unframed=accept_unframed,
+                monotonic=monotonic,
+            ),
         )
 
-    def export_batches(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[Batch]:
+    def export_batches(
+        self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
+    ) -> AsyncGenerator[Batch]:
         """Export a closed interval in batches of whole, checked lines; see `Client.export_batches`."""
-        return self._core.batches(interval.body(from_, to))
+        return self._core.batches(interval.body(from_, to), on_head)
 
     async def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[bytes]:
         """Export as blocks of whole lines; see `Client.export_blocks`."""

@@ -11,6 +11,7 @@ and right, and the last line was ended. All else is `CutStream`.
 from __future__ import annotations
 
 import tempfile
+import time
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,8 +22,10 @@ from isal import isal_zlib
 
 from smsevents import __version__
 from smsevents.client import answers
-from smsevents.client.errors import ClientError, ConfigurationError, CutStream, UnexpectedAnswer
+from smsevents.client.errors import ClientError, ConfigurationError, CutStream, TooSlow, UnexpectedAnswer
+from smsevents.client.head import export_head
 from smsevents.client.lines import Checker, Splitter, shortened
+from smsevents.client.pace import Pace
 from smsevents.client.patience import Tries
 from smsevents.client.receipt import Receipt
 from smsevents.client.transport import Body, Broken, timeout_extension
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable
 
     from smsevents.client.account import Account, Action
+    from smsevents.client.head import OnHead
     from smsevents.client.lines import Batch
     from smsevents.client.patience import Retry, Timeouts
     from smsevents.client.transport import Transport
@@ -54,6 +58,7 @@ class Options:
     jitter: Callable[[], float]
     now_ms: Callable[[], int]
     accept_unframed: bool
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class Core:
@@ -64,8 +69,8 @@ class Core:
         self._transport = transport
         self._options = options
 
-    async def batches(self, interval: bytes) -> AsyncGenerator[Batch]:
-        """Give an export in batches; `interval` is the body of the request.
+    async def batches(self, interval: bytes, on_head: OnHead | None = None) -> AsyncGenerator[Batch]:
+        """Give an export in batches; `interval` is the body of the request. `on_head` is told each good head.
 
         A failure is tried again as long as nothing was given: from then on a second export would double
         what the caller has, or leave out what was not in the first.
@@ -74,7 +79,7 @@ class Core:
         while True:
             given = False
             try:
-                async with aclosing(self._export(interval)) as batches:
+                async with aclosing(self._export(interval, on_head)) as batches:
                     async for batch in batches:
                         given = True
                         yield batch
@@ -106,32 +111,44 @@ class Core:
                     wait = tries.wait_seconds(error)
                 await self._transport.sleep(wait)
 
-    async def _export(self, interval: bytes) -> AsyncGenerator[Batch]:
+    async def _export(self, interval: bytes, on_head: OnHead | None) -> AsyncGenerator[Batch]:
         """Give the batches of one try."""
-        answer = await self._transport.send(self._request("export", {"Content-Type": "application/json"}, interval))
+        pace = self._pace()
+        sent_ms = self._options.now_ms()
+        request = self._request("export", {"Content-Type": "application/json"}, interval)
+        answer = await self._transport.send(request, pace)
+        pace.head_came()
         try:
-            coding = await self._check_head(answer)
+            coding = await self._check_head(answer, pace)
+            if on_head:
+                on_head(export_head(answer.headers, sent_ms, self._options.now_ms()))
             checker = Checker(self._account.trackpoint)
             splitter = Splitter()
             try:
-                async with aclosing(self._plain_runs(answer, coding)) as runs:
+                async with aclosing(self._plain_runs(answer, coding, pace)) as runs:
                     async for run in runs:
                         batch, bad = checker.check(splitter.feed(run))
                         if batch.events:
-                            yield batch
+                            pace.gain(len(batch.block))
+                            with pace.paused():
+                                yield batch
                         if bad or (splitter.is_too_long and (bad := checker.check_tail(splitter.rest))):
                             raise bad
+                        if pace.is_too_slow:
+                            raise Broken(pace.reason)
             except Broken as error:
-                raise _cut(str(error), checker, answer) from error
+                kind = TooSlow if pace.is_too_slow else CutStream
+                reason = pace.reason if pace.is_too_slow else str(error)
+                raise _cut(reason, checker, answer, kind) from error
             if rest := splitter.rest:
                 raise checker.check_tail(rest) or _cut("it ends within a line", checker, answer)
         finally:
             await self._transport.close(answer)
 
-    async def _plain_runs(self, answer: httpx2.Response, coding: str) -> AsyncGenerator[bytes]:
+    async def _plain_runs(self, answer: httpx2.Response, coding: str, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body without its coding. Raises `Broken` where it does not end as it must."""
         inflater = Inflater() if coding == "gzip" else None
-        async with aclosing(self._transport.chunks(answer)) as chunks:
+        async with aclosing(self._transport.chunks(answer, pace)) as chunks:
             async for chunk in chunks:
                 try:
                     for run in inflater.feed(chunk) if inflater else (chunk,):
@@ -141,14 +158,14 @@ class Core:
         if inflater and not inflater.is_whole:
             raise Broken("its gzip stream has no trailer")
 
-    async def _check_head(self, answer: httpx2.Response) -> str:
+    async def _check_head(self, answer: httpx2.Response, pace: Pace) -> str:
         """Check what comes before the lines; give the content coding."""
         if answer.status_code != answers.HTTP_OK:
-            raise await self._error_of(answer)
+            raise await self._error_of(answer, pace)
         media_type = answers.media_type_of(answer.headers)
         coding = answers.coding_of(answer.headers)
         if media_type and media_type not in answers.LINES_TYPES:
-            start = shortened(answers.plain(await self._beginning(answer), coding))
+            start = shortened(answers.plain(await self._beginning(answer, pace), coding))
             raise UnexpectedAnswer(
                 f"The answer is {media_type}, not lines of JSON, so it does not come from the export; it may come"
                 f" from a proxy or another address. It begins: {start}"
@@ -158,16 +175,20 @@ class Core:
         if coding == "identity" and not self._options.accept_unframed and _ends_with_the_connection(answer):
             raise UnexpectedAnswer(
                 "The answer has neither a length nor chunks nor gzip, so a cut one could not be told from a whole"
-                " one. Let no proxy turn it into HTTP/1.0, or give `accept_unframed=True` and bear that."
+                " one. Let no proxy turn it into HTTP/1.0. (`accept_unframed=True` of the Python client takes it, with"
+                " that risk.)",
+                permanent=True,
             )
         return coding
 
     async def _import(self, request: httpx2.Request) -> Receipt:
-        answer = await self._transport.send(request)
+        pace = self._pace()
+        answer = await self._transport.send(request, pace)
+        pace.head_came()
         try:
             if answer.status_code != answers.HTTP_OK:
-                raise await self._error_of(answer)
-            body = answers.plain(await self._beginning(answer), answers.coding_of(answer.headers))
+                raise await self._error_of(answer, pace)
+            body = answers.plain(await self._beginning(answer, pace), answers.coding_of(answer.headers))
         finally:
             await self._transport.close(answer)
         try:
@@ -175,18 +196,21 @@ class Core:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnexpectedAnswer(f"The answer is no receipt of an import; it begins: {shortened(body)}") from error
 
-    async def _error_of(self, answer: httpx2.Response) -> ClientError:
-        body = await self._beginning(answer)
+    def _pace(self) -> Pace:
+        return Pace(self._options.timeouts, self._options.monotonic)
+
+    async def _error_of(self, answer: httpx2.Response, pace: Pace) -> ClientError:
+        body = await self._beginning(answer, pace)
         return answers.error_of(answer.status_code, answer.headers, body, self._options.now_ms())
 
-    async def _beginning(self, answer: httpx2.Response) -> bytes:
+    async def _beginning(self, answer: httpx2.Response, pace: Pace) -> bytes:
         """Read a short body, or the beginning of a long one, as far as it comes."""
         body = b""
         try:
-            async with aclosing(self._transport.chunks(answer)) as chunks:
+            async with aclosing(self._transport.chunks(answer, pace)) as chunks:
                 async for chunk in chunks:
                     body += chunk
-                    if len(body) >= answers.ERROR_BODY_MAX_BYTES:
+                    if len(body) >= answers.ERROR_BODY_MAX_BYTES or pace.is_too_slow:
                         break
         except Broken:
             pass  # the status says enough
@@ -211,8 +235,8 @@ class Core:
         )
 
 
-def _cut(reason: str, checker: Checker, answer: httpx2.Response) -> CutStream:
-    return CutStream(reason, lines=checker.lines, body_bytes=answer.num_bytes_downloaded)
+def _cut(reason: str, checker: Checker, answer: httpx2.Response, kind: type[CutStream] = CutStream) -> CutStream:
+    return kind(reason, lines=checker.lines, body_bytes=answer.num_bytes_downloaded)
 
 
 def _ends_with_the_connection(answer: httpx2.Response) -> bool:

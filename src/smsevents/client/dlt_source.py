@@ -9,8 +9,9 @@
 The table is `sms_events`, the columns are COLUMNS. Each event is one row, however often it is loaded:
 `event_id` is its identity, and rows are merged by it. So a day may be read again, and is.
 
-How far the last run came is kept in dlt's state, by server and trackpoint: the end of its interval, which is
-never ahead of the clock, and not the newest event. An event that is dated ahead therefore moves nothing.
+How far the last run came is kept in dlt's state, by server and trackpoint: the end of its interval, and not the
+newest event. It is never ahead of this machine's clock or of the server's, whichever is earlier. So neither an event
+that is dated ahead nor a clock that is ahead moves it past what was loaded.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from smsevents import clock
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
-from smsevents.client.errors import ConfigurationError, CutStream, MissingExtra
+from smsevents.client.errors import ConfigurationError, CutStream, MissingExtra, TooSlow
+from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, CLOCK_END_MS, CLOCK_START_MS
 from smsevents.client.patience import Retry, Timeouts, Tries
+from smsevents.client.reached import Reached
 from smsevents.events import Event, Flow, encode
 from smsevents.settings import HISTORY_MS
 
@@ -42,12 +46,15 @@ if TYPE_CHECKING:
     from dlt.common.schema.typing import TColumnSchema
     from dlt.sources import DltSource
 
+    from smsevents.client.head import OnHead
+
 __all__ = ["COLUMNS", "LOOKBACK_DAYS", "TABLE", "row_of", "sms_events"]
 
 SOURCE = "smsevents"
 TABLE = "sms_events"
 LOOKBACK_DAYS = 3
 DAY_MS = 24 * 60 * 60 * 1000
+DAYS_MAX = 36_500
 
 
 def _column(data_type: TDataType, description: str) -> TColumnSchema:
@@ -77,7 +84,7 @@ _TIMEOUTS = Timeouts()
 def row_of(event: Event) -> dict[str, Any]:
     """Give the row of an event.
 
-    A time outside the years 1 to 9999 becomes NULL, and U+0000 in a text U+FFFD, as most databases know neither.
+    What cannot be a time, outside the years 2000 to 2099, becomes NULL, and U+0000 in a text U+FFFD.
     """
     sms, source = event.smsEvent, event.source
     node = source.node if isinstance(source, Flow) else None
@@ -119,17 +126,48 @@ def sms_events(  # noqa: PLR0913 -- each is given by its name, and nearly all ar
     The rest is as in `Client`. Raises `ConfigurationError`; a run raises dlt's `PipelineStepFailed` with a
     `ClientError` among its causes, and then loads nothing.
     """
-    if lookback_days < 0 or (days_max is not None and days_max <= 0):
-        raise ConfigurationError("`lookback_days` and `days_max` are numbers of days above zero.")
-    account = Account.resolve(trackpoint, key, url)  # so that what is missing is told here, and not within a run
+    check_days(lookback_days, days_max)
+    return source_of(
+        Account.resolve(trackpoint, key, url),  # so that what is missing is told here, and not within a run
+        lambda synced_to, now: interval_of(synced_to, now, lookback_days, days_max),
+        Reached(),
+        retry=retry,
+        timeouts=timeouts,
+        ssl_context=ssl_context,
+        sleep=sleep,
+        now_ms=now_ms,
+    )
+
+
+def check_days(lookback_days: float, days_max: float | None) -> None:
+    """Raise `ConfigurationError` for what is not a number of days."""
+    if not 0 <= lookback_days <= DAYS_MAX or (days_max is not None and not 0 < days_max <= DAYS_MAX):
+        raise ConfigurationError(f"A number of days is wanted, from 0 to {DAYS_MAX:,}.")
+
+
+def source_of(  # noqa: PLR0913 -- each is given by its name
+    account: Account,
+    interval: Callable[[int | None, int], tuple[int, int]],
+    reached: Reached,
+    *,
+    retry: Retry,
+    timeouts: Timeouts,
+    ssl_context: ssl.SSLContext | None,
+    sleep: Callable[[float], None],
+    now_ms: Callable[[], int],
+) -> DltSource:
+    """Give the source for one interval, made of what the state says and of now; `reached` is told what came of it."""
     place = place_of(account)
 
     def rows() -> Iterator[Any]:
         yield dlt.mark.materialize_table_schema()  # so that the table is there also where nothing happened yet
         state = dlt.current.resource_state()
-        start, end = interval_of(state.get(place), now_ms(), lookback_days, days_max)
+        now = now_ms()
+        before = state.get(place)
+        start, end = interval(before, now)
+        reached.begin(start, end, now)
         with Client(
-            trackpoint,
+            account.trackpoint,
             account.key,
             url=account.url,
             retry=retry,
@@ -138,10 +176,11 @@ def sms_events(  # noqa: PLR0913 -- each is given by its name, and nearly all ar
             sleep=sleep,
             now_ms=now_ms,
         ) as client:
-            for day_start, day_end in days_of(start, end):
-                for events in _day(client, day_start, day_end, retry, sleep):
+            for day_start, day_end in chain(days_of(start, end), missed_days(reached)):
+                for events in _day(client, day_start, day_end, retry, sleep, reached.heard):
+                    reached.newest(events)
                     yield [row_of(event) for event in events]
-        state[place] = end
+        state[place] = reached.by_both_clocks(before)
 
     @dlt.source(name=SOURCE, max_table_nesting=0)
     def smsevents() -> Any:  # noqa: ANN401 -- dlt takes nearly anything
@@ -161,9 +200,11 @@ def place_of(account: Account) -> str:
 def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max: float | None) -> tuple[int, int]:
     """Give the closed interval of a run, in Unix milliseconds. `synced_to` is the end of the last one, if any.
 
-    A clock that was set back, or a state from a machine that was ahead, makes it begin earlier, never later.
+    An end that lies in the future was written with a wrong clock, and says nothing: the whole history is read at once.
     """
     oldest = now - HISTORY_MS
+    if synced_to is not None and synced_to > now + CLOCK_DIFFERENCE_MAX_MS:
+        return oldest, now
     reached = oldest if synced_to is None else max(oldest, min(synced_to, now))
     start = reached if synced_to is None else max(oldest, reached - round(lookback_days * DAY_MS))
     end = now if days_max is None else min(now, reached + max(1, round(days_max * DAY_MS)))
@@ -177,16 +218,24 @@ def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
         start += DAY_MS
 
 
-def _day(client: Client, start: int, end: int, retry: Retry, sleep: Callable[[float], None]) -> Iterator[list[Event]]:
+def missed_days(reached: Reached) -> Iterator[tuple[int, int]]:
+    """Give the days that turned out to be missing at the beginning; asked for when the others were read."""
+    if missed := reached.missed():
+        yield from days_of(*missed)
+
+
+def _day(  # noqa: PLR0913, PLR0917 -- what it depends on is passed in
+    client: Client, start: int, end: int, retry: Retry, sleep: Callable[[float], None], on_head: OnHead
+) -> Iterator[list[Event]]:
     """Give the events of a day, and those that came before a cut once more: the merge makes one of them."""
     tries = Tries(retry, random.random)
     while True:
         try:
-            for batch in client.export_batches(start, end):
+            for batch in client.export_batches(start, end, on_head=on_head):
                 yield batch.events
         except CutStream as error:
-            if not error.lines:
-                raise  # the client itself has tried again by then
+            if not error.lines or isinstance(error, TooSlow):
+                raise  # the client itself has tried again by then, or it is no use
             wait = tries.wait_seconds(error)
         else:
             return
@@ -194,10 +243,7 @@ def _day(client: Client, start: int, end: int, retry: Retry, sleep: Callable[[fl
 
 
 def _time(milliseconds: int) -> datetime | None:
-    try:
-        return _EPOCH + timedelta(milliseconds=milliseconds)
-    except OverflowError:
-        return None
+    return _EPOCH + timedelta(milliseconds=milliseconds) if CLOCK_START_MS <= milliseconds < CLOCK_END_MS else None
 
 
 def _text(text: str) -> str:

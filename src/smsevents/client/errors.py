@@ -17,6 +17,7 @@
         ├── SyncFailed              the events came, but could not be loaded into the warehouse
         └── NotWhole                an export that began well and cannot be taken for whole
             ├── CutStream           it ended early; `lines` and `body_bytes` say how far it came
+            │   └── TooSlow         it came so slowly that it was given up
             └── BadLine             a line that is no event; `line`, `reason` and `text` say which
 
 The text of an error says what was wrong, where, and what to do next. It never holds the key.
@@ -45,6 +46,7 @@ __all__ = [
     "ServerFault",
     "ServerUnavailable",
     "SyncFailed",
+    "TooSlow",
     "Unauthorized",
     "UnexpectedAnswer",
     "Unreachable",
@@ -138,7 +140,14 @@ class ServerFault(Refused):
 
 
 class UnexpectedAnswer(ClientError):
-    """The answer is none of this API: another media type, a redirect, a page of a proxy."""
+    """The answer is none of this API: another media type, a redirect, a page of a proxy.
+
+    `permanent` tells that every other call to this address gets the same, as with a redirect.
+    """
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
 
 
 class SyncFailed(ClientError):
@@ -162,6 +171,10 @@ class CutStream(NotWhole):
         self.reason = reason
         self.lines = lines
         self.body_bytes = body_bytes
+
+
+class TooSlow(CutStream):
+    """An export that came so slowly that the client gave it up; see `Timeouts`."""
 
 
 class BadLine(NotWhole):

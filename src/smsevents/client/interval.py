@@ -7,9 +7,14 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from smsevents.client.errors import ConfigurationError
+from smsevents.events import INT64_MAX
 
 Time = datetime | int
 """A time: a datetime with a time zone, or Unix milliseconds."""
+
+# 2000 to 2099 in seconds; the same numbers as milliseconds are some weeks of 1970, when no SMS was sent
+SECONDS_START = 946_684_800
+SECONDS_END = 4_102_444_800
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -20,7 +25,7 @@ def body(from_: Time | None, to: Time | None) -> bytes:
 
     Events have whole milliseconds: a `from_` between two of them is moved up, a `to` down.
 
-    Raises `ConfigurationError` for a datetime without a time zone and for `from_` after `to`.
+    Raises `ConfigurationError` for a datetime without a time zone, for seconds, and for `from_` after `to`.
     """
     members: dict[str, int] = {}
     if from_ is not None:
@@ -39,4 +44,10 @@ def _microseconds(name: str, time: Time) -> int:
         return (time - _EPOCH) // _MICROSECOND
     if isinstance(time, bool) or not isinstance(time, int):
         raise ConfigurationError(f"`{name}` is {time!r}; give a datetime or Unix milliseconds.")
+    if SECONDS_START <= time < SECONDS_END:
+        raise ConfigurationError(
+            f"`{name}` is {time}, which looks like seconds; give a datetime or Unix milliseconds: {time * 1000}."
+        )
+    if not -INT64_MAX <= time <= INT64_MAX:
+        raise ConfigurationError(f"`{name}` is outside every calendar; give a datetime or Unix milliseconds.")
     return time * 1000

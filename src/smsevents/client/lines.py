@@ -14,8 +14,13 @@ from smsevents.events import Event, NotAnEvent, NotJson, decode
 from smsevents.settings import LINE_MAX_BYTES
 
 TEXT_SHOWN_CHARACTERS = 120
+REASON_SHOWN_CHARACTERS = 300
+# Blank lines cost time and bring nothing: more of them than this, and than this many times the events, is an error.
+BLANK_MAX_BYTES = 1024 * 1024
+BLANK_MAX_RATIO = 16
 
 _RECORD_SEPARATOR = b"\x1e"
+_BLANK = b"\n\r\t "
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(Event)
 
@@ -31,6 +36,9 @@ class Batch(NamedTuple):
     block: bytes
     lines: list[bytes]
     events: list[Event]
+
+
+_NOTHING = Batch(b"", [], [])
 
 
 class Splitter:
@@ -72,6 +80,8 @@ class Checker:
 
     def __init__(self, trackpoint: int) -> None:
         self._trackpoint = trackpoint
+        self._events_bytes = 0
+        self._blank_bytes = 0
         self.lines = 0  # that were checked, blank ones included
 
     def check(self, block: bytes) -> tuple[Batch, BadLine | None]:
@@ -80,7 +90,10 @@ class Checker:
         Gives the lines before the first bad one, and that one as an error, or None where all are good.
         """
         if not block:
-            return Batch(b"", [], []), None
+            return _NOTHING, None
+        if not block.strip(_BLANK) and not _has_long_line(block):
+            self.lines += block.count(b"\n")
+            return _NOTHING, self._blank(len(block))
         lines = block.removesuffix(b"\n").split(b"\n")
         try:
             events = list(map(_decoder.decode, lines))
@@ -89,6 +102,7 @@ class Checker:
         if _has_long_line(block) or any(event.smsEvent.trackpoint != self._trackpoint for event in events):
             return self._check_each(lines)
         self.lines += len(lines)
+        self._events_bytes += len(block)
         return Batch(block, lines, events), None
 
     def check_tail(self, tail: bytes) -> BadLine | None:
@@ -109,10 +123,12 @@ class Checker:
         good: list[bytes] = []
         events: list[Event] = []
         bad: BadLine | None = None
+        blank_bytes = 0
         for received in lines:
             self.lines += 1
             line = _without_separator(received)
             if (not line or line.isspace()) and len(line) <= LINE_MAX_BYTES:
+                blank_bytes += len(received) + 1
                 continue
             event = self._event(line)
             if isinstance(event, BadLine):
@@ -120,7 +136,16 @@ class Checker:
                 break
             good.append(line)
             events.append(event)
-        return Batch(b"".join(line + b"\n" for line in good), good, events), bad
+        block = b"".join(line + b"\n" for line in good)
+        self._events_bytes += len(block)
+        return Batch(block, good, events), bad or self._blank(blank_bytes)
+
+    def _blank(self, size_bytes: int) -> BadLine | None:
+        """Count blank lines; give an error where nearly nothing else comes. A few keep a connection alive."""
+        self._blank_bytes += size_bytes
+        if self._blank_bytes <= BLANK_MAX_BYTES + BLANK_MAX_RATIO * self._events_bytes:
+            return None
+        return self._bad(b"", f"{self._blank_bytes:,} bytes of blank lines came, and hardly an event")
 
     def _event(self, line: bytes) -> Event | BadLine:
         try:
@@ -134,7 +159,8 @@ class Checker:
         return event
 
     def _bad(self, line: bytes, reason: str) -> BadLine:
-        return BadLine(line=self.lines, reason=reason, text=shortened(line))
+        # the reason may quote the line, so it too comes from the other side
+        return BadLine(line=self.lines, reason=printable(reason), text=shortened(line))
 
 
 def _has_long_line(block: bytes) -> bool:
@@ -162,6 +188,11 @@ def _reason(line: bytes) -> str:
 
 def shortened(text: bytes, characters: int = TEXT_SHOWN_CHARACTERS) -> str:
     """Show the beginning of foreign bytes on one line, without what would steer a terminal."""
-    shown = text[: 4 * characters].decode("utf-8", "replace")
+    return printable(text[: 4 * characters].decode("utf-8", "replace"), characters)
+
+
+def printable(shown: str, characters: int = REASON_SHOWN_CHARACTERS) -> str:
+    """Show the beginning of a foreign text on one line, without what would steer a terminal."""
+    shown = shown[: 4 * characters]
     shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
     return shown if len(shown) <= characters else shown[: characters - 1] + "…"

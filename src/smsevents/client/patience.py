@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from smsevents.client.errors import ClientError, CutStream, RateLimited, ServerUnavailable, Unreachable
+from smsevents.client.errors import ClientError, CutStream, RateLimited, ServerUnavailable, TooSlow, Unreachable
+from smsevents.client.head import date_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+EVENTS_BYTES_PER_MINUTE_MIN = 4096  # some 15 events
 _DOUBLINGS_MAX = 64  # behind these any wait is at its longest
 _DIGITS_MAX = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """How long the client waits, each for one thing; nothing limits a whole export.
+    """How long the client waits, each for one thing; nothing limits a complete export that makes progress.
 
-    `silence_seconds` is how long the server may send nothing, before the answer and within it.
+    `silence_seconds` is how long the server may send nothing, before the response and within it; its head must be
+    complete within that time. In each such period of the body `events_bytes_per_minute_min` bytes of events must
+    come for each minute, so that a server that drips is not waited for without an end; 0 asks for none.
     """
 
     connect_seconds: float = 15.0
     silence_seconds: float = 120.0
     send_seconds: float = 60.0
+    events_bytes_per_minute_min: int = EVENTS_BYTES_PER_MINUTE_MIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,8 @@ class Tries:
 def _is_passing(error: ClientError) -> bool:
     if isinstance(error, Unreachable):
         return not error.permanent
+    if isinstance(error, TooSlow):
+        return False  # the next try would be as slow, and a try takes minutes
     return isinstance(error, (RateLimited, ServerUnavailable, CutStream))
 
 
@@ -82,10 +87,5 @@ def retry_after_seconds(text: str | None, now_ms: int) -> float | None:
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:_DIGITS_MAX])
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)  # "-0000", a time in UTC from who knows where
-    return max(0.0, date.timestamp() - now_ms / 1000)
+    date = date_of(text)
+    return None if date is None else max(0.0, date.timestamp() - now_ms / 1000)

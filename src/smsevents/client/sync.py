@@ -7,7 +7,6 @@ sync may run anywhere, and a warehouse that was put back from a backup is contin
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 import time
@@ -17,10 +16,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, UnsetType
+
 from smsevents import clock
 from smsevents.client.account import Account
 from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
+from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
+from smsevents.client.lines import printable
+from smsevents.client.locks import held
 from smsevents.client.patience import Retry, Timeouts
+from smsevents.client.reached import Reached
+from smsevents.settings import DAY_MS
 
 # dlt tells its makers about each run unless told not to, and asks when a pipeline is made
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
@@ -29,9 +35,10 @@ from smsevents.client.dlt_source import (
     LOOKBACK_DAYS,
     SOURCE,
     TABLE,
+    check_days,
     interval_of,
     place_of,
-    sms_events,
+    source_of,
 )
 
 import dlt  # isort: skip -- after dlt_source, which tells what to install where it is missing
@@ -62,7 +69,11 @@ _TIMEOUTS = Timeouts()
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a sync did. Times are Unix milliseconds; `received` counts what came, repeats among it."""
+    """What a sync did. Times are Unix milliseconds; `received` counts what came, repeats among it.
+
+    `lost_from` and `lost_to` are the time since the sync before that the server had forgotten by now, and `warning`
+    tells of clocks that differ; each is UNSET, and in no JSON, where there is nothing to tell.
+    """
 
     trackpoint: int
     url: str
@@ -73,6 +84,9 @@ class SyncReport:
     synced_to: int
     loads: int
     received: int
+    lost_from: int | UnsetType = UNSET
+    lost_to: int | UnsetType = UNSET
+    warning: str | UnsetType = UNSET
 
 
 def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
@@ -101,43 +115,58 @@ def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left
     was loaded before stays, and the next sync goes on from there.
     """
     account = Account.resolve(trackpoint, key, url)
+    check_days(lookback_days, step_days)
     now = now_ms()  # one end for all steps, so that they end
     with _alone(destination, dataset), tempfile.TemporaryDirectory(prefix="smsevents-sync-") as folder:
         pipeline = _pipeline(account, destination, dataset, folder)
-        synced_from, _ = interval_of(_synced_to(pipeline, account), now, lookback_days, step_days)
+        before = _synced_to(pipeline, account)
+        first = interval_of(before, now, lookback_days, step_days)
+        reached = Reached()
+        step = first
         received = loads = 0
         while True:
-            source = sms_events(
-                trackpoint,
-                account.key,
-                url=account.url,
-                lookback_days=0 if loads else lookback_days,
-                days_max=step_days,
+            source = source_of(
+                account,
+                lambda _state, _now, step=step: step,  # type: ignore[misc]  # the step is bound now
+                reached,
                 retry=retry,
                 timeouts=timeouts,
                 ssl_context=ssl_context,
                 sleep=sleep,
-                now_ms=lambda: now,
+                now_ms=now_ms,
             )
             received += _load(pipeline, source)
             loads += 1
             synced_to = _synced_to(pipeline, account)
             if synced_to is None:
                 raise SyncFailed(f"The warehouse {destination} did not keep how far the sync came.")
+            lost = _lost(before, reached)
             report = SyncReport(
                 trackpoint=trackpoint,
                 url=account.url,
                 destination=destination,
                 dataset=dataset,
                 table=TABLE,
-                synced_from=synced_from,
+                synced_from=first[0],
                 synced_to=synced_to,
                 loads=loads,
                 received=received,
+                lost_from=lost[0] if lost else UNSET,
+                lost_to=lost[1] if lost else UNSET,
+                warning=reached.warning or UNSET,
             )
             progress(report)
-            if synced_to >= now:
+            if step[1] >= now:
                 return report
+            step = step[1], min(now, step[1] + max(1, round(step_days * DAY_MS)))
+
+
+def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
+    """Give the closed interval that was not loaded yet and that the server has forgotten, if there is one."""
+    history_start = reached.history_start
+    if before is None or history_start is None or before + CLOCK_DIFFERENCE_MAX_MS >= history_start:
+        return None
+    return before + 1, history_start - 1
 
 
 def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> dlt.Pipeline:
@@ -206,8 +235,8 @@ def _told() -> Iterator[None]:
         for cause in causes:
             if isinstance(cause, ClientError):
                 raise cause from error
-        said = " ".join(str(causes[-1]).split())[:SAID_MAX_CHARACTERS] or type(causes[-1]).__name__
-        raise SyncFailed(f"The warehouse did not take the events: {said} Mend it and sync again.") from error
+        said = printable(str(causes[-1]), SAID_MAX_CHARACTERS) or type(causes[-1]).__name__
+        raise SyncFailed(f"The warehouse did not take the events: {said} Fix that and sync again.") from error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -226,12 +255,7 @@ def _alone(destination: str, dataset: str) -> Iterator[None]:
     """Keep a second sync into the same dataset from this machine out: two merges at a time would double events."""
     settings = sorted((name, value) for name, value in os.environ.items() if name.startswith("DESTINATION__"))
     place = sha256(repr((Path.cwd(), destination, dataset, settings)).encode()).hexdigest()[:32]
-    path = Path(tempfile.gettempdir()) / f"smsevents-sync-{os.getuid()}-{place}.lock"
-    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with held(f"sync-{place}") as ours:
+        if not ours:
+            raise SyncFailed(f"Another sync into {dataset} of {destination} is running. Wait for its end.")
         yield
-    except BlockingIOError as error:
-        raise SyncFailed(f"Another sync into {dataset} of {destination} is running. Wait for its end.") from error
-    finally:
-        os.close(lock)

@@ -14,13 +14,17 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 import httpx2
 
 from smsevents.client.errors import ConfigurationError, Unreachable
+from smsevents.client.lines import printable
+from smsevents.client.pace import keeping, watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 
+    from smsevents.client.pace import Pace
     from smsevents.client.patience import Timeouts
 
 _READ_BYTES = 64 * 1024
+_TLS_ALERT = r"\x15\x03"  # how a server that expects TLS begins, as the HTTP library quotes what is not a status line
 _UNLIMITED = httpx2.Limits(max_connections=None, max_keepalive_connections=20)  # the caller's threads are the limit
 
 T = TypeVar("T")
@@ -57,11 +61,11 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 class Transport(Protocol):
     """What the core needs of a transport."""
 
-    async def send(self, request: httpx2.Request) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, pace: Pace) -> httpx2.Response:
         """Send a request and give its answer, the body unread. Raises `Unreachable`."""
         ...
 
-    def chunks(self, answer: httpx2.Response) -> AsyncGenerator[bytes]:
+    def chunks(self, answer: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body as it arrives, its coding untouched. Raises `Broken`."""
         ...
 
@@ -79,18 +83,23 @@ class BlockingTransport:
 
     def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], None]) -> None:
         self._http = httpx2.Client(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
+        watch(self._http)
         self._sleep = sleep
 
-    async def send(self, request: httpx2.Request) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, pace: Pace) -> httpx2.Response:
         """Send a request."""
-        with _before_the_answer(request):
+        with _before_the_answer(request, pace), keeping(pace):
             return self._http.send(request, stream=True)
 
-    async def chunks(self, answer: httpx2.Response) -> AsyncGenerator[bytes]:
+    async def chunks(self, answer: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body."""
-        with _within_the_answer():
-            for chunk in answer.iter_raw():
-                yield chunk
+        chunks = answer.iter_raw()
+        while True:
+            with _within_the_answer(), keeping(pace):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
 
     async def close(self, answer: httpx2.Response) -> None:
         """Close the answer."""
@@ -110,19 +119,23 @@ class LoopTransport:
 
     def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._http = httpx2.AsyncClient(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
+        watch(self._http)
         self._sleep = sleep
 
-    async def send(self, request: httpx2.Request) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, pace: Pace) -> httpx2.Response:
         """Send a request."""
-        with _before_the_answer(request):
+        with _before_the_answer(request, pace), keeping(pace):
             return await self._http.send(request, stream=True)
 
-    async def chunks(self, answer: httpx2.Response) -> AsyncGenerator[bytes]:
+    async def chunks(self, answer: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body."""
-        with _within_the_answer():
-            async with aclosing(answer.aiter_raw()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+        async with aclosing(answer.aiter_raw()) as chunks:
+            while True:
+                with _within_the_answer(), keeping(pace):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
 
     async def close(self, answer: httpx2.Response) -> None:
         """Close the answer."""
@@ -168,19 +181,33 @@ async def no_wait(items: Iterable[T]) -> AsyncGenerator[T]:
 
 
 @contextmanager
-def _before_the_answer(request: httpx2.Request) -> Iterator[None]:
+def _before_the_answer(request: httpx2.Request, pace: Pace) -> Iterator[None]:
     try:
         yield
     except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
         raise ConfigurationError(f"The request to {request.url} cannot be sent: {error}.") from error
     except httpx2.TransportError as error:
         where = f"{request.url.scheme}://{request.url.netloc.decode()}"
-        if _is_certificate_fault(error):
+        if pace.is_dripping:
             raise Unreachable(
-                f"The certificate of {where} is not trusted ({error}). Check the address; a certificate authority"
-                " of your own goes into `ssl_context`.",
+                f"{where} sends, but does not answer: {pace.reason}. Check the address, and tell the operator of the"
+                " server.",
                 permanent=True,
             ) from error
+        if _is_certificate_fault(error):
+            raise Unreachable(
+                f"The certificate of {where} is not trusted ({_said(error)}). Check the address; a certificate"
+                " authority of your own goes into the variable SSL_CERT_FILE, or `ssl_context` of the Python client.",
+                permanent=True,
+            ) from error
+        if request.url.scheme == "https" and _is_tls_fault(error):
+            raise Unreachable(
+                f"No TLS connection to {where} can be made ({_said(error)}). Check the port; a server without TLS"
+                " needs an address with http://.",
+                permanent=True,
+            ) from error
+        if request.url.scheme == "http" and _TLS_ALERT in str(error):
+            raise Unreachable(f"{where} speaks TLS alone. Give the address with https://.", permanent=True) from error
         raise Unreachable(
             f"No answer came from {where} ({_said(error)}). Check the address and the network, and try again."
         ) from error
@@ -195,13 +222,25 @@ def _within_the_answer() -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    """Tell what the HTTP library says, with the kind of the error where it says nothing, as on a timeout."""
-    return str(error).strip().rstrip(".") or type(error).__name__
+    """Tell what the HTTP library says, with the kind of the error where it says nothing, as on a timeout.
+
+    It may quote what the server sent.
+    """
+    return printable(str(error)).rstrip(".") or type(error).__name__
 
 
-def _is_certificate_fault(error: BaseException | None) -> bool:
+def _is_certificate_fault(error: BaseException) -> bool:
+    return _caused_by(error, ssl.SSLCertVerificationError)
+
+
+def _is_tls_fault(error: BaseException) -> bool:
+    """Tell whether the other side speaks no TLS, or none that we do; a connection that only broke off may pass."""
+    return _caused_by(error, ssl.SSLError) and not _caused_by(error, (ssl.SSLEOFError, ssl.SSLSyscallError))
+
+
+def _caused_by(error: BaseException | None, kind: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, kind):
             return True
         error = error.__cause__ or error.__context__
     return False

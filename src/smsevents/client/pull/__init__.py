@@ -1,6 +1,8 @@
 """Pull the events of a window into files, day by day, each event once, and go on where the last pull stood.
 
 days.py       which days to fetch, and which file each is kept in
+clocks.py     as of when a day was fetched, by two clocks
+gaps.py       days that nobody can fetch any more
 lines.py      blocks of lines → checked entries
 sort.py       any number of entries → sorted and each once, in bounded memory
 columns.py    an event as a flat row, and back

@@ -1,7 +1,8 @@
 """Events as flat rows, for the formats that have columns, and rows as events again.
 
 All fields of an event are in its row, so the canonical line, which is its identity, can be made again.
-`node_id` and `node_name` are None where `source_type` is `one-off`, and only there.
+`node_id` and `node_name` are None where `source_type` is `one-off`, and only there. A send date that cannot be a
+time is NULL in a column, and 0 in the event that is made of its row (`lines.settled`).
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ def event_of(row: Sequence[object]) -> Event:
     """
     trackpoint, user_id, status, date, source_type, campaign_id, campaign_name, node_id, node_name, send_date = row
     campaign = Campaign(cast("str", campaign_id), cast("str", campaign_name))
+    sent = 0 if send_date is None else cast("int", send_date)
     source: Flow | OneOff
     if source_type == FLOW:
-        source = Flow(campaign, Node(cast("str", node_id), cast("str", node_name)), cast("int", send_date))
+        source = Flow(campaign, Node(cast("str", node_id), cast("str", node_name)), sent)
     elif source_type == ONE_OFF and not node_id and not node_name:
-        source = OneOff(campaign, cast("int", send_date))
+        source = OneOff(campaign, sent)
     else:
         raise ValueError(f"no event has the source type {source_type!r} and the node {node_id!r}, {node_name!r}")
     sms = SmsEvent(cast("int", trackpoint), cast("str", user_id), cast("Status", status), cast("int", date))

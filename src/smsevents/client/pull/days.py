@@ -2,13 +2,13 @@
 
 A day is fetched as the closed interval [00:00:00.000, 23:59:59.999]. Receipts come late, so a day changes
 for some time after it has ended. It is **final** once it was fetched later than its end plus the look-back;
-a day that is not final is fetched again.
+a day that is not final is fetched again. When it was fetched is told by two clocks (`clocks.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -42,17 +42,6 @@ def end_of(day: date) -> int:
 def day_of(time_ms: int) -> date:
     """Give the day that a time in Unix milliseconds lies in. Raises `ValueError` outside the years 1 to 9999."""
     return date.fromordinal(time_ms // DAY_MS + _EPOCH_ORDINAL)
-
-
-def parse_day(text: str) -> date:
-    """Read a day: `2026-11-25`, an ISO 8601 time, or Unix milliseconds; a time means the UTC day it lies in.
-
-    A time without an offset is UTC. Raises `ValueError` for anything else.
-    """
-    if text.isdecimal() and text.isascii() and len(text) > len("20261125"):
-        return day_of(int(text))
-    time = datetime.fromisoformat(text)
-    return (time if time.tzinfo is None else time.astimezone(UTC)).date()
 
 
 def part_of(day: date, split: Split) -> str:
@@ -105,15 +94,16 @@ def plan(  # noqa: PLR0913 -- each of them decides
 ) -> Plan:
     """Tell what has to be done about each day of a window.
 
-    `fetched` tells when a day was fetched, Unix milliseconds. With `again` final days are fetched too. What
-    the server has forgotten is never fetched: there is nothing to be had.
+    `fetched` tells as of when a day was fetched, Unix milliseconds; a fetch that lies in the future is none, as a
+    clock was wrong then. With `again` final days are fetched too. What the server has forgotten is never fetched:
+    there is nothing to be had.
     """
     found = Plan([], [], [])
     for ordinal in range(first.toordinal(), last.toordinal() + 1):
         day = date.fromordinal(ordinal)
         if end_of(day) < now_ms - HISTORY_MS:
             found.expired.append(day)
-        elif is_final(day, fetched.get(day), lookback_days) and not again:
+        elif is_final(day, fetched.get(day), lookback_days) and fetched[day] <= now_ms and not again:
             found.final.append(day)
         else:
             found.fetch.append(day)

@@ -6,6 +6,12 @@
     .smsevents/staged/          days that were fetched whole and wait for the rest of their month
     .smsevents/new-*            files that are being written; what a killed pull left of them is removed
 
+A day without events has no file: the manifest alone tells that it was fetched. So no reader meets a file that
+has a header and no rows, or no lines to guess types from.
+
+Files hold personal data, so they are made for this user alone (0600). A file that is written anew keeps the
+permissions that it has, and a new one gets those of the newest file there is: what was opened to a group stays so.
+
 A new file is flushed to the disk, renamed, and its directory flushed; then the manifest is written the same
 way. If the process is killed between the two, the size of the file is not the recorded one: its days are
 fetched again and merged with what it holds.
@@ -13,18 +19,19 @@ fetched again and merged with what it holds.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
+import sys
 import threading
 from datetime import date
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import msgspec
 from msgspec import Struct
 
 from smsevents.client.errors import ConfigurationError
+from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER, try_lock
 from smsevents.client.pull.days import Split, part_of
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
@@ -38,6 +45,15 @@ STATE = ".smsevents"
 MANIFEST = "manifest.json"
 VERSION = 1
 _NEW = "new-"
+_PERMISSIONS = 0o777
+# what of a directory stays, and how to keep to it; each names an option or argument of the command
+_ADVICE = {
+    "trackpoint": "give the trackpoint that it was begun with",
+    "url": "leave out --url and --account, and SMSEVENTS_URL",
+    "split": "leave out --split",
+    "format": "leave out --format",
+    "compressed": "leave out --compressed and --uncompressed",
+}
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -72,12 +88,17 @@ class FileRecord(Struct, frozen=True):
 
 
 class Manifest(Struct, kw_only=True):
-    """What is known of a directory. `days` tells when each day was fetched, Unix milliseconds."""
+    """What is known of a directory.
+
+    `days` tells as of when each day was fetched, Unix milliseconds. A day in `days` without a file in `files` has no
+    events. `lost` are days that were told to be lost: the server forgot them before they were fetched.
+    """
 
     version: int = VERSION
     layout: Layout
     days: dict[date, int] = {}
     files: dict[str, FileRecord] = {}
+    lost: list[date] = []
 
 
 class NewFile(Struct, frozen=True):
@@ -109,7 +130,9 @@ class Directory:
         self._changing = threading.Lock()
         self._numbers = 0
         try:
-            self._staged.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            self.state.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+            self._staged.mkdir(exist_ok=True)
             self._lock = _locked(self.state / "lock", path)
         except OSError as error:
             raise DirectoryUnusable(f"{path} cannot be used: {error.strerror}.") from error
@@ -119,6 +142,7 @@ class Directory:
             self.format = format_named(self.layout.format, compressed=self.layout.compressed)
             for left in self.state.glob(f"{_NEW}*"):
                 left.unlink()
+            self._keep_options()
         except BaseException:
             self._lock.close()
             raise
@@ -133,7 +157,7 @@ class Directory:
         try:
             known = msgspec.json.decode(self._manifest_path.read_bytes(), type=Manifest)
         except FileNotFoundError:
-            return Manifest(layout=_with_defaults(wish))
+            return Manifest(layout=_with_defaults(wish, None))
         except msgspec.DecodeError as error:
             raise DirectoryUnusable(
                 f"{self._manifest_path} cannot be read ({error}). Move it away: the next pull fetches all days that"
@@ -141,14 +165,25 @@ class Directory:
             ) from error
         if known.version != VERSION:
             raise DirectoryUnusable(f"{self._manifest_path} was written by a newer smsevents. Use that one.")
-        for name in ("trackpoint", "url", "split", "format", "compressed"):
+        if not known.days and not known.files and not self.staged():
+            known.layout = _with_defaults(wish, known.layout)  # nothing was pulled yet, so nothing is mixed
+            return known
+        for name, advice in _ADVICE.items():
             asked, there = getattr(wish, name), getattr(known.layout, name)
             if asked is not None and asked != there:
                 raise OtherOptions(
                     f"{self.path} was begun with {name} {_shown(there)}, not {_shown(asked)}."
-                    f" Pull into another directory, or give {_shown(there)} here too."
+                    f" Pull into another directory, or {advice}."
                 )
         return known
+
+    def _keep_options(self) -> None:
+        """Write down what the directory is, before there is a file: a pull that is killed now is continued as it is."""
+        try:
+            if not self._manifest_path.exists() or not self._manifest.days:
+                self._record({})
+        except OSError as error:
+            raise DirectoryUnusable(f"{self.path} cannot be written: {error.strerror}.") from error
 
     def file(self, part: str) -> Path:
         """Give the path of the file of a part."""
@@ -161,10 +196,29 @@ class Directory:
         for day, fetched_ms in self._manifest.days.items():
             part = part_of(day, self.layout.split)
             if part not in sound:
-                sound[part] = self.record_of(part) is not None
+                sound[part] = self._is_as_recorded(part)
             if sound[part]:
                 found[day] = fetched_ms
         return found
+
+    def known(self) -> dict[date, int]:
+        """Tell as of when each day was fetched, whatever became of its file."""
+        return dict(self._manifest.days)
+
+    def lost(self) -> list[date]:
+        """Give the days that were told to be lost."""
+        return list(self._manifest.lost)
+
+    def note_lost(self, days: Iterable[date]) -> None:
+        """Record that days were told to be lost, so that they are told once."""
+        with self._changing:
+            self._manifest.lost = sorted({*self._manifest.lost, *days})
+            self._record({})
+
+    def _is_as_recorded(self, part: str) -> bool:
+        """Tell whether the file of a part is the one that was written, or was not written and is not there."""
+        path = self.file(part)
+        return self.record_of(part) is not None or (path.name not in self._manifest.files and not path.exists())
 
     def record_of(self, part: str) -> FileRecord | None:
         """Give the record of the file of a part, if it is there and has the size that was recorded."""
@@ -182,7 +236,7 @@ class Directory:
             path = self.state / f"{_NEW}{self._numbers}"
         counted = Counted(batches)
         try:
-            with path.open("xb") as file:
+            with _private(path, "xb") as file:
                 format_.write(file, counted)
                 file.flush()
                 os.fsync(file.fileno())
@@ -197,9 +251,30 @@ class Directory:
         """Put a new file in the place of a part's, and record it with the days that were fetched for it."""
         path = self.file(part)
         with self._changing:
+            new.path.chmod(self._permissions(path))
             _put(new.path, path)
             self._manifest.files[path.name] = new.record
             self._record(days)
+
+    def _permissions(self, path: Path) -> int:
+        """Give the permissions for a file: what it has, or what the newest file has, or this user's alone."""
+        newest = (self.path / name for name in reversed(self._manifest.files))
+        for there in (path, *newest):
+            try:
+                return there.stat().st_mode & _PERMISSIONS
+            except FileNotFoundError:
+                continue
+        return PRIVATE_FILE
+
+    def drop(self, part: str, days: Mapping[date, int]) -> bool:
+        """Record that days were fetched and that their part has no events; tell whether it had a file."""
+        path = self.file(part)
+        with self._changing:
+            had_file = path.exists()
+            path.unlink(missing_ok=True)  # first: a file that is missing is fetched again, one too many would be merged
+            self._manifest.files.pop(path.name, None)
+            self._record(days)
+        return had_file
 
     def keep(self, days: Mapping[date, int]) -> None:
         """Record that days were fetched and brought nothing new."""
@@ -211,7 +286,7 @@ class Directory:
         self._manifest.days = dict(sorted(self._manifest.days.items()))
         self._manifest.files = dict(sorted(self._manifest.files.items()))
         new = self.state / f"{_NEW}manifest"
-        with new.open("wb") as file:
+        with _private(new, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(self._manifest), indent=1))
             file.flush()
             os.fsync(file.fileno())
@@ -249,16 +324,25 @@ class Counted:
             yield batch
 
 
-def _with_defaults(wish: Wish) -> Layout:
-    if wish.url is None:
+def _with_defaults(wish: Wish, begun: Layout | None) -> Layout:
+    """Give what a new directory is to be; `begun` is how one without any events was begun."""
+    url = wish.url or (begun.url if begun else None)
+    if url is None:
         raise ConfigurationError("No server is named. Give --account or --url, or set SMSEVENTS_URL.")
+    format_ = wish.format or (begun.format if begun else FormatName.JSONL)
+    compressed = begun.compressed if begun and begun.format is format_ else format_ is not FormatName.EXCEL
     return Layout(
         trackpoint=wish.trackpoint,
-        url=wish.url,
-        format=wish.format or FormatName.JSONL,
-        compressed=True if wish.compressed is None else wish.compressed,
-        split=wish.split or Split.DAY,
+        url=url,
+        format=format_,
+        compressed=compressed if wish.compressed is None else wish.compressed,
+        split=wish.split or (begun.split if begun else Split.DAY),
     )
+
+
+def _private(path: Path, mode: str) -> IO[Any]:
+    """Open a file; if it is made by that, for this user alone."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE))
 
 
 def _shown(value: object) -> str:
@@ -267,16 +351,14 @@ def _shown(value: object) -> str:
 
 def _locked(path: Path, directory: Path) -> IO[str]:
     """Lock a file for as long as it is open; the kernel lets go of it however the process ends."""
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    file: IO[str] = _private(path, "a+")
+    if not try_lock(file.fileno()):
         file.seek(0)
         holder = file.read().strip() or "unknown"
         file.close()
         raise DirectoryInUse(
             f"Another pull works in {directory} (process {holder}). Wait for it, or pull into another directory."
-        ) from None
+        )
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
@@ -286,6 +368,8 @@ def _locked(path: Path, directory: Path) -> IO[str]:
 def _put(new: Path, path: Path) -> None:
     """Rename a flushed file to its name, and flush the directory that now has the name."""
     new.replace(path)
+    if sys.platform == "win32":
+        return  # a directory cannot be flushed there
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -1,4 +1,4 @@
-"""What a file of a pull may be: JSON lines or CSV, each plain or gzip. Parquet is in `parquet.py`.
+"""What a file of a pull may be: JSON lines or CSV, also for Excel, each plain or gzip. Parquet is in `parquet.py`.
 
 A format writes batches of sorted entries to an open file and reads them back, each checked as if it came
 from the server, so that a file that was damaged or edited is not taken for a good one.
@@ -22,16 +22,18 @@ from isal import igzip, isal_zlib
 from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.columns import COLUMNS, event_of, row_of
 from smsevents.client.pull.errors import BadEvent, DamagedFile
-from smsevents.client.pull.lines import Checker, Entry, ascending, plain
+from smsevents.client.pull.lines import Checker, Entry, ascending, is_a_time, plain, settled, unique
 from smsevents.events import Event, encode_lines
 from smsevents.settings import DEFLATE_LEVEL, PULL_RUN_READ_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 _GZIP_MEMBER = 31  # zlib's wbits for a deflate stream with the header and the trailer of gzip
 _ROWS_AT_ONCE = 1024
+_MARK = "\ufeff".encode()
+_FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _YEAR_MIN = 1000  # what has four digits
@@ -44,6 +46,7 @@ class FormatName(StrEnum):
 
     JSONL = "jsonl"
     CSV = "csv"
+    EXCEL = "excel"
     PARQUET = "parquet"
 
 
@@ -51,6 +54,7 @@ class Format(Protocol):
     """One way to keep sorted events in a file."""
 
     suffix: str
+    has_columns: bool  # so an event is kept as its row, see `lines.settled`
 
     def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
         """Write all entries and what ends the file. The file is neither flushed nor closed."""
@@ -63,8 +67,8 @@ def format_named(name: FormatName, *, compressed: bool) -> Format:
     """Give a format. Raises `MissingExtra` if its library is not installed."""
     if name is FormatName.JSONL:
         return JsonLines(compressed=compressed)
-    if name is FormatName.CSV:
-        return Csv(compressed=compressed)
+    if name in {FormatName.CSV, FormatName.EXCEL}:
+        return Csv(compressed=compressed, excel=name is FormatName.EXCEL)
     try:
         from smsevents.client.pull.parquet import Parquet  # noqa: PLC0415 -- pyarrow is an extra
     except ModuleNotFoundError as error:
@@ -90,6 +94,23 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
             f"{path} is not as a pull wrote it ({error})."
             " Move it away: what the server still has of it is fetched anew."
         ) from error
+
+
+def resettled(batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
+    """Settle the entries of a file that was written before there was such a rule; see `lines.settled`.
+
+    That may change the order of events of one millisecond, or make one of two, so those stay together.
+    """
+    held: list[Entry] = []
+    for batch in batches:
+        now = held + settled(batch)
+        last = now[-1][0]
+        begin = next(at for at in range(len(now) - 1, -2, -1) if at < 0 or now[at][0] != last) + 1
+        held = now[begin:]
+        if begin:
+            yield unique(now[:begin])
+    if held:
+        yield unique(held)
 
 
 class _Gzip:
@@ -127,6 +148,8 @@ def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
 class JsonLines:
     """The canonical lines, as the export writes them."""
 
+    has_columns = False
+
     def __init__(self, *, compressed: bool) -> None:
         self._gzip = compressed
         self.suffix = ".jsonl.gz" if compressed else ".jsonl"
@@ -150,53 +173,74 @@ class JsonLines:
 class Csv:
     r"""A header and a row for each event (RFC 4180: `\r\n`, quotes where needed), UTF-8.
 
-    Times are UTC, as `2026-11-25T13:45:00.123Z`. A send date outside the years 1000 to 9999, which the contract
-    allows, is written as Unix milliseconds.
+    Times are UTC, as `2026-11-25T13:45:00.123Z`. A send date that cannot be a time is an empty cell.
+
+    For Excel the file begins with a byte order mark, cells are separated by semicolons, and a text that a spreadsheet
+    would take for a formula has an apostrophe before it, and so has one that begins with an apostrophe: one is taken
+    away when it is read.
     """
 
-    def __init__(self, *, compressed: bool) -> None:
+    has_columns = True
+
+    def __init__(self, *, compressed: bool, excel: bool = False) -> None:
         self._gzip = compressed
+        self._excel = excel
+        self._delimiter = ";" if excel else ","
         self.suffix = ".csv.gz" if compressed else ".csv"
 
     def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
         """Write the header and a row for each entry."""
         with _writing(file, gzip=self._gzip) as write:
-            write(_csv_text([COLUMNS]))
+            write((_MARK if self._excel else b"") + self._text([COLUMNS]))
             for batch in batches:
                 rows = map(row_of, _decoder.decode_lines(plain(batch)))
-                write(
-                    _csv_text(
-                        (shop, user, status, time_text(date), kind, c_id, c_name, n_id, n_name, time_text(sent))
-                        for shop, user, status, date, kind, c_id, c_name, n_id, n_name, sent in rows
-                    )
+                cells: Iterable[Sequence[object]] = (
+                    (shop, user, status, time_text(date), kind, c_id, c_name, n_id, n_name, sent_text(sent))
+                    for shop, user, status, date, kind, c_id, c_name, n_id, n_name, sent in rows
                 )
+                write(self._text([*map(_guarded, row)] for row in cells) if self._excel else self._text(cells))
+
+    def _text(self, rows: Iterable[Iterable[object]]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.writer(text, delimiter=self._delimiter).writerows(rows)
+        return text.getvalue().encode()
 
     def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
-        return sound(path, self._read(path, checker))
+        return resettled(sound(path, self._read(path, checker)))
 
     def _read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
-        with _opened(path, gzip=self._gzip) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        encoding = "utf-8-sig" if self._excel else "utf-8"
+        with _opened(path, gzip=self._gzip) as file, io.TextIOWrapper(file, encoding, newline="") as text:
             try:
-                rows = csv.reader(text, strict=True)
+                rows = csv.reader(text, strict=True, delimiter=self._delimiter)
                 if next(rows, None) != list(COLUMNS):
                     raise BadEvent("it does not begin with the names of the columns")
                 while some := list(islice(rows, _ROWS_AT_ONCE)):
-                    yield checker.entries(encode_lines([_csv_event(row) for row in some]))
+                    cells = ([*map(_unguarded, row)] for row in some) if self._excel else some
+                    yield checker.entries(encode_lines([_csv_event(row) for row in cells]))
             except csv.Error as error:
                 raise BadEvent(str(error)) from error
 
 
-def _csv_text(rows: Iterable[Iterable[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+def _guarded(cell: object) -> object:
+    """Put an apostrophe before a text that begins like a formula, in every script that spreadsheets know."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+
+
+def _unguarded(cell: str) -> str:
+    return cell.removeprefix("'")
 
 
 def _csv_event(row: list[str]) -> Event:
     if len(row) != len(COLUMNS):
         raise BadEvent(f"a row has {len(row)} columns instead of {len(COLUMNS)}")
-    return event_of((int(row[0]), *row[1:3], time_ms(row[3]), *row[4:9], time_ms(row[9])))
+    return event_of((int(row[0]), *row[1:3], time_ms(row[3]), *row[4:9], time_ms(row[9]) if row[9] else None))
+
+
+def sent_text(milliseconds: int) -> str:
+    """Write a send date; nothing if it cannot be a time."""
+    return time_text(milliseconds) if is_a_time(milliseconds) else ""
 
 
 def time_text(time_ms: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from smsevents.client.lines import Batch, shortened
+from smsevents.client.lines import Batch, printable, shortened
 from smsevents.client.pull.errors import BadEvent
 from smsevents.events import Event, NotAnEvent, NotJson, decode, encode_lines
 
@@ -26,6 +26,14 @@ _decoder = msgspec.json.Decoder(Event)
 
 # In a canonical line `"date":` stands once: within a string its quotes would be escaped.
 _date = re.compile(rb'"date":(-?[0-9]+)\}')
+# The last member of a canonical line; within a string its quotes would be escaped, too.
+_send_date = re.compile(rb'"sendDate":(-?[0-9]+)\}\}\Z')
+
+# Unix milliseconds: 2000-01-01 and 2100-01-01
+TIMES_START_MS = 946_684_800_000
+TIMES_END_MS = 4_102_444_800_000
+# a part of the possible ones that is quick to tell, and nearly all of them
+_possible_send_date = re.compile(rb'"sendDate":(?:9[5-9]\d{10}|[1-3]\d{12}|40\d{11})\}\}\n')
 
 
 class Checker:
@@ -34,8 +42,10 @@ class Checker:
     It counts the lines, so that a bad one is named by its number.
     """
 
-    def __init__(self, trackpoint: int, start_ms: int, end_ms: int) -> None:
+    def __init__(self, trackpoint: int, start_ms: int, end_ms: int, *, has_columns: bool = False) -> None:
+        """Check for a shop and an interval; `has_columns` if the entries are to be rows (`settled`)."""
         self._trackpoint = trackpoint
+        self._has_columns = has_columns
         self._shop_prefix = b'{"smsEvent":{"trackpoint":%d,' % trackpoint
         self._start_ms = start_ms
         self._end_ms = end_ms
@@ -46,7 +56,8 @@ class Checker:
 
         Raises `BadEvent` with the number and the text of the first line that is bad.
         """
-        return self._bulk(batch) or self._one_by_one(batch.lines)
+        entries = self._bulk(batch) or self._one_by_one(batch.lines)
+        return settled(entries) if self._has_columns else entries
 
     def entries(self, block: bytes) -> list[Entry]:
         r"""Give the entries of a block of whole lines, in its order; blank lines and `\r\n` are fine.
@@ -100,7 +111,31 @@ class Checker:
         return sms.date, canonical
 
     def _bad(self, line: bytes, reason: str) -> BadEvent:
-        return BadEvent(f"Line {self._lines_before:,}: {reason}. It reads: {shortened(line)}")
+        # the reason may quote the line, so it too comes from the other side
+        return BadEvent(f"Line {self._lines_before:,}: {printable(reason)}. It reads: {shortened(line)}")
+
+
+def is_a_time(milliseconds: int) -> bool:
+    """Tell whether a number can be a time in Unix milliseconds: in the years 2000 to 2099, as the contract has it."""
+    return TIMES_START_MS <= milliseconds < TIMES_END_MS
+
+
+def settled(entries: list[Entry]) -> list[Entry]:
+    """Give entries as formats with columns keep them: a send date that cannot be a time is none, written as 0.
+
+    In a column it is NULL, so what it was cannot be read back; an event must be the same before and after.
+    """
+    lines = plain(entries)
+    if len(_possible_send_date.findall(lines)) == len(entries):
+        return entries
+    return [(date, _settled_line(line)) for date, line in entries]
+
+
+def _settled_line(line: bytes) -> bytes:
+    found = _send_date.search(line)
+    if found is None or is_a_time(int(found[1])):
+        return line
+    return line[: found.start(1)] + b"0" + line[found.end(1) :]
 
 
 def trusted_entries(block: bytes) -> list[Entry]:

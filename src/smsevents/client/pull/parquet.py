@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as arrow_json
 import pyarrow.parquet as pq
 
 from smsevents.client.pull.columns import COLUMNS, event_of
 from smsevents.client.pull.errors import BadEvent
-from smsevents.client.pull.formats import sound
-from smsevents.client.pull.lines import Checker, Entry, plain
+from smsevents.client.pull.formats import resettled, sound
+from smsevents.client.pull.lines import TIMES_END_MS, TIMES_START_MS, Checker, Entry, plain
 from smsevents.events import encode_lines
 from smsevents.settings import LINE_MAX_BYTES, PULL_ROW_GROUP_ROWS
 
@@ -39,7 +40,7 @@ SCHEMA = pa.schema(
         pa.field("campaign_name", pa.string(), nullable=False),
         pa.field("node_id", pa.string()),
         pa.field("node_name", pa.string()),
-        pa.field("send_date", _TIME, nullable=False),
+        pa.field("send_date", _TIME),
     ]
 )
 
@@ -64,6 +65,7 @@ class Parquet:
     """Row groups of sorted events; text columns with dictionaries, times as differences, pages with checksums."""
 
     suffix = ".parquet"
+    has_columns = True
 
     def __init__(self, *, compressed: bool) -> None:
         self._compressed = compressed
@@ -92,7 +94,7 @@ class Parquet:
 
     def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
-        return sound(path, _read(path, checker))
+        return resettled(sound(path, _read(path, checker)))
 
 
 def _read(path: Path, checker: Checker) -> Iterator[list[Entry]]:
@@ -109,6 +111,15 @@ def _read(path: Path, checker: Checker) -> Iterator[list[Entry]]:
                 yield checker.entries(encode_lines([event_of(row) for row in zip(*lists, strict=True)]))
     except (pa.ArrowException, OSError) as error:
         raise BadEvent(str(error)) from error
+
+
+def _times(milliseconds: pa.Array) -> pa.Array:
+    """Make times of numbers; NULL of what cannot be one, or readers that count in finer units could not read it."""
+    possible = pc.and_(
+        pc.greater_equal(milliseconds, TIMES_START_MS),
+        pc.less(milliseconds, TIMES_END_MS),
+    )
+    return pc.if_else(possible, milliseconds, pa.scalar(None, pa.int64())).cast(_TIME)
 
 
 def _table(lines: bytes) -> pa.Table:
@@ -129,7 +140,7 @@ def _table(lines: bytes) -> pa.Table:
             campaign.field("name"),
             node.field("id"),
             node.field("name"),
-            source.field("sendDate").cast(_TIME),
+            _times(source.field("sendDate")),
         ],
         schema=SCHEMA,
     )

@@ -23,9 +23,11 @@ from smsevents.client.errors import (
     Refused,
     ServerFault,
     ServerUnavailable,
+    TooSlow,
     UnexpectedAnswer,
     Unreachable,
 )
+from smsevents.client.pull.clocks import Clocks, Fetch, is_ahead
 from smsevents.client.pull.days import (
     Plan,
     bounds_of,
@@ -39,9 +41,11 @@ from smsevents.client.pull.days import (
 )
 from smsevents.client.pull.directory import STAGED_FORMAT, Counted
 from smsevents.client.pull.errors import BadEvent, DirectoryUnusable, Stopped
+from smsevents.client.pull.gaps import lost_days, was_fetched
 from smsevents.client.pull.lines import Checker, Entry
 from smsevents.client.pull.sort import Sorter, merged
 from smsevents.settings import (
+    HISTORY_MS,
     PULL_BACKOFF_FIRST_SECONDS,
     PULL_DAY_TRIES_MAX,
     PULL_FAILED_DAYS_MAX,
@@ -53,15 +57,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from datetime import date
 
+    from smsevents.client.head import ExportHead, OnHead
     from smsevents.client.lines import Batch
     from smsevents.client.pull.directory import Directory, FileRecord, Staged
+
+
+# A slow day takes minutes to be given up, so fewer of them than of other failures end the pull.
+SLOW_DAYS_MAX = 2
 
 
 class Source(Protocol):
     """Where events come from; `Client.export_batches` is one."""
 
-    def __call__(self, from_: int, to: int, /) -> Generator[Batch]:
-        """Give the events of a closed interval; raise `ClientError` unless they are all there is."""
+    def __call__(self, from_: int, to: int, /, *, on_head: OnHead) -> Generator[Batch]:
+        """Give the events of a closed interval; raise `ClientError` unless they are all there is.
+
+        `on_head` is told what the server says about time, before the events.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +93,9 @@ class Report:
     def planned(self, plan: Plan) -> None:
         """Tell what will be done."""
 
+    def warned(self, text: str) -> None:
+        """Tell what is wrong though the pull goes on."""
+
     def received(self, events: int, size_bytes: int) -> None:
         """Tell that events came, also in a try that is not whole in the end."""
 
@@ -96,14 +111,27 @@ class Report:
     def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
         """Tell that a file is up to date: `new` events were not in it before; unchanged ones are not written."""
 
+    def removed(self, name: str) -> None:
+        """Tell that a file was removed, as none of its events is left."""
+
 
 @dataclass
 class Summary:
-    """What came of a pull."""
+    """What came of a pull.
+
+    `lost` are days since the first pull that the server forgot before they were fetched, each told once. `absent`
+    are other days of the window that the server has forgotten and the directory does not have. `kept` are days that
+    were to be replaced and were only merged, as it was not certain that the server gave all of them.
+    """
 
     plan: Plan
     fetched: list[date] = field(default_factory=list)
     failed: dict[date, ClientError] = field(default_factory=dict)
+    lost: list[date] = field(default_factory=list)
+    absent: list[date] = field(default_factory=list)
+    kept: list[date] = field(default_factory=list)
+    has_nothing: bool = False  # no day of the window could be had, now or before
+    warnings: list[str] = field(default_factory=list)
     events_received: int = 0
     events_new: int = 0
     files_written: int = 0
@@ -113,6 +141,11 @@ class Summary:
     def missing(self) -> list[date]:
         """Give the days that should have been fetched and were not, tried or not."""
         return sorted(set(self.plan.fetch) - set(self.fetched))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every day of the window is there that can be there."""
+        return not (self.missing or self.failed or self.lost or self.kept or self.has_nothing)
 
 
 class Stopping:
@@ -167,14 +200,18 @@ class Pull:
         self._source = source
         self._directory = directory
         self._choice = choice
-        self._clock = clock
         self._report = report
         self._stopping = stopping
-        self._began_ms = clock()
+        self._clocks = Clocks(clock, choice.lookback_days, self._warn)
         self._changing = threading.Lock()
         self._works: deque[tuple[_Part, date | None]] = deque()
         self._workers = 0
         self._failed_in_a_row = 0
+        self._staged: dict[date, Staged] = {}
+        self._forgotten: set[date] = set()
+        self._ahead: set[date] = set()
+        self._replaced: set[date] = set()
+        self._recorded: set[date] = set()  # in the manifest, by this pull
         self._summary = Summary(Plan([], [], []))
 
     def run(self) -> Summary:
@@ -183,9 +220,35 @@ class Pull:
         Days that fail are in the summary; the others are done all the same. What makes every day fail ends
         the pull: a refused key, a disk that cannot be written, a server that is down.
         """
-        for part in self._planned():
+        began_ms = self._clocks.began_ms
+        known = self._directory.known()
+        found = self._plan(began_ms)
+        self._report.planned(found)
+        self._round(found.fetch)
+        now_ms = self._clocks.now_ms()
+        if now_ms is not None and began_ms - HISTORY_MS < now_ms < began_ms and not self._stopping.is_set:
+            # this machine's clock is ahead: what it calls forgotten the server may still have
+            later, found = found, self._plan(now_ms)
+            self._round(sorted(set(found.fetch) - set(later.fetch) - set(self._summary.fetched)))
+            tried = (day for day in later.fetch if not is_ahead(day, now_ms) or day in self._summary.fetched)
+            found.fetch[:] = sorted({*found.fetch, *tried})
+            found.final[:] = sorted(set(found.final) - set(found.fetch))
+        self._conclude(found, known, now_ms)
+        return self._summary
+
+    def _plan(self, now_ms: int) -> Plan:
+        choice, directory = self._choice, self._directory
+        first, last = window_of(choice.first, choice.last, now_ms)
+        self._staged = {one.day: one for one in directory.staged()}
+        fetched = directory.fetched() | {day: one.fetched_ms for day, one in self._staged.items()}
+        return plan(
+            first, last, now_ms=now_ms, fetched=fetched, lookback_days=choice.lookback_days, again=choice.replace
+        )
+
+    def _round(self, days: list[date]) -> None:
+        """Fetch days, several at a time."""
+        for part in self._parts(days):
             self._works += [(part, day) for day in part.days] or [(part, None)]
-        self._report.planned(self._summary.plan)
         self._workers = max(1, min(self._choice.jobs, len(self._works)))
         with ThreadPoolExecutor(self._workers, thread_name_prefix="smsevents-pull") as pool:
             try:
@@ -194,34 +257,57 @@ class Pull:
             except BaseException:
                 self._stopping.stop()
                 raise
-        return self._summary
 
-    def _planned(self) -> list[_Part]:
-        """Make the plan; give the files that something is to be done about, the oldest first."""
-        choice, directory = self._choice, self._directory
-        staged = {one.day: one for one in directory.staged()}
-        first, last = window_of(choice.first, choice.last, self._began_ms)
-        known = directory.fetched() | {day: one.fetched_ms for day, one in staged.items()}
-        self._summary.plan = plan(
-            first,
-            last,
-            now_ms=self._began_ms,
-            fetched=known,
-            lookback_days=choice.lookback_days,
-            again=choice.replace,
+    def _conclude(self, found: Plan, known: dict[date, int], now_ms: int | None) -> None:
+        """Settle what is known only now: the times of days, and which days are lost."""
+        summary, directory = self._summary, self._directory
+        gone = self._forgotten | self._ahead
+        summary.plan = Plan(
+            [day for day in found.fetch if day not in gone],
+            found.final,
+            sorted({*found.expired, *self._forgotten}),
         )
+        settled = {day: ms for day, ms in self._clocks.settled().items() if day in self._recorded}
+        if settled:
+            directory.keep(settled)
+        _, last = window_of(self._choice.first, self._choice.last, self._clocks.began_ms)
+        if now_ms is not None:
+            summary.lost = lost_days(
+                known,
+                first=self._choice.first,
+                last=last,
+                now_ms=now_ms,
+                forgotten=self._forgotten,
+                told=directory.lost(),
+            )
+        if summary.lost:
+            directory.note_lost(summary.lost)
+        summary.absent = [
+            day for day in summary.plan.expired if not was_fetched(day, known) and day not in summary.lost
+        ]
+        summary.kept.sort()
+        nothing_done = not summary.plan.fetch and not summary.plan.final
+        summary.has_nothing = nothing_done and bool(summary.absent or self._ahead)
+
+    def _parts(self, days: list[date]) -> list[_Part]:
+        """Give the files that something is to be done about, the oldest first."""
         parts: dict[str, _Part] = {}
-        for day in sorted({*self._summary.plan.fetch, *staged}):
-            name = part_of(day, directory.layout.split)
+        for day in sorted({*days, *self._staged}):
+            name = part_of(day, self._directory.layout.split)
             part = parts.setdefault(name, _Part(name, [], set()))
-            if day in staged and day not in self._summary.plan.fetch:
-                part.staged.append(staged[day])
+            staged = self._staged.get(day)
+            if staged and day not in days:
+                part.staged.append(staged)
                 continue
-            if day in staged:
-                staged[day].path.unlink()
+            if staged:
+                staged.path.unlink()
             part.days.append(day)
             part.waiting.add(day)
         return list(parts.values())
+
+    def _warn(self, text: str) -> None:
+        self._summary.warnings.append(text)
+        self._report.warned(text)
 
     def _work(self) -> None:
         """Do one work after the other, until none is left, or the pull is to end, or this worker is one too many."""
@@ -270,13 +356,11 @@ class Pull:
         for tries in count(1):
             try:
                 with Sorter(self._directory.state) as sorter:
-                    fetched_ms = self._clock()
-                    self._receive(day, sorter)
-                    self._hand_on(day, part, fetched_ms, sorter)
+                    self._hand_on(self._receive(day, sorter), part, sorter)
             except OSError as error:
                 raise self._unusable(error) from error
             except (NotWhole, BadEvent, ServerFault, UnexpectedAnswer) as error:
-                if tries == PULL_DAY_TRIES_MAX:
+                if tries == PULL_DAY_TRIES_MAX or isinstance(error, TooSlow) or getattr(error, "permanent", False):
                     raise
                 wait_seconds = PULL_BACKOFF_FIRST_SECONDS * 2 ** (tries - 1)
                 self._report.retried(day, error, wait_seconds)
@@ -284,18 +368,33 @@ class Pull:
             else:
                 return
 
-    def _receive(self, day: date, sorter: Sorter) -> None:
+    def _receive(self, day: date, sorter: Sorter) -> Fetch:
         start_ms, end_ms = start_of(day), end_of(day)
-        checker = Checker(self._directory.layout.trackpoint, start_ms, end_ms)
-        with closing(self._source(start_ms, end_ms)) as batches:
+        directory = self._directory
+        checker = Checker(directory.layout.trackpoint, start_ms, end_ms, has_columns=directory.format.has_columns)
+        sent_ms = self._clocks.own_ms()
+        heads: list[ExportHead] = []
+        with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
             for batch in batches:
                 self._stopping.check()
-                sorter.add(checker.received(batch))
+                entries = checker.received(batch)
+                sorter.add(entries)
+                if entries:
+                    self._clocks.newest(max(entries)[0])
                 self._report.received(len(batch.events), len(batch.block))
+        return Fetch(day, sent_ms, heads[-1] if heads else None)
 
-    def _hand_on(self, day: date, part: _Part, fetched_ms: int, sorter: Sorter) -> None:
-        """Do what is to be done with a day that came whole."""
-        counted = Counted(sorter.batches())
+    def _hand_on(self, fetch: Fetch, part: _Part, sorter: Sorter) -> None:
+        """Do what is to be done with a day that came complete."""
+        day, counted = fetch.day, Counted(sorter.batches())
+        fetched_ms = self._clocks.past_ms(fetch)
+        ahead = is_ahead(day, fetch.confirmed_ms)
+        if (fetch.is_forgotten or ahead) and not sorter.has_entries:
+            # the server had nothing to give, so nothing was learned of the day
+            with self._changing:
+                (self._ahead if ahead else self._forgotten).add(day)
+            return
+        self._choose_what_to_replace(fetch)
         if part.days == [day] and not part.staged:
             self._merge(part.name, counted, {day: fetched_ms})
         else:
@@ -306,6 +405,15 @@ class Pull:
             self._summary.fetched.append(day)
             self._summary.events_received += counted.events
         self._report.fetched(day, counted.events)
+
+    def _choose_what_to_replace(self, fetch: Fetch) -> None:
+        if not self._choice.replace:
+            return
+        with self._changing:
+            if fetch.replaces(self._clocks.began_ms):
+                self._replaced.add(fetch.day)
+            elif lies_within_history(fetch.day, self._clocks.began_ms):
+                self._summary.kept.append(fetch.day)
 
     def _arrived(self, day: date, part: _Part) -> None:
         """Merge the days of a part when the last of them has come or failed."""
@@ -337,11 +445,20 @@ class Pull:
         path = directory.file(name)
         checker = Checker(directory.layout.trackpoint, *bounds_of(name, directory.layout.split))
         held = directory.format.read(path, checker) if path.exists() else iter(())
-        replaced = {day for day in days if self._choice.replace and lies_within_history(day, self._began_ms)}
+        with self._changing:
+            replaced = self._replaced & set(days)
         before = Counted(held)
         new = directory.write(directory.format, merged([_without(before, replaced), iter(fetched)]))
         added = new.record.events - before.events
         record = directory.record_of(name)
+        if not new.record.events and (record is None or record.events):
+            new.path.unlink()
+            if directory.drop(name, days):
+                self._report.removed(path.name)
+            with self._changing:
+                self._summary.events_new += added
+                self._recorded |= set(days)
+            return
         changed = bool(added or replaced) or record is None
         if record is None or changed:
             record = new.record
@@ -350,6 +467,7 @@ class Pull:
             new.path.unlink()
             directory.keep(days)
         with self._changing:
+            self._recorded |= set(days)
             self._summary.events_new += added
             self._summary.files_written += changed
             self._summary.bytes_written += new.record.bytes if changed else 0
@@ -364,14 +482,15 @@ class Pull:
         with self._changing:
             self._summary.failed[day] = error
             self._failed_in_a_row += 1
-            hopeless = self._failed_in_a_row >= PULL_FAILED_DAYS_MAX or _is_about_all_days(error)
+            most = SLOW_DAYS_MAX if isinstance(error, TooSlow) else PULL_FAILED_DAYS_MAX
+            hopeless = self._failed_in_a_row >= most or _is_about_all_days(error)
         self._report.failed(day, error)
         if hopeless:
             self._stopping.stop()
 
 
 def _is_about_all_days(error: ClientError) -> bool:
-    if isinstance(error, Unreachable):
+    if isinstance(error, (Unreachable, UnexpectedAnswer)):
         return error.permanent
     passing = isinstance(error, (ServerUnavailable, ServerFault))
     return isinstance(error, (DirectoryUnusable, ConfigurationError, Refused)) and not passing

@@ -78,6 +78,11 @@ class Sorter:
         if self._held_bytes >= self._held_max_bytes:
             self._spill()
 
+    @property
+    def has_entries(self) -> bool:
+        """Whether anything was taken."""
+        return bool(self._held) or any(self._levels)
+
     def batches(self) -> Iterator[list[Entry]]:
         """Give all entries, sorted and each once, in batches. It may be asked for again."""
         self._held = unique(self._held)

@@ -1,0 +1,84 @@
+"""What came of a pull, in words: one cause, one line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from smsevents.client.errors import NotWhole, RateLimited, ServerFault, ServerUnavailable, Unreachable
+from smsevents.client.pull.errors import Stopped
+from smsevents.client.pull.gaps import ranges_text
+from smsevents.settings import DAY_MS, HISTORY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from smsevents.client.errors import ClientError
+    from smsevents.client.pull.run import Summary
+
+_number = re.compile(r"[0-9][0-9,]*")
+HISTORY_DAYS = HISTORY_MS // DAY_MS
+
+
+def summary_text(summary: Summary) -> str:
+    """Say in a few sentences what came of a pull."""
+    text = (
+        f"{len(summary.fetched)} of {len(summary.plan.fetch)} days fetched, {summary.events_new:,} new events of"
+        f" {summary.events_received:,}, {summary.files_written} files written."
+    )
+    if summary.absent:
+        text += f" {absent_text(summary)}"
+    elif summary.plan.expired:
+        text += f" {_days_are(len(summary.plan.expired))} older than the {HISTORY_DAYS} days that the server keeps."
+    if summary.lost:
+        text += (
+            f" {_days_are(len(summary.lost))} lost, as the server keeps {HISTORY_DAYS} days and no pull fetched them in"
+            f" time: {ranges_text(summary.lost)}. This is told once."
+        )
+    if summary.kept:
+        text += (
+            f" Merged but not replaced, as the server does not say that it gave all of them:"
+            f" {ranges_text(summary.kept)}."
+        )
+    if untried := len(summary.missing) - len(set(summary.failed) & set(summary.missing)):
+        text += f" {untried} days were not tried."
+    return text + _what_next(summary)
+
+
+def absent_text(summary: Summary) -> str:
+    """Name the days that nobody has."""
+    return (
+        f"{_days_are(len(summary.absent))} older than the {HISTORY_DAYS} days that the server keeps, and not in the"
+        f" directory: {ranges_text(summary.absent)}."
+    )
+
+
+def _what_next(summary: Summary) -> str:
+    if not summary.missing and not summary.failed:
+        return ""
+    if all(map(_passes, summary.failed.values())):
+        return " The next pull fetches what is missing."
+    return " The next pull fetches what is missing once this is put right:"
+
+
+def _passes(error: ClientError) -> bool:
+    """Tell whether an error can be over by itself until the next pull."""
+    if isinstance(error, Unreachable):
+        return not error.permanent
+    return isinstance(error, (NotWhole, RateLimited, ServerFault, ServerUnavailable, Stopped))
+
+
+def by_cause(failed: Mapping[date, ClientError]) -> list[tuple[str, str]]:
+    """Give each cause once with the days that failed of it, the oldest first.
+
+    Texts that differ in numbers alone, such as how far a day came, are one cause; the first of them is shown.
+    """
+    days: dict[str, list[date]] = {}
+    for day in sorted(failed):
+        days.setdefault(_number.sub("#", str(failed[day])), []).append(day)
+    return [(ranges_text(some), str(failed[some[0]])) for some in days.values()]
+
+
+def _days_are(count: int) -> str:
+    return "1 day is" if count == 1 else f"{count:,} days are"

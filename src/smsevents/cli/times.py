@@ -1,0 +1,102 @@
+"""Times as a person gives them to a command: one reader for all options that take one.
+
+| given | what it means |
+|---|---|
+| `2026-11-25` | the whole day, UTC |
+| `2026-11-25T13:45Z`, `2026-11-25T13:45+01:00` | that moment; UTC if there is no offset |
+| `1795614300000` | that moment, Unix milliseconds |
+| `today`, `yesterday`, `now` | the day, or the moment, UTC |
+| `7d`, `12h` | so long ago; where only the future makes sense, so long from now |
+
+A number that lies in 2000-2099 as seconds, microseconds or nanoseconds is refused: as milliseconds it would be a
+time that nobody means, such as 1970. Any other number is taken as it is, as the export takes any integer.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import typer
+
+from smsevents.settings import DAY_MS
+
+HOUR_MS = 60 * 60 * 1000
+# Unix milliseconds: 2000-01-01 and 2100-01-01
+TIMES_START_MS = 946_684_800_000
+TIMES_END_MS = 4_102_444_800_000
+
+EXAMPLES = "2027-01-31, 2027-01-31T12:00Z, 1801396800000 (Unix milliseconds), yesterday, 30d or 12h"
+_CALENDAR_START_MS = -62_135_596_800_000  # 0001-01-01
+_CALENDAR_END_MS = 253_402_300_800_000  # 10000-01-01
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}")
+_SPAN = re.compile(r"([0-9]{1,5})([dh])")
+_NUMBER = re.compile(r"-?[0-9]{1,40}")
+_COMPACT_DAY_DIGITS = len("20261125")
+# what one millisecond is in the other units that clocks count in
+_UNITS = {"seconds": (1000, 1), "microseconds": (1, 1000), "nanoseconds": (1, 1_000_000)}
+
+
+class Meant(NamedTuple):
+    """The closed interval that a time names, Unix milliseconds: a day has a length, a moment has none."""
+
+    start: int
+    end: int
+
+
+class NotATime(ValueError):
+    """The text names no time; the error says what to give."""
+
+
+def read_time(text: str, now_ms: int, *, ahead: bool = False) -> Meant:
+    """Read a time. A span such as `7d` lies before `now_ms`, or after it with `ahead`. Raises `NotATime`."""
+    text = text.strip()
+    today = now_ms // DAY_MS * DAY_MS
+    words = {
+        "now": Meant(now_ms, now_ms),
+        "today": Meant(today, today + DAY_MS - 1),
+        "yesterday": Meant(today - DAY_MS, today - 1),
+    }
+    if found := words.get(text.lower()):
+        return found
+    if span := _SPAN.fullmatch(text):
+        length = int(span[1]) * (DAY_MS if span[2] == "d" else HOUR_MS)
+        moment = now_ms + length if ahead else now_ms - length
+        return Meant(moment, moment)
+    if _NUMBER.fullmatch(text) and len(text) != _COMPACT_DAY_DIGITS:
+        return _number(int(text))
+    return _written(text)
+
+
+def option_time(option: str, text: str, now_ms: int, *, ahead: bool = False) -> Meant:
+    """Read the time of an option. Raises `typer.BadParameter`, which ends the command with 2 and says why."""
+    try:
+        return read_time(text, now_ms, ahead=ahead)
+    except NotATime as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _number(number: int) -> Meant:
+    if TIMES_START_MS <= number < TIMES_END_MS:
+        return Meant(number, number)
+    for unit, (times, parts) in _UNITS.items():
+        in_ms = number * times // parts
+        if TIMES_START_MS <= in_ms < TIMES_END_MS:
+            raise NotATime(f"{number} looks like Unix {unit}, but milliseconds are wanted: give {in_ms}")
+    if not _CALENDAR_START_MS <= number < _CALENDAR_END_MS:
+        raise NotATime(f"{number} is outside every calendar as Unix milliseconds; give a time such as {EXAMPLES}")
+    return Meant(number, number)
+
+
+def _written(text: str) -> Meant:
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        moment = (time - _EPOCH) // _MILLISECOND
+    except (ValueError, OverflowError) as error:
+        raise NotATime(f"{text!r} is not a time; give one such as {EXAMPLES}") from error
+    return Meant(moment, moment + DAY_MS - 1) if _DAY.fullmatch(text) else Meant(moment, moment)

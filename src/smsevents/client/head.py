@@ -1,0 +1,117 @@
+"""What the head of an export tells about time: the server's clock, and the interval that was in fact exported."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from smsevents.settings import HISTORY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from typing import TypeAlias
+
+# Unix milliseconds, 2000-01-01 and 2100-01-01: a clock that shows another time was never set.
+CLOCK_START_MS = 946_684_800_000
+CLOCK_END_MS = 4_102_444_800_000
+# What clocks may differ by before it is worth a word: `Date` has whole seconds, and a proxy may keep it a while.
+CLOCK_DIFFERENCE_MAX_MS = 2 * 60_000
+
+_milliseconds = re.compile(r"-?[0-9]{1,18}")
+
+
+class ExportHead(NamedTuple):
+    """All times are Unix milliseconds; None is what the server did not say, or said in a way that cannot be.
+
+    `sent_ms` and `received_ms` are by the clock of this machine, before the request and after the head.
+    `date_ms` is the header `Date` (RFC 9110, 6.6.1), `from_ms` and `to_ms` are `X-Export-From` and `X-Export-To`.
+    """
+
+    sent_ms: int
+    received_ms: int
+    date_ms: int | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    @property
+    def history_start_ms(self) -> int | None:
+        """Tell from when on the server has events, as far as can be told from the head."""
+        if self.from_ms is not None:
+            return self.from_ms
+        return None if self.date_ms is None else self.date_ms - HISTORY_MS
+
+    @property
+    def clock_difference_ms(self) -> int:
+        """Tell how far this machine's clock is ahead of the server's (negative: behind); 0 if they agree."""
+        if self.date_ms is None:
+            return 0
+        if self.sent_ms - self.date_ms > CLOCK_DIFFERENCE_MAX_MS:
+            return self.sent_ms - self.date_ms
+        if self.date_ms - self.received_ms > CLOCK_DIFFERENCE_MAX_MS:
+            return self.received_ms - self.date_ms
+        return 0
+
+
+OnHead: TypeAlias = "Callable[[ExportHead], None]"
+
+
+def export_head(headers: Mapping[str, str], sent_ms: int, received_ms: int) -> ExportHead:
+    """Read the head of an export."""
+    return ExportHead(
+        sent_ms,
+        received_ms,
+        clock_of(headers.get("date")),
+        _bound(headers.get("x-export-from")),
+        _bound(headers.get("x-export-to")),
+    )
+
+
+def clock_of(text: str | None) -> int | None:
+    """Read a header `Date`; None if it is missing, is not a date, or comes from a clock that was never set."""
+    date = date_of(text)
+    if date is None:
+        return None
+    ms = int(date.timestamp()) * 1000
+    return ms if CLOCK_START_MS <= ms < CLOCK_END_MS else None
+
+
+def date_of(text: str | None) -> datetime | None:
+    """Read an HTTP date (RFC 9110, 5.6.7); None if it is none."""
+    if text is None:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date  # "-0000": UTC from an unknown place
+
+
+def _bound(text: str | None) -> int | None:
+    text = (text or "").strip()
+    return int(text) if _milliseconds.fullmatch(text) else None
+
+
+def spoken(milliseconds: int) -> str:
+    """Say a length of time in its largest unit: `10 days`, `3 hours`, `7 minutes`."""
+    for unit, length in (("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000)):
+        if milliseconds >= 2 * length:
+            return f"{milliseconds // length:,} {unit}"
+    return f"{milliseconds // 1000} seconds"
+
+
+def clock_warning(difference_ms: int) -> str:
+    """Say that the clocks differ, and what that means."""
+    direction = "ahead of" if difference_ms > 0 else "behind"
+    return (
+        f"The clock of this machine is {spoken(abs(difference_ms))} {direction} the server's. Only what both clocks"
+        " call past is taken as final. Set the clock that is wrong."
+    )
+
+
+NO_CLOCK_WARNING = (
+    "The server does not say what time it is (header Date), so this machine's clock cannot be checked."
+    " Recent days are read again until newer events show that they are past."
+)

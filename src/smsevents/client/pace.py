@@ -1,0 +1,244 @@
+"""The pace of an answer: how long a server may take for how little.
+
+A server that sends something now and then never runs into a timeout: one byte a second, interim answers (1xx)
+without an end, compressed line feeds. So what counts is progress: in each period of `silence_seconds` so many
+bytes of events must come. The time in which the caller has the events is not counted.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import httpcore2
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Iterator
+
+    import httpx2
+
+    from smsevents.client.patience import Timeouts
+
+MINUTE_SECONDS = 60.0
+
+
+class Pace:
+    """Watches one answer, from the request to its last byte. `monotonic` counts seconds."""
+
+    def __init__(self, timeouts: Timeouts, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._period_seconds = timeouts.silence_seconds
+        self._per_minute = timeouts.events_bytes_per_minute_min
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._heard = False
+        self._gained = 0
+        self._has_head = False
+
+    def gain(self, size_bytes: int) -> None:
+        """Note that events came."""
+        self._gained += size_bytes
+
+    def heard(self) -> None:
+        """Note that the server sent something, whatever it was."""
+        self._heard = True
+
+    @property
+    def is_dripping(self) -> bool:
+        """Whether the server sends, but nothing comes of it: the next try would take as long for as little."""
+        return self._heard and self.is_too_slow
+
+    def head_came(self) -> None:
+        """Note that the head is complete; the body has a period of its own."""
+        self._has_head = True
+        self._again()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the time of the block: the caller has what came."""
+        since = self._monotonic()
+        try:
+            yield
+        finally:
+            self._began += self._monotonic() - since
+
+    def left_seconds(self) -> float:
+        """Tell how long may be waited before the period is judged; 0 if the answer is too slow."""
+        left = self._began + self._period_seconds - self._monotonic()
+        if left > 0:
+            return left
+        if self._has_head and self._gained >= self._wanted_bytes():
+            self._again()
+            return self._period_seconds
+        return 0.0
+
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether a period has passed without the progress that is asked for."""
+        return self.left_seconds() == 0.0
+
+    @property
+    def reason(self) -> str:
+        """Say what was waited for in vain."""
+        if not self._has_head:
+            return f"the head of the answer was not complete after {self._period_seconds:g} seconds"
+        return f"fewer than {self._wanted_bytes():,.0f} bytes of events came in {self._period_seconds:g} seconds"
+
+    def _wanted_bytes(self) -> float:
+        return self._per_minute * self._period_seconds / MINUTE_SECONDS
+
+    def _again(self) -> None:
+        self._began = self._monotonic()
+        self._gained = 0
+
+
+_current: ContextVar[Pace | None] = ContextVar("pace", default=None)
+
+
+@contextmanager
+def keeping(pace: Pace) -> Iterator[None]:
+    """Hold what is read in the block to a pace, down to each read from the network."""
+    token = _current.set(pace)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _limited(timeout: float | None) -> float | None:
+    """Shorten the timeout of a read to what the pace leaves. Raises the HTTP library's `ReadTimeout`."""
+    pace = _current.get()
+    if pace is None:
+        return timeout
+    left = pace.left_seconds()
+    if not left:
+        raise httpcore2.ReadTimeout(pace.reason)
+    return left if timeout is None else min(timeout, left)
+
+
+def _noted(data: bytes) -> bytes:
+    pace = _current.get()
+    if pace is not None and data:
+        pace.heard()
+    return data
+
+
+def _rest(timeout: float | None, limit: float | None, error: httpcore2.ReadTimeout) -> float | None:
+    """Give what is left of a timeout after a read that took `limit`: the period may have ended before it did.
+
+    Raises `error` if nothing is left.
+    """
+    if timeout is None:
+        return None
+    if limit is None or limit >= timeout:
+        raise error
+    return timeout - limit
+
+
+def watch(client: httpx2.Client | httpx2.AsyncClient) -> None:
+    """Let every connection of a client keep the pace of the request that it is used for.
+
+    The HTTP library limits each read alone, and takes its network from outside only beneath its own face: this is
+    the one place that reaches there.
+    """
+    transports: list[Any] = [client._transport, *client._mounts.values()]  # noqa: SLF001 -- see above
+    for transport in transports:
+        pool = getattr(transport, "_pool", None)
+        if pool is not None:
+            kind = _Backend if isinstance(transport._pool, httpcore2.ConnectionPool) else _AsyncBackend  # noqa: SLF001 -- see above
+            pool._network_backend = kind(pool._network_backend)  # noqa: SLF001 -- see above
+
+
+class _Stream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        while True:
+            limit = _limited(timeout)
+            try:
+                return _noted(self._stream.read(max_bytes, limit))
+            except httpcore2.ReadTimeout as error:
+                timeout = _rest(timeout, limit, error)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- as the library has it
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore2.NetworkBackend):
+    def __init__(self, backend: httpcore2.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)
+
+
+class _AsyncStream(httpcore2.AsyncNetworkStream):
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 -- as the library has it
+        while True:
+            limit = _limited(timeout)
+            try:
+                return _noted(await self._stream.read(max_bytes, limit))
+            except httpcore2.ReadTimeout as error:
+                timeout = _rest(timeout, limit, error)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 -- as the library has it
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 -- as the library has it
+    ) -> httpcore2.AsyncNetworkStream:
+        return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- as the library has it
+        return self._stream.get_extra_info(info)
+
+
+class _AsyncBackend(httpcore2.AsyncNetworkBackend):
+    def __init__(self, backend: httpcore2.AsyncNetworkBackend) -> None:
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 -- as the library has it
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        return _AsyncStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)

@@ -1,0 +1,135 @@
+"""Which time a pull believes: no day becomes final, and nothing is dropped, on the word of one clock.
+
+A fetch counts from the earliest of what this machine's clock says, the server's `Date`, and the interval that the
+server says it exported. A server that tells no time is believed as far as its events reach: an event dated at noon
+is not sent in the morning.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, NO_CLOCK_WARNING, clock_warning
+from smsevents.client.pull.days import DAY_MS, end_of, is_final, lies_within_history, start_of
+from smsevents.settings import FUTURE_MAX_MS, HISTORY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date
+
+    from smsevents.client.head import ExportHead
+
+# How far ahead this machine's clock may be, at the most, if neither the server nor its events tell the time.
+UNCONFIRMED_MAX_MS = 30 * DAY_MS
+
+
+class Fetch(NamedTuple):
+    """One day as it was fetched: when by this machine's clock, and what the head of its response told."""
+
+    day: date
+    sent_ms: int
+    head: ExportHead | None
+
+    @property
+    def server_ms(self) -> int | None:
+        """Tell the earliest time that the server's head speaks of as now, if any."""
+        head = self.head
+        if head is None:
+            return None
+        readings = [] if head.date_ms is None else [head.date_ms]
+        if head.from_ms is not None and head.from_ms > start_of(self.day):
+            readings.append(head.from_ms + HISTORY_MS)  # moved up to the beginning of the history
+        if head.to_ms is not None and head.to_ms < end_of(self.day):
+            readings.append(head.to_ms)  # moved down to now
+        return min(readings, default=None)
+
+    @property
+    def confirmed_ms(self) -> int:
+        """Tell when the day was fetched: by this machine's clock, or the server's if that is earlier."""
+        server_ms = self.server_ms
+        return self.sent_ms if server_ms is None else min(self.sent_ms, server_ms)
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the server says that nothing of the day is in its history any more."""
+        history = None if self.head is None else self.head.history_start_ms
+        return history is not None and history > end_of(self.day)
+
+    def replaces(self, began_ms: int) -> bool:
+        """Tell whether what came is all there is of the day, so that the rest of its file may be dropped.
+
+        Both clocks must say so with a day to spare; a server that names its interval must name the whole day.
+        """
+        head = self.head
+        if head is None or not lies_within_history(self.day, began_ms):
+            return False
+        if head.to_ms is not None and head.to_ms < end_of(self.day):
+            return False
+        if head.from_ms is not None:
+            return head.from_ms == start_of(self.day)
+        return head.date_ms is not None and lies_within_history(self.day, head.date_ms)
+
+
+class Clocks:
+    """What the clocks said during one pull; told from several threads."""
+
+    def __init__(self, own: Callable[[], int], lookback_days: int, warn: Callable[[str], None]) -> None:
+        self._own = own
+        self._lookback_days = lookback_days
+        self._warn = warn
+        self._changing = threading.Lock()
+        self._newest_ms = 0
+        self._warned = False
+        self._server_ahead_ms: int | None = None  # of this machine's clock; negative if it is behind
+        self._unconfirmed: dict[date, int] = {}
+        self.began_ms = own()
+
+    def own_ms(self) -> int:
+        """Tell the time by this machine's clock."""
+        return self._own()
+
+    def newest(self, date_ms: int) -> None:
+        """Note the date of an event."""
+        with self._changing:
+            self._newest_ms = max(self._newest_ms, date_ms)
+
+    def past_ms(self, fetch: Fetch) -> int:
+        """Tell as of when a day was fetched, by the earliest of the clocks."""
+        server_ms = fetch.server_ms
+        with self._changing:
+            if server_ms is None:
+                self._unconfirmed[fetch.day] = fetch.sent_ms
+                return self._believed(fetch.sent_ms)
+            ahead = server_ms - fetch.sent_ms
+            self._server_ahead_ms = ahead if self._server_ahead_ms is None else min(self._server_ahead_ms, ahead)
+            difference = fetch.head.clock_difference_ms if fetch.head else 0
+            warns, self._warned = bool(difference) and not self._warned, self._warned or bool(difference)
+        if warns:
+            self._warn(clock_warning(difference))
+        return fetch.confirmed_ms
+
+    def _believed(self, own_ms: int) -> int:
+        return min(own_ms, max(self._newest_ms, own_ms - UNCONFIRMED_MAX_MS))
+
+    def now_ms(self) -> int | None:
+        """Tell when the pull began by the earliest clock; None if no server has been heard."""
+        if self._server_ahead_ms is not None and self._server_ahead_ms < -CLOCK_DIFFERENCE_MAX_MS:
+            return self.began_ms + self._server_ahead_ms
+        return self.began_ms if self._unconfirmed or self._server_ahead_ms is not None else None
+
+    def settled(self) -> dict[date, int]:
+        """Give the days that the server put no time to, as of when they count now that all events are known."""
+        found = {day: self._believed(sent_ms) for day, sent_ms in self._unconfirmed.items()}
+        held_up = any(
+            is_final(day, sent_ms, self._lookback_days) and not is_final(day, found[day], self._lookback_days)
+            for day, sent_ms in self._unconfirmed.items()
+        )
+        if held_up:
+            self._warn(NO_CLOCK_WARNING)
+        return found
+
+
+def is_ahead(day: date, now_ms: int) -> bool:
+    """Tell whether a day lies after the latest date that an event may have."""
+    return start_of(day) > now_ms + FUTURE_MAX_MS

@@ -1,0 +1,66 @@
+"""How far a sync came, by two clocks: this machine's and the server's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smsevents.client.head import clock_warning
+from smsevents.settings import DAY_MS, HISTORY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smsevents.client.head import ExportHead
+    from smsevents.events import Event
+
+# How far ahead this machine's clock may be, at the most, if neither the server nor its events tell the time.
+UNCONFIRMED_MAX_MS = 30 * DAY_MS
+
+
+class Reached:
+    """What one run, or several steps of one, read and when it was. All times are Unix milliseconds."""
+
+    def __init__(self) -> None:
+        self.start = self.end = self._now = 0
+        self.history_start: int | None = None  # of the server, by the earlier clock
+        self.warning: str | None = None
+        self._server_ahead_ms: int | None = None
+        self._newest = 0
+
+    def begin(self, start: int, end: int, now: int) -> None:
+        """Note the interval that is read, and the time by this machine's clock."""
+        self.start, self.end, self._now = start, end, now
+
+    def heard(self, head: ExportHead) -> None:
+        """Note what the server says about time."""
+        if self.history_start is None:
+            now = head.sent_ms if head.date_ms is None else min(head.sent_ms, head.date_ms)
+            self.history_start = now - HISTORY_MS
+        if head.date_ms is None:
+            return
+        ahead = head.date_ms - head.sent_ms
+        self._server_ahead_ms = ahead if self._server_ahead_ms is None else min(self._server_ahead_ms, ahead)
+        if self.warning is None and (difference := head.clock_difference_ms):
+            self.warning = clock_warning(difference)
+
+    def missed(self) -> tuple[int, int] | None:
+        """Give what lies before the interval though the server has it: a clock that is ahead takes it for forgotten."""
+        if self.history_start is None or not self.history_start < self.start <= self._now - HISTORY_MS:
+            return None
+        return self.history_start, min(self.start - 1, self.history_start + HISTORY_MS)
+
+    def newest(self, events: Iterable[Event]) -> None:
+        """Note the dates of events."""
+        self._newest = max(self._newest, *(event.smsEvent.date for event in events))
+
+    def by_both_clocks(self, before: int | None) -> int:
+        """Tell how far the interval reaches by the earlier clock; never less than `before`, if that is past.
+
+        A server that tells no time is believed as far as its events reach.
+        """
+        if self._server_ahead_ms is not None:
+            now = self._now + min(0, self._server_ahead_ms)
+        else:
+            now = max(self._newest, self._now - UNCONFIRMED_MAX_MS)
+        end = min(self.end, now)
+        return max(end, before) if before is not None and before <= min(now, self._now) else end
