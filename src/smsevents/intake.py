@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from smsevents.blanks import place_of, without_blank_lines
 from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
 from smsevents.events import NotAnEvent, NotJson, decode, decode_block, digest_of
 from smsevents.inflate import Inflater, NotGzip
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from smsevents.segments import Entry, Segment
 
 MIB = 1024 * 1024
+# What a body of gzip may inflate to for each byte that came, once it is more than INFLATED_FREE_BYTES. Events of a
+# shop are 10 to 30 times as large as their gzip, the same line again and again 1,000 times.
+INFLATION_MAX_RATIO = 200
+INFLATED_FREE_BYTES = 64 * MIB
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,22 @@ class Intake:
     """
 
     def __init__(
-        self, trackpoint: int, now: int, *, gzip: bool, lines_max_mib: int, blocked: frozenset[bytes] = frozenset()
+        self,
+        trackpoint: int,
+        now: int,
+        *,
+        gzip: bool,
+        lines_max_mib: int,
+        blocked: frozenset[bytes] = frozenset(),
+        inflation_max_ratio: int | None = None,
     ) -> None:
         """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds).
 
-        Lines of users whose digest is `blocked` are counted and dropped.
+        Lines of users whose digest is `blocked` are counted and dropped. A body of gzip may inflate to
+        `inflation_max_ratio` times what was sent, or as far as it likes.
         """
+        self._inflation_max_ratio = inflation_max_ratio
+        self._sent = 0
         self._blocked = blocked
         self._trackpoint = trackpoint
         self._oldest = history_start(now)
@@ -70,7 +85,8 @@ class Intake:
         self._inflater = Inflater() if gzip else None
         self._inflated = 0
         self._rest = b""  # the start of a line whose end has not come yet
-        self._line = self._received = self._expired = self._refused = 0
+        self._line = 0  # how many lines, also blank ones, came before the block that is looked at
+        self._received = self._expired = self._refused = 0
         self._bad: list[BadLine] = []
         self._malformed = False
         self._entries: list[Entry] = []
@@ -93,19 +109,35 @@ class Intake:
         self._spool.close()
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body.
+        """Take the next bytes of the body: `steps` to their end."""
+        for _ in self.steps(data):
+            pass
 
-        Raises `BodyTooLarge` at the byte that goes over the limit, `InvalidRequest` for a broken gzip
-        stream, `InvalidLines` once there are BAD_LINES_MAX bad lines.
+    def steps(self, data: bytes) -> Iterator[int]:
+        """Take the next bytes of the body, a step at a time; give the bytes of lines that were taken in each step.
+
+        A step is bounded work, however far the bytes inflate. Raises `BodyTooLarge` at the byte that goes over a
+        limit, `InvalidRequest` for a broken gzip stream, `InvalidLines` once there are BAD_LINES_MAX bad lines.
         """
+        self._sent += len(data)
         for run in self._runs(data):
             self._inflated += len(run)
-            if self._inflated > self._lines_max_mib * MIB:
-                raise BodyTooLarge(
-                    f"The lines are more than {self._lines_max_mib} MiB. Send them in several imports,"
-                    " or raise SMSEVENTS_IMPORT_LINES_MAX_MIB."
-                )
+            self._check_size()
             self._take(run)
+            yield len(run)
+
+    def _check_size(self) -> None:
+        if self._inflated > self._lines_max_mib * MIB:
+            raise BodyTooLarge(
+                f"The lines are more than {self._lines_max_mib} MiB. Send them in several imports,"
+                " or raise SMSEVENTS_IMPORT_LINES_MAX_MIB."
+            )
+        ratio = self._inflation_max_ratio
+        if self._inflater and ratio and self._inflated > max(INFLATED_FREE_BYTES, self._sent * ratio):
+            raise BodyTooLarge(
+                f"The gzip body inflates to more than {ratio} times its size, which events do not."
+                " Leave out blank and repeated lines, or send it without gzip."
+            )
 
     def finish(self) -> Receipt:
         """Take the end of the body. Raises `InvalidLines`, or `InvalidRequest` if the gzip stream was cut."""
@@ -113,7 +145,8 @@ class Intake:
             raise InvalidRequest(
                 "The gzip body ends before its trailer: it was cut. Nothing was stored; send it again."
             )
-        self._take_line(self._rest)
+        if self._rest and not self._rest.isspace():
+            self._take_line(self._rest, self._rest, 0)
         if self._bad:
             raise InvalidLines(self._bad, malformed=self._malformed, more=False)
         self._pack(last=True)
@@ -143,25 +176,33 @@ class Intake:
             self._take_block(run[:end])
         if len(self._rest) > LINE_MAX_BYTES:
             if not self._rest.isspace():
-                self._take_line(self._rest)
+                self._take_line(self._rest, self._rest, 0)
                 raise InvalidLines(self._bad, malformed=self._malformed, more=True)
             self._rest = self._rest[: LINE_MAX_BYTES + 1]  # a blank line without end; too long for anything else
         if self._held >= INTAKE_CHUNK_BYTES:
             self._pack(last=False)
 
     def _take_block(self, block: bytes) -> None:
-        """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones."""
-        decoded = decode_block(block)
-        if decoded is None or not self._take_events(*decoded):
-            for line in block[:-1].split(b"\n"):
-                self._take_line(line)
+        """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones.
+
+        Blank lines are looked for only where the lines are not all good, and then all at once too.
+        """
+        lines = block
+        decoded = None if block.isspace() else decode_block(block)
+        if decoded is None:
+            lines = without_blank_lines(block)
+            if lines and len(lines) < len(block):
+                decoded = decode_block(lines)
+        if lines and (decoded is None or not self._take_events(*decoded)):
+            for which, line in enumerate(lines[:-1].split(b"\n")):
+                self._take_line(line, block, which)
+        self._line += block.count(b"\n")
 
     def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
         """Take events and their canonical lines, if all of them may be stored; tell whether they were taken."""
         dates = [event.smsEvent.date for event in events]
         if {event.smsEvent.trackpoint for event in events} != {self._trackpoint} or max(dates) > self._newest:
             return False
-        self._line += len(lines)
         self._received += len(lines)
         if self._blocked or min(dates) < self._oldest:
             for event, line in zip(events, lines, strict=True):
@@ -171,10 +212,8 @@ class Intake:
             self._held += sum(map(len, lines))
         return True
 
-    def _take_line(self, line: bytes) -> None:
-        self._line += 1
-        if not line or line.isspace():
-            return
+    def _take_line(self, line: bytes, block: bytes, which: int) -> None:
+        """Take the line that is the `which`-th of a block's lines that are not blank, counted from 0."""
         self._received += 1
         try:
             event, canonical = decode(line)
@@ -188,7 +227,8 @@ class Intake:
                     f"`date` {date} is more than 24 hours ahead of the server's clock; send Unix milliseconds, UTC"
                 )
         except (NotJson, NotAnEvent) as error:
-            self._refuse(str(error), malformed=isinstance(error, NotJson))
+            number = self._line + 1 + place_of(block, which)
+            self._refuse(number, str(error), malformed=isinstance(error, NotJson))
             return
         self._keep(event, canonical)
 
@@ -203,8 +243,8 @@ class Intake:
             self._entries.append((date, canonical))
             self._held += len(canonical)
 
-    def _refuse(self, reason: str, *, malformed: bool) -> None:
-        self._bad.append(BadLine(self._line, reason))
+    def _refuse(self, number: int, reason: str, *, malformed: bool) -> None:
+        self._bad.append(BadLine(number, reason))
         self._malformed = self._malformed or malformed
         if len(self._bad) == BAD_LINES_MAX:
             raise InvalidLines(self._bad, malformed=self._malformed, more=True)
