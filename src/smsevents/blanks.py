@@ -19,6 +19,6 @@ def without_blank_lines(block: bytes) -> bytes:
 
 
 def place_of(block: bytes, which: int) -> int:
-    r"""Tell where a line stands in a block: `which` counts from 0 the lines that are not blank, the result all lines."""
+    """Tell the place of a line in a block: `which` counts the lines that are not blank, the result all; from 0."""
     places = (place for place, line in enumerate(block.split(b"\n")) if line and not line.isspace())
     return next(place for nth, place in enumerate(places) if nth == which)

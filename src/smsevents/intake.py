@@ -29,7 +29,7 @@ from smsevents.spool import Spool
 from smsevents.window import history_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from smsevents.events import Event
@@ -40,6 +40,10 @@ MIB = 1024 * 1024
 # shop are 10 to 30 times as large as their gzip, the same line again and again 1,000 times.
 INFLATION_MAX_RATIO = 200
 INFLATED_FREE_BYTES = 64 * MIB
+# Instead of INTAKE_CHUNK_BYTES and INTAKE_SPOOL_MAX_BYTES where many imports run at a time. A chunk must hold more than
+# a segment, or it would be sorted again and again before it fills one.
+INTAKE_CHUNK_SHORT_BYTES = SEGMENT_LINES_BYTES + SEGMENT_LINES_BYTES // 2
+INTAKE_SPOOL_SHORT_MAX_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Intake:
     Nothing in it is thread-safe, but each call may come from another thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all but two are by name, and what an import depends on
         self,
         trackpoint: int,
         now: int,
@@ -69,12 +73,14 @@ class Intake:
         lines_max_mib: int,
         blocked: frozenset[bytes] = frozenset(),
         inflation_max_ratio: int | None = None,
+        is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds).
 
         Lines of users whose digest is `blocked` are counted and dropped. A body of gzip may inflate to
-        `inflation_max_ratio` times what was sent, or as far as it likes.
+        `inflation_max_ratio` times what was sent, or as far as it likes. Less is held where `is_short_of_memory`.
         """
+        self._is_short_of_memory = is_short_of_memory
         self._inflation_max_ratio = inflation_max_ratio
         self._sent = 0
         self._blocked = blocked
@@ -91,7 +97,7 @@ class Intake:
         self._malformed = False
         self._entries: list[Entry] = []
         self._held = 0
-        self._spool = Spool(INTAKE_SPOOL_MAX_BYTES)
+        self._spool = Spool(INTAKE_SPOOL_SHORT_MAX_BYTES if is_short_of_memory() else INTAKE_SPOOL_MAX_BYTES)
 
     def __enter__(self) -> Self:
         return self
@@ -179,7 +185,7 @@ class Intake:
                 self._take_line(self._rest, self._rest, 0)
                 raise InvalidLines(self._bad, malformed=self._malformed, more=True)
             self._rest = self._rest[: LINE_MAX_BYTES + 1]  # a blank line without end; too long for anything else
-        if self._held >= INTAKE_CHUNK_BYTES:
+        if self._held >= (INTAKE_CHUNK_SHORT_BYTES if self._is_short_of_memory() else INTAKE_CHUNK_BYTES):
             self._pack(last=False)
 
     def _take_block(self, block: bytes) -> None:

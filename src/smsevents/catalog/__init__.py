@@ -9,6 +9,7 @@ outline.py    statements on segments for the upkeep: what is known without their
 shops.py      statements on shops, keys, blocked users
 leases.py     statements on leases: which process does the upkeep
 chores.py     statements on chores: what an erasure still owes
+milestones.py statements on milestones: when something was done last
 files.py      the database's files as a whole: written anew, copied, the write-ahead log emptied
 """
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
 
-HEAD = "0002"
+HEAD = "0004"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -50,19 +50,25 @@ def list_(trackpoint: Trackpoint) -> None:
     with opened_database() as database:
         keys = Access(database).keys(trackpoint)
     show_table(
-        ["ID", "SCOPES", "LABEL", "CREATED", "EXPIRES", "REVOKED"],
+        ["ID", "SCOPES", "LABEL", "CREATED", "LAST USED", "EXPIRES", "REVOKED"],
         [
             [
                 key.id,
                 " ".join(sorted(key.scopes)),
                 key.label,
                 day_of(key.created_ms),
+                minute_of(key.last_used_ms),
                 day_of(key.expires_ms),
                 day_of(key.revoked_ms),
             ]
             for key in keys
         ],
     )
+
+
+def minute_of(time_ms: int | None) -> str:
+    """Show a time to the minute, in UTC, or a dash."""
+    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 @app.command("revoke")

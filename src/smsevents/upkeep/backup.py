@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.files import copy_to
+from smsevents.catalog.milestones import BACKUP, reach
 from smsevents.errors import InvalidRequest, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
 
 
-def backup(database: Database, target: Path) -> int:
-    """Write a copy of the database as it is at one moment; give its size in bytes.
+def backup(database: Database, target: Path, now: int) -> int:
+    """Write a copy of the database as it is at one moment, and note that at the time `now`; give its size in bytes.
 
     It is made under a temporary name beside the target, synced, and renamed when it is whole, so a file under the
     target's name is always a whole backup. It holds no free pages, so nothing that was erased. Readers and writers
@@ -34,11 +35,14 @@ def backup(database: Database, target: Path) -> int:
             _sync(part)
             part.rename(target)
         _sync(target.parent)
-        return target.stat().st_size
+        size = target.stat().st_size
     except OSError as error:
         raise InvalidRequest(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
     except StoreUnavailable as error:
         raise StoreUnavailable(f"The backup failed. {error} Is there room for a copy at {target.parent}?") from error
+    with suppress(StoreUnavailable):  # the backup is good, also where nothing can be written to the database
+        database.write(lambda connection: reach(connection, BACKUP, now))
+    return size
 
 
 @contextmanager

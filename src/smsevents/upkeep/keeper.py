@@ -24,7 +24,13 @@ from smsevents.catalog.outline import newest_id, shops_changed
 from smsevents.clock import now_ms
 from smsevents.errors import DamagedSegment, StoreUnavailable
 from smsevents.logs import configure_logs
-from smsevents.settings import KEEPER_WATCH_SECONDS, LEASE_SECONDS, UPKEEP_INTERVAL_SECONDS, UPKEEP_NICENESS
+from smsevents.settings import (
+    KEEPER_WATCH_SECONDS,
+    LEASE_SECONDS,
+    UPKEEP_INTERVAL_SECONDS,
+    UPKEEP_NICENESS,
+    Settings,
+)
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import wipe
 from smsevents.upkeep.retention import expire
@@ -122,7 +128,7 @@ def keep(url: str, log_format: str) -> None:
 
     A stop does not wait for the work at hand: it may be given up at any moment.
     """
-    configure_logs(log_format)
+    configure_logs(log_format, Settings.from_environment().log_level)
     os.nice(UPKEEP_NICENESS)
     parent = os.getppid()
     signal.signal(signal.SIGTERM, _stop)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from litestar import Litestar
 
 from smsevents.logs import configure_logs
-from smsevents.settings import Settings
+from smsevents.networks import parse_networks
+from smsevents.settings import Settings, variable_of
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
 from smsevents.web.exports import export_sms_events
@@ -30,7 +31,7 @@ def create_app(settings: Settings | None = None) -> Requests:
     A worker process of `serve` calls this without arguments.
     """
     settings = settings or Settings.from_environment()
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, settings.log_level)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -51,5 +52,6 @@ def create_app(settings: Settings | None = None) -> Requests:
             lifespan=[lifespan],
             request_max_body_size=None,  # `body.stream` holds the limits, each with its own name
             logging_config=None,
-        )
+        ),
+        parse_networks(variable_of("trusted_proxies"), settings.trusted_proxies),
     )

@@ -34,5 +34,5 @@ async def ready(state: State) -> Response[dict[str, str]]:
             if version(connection) != HEAD:
                 raise StoreUnavailable("The database has tables of another version; restart the server.")
 
-    await shared.readers.run(check)
+    await shared.probes.run(None, check)
     return Response({"status": "ready"})

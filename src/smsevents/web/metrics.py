@@ -7,8 +7,10 @@ whichever worker is asked adds them up.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from litestar import Response, get
+from litestar.datastructures import State
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -19,6 +21,11 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from smsevents.web.house_metrics import exposition
+
+if TYPE_CHECKING:
+    from smsevents.web.state import Shared
 
 MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -49,11 +56,19 @@ def forget_process() -> None:
         mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # the library has no types there
 
 
-@get("/metrics", sync_to_thread=True, include_in_schema=False)
-def show_metrics() -> Response[bytes]:
+@get("/metrics", include_in_schema=False)
+async def show_metrics(state: State) -> Response[bytes]:
     """Give all numbers in the Prometheus text format."""
+    shared: Shared = state.shared
+    return Response(
+        await shared.probes.run(None, lambda: _numbers() + exposition(shared.database, shared.log.now())),
+        headers={"Content-Type": CONTENT_TYPE_LATEST},
+    )
+
+
+def _numbers() -> bytes:
     registry = REGISTRY
     if os.environ.get(MULTIPROCESS_DIRECTORY):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types there
-    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return generate_latest(registry)

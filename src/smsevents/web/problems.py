@@ -1,7 +1,8 @@
 """Problem details (RFC 9457): the one place where an error becomes an answer.
 
 Every error of every route has the same body: `type`, `title`, `status` and a `detail` that tells the user
-what to change. `InvalidLines` adds `errors`, a list of `line` and `reason`, and `more`.
+what to change. `InvalidLines` adds `errors`, a list of `line` and `reason`, and `more`. From 500 on, where the operator
+has to help, `requestId` is what to look for in the log.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from litestar.exceptions import HTTPException
 
 from smsevents import errors
 from smsevents.settings import RETRY_AFTER_SECONDS
+from smsevents.web.note import note_of
 from smsevents.web.requests import shown_path
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
     detail: str
     errors: list[dict[str, int | str]] | None = None
     more: bool | None = None
+    requestId: str | None = None  # noqa: N815 -- the name on the wire
 
 
 def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError) -> Response[bytes]:
@@ -70,18 +73,20 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
         (answer for kind, answer in STATUSES.items() if isinstance(error, kind)),
         (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
     )
+    note_of(request.scope).refused(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", path=shown_path(request.scope), error=str(error))
     if isinstance(error, errors.UnsupportedEncoding):
         headers = {"Accept-Encoding": error.supported}  # RFC 9110, section 15.5.16
     if isinstance(error, errors.InvalidLines):
         return _invalid_lines(error)
-    return answer(status, str(error), headers)
+    return answer(status, str(error), headers, request_id=_id_to_tell(request, status))
 
 
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer an error that the framework raised: an unknown path, a wrong method."""
     status = HTTPStatus(error.status_code)
+    note_of(request.scope).reason = status.name.lower()
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
     if status == HTTPStatus.NOT_FOUND:
         detail = "There is nothing under this path; /docs shows what there is."
@@ -94,12 +99,18 @@ def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) 
 
 def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer an error that nobody foresaw: a defect of ours. The log has its traceback."""
+    note_of(request.scope).reason = "defect"
     logger.error("unforeseen error", path=shown_path(request.scope), exc_info=error)
     return answer(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The server met an error that it did not foresee. Its log has the details; please report them.",
         {},
+        request_id=_id_to_tell(request, HTTPStatus.INTERNAL_SERVER_ERROR),
     )
+
+
+def _id_to_tell(request: Request[Any, Any, Any], status: HTTPStatus) -> str | None:
+    return note_of(request.scope).request_id if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
 
 def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
@@ -109,25 +120,39 @@ def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
 
 
 def problem_body(
-    status: HTTPStatus, detail: str, *, named: list[dict[str, int | str]] | None = None, more: bool | None = None
+    status: HTTPStatus,
+    detail: str,
+    *,
+    named: list[dict[str, int | str]] | None = None,
+    more: bool | None = None,
+    request_id: str | None = None,
 ) -> bytes:
     """Build the body that every error has."""
     return msgspec.json.encode(
-        Problem(type="about:blank", title=title_of(status), status=status, detail=detail, errors=named, more=more)
+        Problem(
+            type="about:blank",
+            title=title_of(status),
+            status=status,
+            detail=detail,
+            errors=named,
+            more=more,
+            requestId=request_id,
+        )
     )
 
 
-def answer(
+def answer(  # noqa: PLR0913 -- a problem has that many members
     status: HTTPStatus,
     detail: str,
     headers: dict[str, str],
     *,
     named: list[dict[str, int | str]] | None = None,
     more: bool | None = None,
+    request_id: str | None = None,
 ) -> Response[bytes]:
     """Build the answer. It closes the connection, as the body may not have been read to its end."""
     return Response(
-        problem_body(status, detail, named=named, more=more),
+        problem_body(status, detail, named=named, more=more, request_id=request_id),
         status_code=status,
         headers={**headers, "Content-Type": MEDIA_TYPE, "Connection": "close"},
         media_type=MediaType.JSON,

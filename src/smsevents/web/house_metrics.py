@@ -1,0 +1,78 @@
+"""Metrics of the house rather than of requests: the build, the database's files, the last backup.
+
+They are looked up when they are asked for, so any worker tells them, and nothing has to be added up.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from smsevents.catalog.milestones import BACKUP, reached
+from smsevents.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from smsevents.catalog import Database
+
+
+class House:
+    """Collects the metrics of a database, in the way of the metrics library."""
+
+    def __init__(self, database: Database, now: int) -> None:
+        """Look at a database at the time `now` (Unix ms)."""
+        self._database = database
+        self._now = now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the families. One that cannot be told now has no sample."""
+        path = self._database.path
+        build = GaugeMetricFamily("smsevents_build_info", "1: what runs, in the labels.", labels=["version", "python"])
+        build.add_metric([version("smsevents"), platform.python_version()], 1)
+        yield build
+        yield _family("smsevents_database_bytes", "Size of the database file.", _size_of(path))
+        wal = path.with_name(path.name + "-wal")
+        yield _family("smsevents_wal_bytes", "Size of the write-ahead log.", _size_of(wal) or 0)
+        yield _family("smsevents_disk_free_bytes", "Room on the database's disk.", _free_at(path.absolute().parent))
+        yield _family("smsevents_backup_age_seconds", "Time since the last backup.", self._backup_age())
+
+    def _backup_age(self) -> float | None:
+        try:
+            with self._database.read() as connection:
+                at = reached(connection).get(BACKUP)
+        except StoreUnavailable:
+            return None
+        return None if at is None else (self._now - at) / 1000
+
+
+def exposition(database: Database, now: int) -> bytes:
+    """Give the metrics of the house in the Prometheus text format, at the time `now` (Unix ms)."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(House(database, now))
+    return generate_latest(registry)
+
+
+def _family(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _free_at(folder: Path) -> int | None:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
