@@ -162,6 +162,11 @@ class Intake:
         """Give the segments, after `finish`, one at a time."""
         return iter(self._spool)
 
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes the segments have, after `finish`."""
+        return self._spool.size_bytes
+
     def _runs(self, data: bytes) -> Iterator[bytes]:
         if self._inflater is None:
             yield data

@@ -111,7 +111,8 @@ class _Taking:
             return None
         intake = self._opened()
         receipt = intake.finish()
-        return receipt, self._shared.log.append(self._trackpoint, intake.segments(), self._blocked)
+        stored = self._shared.log.append(self._trackpoint, intake.segments(), self._blocked, intake.stored_bytes)
+        return receipt, stored
 
     def _steps_of(self, data: bytes) -> Iterator[int]:
         yield from self._opened().steps(data)
