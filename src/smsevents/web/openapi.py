@@ -84,7 +84,6 @@ PROBLEM_SCHEMA = Schema(
             ),
         ),
         "more": Schema(type=OpenAPIType.BOOLEAN, description="Reading stopped at the last line named."),
-        "requestId": Schema(type=OpenAPIType.STRING, description="From 500 on: what to tell the operator."),
     },
 )
 RETRY_AFTER = OpenAPIHeader(schema=Schema(type=OpenAPIType.INTEGER), description="Seconds to wait.")

@@ -1,8 +1,7 @@
 """Problem details (RFC 9457): the one place where an error becomes an answer.
 
 Every error of every route has the same body: `type`, `title`, `status` and a `detail` that tells the user
-what to change. `InvalidLines` adds `errors`, a list of `line` and `reason`, and `more`. From 500 on, where the operator
-has to help, `requestId` is what to look for in the log.
+what to change. `InvalidLines` adds `errors`, a list of `line` and `reason`, and `more`.
 """
 
 from __future__ import annotations
@@ -64,7 +63,6 @@ class Problem(msgspec.Struct, omit_defaults=True):
     detail: str
     errors: list[dict[str, int | str]] | None = None
     more: bool | None = None
-    requestId: str | None = None  # noqa: N815 -- the name on the wire
 
 
 def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError) -> Response[bytes]:
@@ -80,7 +78,7 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
         headers = {"Accept-Encoding": error.supported}  # RFC 9110, section 15.5.16
     if isinstance(error, errors.InvalidLines):
         return _invalid_lines(error)
-    return answer(status, str(error), headers, request_id=_id_to_tell(request, status))
+    return answer(status, str(error), headers)
 
 
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -99,18 +97,15 @@ def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) 
 
 def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer an error that nobody foresaw: a defect of ours. The log has its traceback."""
-    note_of(request.scope).reason = "defect"
+    note = note_of(request.scope)
+    note.reason = "defect"
     logger.error("unforeseen error", path=shown_path(request.scope), exc_info=error)
     return answer(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The server met an error that it did not foresee. Its log has the details; please report them.",
+        "The server met an error that it did not foresee. Its log has the details, under the request id"
+        f" {note.request_id}; please report them.",
         {},
-        request_id=_id_to_tell(request, HTTPStatus.INTERNAL_SERVER_ERROR),
     )
-
-
-def _id_to_tell(request: Request[Any, Any, Any], status: HTTPStatus) -> str | None:
-    return note_of(request.scope).request_id if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
 
 def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
@@ -120,39 +115,25 @@ def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
 
 
 def problem_body(
-    status: HTTPStatus,
-    detail: str,
-    *,
-    named: list[dict[str, int | str]] | None = None,
-    more: bool | None = None,
-    request_id: str | None = None,
+    status: HTTPStatus, detail: str, *, named: list[dict[str, int | str]] | None = None, more: bool | None = None
 ) -> bytes:
     """Build the body that every error has."""
     return msgspec.json.encode(
-        Problem(
-            type="about:blank",
-            title=title_of(status),
-            status=status,
-            detail=detail,
-            errors=named,
-            more=more,
-            requestId=request_id,
-        )
+        Problem(type="about:blank", title=title_of(status), status=status, detail=detail, errors=named, more=more)
     )
 
 
-def answer(  # noqa: PLR0913 -- a problem has that many members
+def answer(
     status: HTTPStatus,
     detail: str,
     headers: dict[str, str],
     *,
     named: list[dict[str, int | str]] | None = None,
     more: bool | None = None,
-    request_id: str | None = None,
 ) -> Response[bytes]:
     """Build the answer. It closes the connection, as the body may not have been read to its end."""
     return Response(
-        problem_body(status, detail, named=named, more=more, request_id=request_id),
+        problem_body(status, detail, named=named, more=more),
         status_code=status,
         headers={**headers, "Content-Type": MEDIA_TYPE, "Connection": "close"},
         media_type=MediaType.JSON,
