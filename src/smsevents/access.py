@@ -20,6 +20,7 @@ from smsevents.clock import now_ms
 from smsevents.errors import Forbidden, InvalidRequest, ShopExists, TimeInDoubt, Unauthorized, UnknownKey
 from smsevents.events import INT64_MAX
 from smsevents.settings import KEY_CACHE_SECONDS
+from smsevents.uses import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,7 +71,8 @@ class Access:
         self._now = clock
         self._monotonic = monotonic
         self._timekeeper = timekeeper
-        self._cache: dict[str, tuple[float, Key | None]] = {}
+        self._cache: dict[str, tuple[float, Key]] = {}
+        self._uses = Uses(database, clock, monotonic)
 
     def add_shop(self, trackpoint: int, name: str) -> Shop:
         """Add a shop. Raises `ShopExists`."""
@@ -151,14 +153,13 @@ class Access:
         """
         return _allowed(self.authenticate(text), trackpoint, scope)
 
-    def authorize_remembered(self, text: str | None, trackpoint: int, scope: Scope) -> bool:
-        """Do what `authorize` does if the database need not be read for it; tell whether that is so."""
+    def authorize_remembered(self, text: str | None, trackpoint: int, scope: Scope) -> Key | None:
+        """Do what `authorize` does if the database need not be read for it; give None if it must be."""
         match = _shape.fullmatch(text or "")
-        remembered = self._remembered(match[1]) if match else (0.0, None)
-        if remembered is None:
-            return False
-        _allowed(self._good(text, remembered[1]), trackpoint, scope)
-        return True
+        remembered = self._remembered(match[1]) if match else None
+        if match and remembered is None:
+            return None
+        return _allowed(self._good(text, remembered), trackpoint, scope)
 
     def _good(self, text: str | None, key: Key | None) -> Key:
         """Give the key that has the id which was sent, if the whole of it is right and it is still in use."""
@@ -169,6 +170,7 @@ class Access:
             raise Unauthorized(f"The API key {key.id} was revoked. {_WRONG_KEY}")
         if key.expires_ms is not None:
             self._refuse_expired(key.id, key.expires_ms)
+        self._uses.note(key.id)
         return key
 
     def _refuse_expired(self, key_id: str, expires_ms: int) -> None:
@@ -186,19 +188,21 @@ class Access:
     def _find(self, key_id: str) -> Key | None:
         remembered = self._remembered(key_id)
         if remembered is not None:
-            return remembered[1]
+            return remembered
         now = self._monotonic()
         with self._database.read() as connection:
             key = statements.find_key(connection, key_id)
+        if key is None:
+            return None  # not remembered: made-up ids must not drive out what is known of keys
         if len(self._cache) >= _KEY_CACHE_MAX_KEYS:
             self._cache.clear()
         self._cache[key_id] = (now + KEY_CACHE_SECONDS, key)
         return key
 
-    def _remembered(self, key_id: str) -> tuple[float, Key | None] | None:
-        """Give what is known of a key id and until when; None if it is not known, or no longer."""
+    def _remembered(self, key_id: str) -> Key | None:
+        """Give what is known of a key id; None if nothing is, or it is too old."""
         found = self._cache.get(key_id)
-        return found if found is not None and self._monotonic() < found[0] else None
+        return found[1] if found is not None and self._monotonic() < found[0] else None
 
 
 def _allowed(key: Key, trackpoint: int, scope: Scope) -> Key:

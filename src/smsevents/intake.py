@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from smsevents import refusals
+from smsevents.blanks import place_of, without_blank_lines
 from smsevents.errors import BadLine, TimeInDoubt
 from smsevents.events import NotAnEvent, NotJson, decode, digest_of
 from smsevents.formats import START_MAX_BYTES
@@ -33,7 +34,7 @@ from smsevents.spool import Spool
 from smsevents.window import history_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from smsevents.errors import InvalidLines
@@ -42,6 +43,14 @@ if TYPE_CHECKING:
     from smsevents.trusted import Judgement
 
 MIB = 1024 * 1024
+# What a body of gzip may inflate to for each byte that came, once it is more than INFLATED_FREE_BYTES. Events of a
+# shop are 10 to 30 times as large as their gzip, the same line again and again 1,000 times.
+INFLATION_MAX_RATIO = 200
+INFLATED_FREE_BYTES = 64 * MIB
+# Instead of INTAKE_CHUNK_BYTES and INTAKE_SPOOL_MAX_BYTES where many imports run at a time. A chunk must hold more than
+# a segment, or it would be sorted again and again before it fills one.
+INTAKE_CHUNK_SHORT_BYTES = SEGMENT_LINES_BYTES + SEGMENT_LINES_BYTES // 2
+INTAKE_SPOOL_SHORT_MAX_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,8 @@ class Intake:
         skip_impossible: bool = False,
         old_by_ms: int | None = None,
         in_doubt: bool = False,
+        inflation_max_ratio: int | None = None,
+        is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take lines of the shop `trackpoint` at the time `now` (Unix milliseconds).
 
@@ -84,11 +95,17 @@ class Intake:
 
         `old_by_ms` is the time by which lines are dropped as expired, if it is not `now`. If the clock is `in_doubt`,
         a date far ahead of it is not an invalid line but raises `TimeInDoubt` at the end.
+
+        A body of gzip may inflate to `inflation_max_ratio` times what was sent, or as far as it likes. Less is held
+        where `is_short_of_memory`.
         """
         self._origin = origin
         self._skip_impossible = skip_impossible
         self._start = b""  # of the lines: what they are if they are not lines
-        self._sent = b""  # the same of what is to be inflated
+        self._sent_start = b""  # the same of what is to be inflated
+        self._is_short_of_memory = is_short_of_memory
+        self._inflation_max_ratio = inflation_max_ratio
+        self._sent_bytes = 0
         self._blocked = blocked
         self._trackpoint = trackpoint
         self._oldest = history_start(now if old_by_ms is None else old_by_ms)
@@ -100,12 +117,13 @@ class Intake:
         self._inflater = Inflater() if gzip else None
         self._inflated = 0
         self._rest = b""  # the start of a line whose end has not come yet
-        self._line = self._received = self._expired = self._refused = self._impossible = 0
+        self._line = 0  # how many lines, also blank ones, came before the block that is looked at
+        self._received = self._expired = self._refused = self._impossible = 0
         self._bad: list[BadLine] = []
         self._malformed = self._any_impossible = False
         self._entries: list[Entry] = []
         self._held = 0
-        self._spool = Spool(INTAKE_SPOOL_MAX_BYTES)
+        self._spool = Spool(INTAKE_SPOOL_SHORT_MAX_BYTES if is_short_of_memory() else INTAKE_SPOOL_MAX_BYTES)
 
     @classmethod
     def judged(  # noqa: PLR0913 -- what lines are held to
@@ -118,6 +136,8 @@ class Intake:
         blocked: frozenset[bytes],
         origin: Origin = BODY,
         skip_impossible: bool = False,
+        inflation_max_ratio: int | None = None,
+        is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> Self:
         """Take lines at the time that is judged: nothing is dropped, nor refused for good, by a clock in doubt."""
         return cls(
@@ -130,6 +150,8 @@ class Intake:
             skip_impossible=skip_impossible,
             old_by_ms=judgement.old_by_ms,
             in_doubt=not judgement.is_certain,
+            inflation_max_ratio=inflation_max_ratio,
+            is_short_of_memory=is_short_of_memory,
         )
 
     def __enter__(self) -> Self:
@@ -148,18 +170,31 @@ class Intake:
         self._spool.close()
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body.
+        """Take the next bytes of the body: `steps` to their end."""
+        for _ in self.steps(data):
+            pass
 
-        Raises `BodyTooLarge` at the byte that goes over the limit, `InvalidRequest` for a broken gzip
-        stream, `InvalidLines` once there are BAD_LINES_MAX bad lines.
+    def steps(self, data: bytes) -> Iterator[int]:
+        """Take the next bytes of the body, a step at a time; give the bytes of lines that were taken in each step.
+
+        A step is bounded work, however far the bytes inflate. Raises `BodyTooLarge` at the byte that goes over a
+        limit, `InvalidRequest` for a broken gzip stream, `InvalidLines` once there are BAD_LINES_MAX bad lines.
         """
+        self._sent_bytes += len(data)
         for run in self._runs(data):
             self._inflated += len(run)
-            if self._inflated > self._lines_max_mib * MIB:
-                raise refusals.too_many_lines(self._origin, self._lines_max_mib)
+            self._check_size()
             if len(self._start) < START_MAX_BYTES:
                 self._start += run[: START_MAX_BYTES - len(self._start)]
             self._take(run)
+            yield len(run)
+
+    def _check_size(self) -> None:
+        if self._inflated > self._lines_max_mib * MIB:
+            raise refusals.too_many_lines(self._origin, self._lines_max_mib)
+        ratio = self._inflation_max_ratio
+        if self._inflater and ratio and self._inflated > max(INFLATED_FREE_BYTES, self._sent_bytes * ratio):
+            raise refusals.inflates_too_far(ratio)
 
     def finish(self) -> Receipt:
         """Take the end of the body.
@@ -169,7 +204,8 @@ class Intake:
         if self._inflater is not None:
             with self._gzip_checked():
                 self._inflater.finish()
-        self._take_line(self._rest)
+        if self._rest and not self._rest.isspace():
+            self._take_line(self._rest, self._rest, 0)
         if self._bad:
             raise self._invalid(more=False)
         if self._doubted:
@@ -184,11 +220,16 @@ class Intake:
         """Give the segments, after `finish`, one at a time."""
         return iter(self._spool)
 
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes the segments have, after `finish`."""
+        return self._spool.size_bytes
+
     def _runs(self, data: bytes) -> Iterator[bytes]:
         if self._inflater is None:
             yield data
             return
-        self._sent = (self._sent + data[:START_MAX_BYTES])[:START_MAX_BYTES]
+        self._sent_start = (self._sent_start + data[:START_MAX_BYTES])[:START_MAX_BYTES]
         with self._gzip_checked():
             yield from self._inflater.feed(data)
 
@@ -200,7 +241,7 @@ class Intake:
         except DamagedGzip as error:
             raise refusals.damaged_gzip(self._origin, error) from error
         except NotGzip as error:
-            raise refusals.not_gzip(self._origin, self._sent) from error
+            raise refusals.not_gzip(self._origin, self._sent_start) from error
 
     def _take(self, run: bytes) -> None:
         run = self._rest + run
@@ -210,25 +251,33 @@ class Intake:
             self._take_block(run[:end])
         if len(self._rest) > LINE_MAX_BYTES:
             if not self._rest.isspace():
-                self._take_line(self._rest)
+                self._take_line(self._rest, self._rest, 0)
                 raise self._invalid(more=True)
             self._rest = self._rest[: LINE_MAX_BYTES + 1]  # a blank line without end; too long for anything else
-        if self._held >= INTAKE_CHUNK_BYTES:
+        if self._held >= (INTAKE_CHUNK_SHORT_BYTES if self._is_short_of_memory() else INTAKE_CHUNK_BYTES):
             self._pack(last=False)
 
     def _take_block(self, block: bytes) -> None:
-        """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones."""
-        decoded = decode_possible(block)
-        if decoded is None or not self._take_events(*decoded):
-            for line in block[:-1].split(b"\n"):
-                self._take_line(line)
+        """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones.
+
+        Blank lines are looked for only where the lines are not all good, and then all at once too.
+        """
+        lines = block
+        decoded = None if block.isspace() else decode_possible(block)
+        if decoded is None:
+            lines = without_blank_lines(block)
+            if lines and len(lines) < len(block):
+                decoded = decode_possible(lines)
+        if lines and (decoded is None or not self._take_events(*decoded)):
+            for which, line in enumerate(lines[:-1].split(b"\n")):
+                self._take_line(line, block, which)
+        self._line += block.count(b"\n")
 
     def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
         """Take events and their canonical lines, if all of them may be stored; tell whether they were taken."""
         dates = [event.smsEvent.date for event in events]
         if {event.smsEvent.trackpoint for event in events} != {self._trackpoint} or max(dates) > self._newest:
             return False
-        self._line += len(lines)
         self._received += len(lines)
         self._see(max(dates))
         if self._blocked or min(dates) < self._oldest:
@@ -239,10 +288,8 @@ class Intake:
             self._held += sum(map(len, lines))
         return True
 
-    def _take_line(self, line: bytes) -> None:
-        self._line += 1
-        if not line or line.isspace():
-            return
+    def _take_line(self, line: bytes, block: bytes, which: int) -> None:
+        """Take the line that is the `which`-th of a block's lines that are not blank, counted from 0."""
         self._received += 1
         try:
             event, canonical = decode(line)
@@ -262,11 +309,13 @@ class Intake:
             if date > self._newest:
                 ahead = f"`date` {date} is more than 24 hours ahead of the server's clock"
                 if self._in_doubt:
-                    self._doubted = self._doubted or BadLine(self._line, ahead)
+                    if self._doubted is None:
+                        self._doubted = BadLine(self._line + 1 + place_of(block, which), ahead)
                     return
                 raise NotAnEvent(f"{ahead}; send Unix milliseconds, UTC")
         except (NotJson, NotAnEvent) as error:
-            self._refuse(str(error), malformed=isinstance(error, NotJson))
+            number = self._line + 1 + place_of(block, which)
+            self._refuse(number, str(error), malformed=isinstance(error, NotJson))
             return
         self._keep(event, canonical)
 
@@ -285,12 +334,12 @@ class Intake:
             self._entries.append((date, canonical))
             self._held += len(canonical)
 
-    def _refuse(self, reason: str, *, malformed: bool) -> None:
+    def _refuse(self, number: int, reason: str, *, malformed: bool) -> None:
         if self._received == 1:
             foreign = refusals.foreign(self._origin, self._start, inflated=self._inflater is not None)
             if foreign:
                 raise foreign
-        self._bad.append(BadLine(self._line, reason))
+        self._bad.append(BadLine(number, reason))
         self._malformed = self._malformed or malformed
         if len(self._bad) == BAD_LINES_MAX:
             raise self._invalid(more=True)

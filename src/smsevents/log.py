@@ -40,9 +40,13 @@ class Log:
         self.now = clock
 
     def append(
-        self, trackpoint: int, segments: Iterable[Segment], blocked: frozenset[bytes] = frozenset()
+        self,
+        trackpoint: int,
+        segments: Iterable[Segment],
+        blocked: frozenset[bytes] = frozenset(),
+        size_bytes: int = 0,
     ) -> Future[None]:
-        """Store segments, all or none. The future is done when they are durable.
+        """Store segments of so many stored bytes, all or none. The future is done when they are durable.
 
         It raises `UnknownShop` if there is no such shop, `StoreUnavailable` if the database cannot be
         written, or if other users than those in `blocked`, by digest, must not be recorded.
@@ -54,7 +58,7 @@ class Log:
                 raise StoreUnavailable("A user of the shop was blocked or unblocked meanwhile. Send the import again.")
             insert_segments(connection, trackpoint, segments)
 
-        return self._database.submit(store)
+        return self._database.submit(store, size_bytes)
 
     def blocked(self, trackpoint: int) -> frozenset[bytes]:
         """Give the digests of the users of a shop who must not be recorded."""

@@ -88,6 +88,14 @@ def too_many_lines(origin: Origin, max_mib: int) -> BodyTooLarge:
     return BodyTooLarge(f"The lines are more than {max_mib} MiB. {origin.for_less}")
 
 
+def inflates_too_far(max_ratio: int) -> BodyTooLarge:
+    """Say that a gzip body holds more lines than events that compress so well could make."""
+    return BodyTooLarge(
+        f"The gzip body inflates to more than {max_ratio} times its size, which events do not."
+        " Leave out blank and repeated lines, or send it without gzip."
+    )
+
+
 def bad_lines(origin: Origin, bad: list[BadLine], *, malformed: bool, impossible: bool, more: bool) -> InvalidLines:
     """Name the bad lines; `impossible` says that one of them is well-formed and cannot be true."""
     again = origin.again + (origin.for_impossible if impossible else "")

@@ -13,13 +13,18 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from smsevents.errors import SettingError
+from smsevents.networks import parse_networks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENVIRONMENT_PREFIX = "SMSEVENTS_"
 PORT_MAX = 65535
-CHOICES = {"log_format": ("auto", "console", "json"), "upkeep": ("on", "off")}
+CHOICES = {
+    "log_format": ("auto", "console", "json"),
+    "log_level": ("info", "debug", "warning", "error"),
+    "upkeep": ("on", "off"),
+}
 
 # The contract (docs/api.md).
 DAY_MS = 24 * 60 * 60 * 1000
@@ -45,7 +50,7 @@ ASIDE_SEGMENT_BYTES = 64 * 1024  # small, as a page opens one of each run
 ASIDE_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; more lies in a temporary file
 WEAVE_RATIO = 16  # lines are woven into so many times more lines, rather than all of them sorted
 INTAKE_CHUNK_BYTES = 4 * 1024 * 1024
-INTAKE_SPOOL_MAX_BYTES = 16 * 1024 * 1024
+INTAKE_SPOOL_MAX_BYTES = 4 * 1024 * 1024
 INFLATE_RUN_MAX_BYTES = 1024 * 1024
 
 MEMORY_KEPT_MAX_BYTES = 4 * 1024 * 1024
@@ -120,9 +125,19 @@ class Settings:
     imports_at_once_max: int = _setting(64, "imports that one process takes at a time; more get 429")
     exports_at_once_max: int = _setting(256, "exports that one process serves at a time; more get 429")
     body_idle_max_seconds: int = _setting(60, "how long a client may pause within a body, seconds")
+    body_rate_min_bytes_per_second: int = _setting(
+        256, "how fast a body must come on the whole, beside its pauses, bytes a second"
+    )
     stall_max_seconds: int = _setting(300, "how long a client may take to read on in an export, seconds")
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
     upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: do it by hand or from cron then")
+    log_level: str = _setting(
+        "info", "`debug`, `info`, `warning` or `error`: what is logged at least; debug adds health and metrics requests"
+    )
+    trusted_proxies: str = _setting(
+        "",
+        "proxies whose X-Forwarded-For and X-Request-Id are believed: addresses or networks, with commas",
+    )
     log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
 
     @classmethod
@@ -150,6 +165,7 @@ class Settings:
             raise SettingError(
                 f"{variable_of('host')} is {values['host']!r}; give an address alone, without `http://` and path."
             )
+        parse_networks(variable_of("trusted_proxies"), values.get("trusted_proxies", ""))
         return cls(**values)
 
 

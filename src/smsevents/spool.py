@@ -72,6 +72,11 @@ class Spool:
         self._waiting.append((replace(segment, data=b""), self._size, len(segment.data)))
         self._size += len(segment.data)
 
+    @property
+    def size_bytes(self) -> int:
+        """How many stored bytes the segments have."""
+        return self._size
+
     def __iter__(self) -> Iterator[Segment]:
         """Give the segments in the order in which they came."""
         return self._given(self._waiting)

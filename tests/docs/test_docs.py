@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -18,12 +19,15 @@ from prometheus_client.metrics import MetricWrapperBase
 from typer.core import TyperGroup
 
 from smsevents import events, settings
+from smsevents.catalog import open_catalog
 from smsevents.cli import app
 from smsevents.client.account import KEY_VARIABLE, URL_VARIABLE
 from smsevents.errors import InvalidRequest
 from smsevents.settings import Settings, variable_of
-from smsevents.web import metrics
+from smsevents.timekeeper import Timekeeper
+from smsevents.web import metrics, tenant_metrics
 from smsevents.web.exports import ExportRequest
+from smsevents.web.house_metrics import House
 from smsevents.web.problems import STATUSES, Problem
 from smsevents.window import resolve
 from tests.support.documents import ROOT, Page, bare
@@ -55,22 +59,19 @@ def api(request: pytest.FixtureRequest) -> Page:
 def test_settings() -> None:
     """The table of settings says what `Settings` says: variables, defaults and help, in that order."""
     assert Page(OPERATING).table("Variable") == [
-        [f"`{variable_of(setting.name)}`", f"`{setting.default}`", setting.metadata["help"]]
+        [f"`{variable_of(setting.name)}`", f"`{setting.default}`" if setting.default else "", setting.metadata["help"]]
         for setting in fields(Settings)
     ]
 
 
-def test_metrics() -> None:
+def test_metrics(url: str) -> None:
     """The table of metrics has every metric that `/metrics` can give, with its type and its labels."""
-    families = {
-        found.name: found
-        for registry in (REGISTRY, metrics.of_database)
-        for found in registry.collect()
-        if found.name.startswith("smsevents_")
-    }
-    labels = {
+    with closing(open_catalog(url)) as database:
+        house = list(House(database, Timekeeper(database), 0).collect())
+    families = {found.name: found for found in [*REGISTRY.collect(), *house] if found.name.startswith("smsevents_")}
+    labels = {family.name: list(family.samples[0].labels) if family.samples else [] for family in house} | {
         family.name: wrapper._labelnames  # noqa: SLF001 -- there is no public way to ask before the first use
-        for wrapper in vars(metrics).values()
+        for wrapper in (vars(metrics) | vars(tenant_metrics)).values()
         if isinstance(wrapper, MetricWrapperBase)
         for family in wrapper.describe()
     }

@@ -72,10 +72,10 @@ def test_a_backup_that_is_late_does_not_truncate_a_finished_one(
     held: Held, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A backup that opened the temporary name before another one was done leaves that one as it is, and says so."""
-    at_its_lock(monkeypatch, lambda: backup(held.database, target))
+    at_its_lock(monkeypatch, lambda: backup(held.database, target, held.now))
 
     with pytest.raises(InvalidRequest, match="is there already"):
-        backup(held.database, target)
+        backup(held.database, target, held.now)
 
     assert segments_of(target) == len(held.outlines())
     assert list(target.parent.iterdir()) == [target]
@@ -88,11 +88,11 @@ def test_a_late_backup_starts_anew_where_the_finished_one_was_moved_away(
     moved = target.with_name("moved.db")
 
     def finish_and_move() -> None:
-        backup(held.database, target)
+        backup(held.database, target, held.now)
         target.rename(moved)
 
     at_its_lock(monkeypatch, finish_and_move)
-    backup(held.database, target)
+    backup(held.database, target, held.now)
 
     assert segments_of(target) == segments_of(moved) == len(held.outlines())
     assert sorted(target.parent.iterdir()) == [target, moved]
@@ -112,7 +112,7 @@ def test_of_two_backups_at_once_one_wins(held: Held, target: Path, monkeypatch: 
         first = pool.submit(backup, held.database, target)
         assert copying.wait(60)
         with pytest.raises(InvalidRequest, match="Another backup writes"):
-            backup(held.database, target)
+            backup(held.database, target, held.now)
         go_on.set()
         assert first.result() == target.stat().st_size
     assert segments_of(target) == len(held.outlines())
@@ -126,7 +126,7 @@ def test_many_backups_at_once_leave_one(held: Held, target: Path) -> None:
     def one(_: int) -> str:
         barrier.wait(60)
         try:
-            backup(held.database, target)
+            backup(held.database, target, held.now)
         except InvalidRequest as error:
             return str(error)
         return ""
@@ -149,7 +149,7 @@ def test_a_file_that_appears_meanwhile_stays(held: Held, target: Path, monkeypat
 
     monkeypatch.setattr(backups, "copy_to", beside)
     with pytest.raises(InvalidRequest, match="is there already"):
-        backup(held.database, target)
+        backup(held.database, target, held.now)
     assert target.read_bytes() == b"precious"
     assert list(target.parent.iterdir()) == [target]
 
@@ -158,7 +158,7 @@ def test_a_link_that_leads_nowhere_is_not_replaced(held: Held, target: Path) -> 
     """A name that is taken by a dangling link is taken."""
     target.symlink_to("nowhere")
     with pytest.raises(InvalidRequest, match="is there already"):
-        backup(held.database, target)
+        backup(held.database, target, held.now)
     assert target.readlink() == Path("nowhere")
 
 
@@ -167,7 +167,7 @@ def part_of(held: Held, target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     seen: list[Path] = []
     with monkeypatch.context() as patch:
         patch.setattr(backups, "copy_to", lambda _, part: seen.append(part))
-        backup(held.database, target)
+        backup(held.database, target, held.now)
     target.unlink()
     return seen[0]
 
@@ -177,7 +177,7 @@ def test_what_a_killed_backup_left_is_used_again(held: Held, target: Path, monke
     part = part_of(held, target, monkeypatch)
     part.write_bytes(b"rubbish" * 1000)
     part.chmod(0o600)
-    backup(held.database, target)
+    backup(held.database, target, held.now)
     assert segments_of(target) == len(held.outlines())
     assert list(target.parent.iterdir()) == [target]
 
@@ -187,11 +187,11 @@ def test_a_backup_killed_once_it_had_its_name_is_kept(
 ) -> None:
     """A kill between the two names of a finished backup harms neither it, moved away, nor the next one."""
     part = part_of(held, target, monkeypatch)
-    backup(held.database, target)
+    backup(held.database, target, held.now)
     os.link(target, part)
     moved = target.rename(target.with_name("moved.db"))
 
-    backup(held.database, target)
+    backup(held.database, target, held.now)
 
     assert segments_of(target) == segments_of(moved) == len(held.outlines())
     assert sorted(target.parent.iterdir()) == [target, moved]
@@ -206,7 +206,7 @@ def test_a_link_under_the_temporary_name_is_not_followed(
     precious.write_bytes(b"precious")
     part.symlink_to(precious)
     with pytest.raises(InvalidRequest, match="cannot be written"):
-        backup(held.database, target)
+        backup(held.database, target, held.now)
     assert precious.read_bytes() == b"precious"
     assert not target.exists()
 
@@ -218,7 +218,7 @@ def test_another_users_file_is_not_written(held: Held, target: Path, monkeypatch
     part.write_bytes(b"theirs")
     os.chown(part, 65534, 65534)
     with pytest.raises(InvalidRequest, match="belongs to another user"):
-        backup(held.database, target)
+        backup(held.database, target, held.now)
     assert part.read_bytes() == b"theirs"
     assert not target.exists()
 
@@ -230,7 +230,7 @@ def test_without_hard_links_it_is_renamed(held: Held, target: Path, monkeypatch:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(backups.os, "link", refuse)  # type: ignore[attr-defined]
-    backup(held.database, target)
+    backup(held.database, target, held.now)
     assert segments_of(target) == len(held.outlines())
     assert list(target.parent.iterdir()) == [target]
 
@@ -242,7 +242,7 @@ def test_files_are_their_owners_alone(url: str, tmp_path: Path) -> None:
         held = Held(url)
         held.put([line(held.trackpoint, held.now)])
         held.compact()
-        backup(held.database, tmp_path / "copy.db")
+        backup(held.database, tmp_path / "copy.db", held.now)
         files = [*held.path.parent.iterdir(), tmp_path / "copy.db"]
         assert {file.name for file in files} >= {"log.db", "log.db-wal", "log.db-shm", "copy.db"}
         assert {file.name: mode_of(file) for file in files} == {file.name: 0o600 for file in files}

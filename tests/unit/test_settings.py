@@ -24,17 +24,27 @@ DEFAULTS: dict[str, Any] = {
     "imports_at_once_max": 64,
     "exports_at_once_max": 256,
     "body_idle_max_seconds": 60,
+    "body_rate_min_bytes_per_second": 256,
     "stall_max_seconds": 300,
     "shutdown_max_seconds": 30,
     "upkeep": "on",
+    "log_level": "info",
+    "trusted_proxies": "",
     "log_format": "auto",
 }
 NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int)]
 TEXTS = [name for name in DEFAULTS if name not in NUMBERS]
-OTHER_TEXTS = {"database": "sqlite:///other.db", "host": "0.0.0.0", "upkeep": "off", "log_format": "json"}  # noqa: S104 -- not bound
+OTHER_TEXTS = {
+    "database": "sqlite:///other.db",
+    "host": "0.0.0.0",  # noqa: S104 -- not bound
+    "upkeep": "off",
+    "log_format": "json",
+    "log_level": "debug",
+    "trusted_proxies": "127.0.0.1,10.0.0.0/8",
+}
 
 # A number is in one of these units, or counts one of these things.
-UNITS = r"_(ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
+UNITS = r"_(bytes_per_second|ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
     r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|passes|runs|readers|mergers|workers|writes"
     r"|connections|keys)(_|$)"
@@ -83,6 +93,13 @@ def test_a_bad_number_is_refused_with_its_variable(name: str, bad: str) -> None:
     """What is no whole number above zero is refused, and the text names the variable and what to give."""
     with pytest.raises(SettingError, match=f"{variable_of(name)} is .*; give a whole number above zero"):
         Settings.from_environment({variable_of(name): bad})
+
+
+@pytest.mark.parametrize("bad", ["localhost", "10.0.0.1/8", "10.0.0.0/33", "127.0.0.1;10.0.0.1", "*", "300.1.1.1"])
+def test_proxies_that_are_not_addresses_are_refused(bad: str) -> None:
+    """Proxies to trust are addresses and networks; anything else is refused, with the variable and an example."""
+    with pytest.raises(SettingError, match=r"SMSEVENTS_TRUSTED_PROXIES cannot be read: .*10\.0\.0\.0/8"):
+        Settings.from_environment({"SMSEVENTS_TRUSTED_PROXIES": f"127.0.0.1, {bad}"})
 
 
 @given(text=st.text())

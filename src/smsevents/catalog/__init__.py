@@ -12,6 +12,7 @@ shops.py      statements on shops, keys, blocked users
 marks.py      statements on the mark of trusted time
 leases.py     statements on leases: which process does the upkeep
 chores.py     statements on chores: what an erasure still owes
+milestones.py statements on milestones: when something was done last
 files.py      the database's files as a whole: written anew, copied, the write-ahead log emptied
 """
 

@@ -3,7 +3,9 @@
 Every caller passes a function that gets a connection. Reads run in the caller's thread, each in its own
 short transaction, which is one unchanging view of the database. Writes go to one writer thread: whatever
 waits when it comes round becomes one transaction, so that many small imports at a time cost one fsync
-together. Each write has a savepoint of its own: one that is refused takes none of the others with it.
+together. A large write has a transaction of its own, after the small ones that wait: one of them keeps those that come
+next waiting, and not all of them. Each write has a savepoint of its own: one that is refused takes none of the others
+with it.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned is on the disk.
 """
@@ -14,6 +16,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LARGE_WRITE_MIN_BYTES = 1024 * 1024  # a write of this size takes about as long as a commit
+
 
 @dataclass(frozen=True)
 class _Write(Generic[T]):
@@ -52,6 +57,7 @@ class _Write(Generic[T]):
 
     run: Callable[[Connection], T]
     outcome: Future[T]
+    is_large: bool = False
 
 
 class Database:
@@ -96,8 +102,8 @@ class Database:
         """Run a write and return when it is durable. Raises what `run` raised, or `StoreUnavailable`."""
         return self.submit(run).result()
 
-    def submit(self, run: Callable[[Connection], T]) -> Future[T]:
-        """Hand a write to the writer; the future gets its result once it is durable.
+    def submit(self, run: Callable[[Connection], T], size_bytes: int = 0) -> Future[T]:
+        """Hand a write of about so many bytes to the writer; the future gets its result once it is durable.
 
         Raises `StoreUnavailable` once the database is being closed.
         """
@@ -108,7 +114,7 @@ class Database:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_loop, name="smsevents-writer", daemon=True)
                 self._writer.start()
-            self._writes.put(_Write(run, outcome))
+            self._writes.put(_Write(run, outcome, is_large=size_bytes >= LARGE_WRITE_MIN_BYTES))
         return outcome
 
     def check_writable(self) -> None:
@@ -150,21 +156,27 @@ class Database:
             )
 
     def _write_loop(self) -> None:
-        while (first := self._writes.get()) is not None:
-            group = [first]
-            stopping = False
-            while len(group) < WRITES_IN_GROUP_MAX and not self._writes.empty():
+        large: deque[_Write[Any]] = deque()
+        stopping = False
+        while large or not stopping:
+            group: list[_Write[Any]] = []
+            while not stopping and len(group) < WRITES_IN_GROUP_MAX and not (self._writes.empty() and (group or large)):
                 following = self._writes.get()
                 if following is None:
                     stopping = True
-                    break
-                group.append(following)
-            self._write_group([write for write in group if write.outcome.set_running_or_notify_cancel()])
-            if stopping:
-                return
+                elif following.is_large:
+                    large.append(following)
+                else:
+                    group.append(following)
+            self._write_group(group)
+            if large:
+                self._write_group([large.popleft()])
 
     def _write_group(self, group: list[_Write[Any]]) -> None:
         """Run writes in one transaction; tell each its outcome only after the commit."""
+        group = [write for write in group if write.outcome.set_running_or_notify_cancel()]
+        if not group:
+            return
         outcomes: list[Callable[[], None]] = []
         try:
             with self.exclusive() as connection:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
 
-HEAD = "0003"
+HEAD = "0004"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

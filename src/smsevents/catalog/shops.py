@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Statements of every import and of many exports, built once: building one takes longer than SQLite takes to run it.
 _FIND_SHOP = select(shops).where(shops.c.trackpoint == bindparam("trackpoint"))
+_NOTE_USE = update(keys).where(keys.c.id == bindparam("key_id")).values(last_used_ms=bindparam("used_ms"))
 _FIND_BLOCKED = select(blocked_users.c.digest).where(blocked_users.c.trackpoint == bindparam("trackpoint"))
 
 
@@ -39,6 +40,7 @@ class Key:
     created_ms: int
     expires_ms: int | None
     revoked_ms: int | None
+    last_used_ms: int | None = None
 
 
 def insert_shop(connection: Connection, shop: Shop) -> None:
@@ -104,6 +106,12 @@ def revoke_key(connection: Connection, key_id: str, now: int) -> bool | None:
     return None if find_key(connection, key_id) is None else False
 
 
+def note_uses(connection: Connection, uses: dict[str, int]) -> None:
+    """Note when keys were used last: Unix milliseconds by the key's id."""
+    for key_id, used_ms in uses.items():
+        connection.execute(_NOTE_USE, {"key_id": key_id, "used_ms": used_ms})
+
+
 def block_user(connection: Connection, trackpoint: int, digest: bytes, now: int) -> None:
     """Remember a user, by digest, whose events must not be recorded again."""
     if digest not in blocked_digests(connection, trackpoint):
@@ -136,6 +144,7 @@ def _keys(connection: Connection, condition: ColumnElement[bool]) -> list[Key]:
             row.created_ms,
             row.expires_ms,
             row.revoked_ms,
+            row.last_used_ms,
         )
         for row in rows
     ]

@@ -44,6 +44,7 @@ keys = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
+    Column("last_used_ms", BigInteger),  # of the last minutes only roughly, see uses.py
 )
 
 leases = Table(
@@ -83,6 +84,14 @@ trusted_time = Table(
     Column("generation", BigInteger, nullable=False),
     Column("worked_ms", BigInteger, nullable=False),
     Column("settled", Integer, nullable=False),
+)
+
+# When something was done last, by its name.
+milestones = Table(
+    "milestones",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
 )
 
 blocked_users = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -73,19 +74,25 @@ def list_(trackpoint: Trackpoint, as_json: JsonOption = False) -> None:
         )
         return
     show_table(
-        ["ID", "SCOPES", "LABEL", "CREATED", "EXPIRES", "REVOKED"],
+        ["ID", "SCOPES", "LABEL", "CREATED", "LAST USED", "EXPIRES", "REVOKED"],
         [
             [
                 key.id,
                 " ".join(sorted(key.scopes)),
                 key.label,
                 day_of(key.created_ms),
+                minute_of(key.last_used_ms),
                 day_of(key.expires_ms),
                 day_of(key.revoked_ms),
             ]
             for key in keys
         ],
     )
+
+
+def minute_of(time_ms: int | None) -> str:
+    """Show a time to the minute, in UTC, or a dash."""
+    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 @app.command("revoke")

@@ -6,10 +6,11 @@ import errno
 import fcntl
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.files import copy_to
+from smsevents.catalog.milestones import BACKUP, reach
 from smsevents.errors import InvalidRequest, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ _NO_LINKS = {
 }  # of file systems without hard links, such as FAT
 
 
-def backup(database: Database, target: Path) -> int:
-    """Write a copy of the database as it is at one moment; give its size in bytes.
+def backup(database: Database, target: Path, now: int) -> int:
+    """Write a copy of the database as it is at one moment, and note that at the time `now`; give its size in bytes.
 
     It is made under a temporary name beside the target, synced, and gets the target's name when it is whole, so a file
     under that name is always a whole backup, and one that is there is never touched. Only its owner may read it
@@ -42,11 +43,14 @@ def backup(database: Database, target: Path) -> int:
             _sync(part)
             _name(part, target)
         _sync(target.parent)
-        return target.stat().st_size
+        size = target.stat().st_size
     except OSError as error:
         raise InvalidRequest(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
     except StoreUnavailable as error:
         raise StoreUnavailable(f"The backup failed. {error} Is there room for a copy at {target.parent}?") from error
+    with suppress(StoreUnavailable):  # the backup is good, also where nothing can be written to the database
+        database.write(lambda connection: reach(connection, BACKUP, now))
+    return size
 
 
 def _check_free(target: Path) -> None:

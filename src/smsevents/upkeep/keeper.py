@@ -26,7 +26,13 @@ from smsevents.clock import Clocks, now_ms
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
 from smsevents.lifeline import end_with_parent
 from smsevents.logs import configure_logs
-from smsevents.settings import KEEPER_WATCH_SECONDS, LEASE_SECONDS, UPKEEP_INTERVAL_SECONDS, UPKEEP_NICENESS
+from smsevents.settings import (
+    KEEPER_WATCH_SECONDS,
+    LEASE_SECONDS,
+    UPKEEP_INTERVAL_SECONDS,
+    UPKEEP_NICENESS,
+    Settings,
+)
 from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import seconds_to_wipe, wipe
@@ -170,7 +176,7 @@ def keep(url: str, log_format: str) -> None:
 
     A stop does not wait for the work at hand: it may be given up at any moment.
     """
-    configure_logs(log_format)
+    configure_logs(log_format, Settings.from_environment().log_level)
     os.nice(UPKEEP_NICENESS)
     for not_for_us in _NOT_FOR_THE_KEEPER:
         signal.signal(not_for_us, signal.SIG_IGN)

@@ -10,7 +10,8 @@ from litestar import Litestar
 
 from smsevents.lifeline import end_with_parent
 from smsevents.logs import configure_logs
-from smsevents.settings import Settings
+from smsevents.networks import parse_networks
+from smsevents.settings import Settings, variable_of
 from smsevents.upkeep.attendance import attended
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
@@ -36,7 +37,7 @@ def create_app(settings: Settings | None = None) -> Requests:
     A worker process of `serve` calls this without arguments.
     """
     settings = settings or Settings.from_environment()
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, settings.log_level)
     end_with_parent(settings.shutdown_max_seconds + WORKER_END_SECONDS)
 
     @asynccontextmanager
@@ -61,5 +62,6 @@ def create_app(settings: Settings | None = None) -> Requests:
             lifespan=[lifespan],
             request_max_body_size=None,  # `body.stream` holds the limits, each with its own name
             logging_config=None,
-        )
+        ),
+        parse_networks(variable_of("trusted_proxies"), settings.trusted_proxies),
     )

@@ -6,39 +6,53 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from smsevents.errors import BodyTimeout, BodyTooLarge, ClientGone
+from smsevents.web.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from litestar import Request
 
+    from smsevents.settings import Settings
+
 
 async def stream(
-    request: Request[Any, Any, Any], max_bytes: int, idle_max_seconds: int, too_large: str
+    request: Request[Any, Any, Any], max_bytes: int, settings: Settings, too_large: str
 ) -> AsyncIterator[bytes]:
     """Give the body as it arrives.
 
     Raises `BodyTooLarge` with the text `too_large`, as soon as the announced or the received size is over
-    `max_bytes`; `BodyTimeout` when nothing comes for `idle_max_seconds`; `ClientGone` when the connection
-    ends before the body does.
+    `max_bytes`; `BodyTimeout` when nothing comes for too long, or too little on the whole; `ClientGone` when the
+    connection ends before the body does.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
         raise BodyTooLarge(too_large)
     received = 0
     more = True
+    pace = Pace(settings.body_idle_max_seconds, settings.body_rate_min_bytes_per_second)
     while more:
         try:
-            async with asyncio.timeout(idle_max_seconds):
+            async with asyncio.timeout(pace.seconds_left):
                 message: Any = await request.receive()
         except TimeoutError as error:
-            raise BodyTimeout(
-                f"No more of the body came for {idle_max_seconds} seconds. Nothing was done; send it again."
-            ) from error
+            raise BodyTimeout(_too_slow(settings, pace)) from error
         if message["type"] == "http.disconnect":
             raise ClientGone("The connection ended before the body did.")
         received += len(message["body"])
+        pace.received(len(message["body"]))
         if received > max_bytes:
             raise BodyTooLarge(too_large)
         more = message["more_body"]
         yield message["body"]
+
+
+def _too_slow(settings: Settings, pace: Pace) -> str:
+    if pace.is_in_time:
+        return (
+            f"No more of the body came for {settings.body_idle_max_seconds} seconds. Nothing was done; send it again."
+        )
+    return (
+        f"The body came at less than {settings.body_rate_min_bytes_per_second} bytes a second. Nothing was done; send"
+        " it again, in one go."
+    )

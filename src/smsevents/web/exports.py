@@ -28,8 +28,9 @@ from smsevents.settings import (
     EXPORT_RUN_MIN_BYTES,
     PAGE_HELD_MAX_BYTES,
 )
-from smsevents.web import metrics, negotiate
+from smsevents.web import metrics, negotiate, tenant_metrics
 from smsevents.web.body import stream
+from smsevents.web.note import note_of
 from smsevents.web.shop import authorized_shop
 from smsevents.window import Window, resolve, warning_of
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
     from smsevents.segments import Piece
+    from smsevents.web.note import Note
     from smsevents.web.state import Shared
 
 logger = structlog.get_logger()
@@ -88,7 +90,7 @@ async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
             async for part in stream(
                 request,
                 max_bytes,
-                shared.settings.body_idle_max_seconds,
+                shared.settings,
                 f"The request of an export is at most {max_bytes} bytes: send `from` and `to` alone.",
             )
         ]
@@ -138,9 +140,11 @@ class ExportStream(Response[None]):
         self._trackpoint = trackpoint
         self._sent = metrics.export_bytes_gzip if gzip else metrics.export_bytes_identity
         self._reading = shared.log.read(trackpoint, window, lambda: self._page_max_bytes)
-        pages = map(_counted, self._reading)
+        self._events_out = tenant_metrics.shop_events_out.labels(tenant_metrics.shop_label(trackpoint))
+        pages = map(self._counted, self._reading)
         self._runs = splice(pages) if gzip else unpack(pages)
         self._asked = time.perf_counter()
+        self._note: Note | None = None
         self._run = NOTHING  # what is to be sent next; held nowhere else, so that it goes once it is
         self._keeps_up = True
         self._page_max_bytes = PAGE_HELD_MAX_BYTES
@@ -149,8 +153,9 @@ class ExportStream(Response[None]):
         """Give the ASGI app that sends the answer."""
         return self._send
 
-    async def _send(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        with self._shared.exports.enter(), metrics.exports_running.track_inprogress():
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._note = note_of(scope)
+        with self._shared.exports.enter(self._trackpoint), metrics.exports_running.track_inprogress():
             self._run = await self._read()
             await send(self._start())
             metrics.export_first_byte_seconds.observe(time.perf_counter() - self._asked)
@@ -218,7 +223,7 @@ class ExportStream(Response[None]):
 
     async def _read(self) -> Run:
         workers = self._shared.mergers if self._reading.is_deep else self._shared.readers
-        return await workers.run(self._take_run)
+        return await workers.run(self._trackpoint, self._take_run)
 
     def _take_run(self) -> Run:
         """Take as much as is worth a call into a thread and a call of the network: a small export comes whole."""
@@ -237,15 +242,18 @@ class ExportStream(Response[None]):
 
     def _cut(self, reason: str, detail: str) -> None:
         metrics.exports_cut.labels(reason).inc()
-        log = logger.info if reason == "client" else logger.error
+        if self._note is not None:
+            self._note.reason = f"cut_{reason}"
+        log = logger.info if reason == "client" else logger.warning if reason == "shutdown" else logger.error
         log("export cut", trackpoint=self._trackpoint, reason=reason, detail=detail)
+
+    def _counted(self, pieces: list[Piece]) -> list[Piece]:
+        events = count(pieces)
+        metrics.events_out.inc(events)
+        self._events_out.inc(events)
+        return pieces
 
 
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _counted(pieces: list[Piece]) -> list[Piece]:
-    metrics.events_out.inc(count(pieces))
-    return pieces

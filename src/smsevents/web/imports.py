@@ -11,24 +11,26 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, post
 from litestar.datastructures import State
 
 from smsevents.errors import UnsupportedEncoding
-from smsevents.intake import MIB, Intake, Receipt
-from smsevents.web import metrics
+from smsevents.intake import INFLATION_MAX_RATIO, MIB, Intake, Receipt
+from smsevents.web import metrics, tenant_metrics
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Future
 
     from smsevents.web.state import Shared
 
 _FEED_BYTES = 256 * 1024  # collected before the work goes to a thread
+IMPORTS_AT_EASE_MAX = 4  # when more run at a time, each holds less in memory
+_TURN_LINES_BYTES = 1024 * 1024  # taken in before it is another shop's turn: some 10 ms of a processor
 
 
 @post("/shop/{trackpointId:str}/import-sms-events", status_code=200)
@@ -38,11 +40,17 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
     started = time.perf_counter()
     trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "import")
     gzip = _is_gzip(request.headers.get("content-encoding", ""))
-    with shared.imports.enter(), closing(_Taking(shared, trackpoint, gzip=gzip)) as taking:
+    with (
+        shared.imports.enter(trackpoint),
+        tenant_metrics.imports_running.track_inprogress(),
+        closing(_Taking(shared, trackpoint, gzip=gzip)) as taking,
+    ):
         receipt, stored = await _take_in(request, shared, taking)
         # an import whose client goes away now is still stored, as its body was whole
         await asyncio.wrap_future(stored)
-    metrics.events_in.inc(receipt.received - receipt.expired - receipt.blocked)
+    stored_events = receipt.received - receipt.expired - receipt.blocked
+    metrics.events_in.inc(stored_events)
+    tenant_metrics.shop_events_in.labels(tenant_metrics.shop_label(trackpoint)).inc(stored_events)
     metrics.events_expired.inc(receipt.expired)
     metrics.import_seconds.observe(time.perf_counter() - started)
     answer = {"received": receipt.received, "expired": receipt.expired}
@@ -52,7 +60,8 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
 class _Taking:
     """What an import does in worker threads: read who is blocked, take lines in, hand them to the log.
 
-    All of it waits for the first bytes, so that a small import is one call into a thread.
+    All of it waits for the first bytes, so that a small import is one call into a thread. A large one is many: after
+    each bounded step it is another shop's turn.
     """
 
     def __init__(self, shared: Shared, trackpoint: int, *, gzip: bool) -> None:
@@ -61,34 +70,67 @@ class _Taking:
         self._gzip = gzip
         self._blocked: frozenset[bytes] = frozenset()
         self._intake: Intake | None = None
+        self._steps: Iterator[int] = iter(())
+        self._is_given_up = False
 
-    def feed(self, data: bytes) -> Intake:
-        """Take the next bytes in; give the intake."""
-        if self._intake is None:
-            log = self._shared.log
-            self._blocked = log.blocked(self._trackpoint)
-            lines_max_mib = self._shared.settings.import_lines_max_mib
-            self._intake = Intake.judged(
-                self._trackpoint,
-                self._shared.timekeeper.judge(),
-                gzip=self._gzip,
-                lines_max_mib=lines_max_mib,
-                blocked=self._blocked,
-            )
-        self._intake.feed(data)
-        return self._intake
+    async def feed(self, data: bytes) -> None:
+        """Take the next bytes in."""
+        self._steps = self._steps_of(data)
+        while not await self._shared.importers.run(self._trackpoint, self._take_some):
+            pass
 
-    def finish(self, data: bytes) -> tuple[Receipt, Future[None]]:
+    async def finish(self, data: bytes) -> tuple[Receipt, Future[None]]:
         """Take the last bytes in; give what came, and the future that is done once it is durable."""
-        intake = self.feed(data)
-        receipt = intake.finish()
-        return receipt, self._shared.log.append(self._trackpoint, intake.segments(), self._blocked)
+        self._steps = self._steps_of(data)
+        while (done := await self._shared.importers.run(self._trackpoint, self._finish_some)) is None:
+            pass
+        return done
+
+    def give_up(self) -> None:
+        """Take no more steps after the one that runs now."""
+        self._is_given_up = True
 
     def close(self) -> None:
         """Drop what was taken in."""
         if self._intake is not None:
             self._shared.timekeeper.witness(self._intake.newest_ms)
             self._intake.close()
+
+    def _take_some(self) -> bool:
+        """Take as much in as one turn may; tell whether that was all there is."""
+        taken = 0
+        for size in self._steps:
+            taken += size
+            if self._is_given_up:
+                return True
+            if taken >= _TURN_LINES_BYTES:
+                return False
+        return True
+
+    def _finish_some(self) -> tuple[Receipt, Future[None]] | None:
+        if not self._take_some():
+            return None
+        intake = self._opened()
+        receipt = intake.finish()
+        stored = self._shared.log.append(self._trackpoint, intake.segments(), self._blocked, intake.stored_bytes)
+        return receipt, stored
+
+    def _steps_of(self, data: bytes) -> Iterator[int]:
+        yield from self._opened().steps(data)
+
+    def _opened(self) -> Intake:
+        if self._intake is None:
+            self._blocked = self._shared.log.blocked(self._trackpoint)
+            self._intake = Intake.judged(
+                self._trackpoint,
+                self._shared.timekeeper.judge(),
+                gzip=self._gzip,
+                lines_max_mib=self._shared.settings.import_lines_max_mib,
+                blocked=self._blocked,
+                inflation_max_ratio=INFLATION_MAX_RATIO,
+                is_short_of_memory=lambda: self._shared.imports.inside > IMPORTS_AT_EASE_MAX,
+            )
+        return self._intake
 
 
 async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Taking) -> tuple[Receipt, Future[None]]:
@@ -101,24 +143,28 @@ async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Tak
     )
     parts: list[bytes] = []
     held = 0
-    feeding: asyncio.Future[Intake] | None = None
+    feeding: asyncio.Task[None] | None = None
     try:
-        async for part in stream(request, max_mib * MIB, shared.settings.body_idle_max_seconds, too_large):
+        async for part in stream(request, max_mib * MIB, shared.settings, too_large):
             parts.append(part)
             held += len(part)
             if held >= _FEED_BYTES:
                 if feeding is not None:
                     await feeding
-                feeding = asyncio.ensure_future(shared.importers.run(partial(taking.feed, b"".join(parts))))
+                feeding = asyncio.create_task(taking.feed(b"".join(parts)))
                 parts, held = [], 0
         if feeding is not None:
             await feeding
+    except BaseException:
+        taking.give_up()
+        raise
     finally:
         if feeding is not None:
             await asyncio.wait([feeding])  # the thread must not find the intake closed
-            feeding.exception()  # looked at, so that nobody misses it where the body has failed too
+            if not feeding.cancelled():
+                feeding.exception()  # looked at, so that nobody misses it where the body has failed too
 
-    return await shared.importers.run(partial(taking.finish, b"".join(parts)))
+    return await taking.finish(b"".join(parts))
 
 
 def _is_gzip(content_encoding: str) -> bool:

@@ -7,7 +7,6 @@ With several workers whichever is asked tells the sum of all (`gathering.py`). A
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from litestar import Response, get
@@ -15,19 +14,18 @@ from litestar.datastructures import State
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
 )
 
-from smsevents.errors import StoreUnavailable
 from smsevents.web.gathering import ADDRESS_VARIABLE, gather
+from smsevents.web.house_metrics import exposition
 from smsevents.web.samples import Told
 
 if TYPE_CHECKING:
-    from smsevents.timekeeper import Timekeeper
+    from smsevents.web.state import Shared
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -49,24 +47,20 @@ exports_cut = Counter(
     "Exports that did not reach their end, by reason: client, damage, store or shutdown.",
     ["reason"],
 )
-# What is true of the database and not of a process: read by whichever process is asked, and never added up.
-of_database = CollectorRegistry()
-time_in_doubt = Gauge("smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", registry=of_database)
-upkeep_idle_seconds = Gauge("smsevents_upkeep_idle_seconds", "Since the upkeep was at work last.", registry=of_database)
 
 
-def measure_time(timekeeper: Timekeeper) -> None:
-    """Set the metrics of the time; they stay as they were while the database cannot be read."""
-    with suppress(StoreUnavailable):
-        judgement = timekeeper.judge()
-        time_in_doubt.set(int(judgement.doubt is not None))
-        upkeep_idle_seconds.set(judgement.idle_ms / 1000)
+@get("/metrics", include_in_schema=False)
+async def show_metrics(state: State) -> Response[bytes]:
+    """Return all numbers in the Prometheus text format: of this process or all workers, and of the database."""
+    shared: Shared = state.shared
+    return Response(
+        await shared.probes.run(
+            None, lambda: _numbers() + exposition(shared.database, shared.timekeeper, shared.log.now())
+        ),
+        headers={"Content-Type": CONTENT_TYPE_LATEST},
+    )
 
 
-@get("/metrics", sync_to_thread=True, include_in_schema=False)
-def show_metrics(state: State) -> Response[bytes]:
-    """Return all numbers in the Prometheus text format: of this process, or the sum of those of all workers."""
-    measure_time(state.shared.timekeeper)
+def _numbers() -> bytes:
     address = os.environ.get(ADDRESS_VARIABLE)
-    told = generate_latest(Told(gather(address)) if address else REGISTRY)
-    return Response(told + generate_latest(of_database), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return generate_latest(Told(gather(address)) if address else REGISTRY)

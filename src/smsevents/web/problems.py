@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException
 
 from smsevents import errors
 from smsevents.settings import RETRY_AFTER_SECONDS
+from smsevents.web.note import note_of
 from smsevents.web.requests import shown_path
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
         (answer for kind, answer in STATUSES.items() if isinstance(error, kind)),
         (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
     )
+    note_of(request.scope).refused(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", path=shown_path(request.scope), error=str(error))
     if isinstance(error, errors.UnsupportedEncoding):
@@ -84,6 +86,7 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer an error that the framework raised: an unknown path, a wrong method."""
     status = HTTPStatus(error.status_code)
+    note_of(request.scope).reason = status.name.lower()
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
     if status == HTTPStatus.NOT_FOUND:
         detail = "There is nothing under this path; /docs shows what there is."
@@ -96,10 +99,13 @@ def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) 
 
 def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer an error that nobody foresaw: a defect of ours. The log has its traceback."""
+    note = note_of(request.scope)
+    note.reason = "defect"
     logger.error("unforeseen error", path=shown_path(request.scope), exc_info=error)
     return answer(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The server met an error that it did not foresee. Its log has the details; please report them.",
+        "The server met an error that it did not foresee. Its log has the details, under the request id"
+        f" {note.request_id}; please report them.",
         {},
     )
 

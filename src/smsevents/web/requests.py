@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from litestar.enums import ScopeType
 
-from smsevents.web import metrics
+from smsevents.access import parse_trackpoint
+from smsevents.web import metrics, tenant_metrics
+from smsevents.web.note import begin_note
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from litestar import Litestar
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import HTTPScope, Receive, Scope, Send
+
+    from smsevents.networks import Network
+    from smsevents.web.note import Note
 
 logger = structlog.get_logger()
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_OFTEN_ASKED = {"/health/live", "/health/ready", "/metrics"}  # by monitors, day and night
 
 
 class Requests:
-    """An ASGI application that counts and logs what the one inside does. Keys and bodies are never logged."""
+    """An ASGI application that counts and logs what the one inside does. Keys, bodies and user ids are never logged."""
 
-    def __init__(self, app: Litestar) -> None:
-        """Go around `app`."""
+    def __init__(self, app: Litestar, trusted_proxies: Sequence[Network] = ()) -> None:
+        """Go around `app`; requests from these networks may tell whom they are from, and their id."""
         self._app = app
+        self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        note = begin_note(scope, self._trusted_proxies)
+        structlog.contextvars.bind_contextvars(request_id=note.request_id)
         started = time.perf_counter()
         status = 0
         sent = 0
@@ -38,26 +51,46 @@ class Requests:
         async def watch(message: Any) -> None:  # noqa: ANN401 -- an ASGI message
             nonlocal status, sent
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", note.request_id.encode())]
             else:
                 sent += len(message.get("body", b""))
             await send(message)
 
         try:
             await self._app(scope, receive, watch)
+        except asyncio.CancelledError:
+            note.reason = note.reason or "shutdown"
+            raise
         finally:
-            # the route, not the path: the number of label values must not grow with what clients send
-            route = route_of(scope)
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            metrics.requests.labels(route, method, str(status)).inc()
-            logger.info(
-                "request",
-                method=method,
-                path=shown_path(scope),
-                status=status,
-                sent_bytes=sent,
-                seconds=round(time.perf_counter() - started, 6),
-            )
+            _tell(scope, note, status, sent, time.perf_counter() - started)
+
+
+def _tell(scope: HTTPScope, note: Note, status: int, sent: int, seconds: float) -> None:
+    """Count and log a request that has ended."""
+    # the route, not the path: the number of label values must not grow with what clients send
+    route = route_of(scope)
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    metrics.requests.labels(route, method, str(status)).inc()
+    if note.trackpoint is not None:
+        tenant_metrics.shop_requests.labels(tenant_metrics.shop_label(note.trackpoint), str(status)).inc()
+    if status >= HTTPStatus.BAD_REQUEST and note.reason:
+        tenant_metrics.refused.labels(note.reason).inc()
+    quiet = route in _OFTEN_ASKED and HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST
+    (logger.debug if quiet else logger.info)(
+        "request",
+        method=method,
+        path=shown_path(scope),
+        status=status,
+        sent_bytes=sent,
+        seconds=round(seconds, 6),
+        client=note.client,
+        **{
+            name: value
+            for name, value in (("key_id", note.key_id), ("reason", note.reason), ("detail", note.detail))
+            if value is not None
+        },
+    )
 
 
 def route_of(scope: Scope) -> str:
@@ -67,5 +100,7 @@ def route_of(scope: Scope) -> str:
 
 def shown_path(scope: Scope) -> str:
     """Give the path of a request for the log: with the shop's number, but never with a user's id."""
-    trackpoint = scope.get("path_params", {}).get("trackpointId", "")
-    return route_of(scope).replace("{trackpointId}", str(trackpoint))
+    given = str(scope.get("path_params", {}).get("trackpointId", ""))
+    trackpoint = parse_trackpoint(given)  # anything else may be a user's id in the wrong place
+    route = route_of(scope)
+    return route if trackpoint is None else route.replace("{trackpointId}", str(trackpoint))

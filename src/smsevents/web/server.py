@@ -23,7 +23,7 @@ def serve(settings: Settings, workers: int) -> None:
             stack.enter_context(gathered())
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
-        configure_logs(settings.log_format)
+        configure_logs(settings.log_format, settings.log_level)
         # uvicorn ends by raising the signal that stopped it once more: clean up then too
         signal.signal(signal.SIGTERM, _stop)
         if settings.upkeep != "off":
@@ -40,6 +40,7 @@ def serve(settings: Settings, workers: int) -> None:
             lifespan="on",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # `note.begin_note` reads them, and only from proxies that are trusted
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_max_seconds,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from smsevents.access import Scope, parse_trackpoint
 from smsevents.errors import NoSuchPath
+from smsevents.web.note import note_of
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -23,6 +24,9 @@ async def authorized_shop(request: Request[Any, Any, Any], shared: Shared, track
     if trackpoint is None:
         raise NoSuchPath(f"{trackpoint_id!r} is no trackpoint; it is the shop's number, a positive integer.")
     key = request.headers.get("x-api-key")
-    if not shared.access.authorize_remembered(key, trackpoint, scope):
-        await shared.readers.run(lambda: shared.access.authorize(key, trackpoint, scope))
+    note = note_of(request.scope)
+    good = shared.access.authorize_remembered(key, trackpoint, scope)
+    if good is None:
+        good = await shared.doors.run(note.client, lambda: shared.access.authorize(key, trackpoint, scope))
+    note.key_id, note.trackpoint = good.id, trackpoint
     return trackpoint

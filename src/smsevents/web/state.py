@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
 from smsevents.access import Access
 from smsevents.catalog import Database, open_existing
-from smsevents.errors import TooManyAtOnce
 from smsevents.log import Log
 from smsevents.settings import (
     ERASURES_AT_ONCE_MAX,
@@ -21,36 +16,11 @@ from smsevents.settings import (
     Settings,
 )
 from smsevents.timekeeper import Timekeeper
+from smsevents.web import tenant_metrics
+from smsevents.web.fair import Gate, Workers
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-T = TypeVar("T")
-
-
-class Gate:
-    """Lets so many requests of a kind in at a time, and refuses the next ones rather than let them pile up."""
-
-    def __init__(self, kind: str, at_once_max: int, setting: str = "") -> None:
-        """Let `at_once_max` requests of a kind in; the setting, if it is one, is named to those who are refused."""
-        self._kind = kind
-        self._at_once_max = at_once_max
-        self._setting = setting
-        self._inside = 0
-
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Be inside for as long as the block runs. Raises `TooManyAtOnce`."""
-        if self._inside >= self._at_once_max:
-            raise TooManyAtOnce(
-                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment."
-                + (f" The operator of the server can raise {self._setting}." if self._setting else "")
-            )
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
+# One shop alone keeps the interpreter busy with two; the other threads are free for small imports of other shops.
+IMPORT_WORKERS_OF_SHOP_MAX = IMPORT_WORKERS // 2
 
 
 class Slots:
@@ -72,22 +42,6 @@ class Slots:
         self._free += 1
 
 
-class Workers:
-    """Threads of one kind of work, so that much of it cannot keep the other kinds waiting."""
-
-    def __init__(self, name: str, threads: int) -> None:
-        """Have so many threads, made when they are first needed."""
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"smsevents-{name}")
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run the work in one of the threads; if the caller is cancelled, it still runs to its end."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    def close(self) -> None:
-        """Wait for what runs, then end the threads."""
-        self._pool.shutdown(cancel_futures=True)
-
-
 @dataclass(frozen=True)
 class Shared:
     """The parts that requests use. `close` it when the process ends."""
@@ -101,6 +55,8 @@ class Shared:
     mergers: Workers
     importers: Workers
     erasers: Workers
+    doors: Workers  # looks keys up, so that wrong ones keep no export waiting
+    probes: Workers  # for health and metrics, which answer whatever else goes on
     exports: Gate
     imports: Gate
     erasures: Gate
@@ -117,10 +73,12 @@ class Shared:
             log=Log(database),
             access=Access(database, timekeeper=timekeeper),
             timekeeper=timekeeper,
-            readers=Workers("reader", EXPORT_READERS),
-            mergers=Workers("merger", EXPORT_MERGERS),
-            importers=Workers("importer", IMPORT_WORKERS),
-            erasers=Workers("eraser", 1),  # see `users.forget_user`
+            readers=_workers("reader", EXPORT_READERS),
+            mergers=_workers("merger", EXPORT_MERGERS),
+            importers=_workers("importer", IMPORT_WORKERS, tenant_threads_max=IMPORT_WORKERS_OF_SHOP_MAX),
+            erasers=_workers("eraser", 1),  # see `users.forget_user`
+            doors=_workers("door", 1),
+            probes=_workers("probe", 1),
             exports=Gate("exports", settings.exports_at_once_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
             imports=Gate("imports", settings.imports_at_once_max, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
             erasures=Gate("erasures", ERASURES_AT_ONCE_MAX),
@@ -129,8 +87,11 @@ class Shared:
 
     def close(self) -> None:
         """End the threads and close the database."""
-        self.readers.close()
-        self.mergers.close()
-        self.importers.close()
-        self.erasers.close()
+        for workers in (self.readers, self.mergers, self.importers, self.erasers, self.doors, self.probes):
+            workers.close()
         self.database.close()
+
+
+def _workers(name: str, threads: int, *, tenant_threads_max: int | None = None) -> Workers:
+    waited = tenant_metrics.wait_seconds.labels(name).observe
+    return Workers(name, threads, waited, tenant_threads_max=tenant_threads_max)

@@ -25,12 +25,12 @@ async def forget_user(request: Request[Any, Any, Any], state: State) -> Erased:
     trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "admin")
     user_id = _user_id(request)
     block = _block(request)
-    with shared.erasures.enter():
+    with shared.erasures.enter(trackpoint):
         erased = await shared.erasers.run(
-            lambda: erase(shared.database, trackpoint, [user_id], shared.log.now(), block=block)
+            trackpoint, lambda: erase(shared.database, trackpoint, [user_id], shared.log.now(), block=block)
         )
         # there is one eraser, and this waits behind the erasures that wait now: one wipe serves them all
-        return await shared.erasers.run(lambda: wiped(erased, shared.database, shared.log.now()))
+        return await shared.erasers.run(trackpoint, lambda: wiped(erased, shared.database, shared.log.now()))
 
 
 def _block(request: Request[Any, Any, Any]) -> bool:

@@ -1,0 +1,66 @@
+"""Networks of IP addresses that an operator trusts, and which address a request came from."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, TypeAlias
+
+from smsevents.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+# An address as proxies write it into X-Forwarded-For: bare, or with a port, which IPv6 needs brackets for.
+_hop = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}|([0-9A-Fa-f:.]+)")
+
+
+def parse_networks(variable: str, text: str) -> tuple[Network, ...]:
+    """Read addresses and networks with commas between them. Raises `SettingError`, with the name of the variable."""
+    names = [name.strip() for name in text.split(",")]
+    try:
+        return tuple(ip_network(name) for name in names if name)
+    except ValueError as error:
+        raise SettingError(
+            f"{variable} cannot be read: {error}. Give addresses or networks with commas between them,"
+            " like 127.0.0.1,10.0.0.0/8."
+        ) from error
+
+
+def is_trusted(address: str | None, trusted: Iterable[Network]) -> bool:
+    """Tell whether an address lies in one of the networks."""
+    read = None if address is None else _read(address)
+    return read is not None and any(read in network for network in trusted)
+
+
+def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Iterable[Network]) -> str | None:
+    """Tell the address that a request came from: the one next to the outermost proxy that is trusted.
+
+    `peer` is the other end of the connection, `forwarded_for` the headers X-Forwarded-For in their order. They are
+    read from right to left, because each proxy adds the address that it sees at the end, and what stands before the
+    first address that is not trusted may be made up.
+    """
+    address = None if peer is None else str(_read(peer) or peer)
+    if not forwarded_for:
+        return address
+    for hop in reversed(",".join(forwarded_for).split(",")):
+        if not is_trusted(address, trusted):
+            break
+        match = _hop.fullmatch(hop.strip())
+        read = _read(match[1] or match[2] or match[3]) if match else None
+        if read is None:
+            break
+        address = str(read)
+    return address
+
+
+def _read(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an address; an IPv4 address that IPv6 carries is the IPv4 address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,92 @@
+"""Metrics of the house rather than of requests: the build, the database's files, the last backup.
+
+They are looked up when they are asked for, so any worker tells them, and nothing has to be added up.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from smsevents.catalog.milestones import BACKUP, reached
+from smsevents.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from smsevents.catalog import Database
+    from smsevents.timekeeper import Timekeeper
+    from smsevents.trusted import Judgement
+
+
+class House:
+    """Collects the metrics of a database, in the way of the metrics library."""
+
+    def __init__(self, database: Database, timekeeper: Timekeeper, now: int) -> None:
+        """Look at a database at the time `now` (Unix ms)."""
+        self._database = database
+        self._timekeeper = timekeeper
+        self._now = now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the families. One that cannot be told now has no sample."""
+        path = self._database.path
+        build = GaugeMetricFamily("smsevents_build_info", "1: what runs, in the labels.", labels=["version", "python"])
+        build.add_metric([version("smsevents"), platform.python_version()], 1)
+        yield build
+        yield _family("smsevents_database_bytes", "Size of the database file.", _size_of(path))
+        wal = path.with_name(path.name + "-wal")
+        yield _family("smsevents_wal_bytes", "Size of the write-ahead log.", _size_of(wal) or 0)
+        yield _family("smsevents_disk_free_bytes", "Room on the database's disk.", _free_at(path.absolute().parent))
+        yield _family("smsevents_backup_age_seconds", "Time since the last backup.", self._backup_age())
+        judgement = self._judgement()
+        in_doubt = None if judgement is None else int(judgement.doubt is not None)
+        yield _family("smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", in_doubt)
+        idle = None if judgement is None else judgement.idle_ms / 1000
+        yield _family("smsevents_upkeep_idle_seconds", "Time since the upkeep was last at work.", idle)
+
+    def _judgement(self) -> Judgement | None:
+        try:
+            return self._timekeeper.judge()
+        except StoreUnavailable:
+            return None
+
+    def _backup_age(self) -> float | None:
+        try:
+            with self._database.read() as connection:
+                at = reached(connection).get(BACKUP)
+        except StoreUnavailable:
+            return None
+        return None if at is None else (self._now - at) / 1000
+
+
+def exposition(database: Database, timekeeper: Timekeeper, now: int) -> bytes:
+    """Give the metrics of the house in the Prometheus text format, at the time `now` (Unix ms)."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(House(database, timekeeper, now))
+    return generate_latest(registry)
+
+
+def _family(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _free_at(folder: Path) -> int | None:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

@@ -1,0 +1,71 @@
+"""What is known of a request while it is served, for its line in the log, its response and the metrics."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from smsevents.errors import InvalidLines
+from smsevents.networks import client_of, is_trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from smsevents.networks import Network
+
+_IN_SCOPE = "smsevents.note"
+DETAIL_MAX_CHARACTERS = 400
+# An id that a proxy made is taken over if nothing in it can be anything but an id.
+_request_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+# What clients sent stands in quotes in our messages. None of it is logged: it may be of a body, or a user's id. It may
+# hold quotes itself, so what comes after the first one is left out.
+_first_quote = re.compile(r"[`\"]|(?<![A-Za-z])'")
+_capital = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+@dataclass(slots=True)
+class Note:
+    """A request: its id, where it came from, whose it is, and why it was refused."""
+
+    request_id: str
+    client: str | None
+    key_id: str | None = None
+    trackpoint: int | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+    def refused(self, error: Exception) -> None:
+        """Note the error that a request ended with, without anything that the client sent."""
+        self.reason = _capital.sub("_", type(error).__name__).lower()
+        if isinstance(error, InvalidLines):
+            lines = ", ".join(str(bad.line) for bad in error.bad_lines)
+            self.detail = f"lines {lines}" + (" and perhaps more" if error.more else "")
+        else:
+            text = str(error)[:DETAIL_MAX_CHARACTERS]
+            quote = _first_quote.search(text)
+            self.detail = text if quote is None else text[: quote.start()] + "…"
+
+
+def begin_note(scope: Any, trusted: Sequence[Network]) -> Note:  # noqa: ANN401 -- an ASGI scope
+    """Begin the note of a request, and keep it in its scope."""
+    peer = scope["client"][0] if scope.get("client") else None
+    forwarded: list[str] = []
+    request_id = None
+    if trusted and is_trusted(peer, trusted):
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-for":
+                forwarded.append(value.decode("latin-1"))
+            elif name == b"x-request-id":
+                found = _request_id.fullmatch(value.decode("latin-1").strip())
+                request_id = found[0] if found else request_id
+    note = Note(request_id or secrets.token_hex(8), client_of(peer, forwarded, trusted))
+    scope[_IN_SCOPE] = note
+    return note
+
+
+def note_of(scope: Any) -> Note:  # noqa: ANN401 -- an ASGI scope
+    """Give the note of a request."""
+    note: Note = scope[_IN_SCOPE]
+    return note

@@ -1,0 +1,33 @@
+"""Metrics by shop, by reason of a refusal, and of what waits.
+
+A shop has numbers of its own once a key of it was good, and so many shops as SHOPS_MAX: nobody can make a label by
+sending one, and a thousand series more are as many as a scrape should bring. The others share the label `other`.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SHOPS_MAX = 1000
+OTHER_SHOPS = "other"
+_WAIT_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+shop_requests = Counter("smsevents_shop_requests", "Requests with a good key, by shop.", ["trackpoint", "status"])
+shop_events_in = Counter("smsevents_shop_events_in", "Events stored by imports, by shop.", ["trackpoint"])
+shop_events_out = Counter("smsevents_shop_events_out", "Events sent by exports, by shop.", ["trackpoint"])
+refused = Counter("smsevents_refused", "Requests answered with an error, by reason.", ["reason"])
+wait_seconds = Histogram(
+    "smsevents_wait_seconds", "How long work waited for a thread, by kind.", ["kind"], buckets=_WAIT_SECONDS
+)
+imports_running = Gauge("smsevents_imports_running", "Imports being taken now.", multiprocess_mode="livesum")
+
+_shops: set[int] = set()
+
+
+def shop_label(trackpoint: int) -> str:
+    """Give the label of a shop whose key was good."""
+    if trackpoint not in _shops:
+        if len(_shops) >= SHOPS_MAX:
+            return OTHER_SHOPS
+        _shops.add(trackpoint)
+    return str(trackpoint)
