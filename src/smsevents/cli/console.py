@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from smsevents.catalog import Database, open_catalog
-from smsevents.errors import InvalidLines, SmsEventsError
+from smsevents.errors import CannotListen, InvalidLines, SmsEventsError
 from smsevents.events import INT64_MAX
 from smsevents.settings import Settings
 
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 Trackpoint = Annotated[int, typer.Argument(min=1, max=INT64_MAX, help="The number of the shop.")]
 
 EXIT_FAILED = 1
+EXIT_CANNOT_LISTEN = 3
 EXIT_BROKEN_PIPE = 141  # what a shell sees of a program that SIGPIPE ended
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Turn an error of ours into lines on standard error and exit code 1."""
+    """Turn an error of ours into lines on standard error and exit code 1, or 3 where `serve` cannot listen."""
     try:
         yield
     except SmsEventsError as error:
@@ -44,7 +45,7 @@ def errors() -> Iterator[None]:
         if isinstance(error, InvalidLines):
             for bad in error.bad_lines:
                 typer.echo(f"  line {bad.line}: {bad.reason}", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(EXIT_CANNOT_LISTEN if isinstance(error, CannotListen) else EXIT_FAILED)
     except BrokenPipeError:
         # the reader of our output has enough; nothing is left to be flushed to it when Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

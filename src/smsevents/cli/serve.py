@@ -18,14 +18,15 @@ def serve(
 ) -> None:
     """Serve the export and the import over HTTP until Ctrl-C."""
     # imported here because it takes longer than most other commands do
+    from smsevents.web.listen import listen, url_of  # noqa: PLC0415
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
     settings = Settings.from_environment()
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
+    # first of all, so that a second server by mistake does not upgrade the database under the first
+    sockets = listen(settings.host, settings.port)
     # made or upgraded once, so that a fault is told here and not by each worker
     open_catalog(settings.database).close()
-    typer.echo(
-        f"smsevents serves {settings.database} on http://{settings.host}:{settings.port} (docs: /docs)",
-        err=True,
-    )
-    run(settings, workers)
+    url = url_of(settings.host, settings.port)
+    typer.echo(f"smsevents serves {settings.database} on {url} (docs: {url}/docs)", err=True)
+    run(settings, workers, sockets)
