@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from litestar import Response, get
+from litestar import HttpMethod, Response, route
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -49,7 +49,7 @@ def forget_process() -> None:
         mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # the library has no types there
 
 
-@get("/metrics", sync_to_thread=True, include_in_schema=False)
+@route("/metrics", http_method=[HttpMethod.GET, HttpMethod.HEAD], sync_to_thread=True, include_in_schema=False)
 def show_metrics() -> Response[bytes]:
     """Give all numbers in the Prometheus text format."""
     registry = REGISTRY
