@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from smsevents.clock import now_ms
 from smsevents.settings import HEAD_MAX_SECONDS
+from tests.support.lines import line
 from tests.support.servers import STILL, Server, eventually
 from tests.support.wire import Wire, ask, chunked, count_responses, only_reply
 
@@ -97,6 +99,23 @@ def test_pipelined_requests_wait_outside(attacked: Server, path: str) -> None:
         wires = [stack.enter_context(Wire(attacked.port, window_bytes=4096)) for _ in range(20)]
         list(pool.map(lambda wire: flood(wire, ask("GET", path) * 5000, 40 * MIB), wires))
         assert lives(attacked)
+
+    assert peak_mib(attacked) < PEAK_MAX_MIB
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+def test_exports_that_nobody_reads_are_bounded_together(attacked: Server, version: str) -> None:
+    """Hundreds of clients with a key that do not read their exports cost no more than a bounded sum."""
+    shop = attacked.shop()
+    now = now_ms()
+    lines = (line(shop.trackpoint, now - number, user=f"u{number}") + b"\n" for number in range(5000))
+    assert shop.send(b"".join(lines)).status_code == 200
+    path = f"/shop/{shop.trackpoint}/export-sms-events"
+    with ExitStack() as stack:
+        for _ in range(400):
+            wire = stack.enter_context(Wire(attacked.port, window_bytes=4096))
+            wire.send(ask("POST", path, f"X-Api-Key: {shop.key}", body=b"{}", version=version))
+        assert eventually(lambda: lives(attacked) and attacked.metric("smsevents_events_out_total") >= 5000)
 
     assert peak_mib(attacked) < PEAK_MAX_MIB
 

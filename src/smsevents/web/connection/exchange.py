@@ -20,7 +20,7 @@ logger = structlog.get_logger()
 
 # A response to HTTP/1.0 is kept until it ends or is longer: it then gets a length, without which a client of that
 # version can hardly tell a complete response from a truncated one.
-HTTP_1_0_KEPT_MAX_BYTES = 1024 * 1024
+HTTP_1_0_KEPT_MAX_BYTES = 256 * 1024
 UNREAD_BODY_MAX_BYTES = 64 * 1024  # more of a request's body is not read from the socket before it is asked for
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}

@@ -361,7 +361,7 @@ class HttpConnection(asyncio.Protocol):
         self._state = _State.CLOSING
         self._body = None
         self._waiting.clear()
-        self._registry.idle(self)
+        self._registry.idle(self, self._transport.get_write_buffer_size())
         if rudely:
             self._reset()
         elif linger and not self._stopping and self._transport.can_write_eof():

@@ -23,7 +23,7 @@ CONNECTIONS_MAX = 2048
 FILES_KEPT_BACK = 320
 # Beyond the limit, where every connection is being served: so many more are let in, for health checks alone.
 CONNECTIONS_FOR_HEALTH = 64
-HELD_MAX_BYTES = 32 * 1024 * 1024
+HELD_MAX_BYTES = 64 * 1024 * 1024
 WARNING_PAUSE_SECONDS = 60
 
 
