@@ -1,6 +1,6 @@
 """Compare HTTP servers for Python on what a request may be and on speed: docs/decisions/001-server-library.md.
 
-    uv run --with granian --with hypercorn python -m bench.servers [--rounds 3] [--seconds 3]
+    uv run --group bench --with granian --with hypercorn python -m bench.servers [--rounds 3] [--seconds 3]
 
 Each serves the same small ASGI application, one worker each. Each case is bytes on a socket and the one right outcome.
 """
