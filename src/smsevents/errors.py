@@ -2,12 +2,16 @@
 
     SmsEventsError
     ├── InvalidRequest           400  the request is not what the contract says
-    │   └── InvalidLines         400 or 422, with the numbers of the lines
+    │   ├── InvalidLines         400 or 422, with the numbers of the lines
+    │   └── MalformedRequest     400  what HTTP does not allow; the connection is closed
     ├── Unauthorized             401  no key, or one that is unknown, revoked or expired
     ├── Forbidden                403  a key of another shop, or without the scope
     ├── ClientGone               (nobody is left to be told)
     ├── BodyTimeout              408  the client stopped sending
+    ├── HeadTimeout              408  the headers of a request did not end in time
     ├── BodyTooLarge             413
+    ├── HeadTooLarge             431
+    ├── TooManyConnections       503  all of them are being served
     ├── UnsupportedEncoding      415
     ├── TooManyAtOnce            429
     ├── NoSuchPath               404  among them a trackpoint that is no positive integer
@@ -16,6 +20,7 @@
     ├── ShopExists               (commands only)
     ├── SettingError             a setting that cannot be used
     ├── TimeInDoubt              503  the clock may be wrong, and it would have the last word
+    ├── CannotListen             (`serve` only) the address is taken, or none of this machine
     ├── StoreUnavailable         503  the database cannot be read or written just now
     │   ├── StoreFull            507  there is no room on its disk
     │   ├── NoDatabase                there is none where it was looked for (commands only)
@@ -86,6 +91,10 @@ class InvalidLines(InvalidRequest):
         self.more = more
 
 
+class MalformedRequest(InvalidRequest):
+    """The request is not what HTTP allows, so that where it ends cannot be told."""
+
+
 class Unauthorized(SmsEventsError):
     """There is no key, or it is unknown, revoked or expired."""
 
@@ -100,6 +109,22 @@ class ClientGone(SmsEventsError):
 
 class BodyTimeout(SmsEventsError):
     """The client stopped sending its body."""
+
+
+class HeadTimeout(SmsEventsError):
+    """The headers of a request did not end in time."""
+
+
+class HeadTooLarge(SmsEventsError):
+    """The path, the headers or the trailers are over a limit."""
+
+
+class TooManyConnections(SmsEventsError):
+    """This process serves as many connections as it may."""
+
+
+class CannotListen(SmsEventsError):
+    """The address to serve on cannot be had; the text tells why."""
 
 
 class BodyTooLarge(SmsEventsError):

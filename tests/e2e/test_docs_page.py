@@ -534,7 +534,7 @@ def test_without_scripts_the_page_points_to_the_description(open_page: Callable[
     """Without JavaScript the page says so and links the description, and hides the form, which could do nothing."""
     page = open_page(java_script_enabled=False)
     expect(page.locator("noscript p")).to_contain_text("needs JavaScript")
-    expect(page.locator("noscript a[href='/openapi.json']")).to_be_visible()
+    expect(page.locator("noscript a[href='openapi.json']")).to_be_visible()
     expect(page.locator("#form")).to_be_hidden()
 
 
@@ -543,5 +543,5 @@ def test_a_description_that_cannot_be_read_is_told(server: Server, open_page: Ca
     page = open_page()
     page.route("**/openapi.json", lambda route: route.fulfill(status=502, body="<html>"))
     page.goto(f"{server.base}/docs")
-    expect(page.get_by_role("alert")).to_contain_text("/openapi.json cannot be shown")
+    expect(page.get_by_role("alert")).to_contain_text("openapi.json cannot be shown")
     expect(page.get_by_label("Trackpoint")).to_be_visible()

@@ -150,7 +150,7 @@ def test_no_trackpoint(server: Server, trackpoint: str, action: str) -> None:
     assert "positive integer" in problem_of(got, 404)["detail"]
 
 
-@pytest.mark.parametrize("path", ["/", "/shop", "/shop/1", "/metrics/x", f"/shop//{EXPORT}", "/%00", "/docs/../x"])
+@pytest.mark.parametrize("path", ["/x", "/shop", "/shop/1", "/metrics/x", f"/shop//{EXPORT}", "/%00", "/docs/../x"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_unknown_paths(server: Server, path: str, method: str) -> None:
     """A path that nothing lies under is a problem like any other, whatever the method."""

@@ -63,21 +63,24 @@ class Shop:
 class Server:
     """A `smsevents serve` process on a database of its own."""
 
-    def __init__(self, folder: Path, *, workers: int = 1, settings: dict[str, str] | None = None) -> None:
-        """Start it and wait until it is ready."""
+    def __init__(
+        self, folder: Path, *, workers: int = 1, settings: dict[str, str] | None = None, files_max: int | None = None
+    ) -> None:
+        """Start it and wait until it is ready; `files_max` is what `ulimit -n` says to it."""
         self.path = folder / "log.db"
         self.url = f"sqlite:///{self.path}"
         self.log_path = folder / "server.log"
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self._workers = workers
+        self._limits = [] if files_max is None else ["prlimit", f"--nofile={files_max}:{files_max}"]
         self.environment = os.environ | {"SMSEVENTS_DATABASE": self.url} | (settings or {})
         self._trackpoint = 1000
         self.start()
 
     def start(self) -> None:
         """Start the process; also again, after it was stopped or killed."""
-        command = [sys.executable, "-m", "smsevents", "serve", "--port", str(self.port)]
+        command = [*self._limits, sys.executable, "-m", "smsevents", "serve", "--port", str(self.port)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--workers", str(self._workers)],

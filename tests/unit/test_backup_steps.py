@@ -109,7 +109,7 @@ def test_of_two_backups_at_once_one_wins(held: Held, target: Path, monkeypatch: 
 
     monkeypatch.setattr(backups, "copy_to", slow)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(backup, held.database, target)
+        first = pool.submit(backup, held.database, target, held.now)
         assert copying.wait(60)
         with pytest.raises(InvalidRequest, match="Another backup writes"):
             backup(held.database, target, held.now)

@@ -25,7 +25,7 @@ from rich.text import Text
 from smsevents.catalog import Database, open_catalog, open_existing
 from smsevents.cli import output
 from smsevents.cli.output import OutputClosed, OutputFailed
-from smsevents.errors import InvalidLines, NoDatabase, SmsEventsError
+from smsevents.errors import CannotListen, InvalidLines, NoDatabase, SmsEventsError
 from smsevents.events import INT64_MAX
 from smsevents.reasons import printable
 from smsevents.settings import Settings, variable_of
@@ -41,12 +41,13 @@ Trackpoint = Annotated[int, typer.Argument(min=1, max=INT64_MAX, help="The numbe
 
 DATABASE_VARIABLE = variable_of("database")
 EXIT_FAILED = 1
+EXIT_CANNOT_LISTEN = 3
 EXIT_BROKEN_PIPE = 141  # what a shell sees of a program that SIGPIPE ended
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Turn an error of ours into lines on standard error and exit code 1."""
+    """Turn an error of ours into lines on standard error and exit code 1, or 3 where `serve` cannot listen."""
     try:
         yield
     except OutputClosed:
@@ -60,7 +61,7 @@ def errors() -> Iterator[None]:
                 typer.echo(f"  line {bad.line}: {bad.reason}", err=True)
         if isinstance(error, OutputFailed):
             output.drop()
-        sys.exit(EXIT_FAILED)
+        sys.exit(EXIT_CANNOT_LISTEN if isinstance(error, CannotListen) else EXIT_FAILED)
 
 
 @contextmanager

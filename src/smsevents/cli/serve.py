@@ -21,9 +21,12 @@ def serve(
 ) -> None:
     """Serve the export and the import over HTTP until Ctrl-C."""
     # imported here because it takes longer than most other commands do
+    from smsevents.web.listen import listen, url_of  # noqa: PLC0415
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
     settings = Settings.from_environment(given={"host": host or None, "port": port})
+    # first of all, so that a second server by mistake does not upgrade the database under the first
+    sockets = listen(settings.host, settings.port)
     # created or upgraded once, so that a fault is told here and not by each worker
     database = open_catalog(settings.database)
     try:
@@ -35,8 +38,6 @@ def serve(
         say_doubt(timekeeper.judge())
     finally:
         database.close()
-    typer.echo(
-        f"smsevents serves {settings.database} on http://{settings.host}:{settings.port} (docs: /docs)",
-        err=True,
-    )
-    run(settings, workers)
+    url = url_of(settings.host, settings.port)
+    typer.echo(f"smsevents serves {settings.database} on {url} (docs: {url}/docs)", err=True)
+    run(settings, workers, sockets)

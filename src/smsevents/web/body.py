@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
-from smsevents.errors import BodyTimeout, BodyTooLarge, ClientGone
+from smsevents.errors import BodyTimeout, BodyTooLarge, ClientGone, InvalidRequest
 from smsevents.web.pace import Pace
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ async def stream(
 
     Raises `BodyTooLarge` with the text `too_large`, as soon as the announced or the received size is over
     `max_bytes`; `BodyTimeout` when nothing comes for too long, or too little on the whole; `ClientGone` when the
-    connection ends before the body does.
+    connection ends before the body does; `InvalidRequest` when a body of another length than announced was taken for
+    complete, which the connection should not let happen: what was lost on the way must never pass for an empty body.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > max_bytes:
+    announced = _announced(request)
+    if announced is not None and announced > max_bytes:
         raise BodyTooLarge(too_large)
     received = 0
     more = True
@@ -44,6 +46,10 @@ async def stream(
         if received > max_bytes:
             raise BodyTooLarge(too_large)
         more = message["more_body"]
+        if not more and announced is not None and received != announced:
+            raise InvalidRequest(
+                f"Content-Length announced {announced} bytes and {received} came. Nothing was done; send it again."
+            )
         yield message["body"]
 
 
@@ -56,3 +62,13 @@ def _too_slow(settings: Settings, pace: Pace) -> str:
         f"The body came at less than {settings.body_rate_min_bytes_per_second} bytes a second. Nothing was done; send"
         " it again, in one go."
     )
+
+
+def _announced(request: Request[Any, Any, Any]) -> int | None:
+    """Give the Content-Length; the connection has let only good ones pass."""
+    value = request.headers.get("content-length")
+    if value is None:
+        return None
+    if not re.fullmatch("0*[0-9]{1,18}", value):
+        raise InvalidRequest("Content-Length is not a number.")
+    return int(value.lstrip("0") or "0")  # `int` refuses more than 4,300 digits

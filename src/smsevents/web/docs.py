@@ -1,14 +1,21 @@
-"""`/docs`: the API for people, from files of the package, so that it works without a network."""
+"""`/docs`: the API for people, from files of the package, so that it works without a network.
+
+All addresses are relative, so that the pages work under any prefix that a proxy strips: https://host/sms/docs. HEAD
+works wherever GET does (RFC 9110, section 9.1): monitors and link checkers ask with it.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from litestar import Response, get
+import msgspec
+from litestar import HttpMethod, Request, Response, route
 
 from smsevents.web.openapi import description
 
+METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 STATIC = Path(__file__).parent / "static"
 # People type a key into the page: no form may be sent by the browser itself, and no other page may frame it.
 _POLICY = (
@@ -17,9 +24,14 @@ _POLICY = (
 )
 
 
+@cache
+def _file(name: str) -> bytes:
+    return (STATIC / name).read_bytes()
+
+
 def _page(name: str, media_type: str) -> Response[bytes]:
     return Response(
-        (STATIC / name).read_bytes(),
+        _file(name),
         headers={
             "Content-Type": media_type,
             "Content-Security-Policy": _POLICY,
@@ -28,28 +40,47 @@ def _page(name: str, media_type: str) -> Response[bytes]:
     )
 
 
-@get("/docs", sync_to_thread=False, include_in_schema=False)
-def page() -> Response[bytes]:
-    """Give the page."""
+@route("/docs", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
+def page(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Give the page; from `/docs/` its relative addresses would lead astray."""
+    if request.scope["raw_path"].endswith(b"/"):
+        return _elsewhere("../docs")
     return _page("docs.html", "text/html; charset=utf-8")
 
 
-@get("/openapi.json", sync_to_thread=False, include_in_schema=False)
-def openapi_json() -> dict[str, Any]:
+@route("/openapi.json", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
+def openapi_json() -> Response[bytes]:
     """Give the OpenAPI description."""
-    return description()
+    return Response(_described(), media_type="application/json")
 
 
-@get("/docs/docs.js", sync_to_thread=False, include_in_schema=False)
+@cache
+def _described() -> bytes:
+    """Build the description once: it takes tens of milliseconds, and anybody may ask for it, without a key."""
+    return msgspec.json.encode(description())
+
+
+@route("/", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
+def front() -> Response[bytes]:
+    """Send whoever comes to the root on to the page."""
+    return _elsewhere("docs")
+
+
+@route("/docs/docs.js", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def script() -> Response[bytes]:
     """Give the script that fills the page from /openapi.json."""
     return _page("docs.js", "text/javascript; charset=utf-8")
 
 
-@get("/docs/docs.css", sync_to_thread=False, include_in_schema=False)
+@route("/docs/docs.css", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def style() -> Response[bytes]:
     """Give the style of the page."""
     return _page("docs.css", "text/css; charset=utf-8")
 
 
-docs_routes = [page, script, style, openapi_json]
+def _elsewhere(address: str) -> Response[bytes]:
+    text = f"The API is described at {address}\n".encode()
+    return Response(text, status_code=302, media_type="text/plain", headers={"Location": address})
+
+
+docs_routes = [front, page, script, style, openapi_json]

@@ -28,7 +28,7 @@ from smsevents.settings import (
     EXPORT_RUN_MIN_BYTES,
     PAGE_HELD_MAX_BYTES,
 )
-from smsevents.web import metrics, negotiate, tenant_metrics
+from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.body import stream
 from smsevents.web.note import note_of
 from smsevents.web.shop import authorized_shop
@@ -61,10 +61,11 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> Re
     """Export the events of a shop."""
     shared: Shared = state.shared
     trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "export")
+    query.refuse_members(request.query_params, {"from", "to"})
     window = await _window(request, shared)
-    gzip = negotiate.wants_gzip(request.headers.get("accept-encoding", ""))
+    gzip = negotiate.wants_gzip(negotiate.joined(request, "accept-encoding"))
     headers = {
-        "Content-Type": negotiate.media_type(request.headers.get("accept", "")),
+        "Content-Type": negotiate.media_type(negotiate.joined(request, "accept")),
         "Vary": "Accept-Encoding",
         "X-Export-From": str(window.start),
         "X-Export-To": str(window.end),
@@ -79,7 +80,7 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> Re
 
 async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
     """Read the body and apply the rules of the interval to it."""
-    if request.headers.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
+    if negotiate.codings(request):
         raise UnsupportedEncoding(
             "Send the request of an export as plain JSON, without Content-Encoding.", supported="identity"
         )

@@ -18,7 +18,7 @@ from litestar.datastructures import State
 
 from smsevents.errors import UnsupportedEncoding
 from smsevents.intake import INFLATION_MAX_RATIO, MIB, Intake, Receipt
-from smsevents.web import metrics, tenant_metrics
+from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
 
@@ -39,7 +39,8 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
     shared: Shared = state.shared
     started = time.perf_counter()
     trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "import")
-    gzip = _is_gzip(request.headers.get("content-encoding", ""))
+    query.refuse_others(request.query_params, set())
+    gzip = _is_gzip(negotiate.codings(request))
     with (
         shared.imports.enter(trackpoint),
         tenant_metrics.imports_running.track_inprogress(),
@@ -167,13 +168,12 @@ async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Tak
     return await taking.finish(b"".join(parts))
 
 
-def _is_gzip(content_encoding: str) -> bool:
-    coding = content_encoding.strip().lower()
-    if coding in {"gzip", "x-gzip"}:
-        return True
-    if coding in {"", "identity"}:
+def _is_gzip(codings: list[str]) -> bool:
+    if not codings:
         return False
+    if codings in (["gzip"], ["x-gzip"]):
+        return True
     raise UnsupportedEncoding(
-        f"Content-Encoding {content_encoding!r} cannot be read. Send the lines with gzip or as they are.",
+        f"Content-Encoding {', '.join(codings)!r} cannot be read. Send the lines with gzip or as they are.",
         supported="gzip, identity",
     )

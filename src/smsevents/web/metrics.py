@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from litestar import Response, get
+from litestar import HttpMethod, Response, route
 from litestar.datastructures import State
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -49,7 +49,7 @@ exports_cut = Counter(
 )
 
 
-@get("/metrics", include_in_schema=False)
+@route("/metrics", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
 async def show_metrics(state: State) -> Response[bytes]:
     """Return all numbers in the Prometheus text format: of this process or all workers, and of the database."""
     shared: Shared = state.shared

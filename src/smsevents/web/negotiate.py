@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from litestar import Request
+
 JSON_SEQ = "application/json-seq"
 NDJSON = "application/x-ndjson"
+
+_QUOTED_OR_NOT = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)
+_WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?", re.ASCII)
 
 
 def media_type(accept: str) -> str:
@@ -28,18 +37,45 @@ def wants_gzip(accept_encoding: str) -> bool:
     return gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
+def joined(request: Request[Any, Any, Any], name: str) -> str:
+    """Give the value of a header that is a list, whose members may stand in several fields (RFC 9110, section 5.3)."""
+    return ", ".join(request.headers.getall(name, []))
+
+
+def codings(request: Request[Any, Any, Any]) -> list[str]:
+    """Give the codings of the body in the order of their application, in lower case, without `identity`."""
+    members = (part.strip(" \t").lower() for part in joined(request, "content-encoding").split(","))
+    return [coding for coding in members if coding not in {"", "identity"}]
+
+
 def _weights(header: str) -> dict[str, float]:
-    """Read a list of names with weights: `a, b;q=0.5`. What cannot be read as a weight counts as none."""
+    """Read a list of names with weights: `a, b;q=0.5`. What cannot be read as a weight counts as none.
+
+    A quoted string may hold the commas and semicolons that otherwise separate. Of a name that stands there twice the
+    first counts, unless that one is `q=0`: a media type with other parameters may be wanted all the same.
+    """
     weights: dict[str, float] = {}
-    for item in header.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        weights[name] = next((_weight(part[2:]) for part in parameters if part.startswith("q=")), 1.0)
+    for item in _split(header, ","):
+        name, *parameters = (part.strip(" \t").lower() for part in _split(item, ";"))
+        if name:
+            weight = next((_weight(part[2:]) for part in parameters if part.startswith("q=")), 1.0)
+            weights[name] = weights.get(name) or weight
     return weights
 
 
+def _split(text: str, separator: str) -> list[str]:
+    """Split at a separator that does not stand in a quoted string (RFC 9110, section 5.6.4)."""
+    if '"' not in text:
+        return text.split(separator)
+    parts = [""]
+    for token in _QUOTED_OR_NOT.findall(text):
+        if token == separator:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
 def _weight(text: str) -> float:
-    try:
-        weight = float(text)
-    except ValueError:
-        return 0.0
-    return weight if 0 <= weight <= 1 else 0.0
+    """Read a weight (RFC 9110, section 12.4.2)."""
+    return float(text) if _WEIGHT.fullmatch(text) else 0.0

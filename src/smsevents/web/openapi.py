@@ -350,7 +350,7 @@ def description() -> dict[str, Any]:
             "/shop/{trackpointId}/import-sms-events": PathItem(post=_import()),
             "/shop/{trackpointId}/users/{userId}": PathItem(delete=_forget()),
         },
-        servers=[Server(url="/")],
+        servers=[Server(url=".")],  # relative to where the description is, also under a prefix
         components=Components(
             security_schemes={
                 "key": SecurityScheme(

@@ -37,7 +37,10 @@ STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] =
     errors.NoSuchPath: (HTTPStatus.NOT_FOUND, {}),
     errors.UnknownShop: (HTTPStatus.NOT_FOUND, {}),
     errors.BodyTimeout: (HTTPStatus.REQUEST_TIMEOUT, {}),
+    errors.HeadTimeout: (HTTPStatus.REQUEST_TIMEOUT, {}),
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {}),
+    errors.HeadTooLarge: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, {}),
+    errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
     errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {}),
     errors.TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, _RETRY),
     errors.TimeInDoubt: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY_LATER),
@@ -69,10 +72,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError) -> Response[bytes]:
     """Answer an error that smsevents raised."""
-    status, headers = next(
-        (answer for kind, answer in STATUSES.items() if isinstance(error, kind)),
-        (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
-    )
+    status, headers = status_of(error)
     note_of(request.scope).refused(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", path=shown_path(request.scope), error=str(error))
@@ -81,6 +81,14 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
     if isinstance(error, errors.InvalidLines):
         return _invalid_lines(error)
     return answer(status, error.outside, headers)
+
+
+def status_of(error: errors.SmsEventsError) -> tuple[HTTPStatus, dict[str, str]]:
+    """Give the status of an error, and the headers that go with it."""
+    return next(
+        (answer for kind, answer in STATUSES.items() if isinstance(error, kind)),
+        (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
+    )
 
 
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

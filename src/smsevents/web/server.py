@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack
+import sys
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from smsevents.logs import configure_logs
 from smsevents.settings import Settings, variable_of
 from smsevents.upkeep.keeper import kept
+from smsevents.web.connection.protocol import HttpConnection
+from smsevents.web.connection.registry import raise_file_limit
 from smsevents.web.gathering import ADDRESS_VARIABLE, gathered
-from smsevents.web.protocol import LimitedHttpProtocol
+from smsevents.web.listen import BACKLOG_CONNECTIONS
+from smsevents.web.workers import Workers
+
+if TYPE_CHECKING:
+    from socket import socket
 
 
-def serve(settings: Settings, workers: int) -> None:
-    """Serve an existing database until the process is told to stop."""
+def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
+    """Serve an existing database on sockets that listen, until the process is told to stop."""
     with ExitStack() as stack:
         os.environ.pop(ADDRESS_VARIABLE, None)
         if workers > 1:
@@ -24,26 +33,47 @@ def serve(settings: Settings, workers: int) -> None:
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
         configure_logs(settings.log_format, settings.log_level)
+        raise_file_limit()
         # uvicorn ends by raising the signal that stopped it once more: clean up then too
         signal.signal(signal.SIGTERM, _stop)
         if settings.upkeep != "off":
             stack.enter_context(kept(settings.database, settings.log_format))
-        uvicorn.run(
+        config = uvicorn.Config(
             "smsevents.web.app:create_app",
             factory=True,
-            host=settings.host,
-            port=settings.port,
             workers=workers,
             loop="uvloop",
-            http=LimitedHttpProtocol,
+            http=HttpConnection,
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             proxy_headers=False,  # `note.begin_note` reads them, and only from proxies that are trusted
             server_header=False,
+            backlog=BACKLOG_CONNECTIONS,
             timeout_graceful_shutdown=settings.shutdown_max_seconds,
         )
+        if not _run(config, sockets):
+            sys.exit(STARTUP_FAILURE)
+
+
+def _run(config: uvicorn.Config, sockets: list[socket]) -> bool:
+    """Serve on sockets; tell whether that began at all."""
+    if config.workers > 1:
+        supervisor = Workers(config, sockets)
+        supervisor.run()
+        return not supervisor.failed
+    _stop_when_the_terminal_closes()
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):  # raised once more, after the stop that it asked for
+        server.run(sockets)
+    return server.started
+
+
+def _stop_when_the_terminal_closes() -> None:
+    """Take SIGHUP for SIGTERM, unless whoever started us had it ignored, as `nohup` does."""
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def _stop(*_: object) -> None:

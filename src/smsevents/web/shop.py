@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smsevents.access import Scope, parse_trackpoint
-from smsevents.errors import NoSuchPath
+from smsevents.errors import InvalidRequest, NoSuchPath
 from smsevents.web.note import note_of
 
 if TYPE_CHECKING:
@@ -18,12 +18,16 @@ async def authorized_shop(request: Request[Any, Any, Any], shared: Shared, track
     """Give the trackpoint in the path, if the key may do `scope` there.
 
     Raises `NoSuchPath` for what is no positive 64-bit integer, `Unauthorized`, `Forbidden`. Nothing is
-    told of the shop, and nothing of the body is read, before the key was found good.
+    told of the shop, and nothing of the body is read, before the key was found good. Raises `InvalidRequest` for
+    several keys: which of them counts would be for each program on the way to say.
     """
     trackpoint = parse_trackpoint(trackpoint_id)
     if trackpoint is None:
         raise NoSuchPath(f"{trackpoint_id!r} is no trackpoint; it is the shop's number, a positive integer.")
-    key = request.headers.get("x-api-key")
+    keys = set(request.headers.getall("x-api-key", []))
+    if len(keys) > 1:
+        raise InvalidRequest("There are several X-Api-Key headers, and they differ. Send one.")
+    key = keys.pop() if keys else None
     note = note_of(request.scope)
     good = shared.access.authorize_remembered(key, trackpoint, scope)
     if good is None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from litestar import Request, delete
 from litestar.datastructures import State
 
-from smsevents.errors import InvalidRequest
+from smsevents.errors import InvalidRequest, NoSuchPath
 from smsevents.upkeep.erasure import Erased, check_user_id, erase, wiped
+from smsevents.web import query
 from smsevents.web.shop import authorized_shop
 
 if TYPE_CHECKING:
     from smsevents.web.state import Shared
 
+_PATH = re.compile(rb"/([^/]+)/[^/]+/([^/]+)/(.*)")
 _BLOCK = {(): False, ("",): False, ("false",): False, ("true",): True}
 
 
@@ -36,17 +39,23 @@ async def forget_user(request: Request[Any, Any, Any], state: State) -> Erased:
 def _block(request: Request[Any, Any, Any]) -> bool:
     given = request.query_params
     block = _BLOCK.get(tuple(given.getall("block", [])))
-    if block is None or not set(given) <= {"block"}:
-        raise InvalidRequest("The path takes `?block=true` or `?block=false`, once, and no other parameter.")
+    query.refuse_others(given, {"block"})
+    if block is None:
+        raise InvalidRequest("The path takes `?block=true` or `?block=false`, once.")
     return block
 
 
 def _user_id(request: Request[Any, Any, Any]) -> str:
-    """Read the user id from the path as it was sent, because a user id may hold slashes, also escaped ones."""
-    raw: bytes = request.scope["raw_path"]
-    escaped = raw.split(b"?", 1)[0].split(b"/users/", 1)[1]
+    """Read the user id from the path as it was sent, because a user id may hold slashes, also escaped ones.
+
+    The path was routed with its empty parts left out (`//shop/7/users/u1` too). Here it must be the path itself, so
+    that what is erased is never a matter of who counts the slashes. Raises `NoSuchPath` where it is not.
+    """
+    parts = _PATH.fullmatch(request.scope["raw_path"])
+    if parts is None or unquote(parts[1]) != "shop" or unquote(parts[2]) != "users":
+        raise NoSuchPath("The path is /shop/{trackpointId}/users/{userId}, without empty parts before the user id.")
     try:
-        user_id = unquote(escaped, errors="strict")
+        user_id = unquote(parts[3], errors="strict")
     except UnicodeDecodeError as error:
         raise InvalidRequest("The user id in the path is not UTF-8; percent-encode its UTF-8 bytes.") from error
     return check_user_id(user_id)

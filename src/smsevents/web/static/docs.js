@@ -36,12 +36,12 @@ async function showDescription() {
   const place = byId("operations");
   place.append(make("p", {}, "Loading the description …"));
   try {
-    const spec = await (await fetch("/openapi.json")).json();
+    const spec = await (await fetch("openapi.json")).json();
     byId("version").textContent = spec.info.version;
     byId("about").replaceChildren(...prose(spec.info.description));
     place.replaceChildren(...operationsOf(spec));
   } catch (error) {
-    place.replaceChildren(make("p", { class: "notice bad", role: "alert" }, `/openapi.json cannot be shown: ${error}`));
+    place.replaceChildren(make("p", { class: "notice bad", role: "alert" }, `openapi.json cannot be shown: ${error}`));
     return;
   }
   showContents();
@@ -163,11 +163,16 @@ function alikeMedia(content) {
 // ---- Commands to paste ----
 
 function showCommands(method, path, operation, key) {
-  const url = location.origin + path.replace(/{(\w+)}/g, (_, name) => exampleOf(operation, name));
+  const url = addressOf(path.replace(/{(\w+)}/g, (_, name) => exampleOf(operation, name)));
   const end = `-H '${key.name}: YOUR_API_KEY' ${url}`;
   if (!operation.requestBody) return [command(`curl -X ${method} ${end}`, `${operation.summary}:`)];
   if (operation.requestBody.content["application/json"]) return exportCommands(end);
   return importCommands(end);
+}
+
+/** Gives the address of a path of the API, also where a proxy serves it under a prefix. */
+function addressOf(path) {
+  return new URL(`.${path}`, document.baseURI).href;
 }
 
 function exampleOf(operation, name) {
@@ -328,7 +333,7 @@ async function askExport(signal) {
     cache: "no-store",
     signal,
   };
-  return fetch(`/shop/${trackpoint}/export-sms-events`, request);
+  return fetch(addressOf(`/shop/${trackpoint}/export-sms-events`), request);
 }
 
 function millisecondsOf(id) {

@@ -1,0 +1,215 @@
+"""One request and its response: what the application receives and sends (ASGI), put into HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from smsevents.web.connection.head import Head
+
+    Application = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+logger = structlog.get_logger()
+
+# A response to HTTP/1.0 is kept until it ends or is longer: it then gets a length, without which a client of that
+# version can hardly tell a complete response from a truncated one.
+HTTP_1_0_KEPT_MAX_BYTES = 256 * 1024
+UNREAD_BODY_MAX_BYTES = 64 * 1024  # more of a request's body is not read from the socket before it is asked for
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_BAD_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_WITHOUT_BODY = frozenset({204, 304})
+
+
+class Line(Protocol):
+    """The connection, as far as an exchange knows it."""
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Give the headers of every response."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        ...
+
+    async def writable(self) -> None:
+        """Wait until the client has taken most of what was sent."""
+        ...
+
+    def want_body(self, *, more: bool) -> None:
+        """Read more of the request from the socket, or stop for now."""
+        ...
+
+    def response_ended(self, *, complete: bool) -> None:
+        """Go on with the next request, or close; a response that is not complete must not look so."""
+        ...
+
+
+class Exchange:
+    """Serves one request of a connection."""
+
+    def __init__(self, line: Line, head: Head, scope: dict[str, Any]) -> None:
+        """Serve the request of a head, described to the application by `scope`."""
+        self._line = line
+        self._scope = scope
+        self._is_head = head.method == "HEAD"
+        self.is_http_1_0 = head.is_http_1_0
+        self.keep_alive = head.keep_alive
+        # the request
+        self._waits_for_continue = head.expects_continue
+        self._parts: list[bytes] = []
+        self._unread_bytes = 0
+        self._body_ended = head.length == 0
+        self._gone = False
+        self._news = asyncio.Event()
+        if self._body_ended:
+            self._news.set()
+        # the response
+        self._head: list[bytes] | None = None  # kept for HTTP/1.0 until it is known whether there is a length
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._is_chunked = False
+        self._missing: int | None = None  # bytes of the response, where its length was announced
+        self.has_begun = False
+        self.is_complete = False
+
+    # What the connection says.
+
+    def feed(self, parts: list[bytes], *, ended: bool) -> None:
+        """Take pieces of the request's body."""
+        self._waits_for_continue = False
+        self._body_ended = ended
+        if not self.is_complete:
+            self._parts += parts
+            self._unread_bytes += sum(map(len, parts))
+            if self._unread_bytes > UNREAD_BODY_MAX_BYTES and not ended:
+                self._line.want_body(more=False)
+        self._news.set()
+
+    def gone(self) -> None:
+        """Note that nobody is left to be served."""
+        self._gone = True
+        self._news.set()
+
+    @property
+    def has_all_of_the_request(self) -> bool:
+        """Tell whether the request's body came to its end."""
+        return self._body_ended
+
+    # What the application says.
+
+    async def run(self, application: Application) -> None:
+        """Have the application serve the request."""
+        try:
+            await application(self._scope, self._receive, self._send)
+        except asyncio.CancelledError:
+            raise  # the server stops; the connection is closed below
+        except Exception:
+            # the last place that can tell: whatever the application did not foresee ends its own connection alone
+            logger.exception("request failed in the application")
+        finally:
+            if not self.is_complete:
+                self._line.response_ended(complete=False)
+
+    async def _receive(self) -> Any:  # noqa: ANN401 -- an ASGI message
+        if self._waits_for_continue and not self._gone:
+            self._waits_for_continue = False
+            self._line.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self._gone and not self.is_complete:
+            self._line.want_body(more=True)
+            await self._news.wait()
+            self._news.clear()
+        if self._gone or self.is_complete:
+            self._news.set()
+            return {"type": "http.disconnect"}
+        body, self._parts, self._unread_bytes = b"".join(self._parts), [], 0
+        return {"type": "http.request", "body": body, "more_body": not self._body_ended}
+
+    async def _send(self, message: Any) -> None:  # noqa: ANN401 -- an ASGI message
+        if self._gone:
+            return
+        if not self.has_begun:
+            self._begin(message["status"], message.get("headers", ()))
+            return
+        if self._missing is None and self._head is None:  # streamed: no faster than the client takes it
+            await self._line.writable()
+        self._continue(message.get("body", b""), is_last=not message.get("more_body", False))
+
+    def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.has_begun = True
+        if self._waits_for_continue:
+            self.keep_alive = False  # the client may send the body or not: what comes next cannot be told
+        head = [_STATUS_LINES[status], *self._fields(headers)]
+        if self._is_head or status in _WITHOUT_BODY:
+            self._missing = 0
+        elif self._missing is None:
+            if self.is_http_1_0:
+                self._head = head  # see `_keep`
+                return
+            self._is_chunked = True
+            head.append(b"transfer-encoding: chunked\r\n")
+        head.append(b"\r\n")
+        self._line.write(b"".join(head))
+
+    def _fields(self, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """Put the header fields into bytes, and note what they say of the body and the connection."""
+        fields: list[bytes] = []
+        says_close = False
+        for name, value in (*self._line.default_headers, *headers):
+            if _BAD_NAME.search(name) or _BAD_VALUE.search(value):
+                raise ValueError(f"{name!r}: {value!r} is not a header")
+            lower = name.lower()
+            if lower == b"content-length":
+                self._missing = int(value)
+            elif lower == b"connection" and value.lower() == b"close":
+                says_close = True
+            fields += (lower, b": ", value, b"\r\n")
+        if says_close:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            fields.append(b"connection: close\r\n")
+        return fields
+
+    def _continue(self, body: bytes, *, is_last: bool) -> None:
+        if self._gone:  # perhaps while the client was waited for
+            return
+        if self.is_complete:
+            raise ValueError("the response has ended already")
+        if self._is_head:
+            body = b""
+        if self._head is not None:
+            body = self._keep(self._head, body, is_last=is_last)
+        elif self._missing is not None:
+            self._missing -= len(body)
+            if self._missing < 0 or (is_last and self._missing):
+                raise ValueError("the response has not the length that it announced")
+        if self._is_chunked:
+            framed = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+            body = b"".join([*framed, b"0\r\n\r\n"] if is_last else framed)
+        if body:
+            self._line.write(body)
+        if is_last:
+            self.is_complete = True
+            self._news.set()
+            self._line.response_ended(complete=True)
+
+    def _keep(self, head: list[bytes], body: bytes, *, is_last: bool) -> bytes:
+        """Keep the body for HTTP/1.0 until it ends or is too long to be kept; give what is to be sent now."""
+        self._kept.append(body)
+        self._kept_bytes += len(body)
+        if is_last:
+            head.append(b"content-length: %d\r\n" % self._kept_bytes)
+        elif self._kept_bytes <= HTTP_1_0_KEPT_MAX_BYTES:
+            return b""
+        self._head = None
+        data, self._kept = b"".join([*head, b"\r\n", *self._kept]), []
+        return data

@@ -1,0 +1,39 @@
+"""Query parameters: what would be ignored silently is refused instead, where nobody depends on it.
+
+An import and an erasure are calls of our own, and a name that they do not know is a mistake. The export is a call
+that others documented: their clients may send what they like, but for the names that belong into its body.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smsevents.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
+_SHOWN_MAX_CHARACTERS = 60
+
+
+def refuse_others(given: Iterable[str], known: AbstractSet[str]) -> None:
+    """Refuse every parameter whose name is not among the known ones. Raises `InvalidRequest`."""
+    for name in given:
+        if name not in known:
+            takes = f"It takes {', '.join(sorted(known))}" if known else "It takes none"
+            raise InvalidRequest(f"The parameter {_shown(name)} of the address is unknown here. {takes}; leave it out.")
+
+
+def refuse_members(given: Iterable[str], members: AbstractSet[str]) -> None:
+    """Refuse members of the body among the parameters, where they would change nothing. Raises `InvalidRequest`."""
+    for name in given:
+        if name in members:
+            raise InvalidRequest(
+                f"{_shown(name)} stands in the address, where it is not read. Send it in the body, as a JSON object:"
+                ' {"from": 1673617501000, "to": 1676380261000}.'
+            )
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= _SHOWN_MAX_CHARACTERS else f"{name[:_SHOWN_MAX_CHARACTERS]}…")
