@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Response, get
 
+from smsevents.clock import now_ms
 from smsevents.web.openapi import description
 
 STATIC = Path(__file__).parent / "static"
@@ -37,7 +38,7 @@ def page() -> Response[bytes]:
 @get("/openapi.json", sync_to_thread=False, include_in_schema=False)
 def openapi_json() -> dict[str, Any]:
     """Give the OpenAPI description."""
-    return description()
+    return description(now_ms())
 
 
 @get("/docs/docs.js", sync_to_thread=False, include_in_schema=False)
