@@ -21,9 +21,9 @@ from rich.progress import (
 from rich.table import Table
 
 from smsevents.catalog import Database, open_catalog
+from smsevents.cli.database import settings_in_force
 from smsevents.errors import InvalidLines, SmsEventsError
 from smsevents.events import INT64_MAX
-from smsevents.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +54,7 @@ def errors() -> Iterator[None]:
 @contextmanager
 def opened_database() -> Iterator[Database]:
     """Open the database of the settings, made or upgraded if need be, for as long as the block runs."""
-    database = open_catalog(Settings.from_environment().database)
+    database = open_catalog(settings_in_force().database)
     try:
         yield database
     finally:

@@ -11,6 +11,7 @@ import typer
 
 from smsevents.access import Access
 from smsevents.cli.console import Trackpoint, opened_database, show_table
+from smsevents.cli.database import with_database
 from smsevents.cli.shop import day_of
 from smsevents.clock import now_ms
 
@@ -26,6 +27,7 @@ class ScopeName(StrEnum):
 
 
 @app.command("create")
+@with_database
 def create(
     trackpoint: Trackpoint,
     scope: Annotated[list[ScopeName], typer.Option(help="What the key may do; give it once for each.")],
@@ -45,6 +47,7 @@ def create(
 
 
 @app.command("list")
+@with_database
 def list_(trackpoint: Trackpoint) -> None:
     """List the keys of a shop, without their secrets."""
     with opened_database() as database:
@@ -66,6 +69,7 @@ def list_(trackpoint: Trackpoint) -> None:
 
 
 @app.command("revoke")
+@with_database
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that `key list` shows.")],
 ) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from smsevents.catalog import open_catalog
-from smsevents.settings import PORT_MAX, Settings
+from smsevents.cli.database import settings_in_force
+from smsevents.settings import PORT_MAX
 
 
 def serve(
@@ -20,7 +21,7 @@ def serve(
     # imported here because it takes longer than most other commands do
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
-    settings = Settings.from_environment()
+    settings = settings_in_force()
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
     # made or upgraded once, so that a fault is told here and not by each worker
     open_catalog(settings.database).close()
