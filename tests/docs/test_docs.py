@@ -18,8 +18,11 @@ from prometheus_client.metrics import MetricWrapperBase
 from typer.core import TyperGroup
 
 from smsevents import events, settings
+from smsevents.catalog import open_catalog
 from smsevents.cli import app
+from smsevents.cli.checks import examine
 from smsevents.client.account import KEY_VARIABLE, URL_VARIABLE
+from smsevents.clock import now_ms
 from smsevents.errors import InvalidRequest
 from smsevents.settings import Settings, variable_of
 from smsevents.web import metrics
@@ -58,6 +61,16 @@ def test_settings() -> None:
         [f"`{variable_of(setting.name)}`", f"`{setting.default}`", setting.metadata["help"]]
         for setting in fields(Settings)
     ]
+
+
+def test_checks_of_the_doctor(tmp_path: Path) -> None:
+    """The table of checks has every check of `smsevents doctor`, in its order."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    open_catalog(url).close()
+
+    checks = examine(Settings(database=url), now_ms())
+
+    assert [bare(name) for name, _ in Page(OPERATING).table("Check")] == [check.name for check in checks]
 
 
 def test_metrics() -> None:
