@@ -53,7 +53,6 @@ TRACKPOINT = Parameter(
     examples={"shop": Example(value=4541245641234564)},
 )
 Answers: TypeAlias = dict[str, OpenAPIResponse | Reference]
-MINUTE_MS = 60_000
 KEY_DETAIL = "Send a valid API key in the header X-Api-Key; `smsevents key create` makes one."
 
 
@@ -344,8 +343,8 @@ def _forget() -> Operation:
 
 
 def description(now: int) -> dict[str, Any]:
-    """Give the description as JSON values; its examples are of the time `now` (Unix ms)."""
-    now -= now % MINUTE_MS
+    """Give the description as JSON values; its examples are of the day of `now` (Unix ms), the same all day."""
+    now -= now % DAY_MS
     return OpenAPI(
         info=Info(
             title="smsevents",
