@@ -192,6 +192,17 @@ def test_clock_that_is_behind_is_wrong(path: Path) -> None:
     assert checked(path, after_ms=-CLOCK_BEHIND_MAX_MS // 2)["clock"].state is State.OK
 
 
+def test_time_in_doubt_is_told(path: Path) -> None:
+    """A doubt about the time that servers left in the database is a warning."""
+    for doubt, state in [(None, State.OK), ("ahead", State.WARNING)]:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TABLE IF EXISTS trusted_time")
+            connection.execute("CREATE TABLE trusted_time (doubt TEXT)")
+            connection.execute("INSERT INTO trusted_time VALUES (?)", [doubt])
+
+        assert checked(path)["clock"].state is state
+
+
 def test_missing_upkeep_is_told(path: Path) -> None:
     """No server, a server that was killed, an upkeep that is off, and a wiping that is owed are warnings."""
     assert "Run `serve`" in checked(path)["upkeep"].detail

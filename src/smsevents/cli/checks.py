@@ -185,9 +185,15 @@ def _clock(path: Path, now: int) -> Check:
     if isinstance(written, int) and written > now + CLOCK_BEHIND_MAX_MS:
         detail = (
             f"By this machine's clock {told}, but the database has something of {_time(written)}. Correct the clock:"
-            " what is old is deleted by it."
+            " what is old and what is expired is told by it."
         )
         return Check(name, State.WRONG, detail)
+    if _value(path, "SELECT doubt FROM trusted_time") is not None:  # if that table is there
+        detail = (
+            f"Servers doubt the time and delete nothing: {told}. If that is wrong, correct the clock. If not, run"
+            " `smsevents expire --force`."
+        )
+        return Check(name, State.WARNING, detail)
     return Check(name, State.OK, f"{told}, and the database has nothing that is later")
 
 
