@@ -21,5 +21,9 @@ __all__ = ["Database", "open_catalog"]
 def open_catalog(url: str) -> Database:
     """Open the database that `url` names, made or upgraded if need be."""
     database = Database(url)
-    migrate(database)
+    try:
+        migrate(database)
+    except BaseException:
+        database.close()
+        raise
     return database
