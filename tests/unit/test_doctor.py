@@ -102,7 +102,8 @@ def test_text_shows_all(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["log.db", "mysql://host/log", "sqlite://", "sqlite:///:memory:", "sqlite:////nowhere/log.db", "sqlite:////dev"],
+    ["log.db", "mysql://host/log", "sqlite://", "sqlite:///:memory:", "sqlite:////nowhere/log.db", "sqlite:////dev"]
+    + [f"sqlite:////etc/passwd/{name}" for name in ("log.db", "x" * 300)],
 )
 def test_unusable_database_is_wrong(url: str) -> None:
     """A URL that names no database that can be used is wrong, and the exit code is 1."""
@@ -184,6 +185,19 @@ def test_files_of_another_user_are_told(path: Path) -> None:
     os.chown(path, 12345, -1)
 
     assert checked(path)["modes"].state is State.WARNING
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_closed_folder_is_told(path: Path) -> None:
+    """A database in a folder that this user may not enter is wrong, and not said to be missing."""
+    path.parent.chmod(0)
+    try:
+        found = checked(path)["database"]
+    finally:
+        path.parent.chmod(0o700)
+
+    assert found.state is State.WRONG
+    assert "Permission denied" in found.detail
 
 
 def test_clock_that_is_behind_is_wrong(path: Path) -> None:

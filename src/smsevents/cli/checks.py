@@ -67,12 +67,13 @@ def examine(settings: Settings, now: int) -> list[Check]:
         return [Check("database", State.WRONG, detail), _temporary_folder(), _open_files(settings)]
     path = Path(str(url.database)).absolute()
     checks = [_database(path)]
-    if path.is_file() and checks[0].state is State.OK:
+    usable = checks[0].state is State.OK
+    if usable:
         checks += [_version(path), _writable(path), _modes(path)]
-    if path.parent.is_dir():
+    if checks[0].state is not State.WRONG:
         checks.append(_disk(path))
     checks.append(_temporary_folder())
-    if path.is_file() and checks[0].state is State.OK:
+    if usable:
         checks += [_clock(path, now), _upkeep(path, now, settings)]
     checks.append(_open_files(settings))
     return checks
@@ -81,10 +82,11 @@ def examine(settings: Settings, now: int) -> list[Check]:
 def _database(path: Path) -> Check:
     name = "database"
     try:
-        if not path.exists():
-            return _no_database(name, path)
+        path.stat()
         with _opened(path) as connection:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except FileNotFoundError:
+        return _no_database(name, path)
     except OSError as error:
         return Check(name, State.WRONG, f"{path} cannot be reached: {error.strerror}.")
     except sqlite3.Error as error:
@@ -95,7 +97,7 @@ def _database(path: Path) -> Check:
 
 
 def _no_database(name: str, path: Path) -> Check:
-    if not path.parent.is_dir():
+    if not path.parent.exists():
         return Check(name, State.WRONG, f"The folder {path.parent} does not exist. Make it, or name another database.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return Check(name, State.WRONG, f"There is none, and this user may not make one in {path.parent}.")
@@ -106,7 +108,9 @@ def _version(path: Path) -> Check:
     found = _value(path, "SELECT version_num FROM alembic_version")
     if found == HEAD:
         return Check("version", State.OK, f"tables of revision {HEAD}")
-    if found is None or str(found) < HEAD:
+    if found is None:
+        return Check("version", State.WARNING, "There are no tables yet; the next command makes them.")
+    if str(found) < HEAD:
         detail = f"The tables are of revision {found}; the next command or start brings them to {HEAD}. Back up first."
         return Check("version", State.WARNING, detail)
     detail = f"The tables are of revision {found}, this smsevents knows {HEAD}. Install the version that made them."
