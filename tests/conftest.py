@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.pulling import Site
 from tests.support.servers import Server
@@ -13,6 +14,10 @@ from tests.support.standin import StandIn
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# how long an example takes tells of the machine, which may be busy, and not of the code
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -409,7 +409,7 @@ def test_parquet_without_pyarrow(standin: StandIn, environment: dict[str, str], 
     done = pull(tmp_path / "parquet", environment, "--format", "parquet")
 
     assert done.returncode == 1
-    assert b"pip install 'smsevents[parquet]'" in done.stderr
+    assert b"pip install '.[parquet]' (or: make install WITH=parquet)" in done.stderr
     assert files_of(tmp_path / "parquet") == []
     assert pull(tmp_path / "csv", environment, "--format", "csv", "--from", str(now_ms())).returncode == 0
 

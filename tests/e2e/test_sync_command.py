@@ -103,7 +103,8 @@ def test_the_command_without_what_it_needs() -> None:
     no_dlt = command(*words, environment=environment, script=without)
     assert (no_dlt.returncode, no_dlt.stdout) == (1, "")
     assert no_dlt.stderr == (
-        "smsevents: Loading into a warehouse needs dlt. Install it with: pip install 'smsevents[sync]'\n"
+        "smsevents: Loading into a warehouse needs dlt, which is not installed. In the checkout of smsevents, run:"
+        " pip install '.[sync]' (or: make install WITH=sync)\n"
     )
 
 

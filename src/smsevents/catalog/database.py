@@ -78,8 +78,12 @@ class Database:
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
-        with translated("read", self.path), self._engine.connect() as connection:
-            connection.exec_driver_sql("SELECT 1")
+        try:
+            with translated("read", self.path), self._engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except BaseException:
+            self._engine.dispose()
+            raise
         self._file = _file_at(self.path)
 
     @contextmanager

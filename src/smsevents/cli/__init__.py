@@ -9,7 +9,9 @@ pull.py       pull; in pull_reports.py how it is shown, in pull_summary.py what 
 sync.py       sync
 account.py    what `pull` and `sync` share: whom to ask, and with which key
 demo.py       demo
+doctor.py     doctor, and in checks.py what it looks at
 times.py      the times that options take
+database.py   the option --database
 console.py    what they share: errors, the database, tables, progress
 output.py     standard output, whose failures are told
 """
@@ -22,7 +24,8 @@ import sys
 import typer
 
 from smsevents import __version__, misspelt
-from smsevents.cli import console, demo, key, output, pull, serve, shop, sync, transfer, upkeep
+from smsevents.cli import console, demo, doctor, key, output, pull, serve, shop, sync, transfer, upkeep
+from smsevents.cli.database import with_database
 from smsevents.misspelt import WARNED_VARIABLE
 
 _TERMINAL = sys.stderr is not None and sys.stderr.isatty()
@@ -30,27 +33,29 @@ _TERMINAL = sys.stderr is not None and sys.stderr.isatty()
 app = typer.Typer(
     name="smsevents",
     help="The self-hosted log of SMS delivery events, with one streaming export.",
+    epilog="Settings are environment variables, such as SMSEVENTS_DATABASE; `smsevents doctor` shows those in force.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # a box of 80 columns would break the lines of an error in a log
     rich_markup_mode="rich" if _TERMINAL else None,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": None if _TERMINAL else 120},
 )
-app.command("serve")(serve.serve)
+app.command("serve")(with_database(serve.serve))
 app.add_typer(shop.app, name="shop")
 app.add_typer(key.app, name="key")
-app.command("import")(transfer.import_)
-app.command("export")(transfer.export)
+app.command("import")(with_database(transfer.import_))
+app.command("export")(with_database(transfer.export))
 app.command("generate")(transfer.generate)
-app.command("compact")(upkeep.compact)
-app.command("expire")(upkeep.expire)
-app.command("forget")(upkeep.forget)
-app.command("verify")(upkeep.verify)
-app.command("backup")(upkeep.backup)
-app.command("stats")(upkeep.stats)
+app.command("compact")(with_database(upkeep.compact))
+app.command("expire")(with_database(upkeep.expire))
+app.command("forget")(with_database(upkeep.forget))
+app.command("verify")(with_database(upkeep.verify))
+app.command("backup")(with_database(upkeep.backup))
+app.command("stats")(with_database(upkeep.stats))
 app.command("pull")(pull.pull)
 app.command("sync")(sync.sync)
 app.command("demo")(demo.demo)
+app.command("doctor")(with_database(doctor.doctor))
 
 
 def _version(asked: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -24,11 +23,12 @@ from rich.text import Text
 
 from smsevents.catalog import Database, open_catalog, open_existing
 from smsevents.cli import output
+from smsevents.cli.database import OPTION, settings_in_force, sources
 from smsevents.cli.output import OutputClosed, OutputFailed
 from smsevents.errors import CannotListen, InvalidLines, NoDatabase, SmsEventsError
 from smsevents.events import INT64_MAX
 from smsevents.reasons import printable
-from smsevents.settings import Settings, variable_of
+from smsevents.settings import variable_of
 from smsevents.timekeeper import WHAT_TO_DO
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def opened_database(*, create: bool = False) -> Iterator[Database]:
     If there is none it is created if `create` says so, and that is told. Raises `NoDatabase` else, which says where
     it was looked for and why there.
     """
-    url = Settings.from_environment().database
+    url = settings_in_force().database
     try:
         database = open_catalog(url) if create else open_existing(url)
     except NoDatabase as error:
@@ -97,8 +97,9 @@ def tell_created(database: Database) -> None:
 
 def _looked_for(url: str) -> str:
     """Say which setting names the place of a database, and what to do if it is the wrong one."""
-    if os.environ.get(DATABASE_VARIABLE, "").strip():
-        named = f"{DATABASE_VARIABLE} is {url!r}: change it if the database lies elsewhere."
+    source = sources()["database"]
+    if source in {OPTION, DATABASE_VARIABLE}:
+        named = f"{source} is {url!r}: change it if the database lies elsewhere."
     else:
         named = f"{DATABASE_VARIABLE} is not set, so the working directory was searched: set it to your database."
     return f"{named} `smsevents shop add` creates a new database."

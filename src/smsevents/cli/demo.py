@@ -25,7 +25,7 @@ from smsevents.cli.transfer import import_file
 from smsevents.clock import now_ms
 from smsevents.errors import SmsEventsError
 from smsevents.generate import generate
-from smsevents.settings import HISTORY_MS
+from smsevents.settings import ENVIRONMENT_PREFIX, HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,8 @@ def demo(
     if curl is None:
         raise DemoFailed("The demo shows the export with curl, which is not installed. Install curl first.")
     port = port or _free_port()
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)  # without this the server would outlive a terminal that is closed
     with tempfile.TemporaryDirectory(prefix="smsevents-demo-") as folder:
         url = f"sqlite:///{folder}/demo.db"
         key = _fill(url, events)
@@ -71,7 +73,6 @@ def demo(
                 f"\nThe API's page is {base}/docs. Paste this to export the shop yourself:\n\n  {_shell(call)}\n"
             )
             if not once:
-                typer.echo("Serving until Ctrl-C.")
                 _wait_for_interrupt()
 
 
@@ -115,7 +116,9 @@ class _LineFile(io.RawIOBase, BinaryIO):
 def _server(url: str, port: int) -> Iterator[str]:
     """Run `smsevents serve` for as long as the block runs; give its address."""
     typer.echo("2. The server:")
-    environment = os.environ | {"SMSEVENTS_DATABASE": url, "SMSEVENTS_LOG_FORMAT": "json"}
+    # the operator's own settings are not those of the demo
+    own = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    environment = own | {"SMSEVENTS_DATABASE": url, "SMSEVENTS_LOG_FORMAT": "json"}
     log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below, after the server
     process = subprocess.Popen(  # noqa: S603 -- our own command
         [sys.executable, "-m", "smsevents", "serve", "--port", str(port)],
@@ -140,13 +143,14 @@ def _server(url: str, port: int) -> Iterator[str]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], base: str, log: BinaryIO) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not reach this machine
     deadline = time.monotonic() + START_MAX_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             log.seek(0)
             raise DemoFailed(f"The server did not start: {log.read().decode(errors='replace').strip()}")
         try:
-            with urllib.request.urlopen(f"{base}/health/ready", timeout=1):  # noqa: S310 -- our own server
+            with direct.open(f"{base}/health/ready", timeout=1):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
@@ -181,7 +185,8 @@ def _show_export(call: list[str], shown: str, target: Path) -> None:
 
 def _run(call: list[str], out: BinaryIO) -> float:
     started = time.perf_counter()
-    done = subprocess.run(call, stdout=out, check=False)  # noqa: S603 -- curl, with our own arguments
+    direct = os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    done = subprocess.run(call, stdout=out, check=False, env=direct)  # noqa: S603 -- curl, with our own arguments
     if done.returncode != 0:
         raise DemoFailed(f"curl ended with exit code {done.returncode}.")
     return time.perf_counter() - started
@@ -204,8 +209,13 @@ def _free_port() -> int:
     return port
 
 
+def _end(*_: object) -> None:
+    raise SystemExit(0)
+
+
 def _wait_for_interrupt() -> None:
     try:
+        typer.echo("Serving until Ctrl-C.")
         signal.pause()
     except KeyboardInterrupt:
         typer.echo("Stopped; the demo shop is gone.")

@@ -11,6 +11,7 @@ import typer
 from smsevents.access import Access
 from smsevents.cli import output
 from smsevents.cli.console import JsonOption, Trackpoint, opened_database, say_doubt, show_json, show_table
+from smsevents.cli.database import with_database
 from smsevents.cli.output import OutputFailed
 from smsevents.cli.shop import day_of
 from smsevents.cli.times import option_time
@@ -29,6 +30,7 @@ class ScopeName(StrEnum):
 
 
 @app.command("create")
+@with_database
 def create(
     trackpoint: Trackpoint,
     scope: Annotated[list[ScopeName], typer.Option(help="What the key may do; give it once for each.")],
@@ -56,6 +58,7 @@ def create(
 
 
 @app.command("list")
+@with_database
 def list_(trackpoint: Trackpoint, as_json: JsonOption = False) -> None:
     """List the keys of a shop, without their secrets."""
     with opened_database() as database:
@@ -96,6 +99,7 @@ def minute_of(time_ms: int | None) -> str:
 
 
 @app.command("revoke")
+@with_database
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that `key list` shows.")],
 ) -> None:

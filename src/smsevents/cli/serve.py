@@ -9,8 +9,9 @@ import typer
 
 from smsevents.catalog import open_catalog
 from smsevents.cli.console import say_doubt, tell_created
+from smsevents.cli.database import settings_in_force
 from smsevents.errors import StoreUnavailable
-from smsevents.settings import PORT_MAX, Settings
+from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper
 
 
@@ -24,7 +25,7 @@ def serve(
     from smsevents.web.listen import listen, url_of  # noqa: PLC0415
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
-    settings = Settings.from_environment(given={"host": host or None, "port": port})
+    settings = settings_in_force(given={"host": host or None, "port": port})
     # first of all, so that a second server by mistake does not upgrade the database under the first
     sockets = listen(settings.host, settings.port)
     # created or upgraded once, so that a fault is told here and not by each worker

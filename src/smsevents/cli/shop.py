@@ -9,11 +9,13 @@ import typer
 
 from smsevents.access import Access
 from smsevents.cli.console import JsonOption, Trackpoint, opened_database, show_json, show_table
+from smsevents.cli.database import with_database
 
 app = typer.Typer(help="Add and list shops.", no_args_is_help=True)
 
 
 @app.command("add")
+@with_database
 def add(
     trackpoint: Trackpoint,
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
@@ -28,6 +30,7 @@ def add(
 
 
 @app.command("list")
+@with_database
 def list_(as_json: JsonOption = False) -> None:
     """List the shops."""
     with opened_database() as database:

@@ -1,4 +1,4 @@
-"""The events as a source of dlt, for your own pipelines: `pip install 'smsevents[sync]'`.
+"""The events as a source of dlt, for your own pipelines. It needs the extra `sync`.
 
     import dlt
     from smsevents.client.dlt_source import sms_events
@@ -36,7 +36,10 @@ from smsevents.settings import HISTORY_MS
 try:
     import dlt
 except ImportError as error:
-    raise MissingExtra("Loading into a warehouse needs dlt. Install it with: pip install 'smsevents[sync]'") from error
+    raise MissingExtra(
+        "Loading into a warehouse needs dlt, which is not installed. In the checkout of smsevents, run:"
+        " pip install '.[sync]' (or: make install WITH=sync)"
+    ) from error
 
 if TYPE_CHECKING:
     import ssl

@@ -6,13 +6,15 @@ works wherever GET does (RFC 9110, section 9.1): monitors and link checkers ask 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
 
+from smsevents.clock import now_ms
+from smsevents.settings import DAY_MS
 from smsevents.web.openapi import description
 
 METHODS = [HttpMethod.GET, HttpMethod.HEAD]
@@ -51,13 +53,16 @@ def page(request: Request[Any, Any, Any]) -> Response[bytes]:
 @route("/openapi.json", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def openapi_json() -> Response[bytes]:
     """Give the OpenAPI description."""
-    return Response(_described(), media_type="application/json")
+    return Response(_described(now_ms() // DAY_MS), media_type="application/json")
 
 
-@cache
-def _described() -> bytes:
-    """Build the description once: it takes tens of milliseconds, and anybody may ask for it, without a key."""
-    return msgspec.json.encode(description())
+@lru_cache(maxsize=1)
+def _described(day: int) -> bytes:
+    """Build the description once a day, as its examples are of the day (counted from 1970).
+
+    It takes tens of milliseconds, and anybody may ask for it, without a key.
+    """
+    return msgspec.json.encode(description(day * DAY_MS))
 
 
 @route("/", http_method=METHODS, sync_to_thread=False, include_in_schema=False)

@@ -23,6 +23,7 @@ from smsevents.events import Milliseconds
 from smsevents.formats import START_MAX_BYTES, format_of
 from smsevents.segments import count, splice, unpack
 from smsevents.settings import (
+    DAY_MS,
     EXPORT_AHEAD_MAX_SECONDS,
     EXPORT_FAST_PAGE_BYTES,
     EXPORT_RUN_MIN_BYTES,
@@ -102,8 +103,9 @@ async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
         asked = _decoder.decode(body)
         _refuse_repeated_keys(body)
     except msgspec.ValidationError as error:
+        now = shared.log.now()
         raise InvalidRequest(
-            f'{error}. Send an object like {{"from": 1673617501000, "to": 1676380261000}}, in Unix milliseconds.'
+            f'{error}. Send an object like {{"from": {now - DAY_MS}, "to": {now}}}, in Unix milliseconds.'
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = format_of(body[:START_MAX_BYTES])

@@ -1,4 +1,4 @@
-"""The OpenAPI description of the two endpoints, with examples."""
+"""The OpenAPI description of the endpoints, with examples that work when they are read: their times are recent."""
 
 from __future__ import annotations
 
@@ -26,20 +26,11 @@ from litestar.openapi.spec import (
 
 from smsevents import __version__
 from smsevents.events import INT64_MAX
-from smsevents.settings import TEXT_MAX_CHARACTERS
+from smsevents.settings import DAY_MS, TEXT_MAX_CHARACTERS
 from smsevents.web import negotiate
 from smsevents.web.problems import MEDIA_TYPE as PROBLEM
 from smsevents.web.problems import title_of
 
-FLOW_LINE = (
-    '{"smsEvent":{"trackpoint":4541245641234564,"userId":"123456","status":"DELIVERED","date":1673753160310},'
-    '"source":{"type":"flow","campaign":{"id":"cd43","name":"Retention"},'
-    '"node":{"id":"3241","name":"Retention VIP SMS"},"sendDate":1673753160010}}\n'
-)
-ONE_OFF_LINE = (
-    '{"smsEvent":{"trackpoint":4541245641234564,"userId":"123456","status":"DELIVERED","date":1673763160310},'
-    '"source":{"type":"one-off","campaign":{"id":"b2c8","name":"Black Friday"},"sendDate":1673763160010}}\n'
-)
 LINES = Schema(
     type=OpenAPIType.STRING,
     description="One JSON object per line, each line ended by a line feed, also the last.",
@@ -86,6 +77,20 @@ PROBLEM_SCHEMA = Schema(
         "more": Schema(type=OpenAPIType.BOOLEAN, description="Reading stopped at the last line named."),
     },
 )
+
+
+def _example_lines(now: int) -> str:
+    """Give two lines of events of the day before `now` (Unix ms), as an export sends them."""
+    date = now - DAY_MS
+    return (
+        f'{{"smsEvent":{{"trackpoint":4541245641234564,"userId":"123456","status":"DELIVERED","date":{date + 300}}},'
+        '"source":{"type":"flow","campaign":{"id":"cd43","name":"Retention"},'
+        f'"node":{{"id":"3241","name":"Retention VIP SMS"}},"sendDate":{date}}}}}\n'
+        f'{{"smsEvent":{{"trackpoint":4541245641234564,"userId":"123456","status":"DELIVERED","date":{date + 500}}},'
+        f'"source":{{"type":"one-off","campaign":{{"id":"b2c8","name":"Black Friday"}},"sendDate":{date}}}}}\n'
+    )
+
+
 RETRY_AFTER = OpenAPIHeader(schema=Schema(type=OpenAPIType.INTEGER), description="Seconds to wait.")
 
 
@@ -163,14 +168,14 @@ def _problems(scope: str) -> Answers:
     }
 
 
-def _export_answers() -> Answers:
-    stream = OpenAPIMediaType(schema=LINES, examples={"events": Example(value=FLOW_LINE + ONE_OFF_LINE)})
+def _export_answers(now: int) -> Answers:
+    stream = OpenAPIMediaType(schema=LINES, examples={"events": Example(value=_example_lines(now))})
     time = Schema(type=OpenAPIType.INTEGER)
     return {
         "200": OpenAPIResponse(
             description=(
                 "The events, ascending by `date`, each once. With `Accept-Encoding: gzip` the same lines as one"
-                " gzip member. If the connection ends without the last chunk, the export was cut: ask again."
+                " gzip member. If the connection ends without the last chunk, the export was truncated: ask again."
             ),
             headers={
                 "X-Export-From": OpenAPIHeader(schema=time, description="The start of the effective interval."),
@@ -198,6 +203,10 @@ def _import_answers() -> Answers:
         properties={
             "received": Schema(type=OpenAPIType.INTEGER, description="Lines that were received."),
             "expired": Schema(type=OpenAPIType.INTEGER, description="Those older than 90 days, which were dropped."),
+            "blocked": Schema(
+                type=OpenAPIType.INTEGER,
+                description="Those of users that are blocked, which were dropped; left out where there are none.",
+            ),
         },
     )
     bad = [{"line": 3, "reason": "invalid enum value 'SENT' - at `$.smsEvent.status`"}]
@@ -206,7 +215,7 @@ def _import_answers() -> Answers:
             description="The events are stored, on the disk. Sending them again changes nothing.",
             content={
                 "application/json": OpenAPIMediaType(
-                    schema=counts, examples={"counts": Example(value={"received": 1000, "expired": 2})}
+                    schema=counts, examples={"counts": Example(value={"received": 1000, "expired": 2, "blocked": 1})}
                 )
             },
         ),
@@ -228,7 +237,7 @@ def _import_answers() -> Answers:
     }
 
 
-def _export() -> Operation:
+def _export(now: int) -> Operation:
     return Operation(
         operation_id="exportSmsEvents",
         tags=["Events"],
@@ -236,6 +245,7 @@ def _export() -> Operation:
         description=(
             "The interval is closed, in Unix milliseconds. `from` alone: up to 90 days from there; `to` alone: the"
             " 90 days before it; `{}`: the last 90 days. Only the last 90 days exist. The Content-Type is ignored."
+            " The key needs the scope `export`."
         ),
         parameters=[TRACKPOINT],
         request_body=RequestBody(
@@ -244,17 +254,17 @@ def _export() -> Operation:
                 "application/json": OpenAPIMediaType(
                     schema=INTERVAL,
                     examples={
-                        "interval": Example(value={"from": 1673617501000, "to": 1676380261000}),
+                        "lastWeek": Example(value={"from": now - 7 * DAY_MS, "to": now}),
                         "last90days": Example(value={}),
                     },
                 )
             },
         ),
-        responses=_export_answers(),
+        responses=_export_answers(now),
     )
 
 
-def _import() -> Operation:
+def _import(now: int) -> Operation:
     return Operation(
         operation_id="importSmsEvents",
         tags=["Events"],
@@ -262,14 +272,14 @@ def _import() -> Operation:
         description=(
             "Lines as the export writes them, in any valid JSON spelling, optionally with `Content-Encoding: gzip`."
             " All or nothing, and the answer comes only when the events are on the disk. Blank lines and CRLF are"
-            " fine."
+            " fine. The key needs the scope `import`."
         ),
         parameters=[TRACKPOINT],
         request_body=RequestBody(
             required=True,
             content={
                 negotiate.NDJSON: OpenAPIMediaType(
-                    schema=LINES, examples={"events": Example(value=FLOW_LINE + ONE_OFF_LINE)}
+                    schema=LINES, examples={"events": Example(value=_example_lines(now))}
                 )
             },
         ),
@@ -337,8 +347,9 @@ def _forget() -> Operation:
     )
 
 
-def description() -> dict[str, Any]:
-    """Give the description as JSON values."""
+def description(now: int) -> dict[str, Any]:
+    """Give the description as JSON values; its examples are of the day of `now` (Unix ms), the same all day."""
+    now -= now % DAY_MS
     return OpenAPI(
         info=Info(
             title="smsevents",
@@ -346,8 +357,8 @@ def description() -> dict[str, Any]:
             description="The self-hosted log of SMS delivery events, with one streaming export.",
         ),
         paths={
-            "/shop/{trackpointId}/export-sms-events": PathItem(post=_export()),
-            "/shop/{trackpointId}/import-sms-events": PathItem(post=_import()),
+            "/shop/{trackpointId}/export-sms-events": PathItem(post=_export(now)),
+            "/shop/{trackpointId}/import-sms-events": PathItem(post=_import(now)),
             "/shop/{trackpointId}/users/{userId}": PathItem(delete=_forget()),
         },
         servers=[Server(url=".")],  # relative to where the description is, also under a prefix
@@ -357,7 +368,7 @@ def description() -> dict[str, Any]:
                     type="apiKey",
                     name="X-Api-Key",
                     security_scheme_in="header",
-                    description="A key of the shop, with the scope `export` or `import`.",
+                    description="A key of the shop, with the scope that the call needs: `export`, `import` or `admin`.",
                 )
             }
         ),

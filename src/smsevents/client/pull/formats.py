@@ -73,7 +73,8 @@ def format_named(name: FormatName, *, compressed: bool) -> Format:
         from smsevents.client.pull.parquet import Parquet  # noqa: PLC0415 -- pyarrow is an extra
     except ModuleNotFoundError as error:
         raise MissingExtra(
-            "Parquet needs pyarrow, which is not installed. Install it with: pip install 'smsevents[parquet]'"
+            "Parquet needs pyarrow, which is not installed. In the checkout of smsevents, run: pip install '.[parquet]'"
+            " (or: make install WITH=parquet)"
         ) from error
     return Parquet(compressed=compressed)
 

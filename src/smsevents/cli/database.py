@@ -1,0 +1,88 @@
+"""The option `--database` of every command that opens the database, and the settings in force with it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from contextvars import ContextVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smsevents.settings import Settings, is_injected, variable_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+OPTION = "--database"
+_VARIABLE = variable_of("database")
+_DEFAULT = Settings().database
+_SCHEME = "sqlite:///"
+
+_chosen: ContextVar[str | None] = ContextVar("chosen_database", default=None)
+
+
+def _checked(url: str | None) -> str | None:
+    """Refuse what is not a URL: mostly a plain path, which would look like one of no known database."""
+    if url is not None and not url.startswith(_SCHEME):
+        raise typer.BadParameter(
+            f"{url!r} is not a database URL; give {_SCHEME}relative/path.db or {_SCHEME}/absolute/path.db"
+        )
+    return url
+
+
+_Option = Annotated[
+    str | None,
+    typer.Option(
+        OPTION,
+        metavar="URL",
+        callback=_checked,
+        help=f"Where the log is kept: {_SCHEME} and a path [{_VARIABLE}, {_DEFAULT}].",
+        show_default=False,
+    ),
+]
+
+
+def with_database(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option `--database`, which wins over the variable while the command runs."""
+    signature = inspect.signature(command, eval_str=True)
+    option = inspect.Parameter("database", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Option)
+
+    @functools.wraps(command)
+    def run(*words: Any, database: str | None = None, **options: Any) -> None:  # noqa: ANN401 -- the command's own
+        token = _chosen.set(database)
+        try:
+            command(*words, **options)
+        finally:
+            _chosen.reset(token)
+
+    # typer reads the options from here
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    run.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()} | {"database": _Option}
+    return run
+
+
+def settings_in_force(
+    environment: Mapping[str, str] = os.environ, given: Mapping[str, str | int | None] | None = None
+) -> Settings:
+    """Return the settings of the environment, with what the options of the command say where they are given.
+
+    Raises `SettingError` for a value that cannot be used.
+    """
+    return Settings.from_environment(environment, {**(given or {}), "database": _chosen.get()})
+
+
+def sources(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Tell where each setting comes from: the option, the name of its variable, or the default."""
+    found = {
+        setting.name: variable if _is_set(variable := variable_of(setting.name), environment) else "default"
+        for setting in fields(Settings)
+    }
+    return found if _chosen.get() is None else found | {"database": OPTION}
+
+
+def _is_set(variable: str, environment: Mapping[str, str]) -> bool:
+    text = environment.get(variable, "").strip()
+    return bool(text) and not is_injected(variable, text)

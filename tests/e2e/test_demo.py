@@ -1,0 +1,65 @@
+"""`smsevents demo` on other people's machines: it ends completely, and nothing that is set there gets in its way."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.servers import eventually, run_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def curl() -> None:
+    """Skip where there is no curl, which the demo shows the export with."""
+    if shutil.which("curl") is None:
+        assert "CI" not in os.environ, "CI must have curl"
+        pytest.skip("curl is not installed; `make test` installs it where it may")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+def test_ends_with_its_server(ending: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C, `kill` and a closed terminal end the demo, its server and its files."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smsevents", "demo", "--events", "500"],
+        env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout as shown:
+        text = "".join(iter(shown.readline, "Serving until Ctrl-C.\n"))
+        port = int(re.findall(r"serves on http://127\.0\.0\.1:(\d+)", text)[0])
+        assert _listens(port)
+
+        process.send_signal(ending)
+
+        assert process.wait(60) == 0
+    assert not _listens(port)
+    assert eventually(lambda: list(tmp_path.iterdir()) == [])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_settings_of_the_machine_do_not_matter() -> None:
+    """A proxy, and settings that are meant for the real server, do not keep the demo from showing the export."""
+    settings = {"SMSEVENTS_HOST": "192.0.2.1", "SMSEVENTS_EXPORTS_AT_ONCE_MAX": "none", "SMSEVENTS_DATABASE": "x"}
+    proxy = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+
+    done = run_command("demo", "--once", "--events", "500", environment=os.environ | settings | proxy)
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"500 events" in done.stdout

@@ -1,0 +1,295 @@
+"""`smsevents doctor` and `--database`: which settings are in force, and what is wrong with what they name."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from smsevents.access import Access
+from smsevents.catalog import open_catalog
+from smsevents.catalog.chores import owe
+from smsevents.cli import app
+from smsevents.cli.checks import CLOCK_BEHIND_MAX_MS, Check, State, examine
+from smsevents.clock import now_ms
+from smsevents.errors import SmsEventsError
+from smsevents.settings import Settings
+from smsevents.upkeep.keeper import Keeper
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY_MS = 24 * 60 * 60 * 1000
+SHOP = 4541245641234564
+WITH_DATABASE = [
+    ["shop", "list"],
+    ["key", "list", str(SHOP)],
+    ["export", str(SHOP)],
+    ["compact"],
+    ["expire"],
+    ["verify"],
+    ["stats"],
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give a database with one shop, in a folder that is closed to others."""
+    tmp_path.chmod(0o700)
+    database = open_catalog(f"sqlite:///{tmp_path / 'log.db'}")
+    Access(database).add_shop(SHOP, "")
+    database.close()
+    return tmp_path / "log.db"
+
+
+def run(*words: str, **environment: str) -> Any:
+    """Run a command in this process."""
+    return CliRunner().invoke(app, words, env=environment)
+
+
+def report(*words: str, **environment: str) -> tuple[int, dict[str, Any]]:
+    """Give the exit code and the report of the doctor."""
+    done = run("doctor", "--json", *words, **environment)
+    return done.exit_code, msgspec.json.decode(done.stdout)
+
+
+def checked(path: Path, *, after_ms: int = 0, **settings: Any) -> dict[str, Check]:
+    """Give the checks of a database by name, as they are so long after now."""
+    found = examine(Settings(database=f"sqlite:///{path}", **settings), now_ms() + after_ms)
+    return {one.name: one for one in found}
+
+
+def test_settings_with_their_sources(path: Path) -> None:
+    """Each setting is shown with its value and whether that is the option's, the variable's or the default."""
+    code, found = report(
+        "--database", f"sqlite:///{path}", SMSEVENTS_PORT="9090", SMSEVENTS_DATABASE="sqlite:///other.db"
+    )
+
+    shown = {one["variable"]: (one["value"], one["source"]) for one in found["settings"]}
+    assert code == 0
+    assert shown["SMSEVENTS_DATABASE"] == (f"sqlite:///{path}", "--database")
+    assert shown["SMSEVENTS_PORT"] == (9090, "SMSEVENTS_PORT")
+    assert shown["SMSEVENTS_UPKEEP"] == ("on", "default")
+
+
+def test_good_database_is_good(path: Path) -> None:
+    """A database that a server keeps is ok in every respect, and the exit code is 0."""
+    path.chmod(0o600)
+    database = open_catalog(f"sqlite:///{path}")
+    assert Keeper(database).take_lease()
+    database.close()
+
+    assert {one.name: one.state for one in checked(path).values()} == dict.fromkeys(
+        ["database", "version", "writable", "modes", "disk", "temporary folder", "clock", "upkeep", "open files"],
+        State.OK,
+    )
+
+
+def test_text_shows_all(path: Path) -> None:
+    """Without `--json` the same comes as two tables, readable by programs where it is not on a terminal."""
+    done = run("doctor", SMSEVENTS_DATABASE=f"sqlite:///{path}")
+
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert ["SMSEVENTS_DATABASE", f"sqlite:///{path}", "SMSEVENTS_DATABASE"] in rows
+    assert ["version", "ok", "tables of revision"] in [[*row[:2], row[2].rsplit(" ", 1)[0]] for row in rows if row[2:]]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["log.db", "mysql://host/log", "sqlite://", "sqlite:///:memory:", "sqlite:////nowhere/log.db", "sqlite:////dev"]
+    + [f"sqlite:////etc/passwd/{name}" for name in ("log.db", "x" * 300)],
+)
+def test_unusable_database_is_wrong(url: str) -> None:
+    """A URL that names no database that can be used is wrong, and the exit code is 1."""
+    code, found = report(SMSEVENTS_DATABASE=url)
+
+    assert code == 1
+    assert not found["ok"]
+    assert [one["state"] for one in found["checks"] if one["name"] == "database"] == ["wrong"]
+
+
+def test_bad_setting_is_wrong() -> None:
+    """A variable whose value cannot be used is reported as wrong, with its name."""
+    code, found = report(SMSEVENTS_PORT="many")
+
+    assert code == 1
+    assert "SMSEVENTS_PORT is 'many'" in found["checks"][0]["detail"]
+
+
+def test_no_database_is_not_made(tmp_path: Path) -> None:
+    """Where there is no database yet it says so, as a warning, and makes none."""
+    code, found = report("--database", f"sqlite:///{tmp_path / 'log.db'}")
+
+    assert code == 0
+    assert found["checks"][0]["state"] == "warning"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_old_database_is_not_upgraded(path: Path) -> None:
+    """A database of an older version is a warning, one of a newer version is wrong, and both stay as they are."""
+    for revision, state in [("0000", State.WARNING), ("9999", State.WRONG)]:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+
+        assert checked(path)["version"].state is state
+
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (revision,)
+
+
+def test_other_files_are_wrong(tmp_path: Path) -> None:
+    """A file that is not a database, and the database of another program, are wrong and stay as they are."""
+    text, other = tmp_path / "text.db", tmp_path / "other.db"
+    text.write_bytes(b"not a database, and long enough to be looked at" * 100)
+    with closing(sqlite3.connect(other)) as connection, connection:
+        connection.execute("CREATE TABLE notes (text)")
+    before = [text.read_bytes(), other.read_bytes()]
+
+    assert checked(text)["database"].state is State.WRONG
+    assert checked(other)["database"].state is State.WRONG
+    assert [text.read_bytes(), other.read_bytes()] == before
+
+
+def test_held_write_lock_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who holds the write lock is a warning, and the doctor does not wait for long."""
+    monkeypatch.setattr("smsevents.cli.checks.LOCK_WAIT_MAX_SECONDS", 0.1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+
+        found = checked(path)["writable"]
+
+    assert found.state is State.WARNING
+    assert "write lock" in found.detail
+    assert checked(path)["writable"].state is State.OK
+
+
+def test_open_modes_are_told(path: Path) -> None:
+    """A database that other users can read is a warning, and one in a closed folder is not."""
+    path.chmod(0o644)
+    path.parent.chmod(0o755)
+    assert checked(path)["modes"].state is State.WARNING
+
+    path.parent.chmod(0o700)
+    assert checked(path)["modes"].state is State.OK
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_files_of_another_user_are_told(path: Path) -> None:
+    """A database of another user is a warning: what a command writes there, the server may not be able to."""
+    os.chown(path, 12345, -1)
+
+    assert checked(path)["modes"].state is State.WARNING
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_closed_folder_is_told(path: Path) -> None:
+    """A database in a folder that this user may not enter is wrong, and not said to be missing."""
+    path.parent.chmod(0)
+    try:
+        found = checked(path)["database"]
+    finally:
+        path.parent.chmod(0o700)
+
+    assert found.state is State.WRONG
+    assert "Permission denied" in found.detail
+
+
+def test_clock_that_is_behind_is_wrong(path: Path) -> None:
+    """A clock that is behind what was written is wrong; by a minute it may be, as machines differ."""
+    assert checked(path, after_ms=-DAY_MS)["clock"].state is State.WRONG
+    assert checked(path, after_ms=-CLOCK_BEHIND_MAX_MS // 2)["clock"].state is State.OK
+
+
+def test_time_in_doubt_is_told(path: Path) -> None:
+    """A doubt about the time that servers left in the database is a warning."""
+    for doubt, state in [(None, State.OK), ("ahead", State.WARNING)]:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TABLE IF EXISTS trusted_time")
+            connection.execute("CREATE TABLE trusted_time (doubt TEXT)")
+            connection.execute("INSERT INTO trusted_time VALUES (?)", [doubt])
+
+        assert checked(path)["clock"].state is state
+
+
+def test_missing_upkeep_is_told(path: Path) -> None:
+    """No server, a server that was killed, an upkeep that is off, and a wiping that is owed are warnings."""
+    assert "Run `serve`" in checked(path)["upkeep"].detail
+    assert "cron" in checked(path, upkeep="off")["upkeep"].detail
+    database = open_catalog(f"sqlite:///{path}")
+    assert Keeper(database).take_lease()
+    assert checked(path)["upkeep"].state is State.OK
+    assert checked(path, after_ms=DAY_MS)["upkeep"].state is State.WARNING
+    database.write(lambda connection: owe(connection, "wipe", "token", now_ms()))
+    database.close()
+
+    found = checked(path)["upkeep"]
+
+    assert found.state is State.WARNING
+    assert "wipe" in found.detail
+
+
+def test_low_limit_of_open_files_is_wrong(path: Path) -> None:
+    """A limit of open files that the settings can reach is wrong, and the text names both numbers."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        pytest.skip("open files are not limited here")
+
+    found = checked(path, exports_at_once_max=limit)["open files"]
+
+    assert found.state is State.WRONG
+    assert str(limit) in found.detail
+    assert checked(path)["open files"].state is State.OK
+
+
+def test_full_disk_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little room for an import is wrong, and too little for a copy of the database is a warning."""
+    monkeypatch.setattr("smsevents.cli.checks.FREE_WARNING_BYTES", 2**62)
+    assert checked(path)["disk"].state is State.WARNING
+
+    monkeypatch.setattr("smsevents.cli.checks.FREE_WRONG_BYTES", 2**62)
+    assert checked(path)["disk"].state is State.WRONG
+
+
+def test_temporary_folder_that_is_missing_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A temporary folder that is not there is wrong."""
+    monkeypatch.setattr("tempfile.tempdir", str(path.parent / "missing"))
+
+    assert checked(path)["temporary folder"].state is State.WRONG
+
+
+@pytest.mark.parametrize("words", WITH_DATABASE, ids=" ".join)
+def test_option_wins_over_variable(words: list[str], path: Path, tmp_path: Path) -> None:
+    """Every command that opens the database takes it from `--database`, and not from the variable then."""
+    other = tmp_path / "other.db"
+
+    done = run(*words, "--database", f"sqlite:///{path}", SMSEVENTS_DATABASE=f"sqlite:///{other}")
+
+    assert (done.exit_code, done.exception) == (0, None)
+    assert not other.exists()
+
+
+def test_option_ends_with_its_command(path: Path, tmp_path: Path) -> None:
+    """The option of one command is not in force for the next one."""
+    other = tmp_path / "other.db"
+    environment = {"SMSEVENTS_DATABASE": f"sqlite:///{other}"}
+    run("shop", "list", "--database", f"sqlite:///{path}", **environment)
+
+    done = run("key", "list", str(SHOP), **environment)
+
+    assert isinstance(done.exception, SmsEventsError)
+    assert other.exists()
+
+
+def test_plain_path_is_refused(path: Path) -> None:
+    """A path where a URL is wanted is refused, with the form of the URL, and nothing is made."""
+    done = run("shop", "list", "--database", str(path.parent / "new.db"))
+
+    assert done.exit_code == 2
+    assert "sqlite:////absolute" in done.stderr
+    assert not (path.parent / "new.db").exists()
