@@ -12,7 +12,7 @@ BENCH_ARGUMENTS ?=
 EVENTS ?= 2000000
 SOAK_SECONDS ?= 600
 
-.PHONY: help demo test test-fast test-all check bench bench-soak bench-deflate format install tools bench-tools
+.PHONY: help demo test test-fast test-all check bench bench-soak bench-before format install tools bench-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -42,8 +42,8 @@ bench: install bench-tools ## measure beside the peers; EVENTS=100000 is a trial
 bench-soak: install ## import and export side by side for SOAK_SECONDS (600)
 	$(BENCH) --part soak --events $(EVENTS) --soak-seconds $(SOAK_SECONDS)
 
-bench-deflate: install ## what other compressors would buy
-	$(BENCH) --part deflate
+bench-before: install ## processor time beside another checkout: BEFORE=../other/src
+	$(BENCH) --before $(BEFORE)
 
 format: install ## format the code and mend what can be mended
 	$(RUN) ruff format .

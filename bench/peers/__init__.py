@@ -1,34 +1,25 @@
-"""The systems that are measured: each gives its contenders, that is, itself in one variant with one encoding."""
+"""The systems that are measured, one file each: it opens the system, with the events in it, and gives a `Peer`."""
 
-from __future__ import annotations
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from bench.measure import Figures
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bench.measure import Run
-
-Encoding = Literal["identity", "gzip"]
-ENCODINGS: tuple[Encoding, ...] = ("identity", "gzip")
+Encoding = Literal["gzip", "plain"]
+ENCODINGS: tuple[Encoding, ...] = ("gzip", "plain")
 
 
 @dataclass(frozen=True)
-class Contender:
-    """Takes turns with the others.
+class Peer:
+    """A system that holds the events.
 
-    `export` gives the whole shop away once, measured; `save` writes the same into a file, to be compared.
+    `exports` write the whole shop into a file, by variant and encoding, `imports` load all events into an empty store,
+    by the same, and `sizes` returns what the events take on the disk, by variant. Both are measured.
     """
 
     system: str
-    variant: str
-    encoding: Encoding
-    export: Callable[[], Run]
-    save: Callable[[Path], None]
-
-    @property
-    def name(self) -> str:
-        """Name it for people."""
-        return ", ".join(part for part in (self.system, self.variant, self.encoding) if part)
+    exports: Mapping[tuple[str, Encoding], Callable[[Path], Figures]]
+    imports: Mapping[tuple[str, Encoding], Callable[[], Figures]] = field(default_factory=dict)
+    sizes: Callable[[], dict[str, int]] = dict

@@ -1,28 +1,17 @@
-"""nginx, giving the very bytes of smsevents' exports as static files: what the machine and loopback allow."""
-
-from __future__ import annotations
+"""nginx, sending the very bytes of smsevents' exports as static files: what the machine and loopback allow."""
 
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from bench.measure import Download, download
-from bench.peers import ENCODINGS, Contender
-from bench.peers.processes import free_port, running
+from bench.measure import Figures, curl
+from bench.peers import ENCODINGS, Encoding, Peer
+from bench.processes import free_port, running
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bench.measure import Run
-    from bench.peers import Encoding
-
-NAME = "nginx"
-VARIANT = "static file"
-WORLD_READABLE = 0o755
-
+_WORLD_READABLE = 0o755
 _CONFIGURATION = """\
 daemon off;
 pid {folder}/nginx.pid;
@@ -34,46 +23,29 @@ http {{
   sendfile on;
   tcp_nopush on;
   default_type application/json-seq;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
-    root {folder}/www;
-    gzip_static on;
-  }}
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{ listen 127.0.0.1:{port}; root {folder}/www; gzip_static on; }}
 }}
 """
 
 
 @contextmanager
-def contenders(plain: Path, packed: Path, folder: Path) -> Iterator[list[Contender]]:
-    """Serve the two files; with gzip nginx sends the one that was packed beforehand."""
+def opened(ours: Peer, folder: Path) -> Iterator[Peer]:
+    """Serve what ours exports; with gzip nginx sends a file that was packed beforehand."""
     www = folder / "www"
     www.mkdir(parents=True)
-    folder.chmod(WORLD_READABLE)
-    www.chmod(WORLD_READABLE)
-    plain.rename(www / "events.jsonl")
-    packed.rename(www / "events.jsonl.gz")
+    folder.chmod(_WORLD_READABLE)
+    www.chmod(_WORLD_READABLE)
+    for (_, encoding), export in ours.exports.items():
+        export(www / ("events.jsonl.gz" if encoding == "gzip" else "events.jsonl"))
     port = free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(_CONFIGURATION.format(folder=folder, port=port))
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
-    command = [program, "-c", str(configuration), "-p", str(folder)]
-    with running(command, folder / "server.log", f"{port}/") as pid:
+    with running([program, "-c", str(configuration), "-p", str(folder)], folder / "server.log", f"{port}/") as pid:
 
-        def asked(encoding: Encoding) -> Download:
-            return Download(f"http://127.0.0.1:{port}/events.jsonl", encoding == "gzip")
+        def export_static(encoding: Encoding, path: Path) -> Figures:
+            return curl(pid, f"http://127.0.0.1:{port}/events.jsonl", encoding, output=path)
 
-        def export(encoding: Encoding) -> Run:
-            return download(asked(encoding), pid)
-
-        def save(encoding: Encoding, path: Path) -> None:
-            download(asked(encoding), pid, path)
-
-        yield [
-            Contender(NAME, VARIANT, encoding, partial(export, encoding), partial(save, encoding))
-            for encoding in ENCODINGS
-        ]
+        yield Peer("nginx", {("static file", one): partial(export_static, one) for one in ENCODINGS})
