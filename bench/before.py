@@ -1,8 +1,8 @@
 """Two source trees beside each other: what a change costs in processor time.
 
-Each side runs in this environment with its own `src` first on PYTHONPATH, on databases that it made itself of the
-same lines. Both must export the same bytes. Then each thing is measured in pairs, the sides in turns, with servers
-that start anew every few pairs, so that neither the machine's moods nor the memory layout of one process counts.
+Each side runs in this environment with its own `src` first on PYTHONPATH, on databases that it made of the same lines.
+Each thing is measured in pairs, the sides in turns, with servers that start anew every few pairs, so that neither the
+machine's moods nor the memory layout of one process counts.
 """
 
 import math
@@ -16,24 +16,24 @@ from pathlib import Path
 from bench.dataset import Dataset, dataset
 from bench.load import send
 from bench.measure import cpu_seconds, run
-from bench.peers import ENCODINGS
 from bench.peers.smsevents import COMMAND, Shop, Store, import_anew, served
-from bench.plan import TRACKPOINT, Plan
+from bench.plan import ENCODINGS, TRACKPOINT, Plan
+from bench.render import table
 from bench.results import Row, keep, row
-from bench.same import Different, Digests
+from bench.same import Different, digests
 
 EVENTS = 200_000
 SLOWER_MAX_RATIO = 1.05
 _PAIRS_OF_A_SERVER = 4
 _SMALL_EXPORTS = 50
 _CONFIDENCE = 0.95
+_COLUMNS = ("what", "before_cpu_ms", "after_cpu_ms", "after_by_before_ratio", "least_ratio", "most_ratio", "slower")
 
 
 @dataclass(frozen=True)
 class Side:
     """A source tree, with a database that it made, and a shop in it with all events."""
 
-    name: str
     store: Store
     shop: Shop
 
@@ -64,27 +64,18 @@ class Side:
             }
 
 
-def main(  # noqa: PLR0913 -- the options of a command
-    plan: Plan, before: Path, after: Path, events: int, pairs: int, *, min_seconds: float = 0.3
-) -> int:
-    """Compare two source trees and print a table. Return 0 if it is certain that nothing became slower by 5 %.
-
-    What takes less than `min_seconds` of the processor is done several times for one measurement.
-    """
+def main(plan: Plan, before: Path, after: Path, events: int, pairs: int) -> int:
+    """Compare two source trees and print a table. Return 0 if it is certain that nothing became slower by 5 %."""
     data = dataset(plan.folder, events)
     with plan.workplace("before") as folder:
         sides = [side_of(name, source, data, folder) for name, source in (("before", before), ("after", after))]
         check_same(sides, folder / "exported", events)
-        rows = compare(sides, data.bodies(), pairs, min_seconds)
+        rows = compare(sides, data.bodies(), pairs, plan.pair_min_seconds)
     keep(plan.folder / "before.json", rows, "")
-    print(f"\n{events:,} events, {pairs} pairs: medians of the processor time, and of the ratio within each pair.\n")
-    print("| | before | after | after / before | 95 % interval | slower by 5 %? |\n|---|---|---|---|---|---|")
-    for one in rows:
-        times = " | ".join(f"{one.median(f'{side.name}_cpu_ms'):.2f} ms" for side in sides)
-        low, high = interval(one.figures["ratio"])
-        ratio = f"{one.median('ratio'):.3f} | {low:.3f} – {high:.3f}"
-        print(f"| {one.labels['what']} | {times} | {ratio} | {verdict(one)} |")
-    return 0 if all(verdict(one) == "no" for one in rows) else 1
+    print(
+        f"\n{events:,} events, {pairs} pairs; the ratios are a median and its 95 % interval.\n\n{table(rows, _COLUMNS)}"
+    )
+    return 0 if all(one.labels["slower"] == "no" for one in rows) else 1
 
 
 def side_of(name: str, source: Path, data: Dataset, folder: Path) -> Side:
@@ -92,26 +83,25 @@ def side_of(name: str, source: Path, data: Dataset, folder: Path) -> Side:
     source = source.resolve()
     # bytecode is kept, or each command of a tree without it would compile the program first; beside neither tree
     python = {"PYTHONPATH": str(source), "PYTHONPYCACHEPREFIX": str(folder / name), "PYTHONDONTWRITEBYTECODE": ""}
-    settings = python | {"SMSEVENTS_UPKEEP": "off"}
-    store = Store(folder / f"{name}.db", tuple(settings.items()))
+    store = Store(folder / f"{name}.db", (*python.items(), ("SMSEVENTS_UPKEEP", "off")))
     found = run([COMMAND[0], "-c", "import smsevents; print(smsevents.__file__)"], store.environment)[0].strip()
     if not Path(found).is_relative_to(source):
         raise Different(f"{source} is not the src of a checkout: {found} would be measured instead")
     key = store.add_shop()
     store.command("import", str(TRACKPOINT), str(data.path))
-    return Side(name, store, Shop(key, data.end_ms))
+    return Side(store, Shop(key, data.end_ms))
 
 
 def check_same(sides: Sequence[Side], exported: Path, events: int) -> None:
     """Raise `Different` unless the sides export the same bytes, all events, in both encodings."""
-    digests = Digests()
+    found = set()
     for side in sides:
         with served(side.store) as server:
             for encoding in ENCODINGS:
                 server.export(side.shop, encoding, exported)
-                digests.of(exported, encoding)
-    if [digest.split(":")[0] for digest in digests.known.values()] != [str(events)]:
-        raise Different(f"the sides do not export the same bytes, or not all {events} events: {digests.known}")
+                found.add(digests(exported, encoding))
+    if len(found) > 1 or not all(digest.startswith(f"{events}:") for digest, _ in found):
+        raise Different(f"the sides do not export the same bytes, or not all {events} events: {found}")
 
 
 def compare(sides: Sequence[Side], bodies: Sequence[bytes], pairs: int, min_seconds: float) -> list[Row]:
@@ -124,31 +114,25 @@ def compare(sides: Sequence[Side], bodies: Sequence[bytes], pairs: int, min_seco
             ways = [stack.enter_context(side.ways(bodies)) for side in sides]
             for what in ways[0]:
                 warm = min(way[what]() for way in ways)
-                times.setdefault(what, math.ceil(min_seconds / warm))
+                times.setdefault(what, max(1, math.ceil(min_seconds / warm)))
             for number, (what, count) in product(range(start, end), times.items()):
                 for index in (0, 1) if number % 2 == 0 else (1, 0):
                     used = sum(ways[index][what]() for _ in range(count)) / count * 1000
                     taken.setdefault(what, [[], []])[index].append(round(used, 4))
         print(f"  {end} of {pairs} pairs", flush=True)
-    rows = []
-    for what, (before, after) in taken.items():
-        ratios = [round(two / one, 4) for one, two in zip(before, after, strict=True)]
-        rows.append(row({"what": what}, before_cpu_ms=before, after_cpu_ms=after, ratio=ratios))
-    return rows
+    return [compared(what, before, after) for what, (before, after) in taken.items()]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the interval that holds the median with 95 % confidence, whatever the distribution (sign test)."""
-    count, below, cut = len(values), 0.0, 0
+def compared(what: str, before: Sequence[float], after: Sequence[float]) -> Row:
+    """Make the row of a thing, which says whether it became slower by more than is allowed.
+
+    The interval holds the median of the ratios with 95 % confidence, whatever their distribution (sign test).
+    """
+    ratios = sorted(round(two / one, 4) for one, two in zip(before, after, strict=True))
+    count, below, cut = len(ratios), 0.0, 0
     while (below := below + math.comb(count, cut) / 2**count) <= (1 - _CONFIDENCE) / 2:
         cut += 1
-    ordered = sorted(values)
-    return ordered[max(0, cut - 1)], ordered[min(count - 1, count - cut)]
-
-
-def verdict(one: Row) -> str:
-    """Say whether a thing became slower by more than is allowed."""
-    low, high = interval(one.figures["ratio"])
-    if high <= SLOWER_MAX_RATIO:
-        return "no"
-    return "**yes**" if low > SLOWER_MAX_RATIO else "unclear: more `--pairs`"
+    least, most = ratios[max(0, cut - 1)], ratios[min(count - 1, count - cut)]
+    slower = "no" if most <= SLOWER_MAX_RATIO else "yes" if least > SLOWER_MAX_RATIO else "unclear: more --pairs"
+    figures = {"before_cpu_ms": before, "after_cpu_ms": after, "after_by_before_ratio": ratios}
+    return row({"what": what, "slower": slower}, **figures, least_ratio=least, most_ratio=most)

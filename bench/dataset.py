@@ -12,7 +12,6 @@ from pathlib import Path
 from bench.measure import CommandFailed
 from bench.plan import DAY_MS, SPAN_DAYS, TRACKPOINT
 
-_SEED = 1
 _BODY_LINES = 100_000
 
 
@@ -23,16 +22,11 @@ def now_ms() -> int:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file of lines of the shop `TRACKPOINT`, in order, with dates from `start_ms` to `end_ms`."""
+    """A file of lines of the shop `TRACKPOINT`, in order; all dates lie between the two times."""
 
     path: Path
-    events: int
+    start_ms: int
     end_ms: int
-
-    @property
-    def start_ms(self) -> int:
-        """A time before every event."""
-        return self.end_ms - (SPAN_DAYS + 1) * DAY_MS
 
     def bodies(self) -> list[bytes]:
         """Cut the lines into the bodies of imports, which are ready before a clock starts."""
@@ -44,7 +38,7 @@ class Dataset:
 def dataset(folder: Path, events: int) -> Dataset:
     """Make a dataset, or return it if it was made in this run."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = Dataset(folder / f"events-{events}.jsonl", events, now_ms())
+    data = Dataset(folder / f"events-{events}.jsonl", now_ms() - (SPAN_DAYS + 1) * DAY_MS, now_ms())
     with data.path.open("wb") as out:
         out.writelines(generated(TRACKPOINT, events, data.end_ms))
     return data
@@ -53,7 +47,7 @@ def dataset(folder: Path, events: int) -> Dataset:
 def generated(trackpoint: int, events: int, end_ms: int, days: float = SPAN_DAYS) -> Generator[bytes]:
     """Yield generated lines, with their ends. Raises `CommandFailed` if `smsevents generate` fails."""
     command = [sys.executable, "-m", "smsevents", "generate", str(trackpoint), "--events", str(events)]
-    command += ["--days", str(days), "--seed", str(_SEED), "--end", str(end_ms)]
+    command += ["--days", str(days), "--seed", "1", "--end", str(end_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
         yield from source.stdout or ()
     if source.returncode:

@@ -1,17 +1,18 @@
 """Many HTTP clients in one thread: they cost so little that the server is what is measured."""
 
 import asyncio
-import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 
+import httptools
 import uvloop
 
 from bench.measure import CommandFailed, Figures, quantile
 
-_END = b"\r\n"
+_READ_BYTES = 256 * 1024
 _SEND_MAX_SECONDS = 1200
 
 
@@ -37,9 +38,8 @@ def send(port: int, requests: Iterator[bytes], clients: int, pause_seconds: floa
         for request in requests:
             sent = time.perf_counter()
             writer.write(request)
-            first = await _read(reader)
-            last = time.perf_counter()
-            times.append(((first - sent) * 1000, (last - sent) * 1000))
+            response = await _read(reader)
+            times.append(((response.first - sent) * 1000, (response.last - sent) * 1000))
             if pause_seconds:
                 await asyncio.sleep(pause_seconds)
         writer.close()
@@ -52,27 +52,27 @@ def send(port: int, requests: Iterator[bytes], clients: int, pause_seconds: floa
     return times
 
 
-async def _read(reader: asyncio.StreamReader) -> float:
-    """Read a response to its end; return the time of the first byte of its body."""
-    try:
-        head = await reader.readuntil(_END + _END)
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise CommandFailed(f"the server refused a request: {head.decode()}{(await reader.read(1000)).decode()}")
-        length = re.search(rb"\ncontent-length: *([0-9]+)", head, re.IGNORECASE)
-        if length:
-            start = await reader.readexactly(1)
-            first = time.perf_counter()
-            await reader.readexactly(int(length[1]) - len(start))
-            return first
-        line = await reader.readuntil(_END)  # the size of a chunk, in hexadecimal digits
-        first = time.perf_counter()
-        while size := int(line, 16):
-            await reader.readexactly(size + len(_END))
-            line = await reader.readuntil(_END)
-        await reader.readexactly(len(_END))
-    except asyncio.IncompleteReadError as error:
-        raise CommandFailed(f"the server truncated a response, which ends in {error.partial[-200:]!r}") from error
-    return first
+class _Response:
+    """What httptools calls while it parses a response."""
+
+    first = last = 0.0
+
+    def on_body(self, _: bytes) -> None:
+        self.first = self.first or time.perf_counter()
+
+    def on_message_complete(self) -> None:
+        self.last = time.perf_counter()
+
+
+async def _read(reader: asyncio.StreamReader) -> _Response:
+    response = _Response()
+    parser = httptools.HttpResponseParser(response)
+    while not response.last:
+        data = await reader.read(_READ_BYTES)
+        parser.feed_data(data)
+        if not data or (response.last and parser.get_status_code() != HTTPStatus.OK):
+            raise CommandFailed(f"the server refused a request, or truncated its response: {data[-1000:]!r}")
+    return response
 
 
 def quantiles(times: Sequence[tuple[float, float]]) -> Figures:

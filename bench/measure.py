@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 Figures = dict[str, float]  # what one turn measured, by a name that ends in its unit
 Turns = dict[str, list[float]]  # the same of several turns, in order
+T = TypeVar("T")
 
 _SCHEDULER_CLOCK = 2  # of a process, as clock_getcpuclockid(3) builds its id on Linux
 _CURL_REPORT = '{"seconds":%{time_total},"first_byte_seconds":%{time_starttransfer},"bytes":%{size_download}}'
@@ -23,10 +25,7 @@ class CommandFailed(Exception):
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, Figures]:
-    """Run a program to its end. Return its output and what it took, with all that it started.
-
-    Raises `CommandFailed`, with what the program printed, if it fails.
-    """
+    """Run a program; return its output and what it took, with all that it started. Raises `CommandFailed`."""
     with tempfile.TemporaryFile() as complaint, stopwatch() as figures:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaint) as process:
             output = process.stdout.read().decode() if process.stdout else ""
@@ -38,11 +37,8 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     return output, figures | {"cpu_seconds": usage.ru_utime + usage.ru_stime}
 
 
-def curl(server: int, url: str, encoding: str, *words: str, output: Path = Path(os.devnull)) -> Figures:
-    """Download with curl, the same for every system that speaks HTTP; `server` is the process whose time is counted.
-
-    curl measures the seconds itself, so its own start is not among them.
-    """
+def curl(server: int, url: str, encoding: str, output: Path, *words: str) -> Figures:
+    """Download with curl, which measures the seconds itself; `server` is the process whose processor time counts."""
     command = ["curl", "--silent", "--show-error", "--fail", "--output", str(output), "--write-out", _CURL_REPORT]
     command += ["--header", "Accept-Encoding: gzip"] if encoding == "gzip" else []
     before = cpu_seconds(server)
@@ -66,7 +62,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_bytes(pid: int, row: str = "VmRSS") -> int:
-    """Return the resident memory of a process and its children, or another row of /proc/PID/status."""
+    """Return the resident memory of a process and its children, or another row of its status (see proc(5))."""
     texts = (Path(f"/proc/{one}/status").read_text() for one in family(pid))
     return sum(int(text.split(f"{row}:")[1].split()[0]) * 1024 for text in texts)
 
@@ -76,14 +72,10 @@ def bytes_read(pid: int) -> int:
     return sum(int(Path(f"/proc/{one}/io").read_text().split()[1]) for one in family(pid))
 
 
-@contextmanager
-def peak_memory(pid: int) -> Iterator[list[int]]:
-    """Measure the largest resident memory while the block runs: the list holds it afterwards, in bytes."""
-    found: list[int] = []
+def forget_peak(pid: int) -> None:
+    """Reset the largest resident memory of a process and its children, VmHWM (see proc(5))."""
     for one in family(pid):
-        Path(f"/proc/{one}/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
-    yield found
-    found.append(memory_bytes(pid, "VmHWM"))
+        Path(f"/proc/{one}/clear_refs").write_text("5")
 
 
 def take_turns(ways: Sequence[Callable[[], Figures]], rounds: int, way_max_seconds: float = math.inf) -> list[Turns]:
@@ -112,3 +104,11 @@ def stopwatch() -> Iterator[Figures]:
     started = time.perf_counter()
     yield figures
     figures["seconds"] = time.perf_counter() - started
+
+
+def timed(do: Callable[[], T]) -> tuple[T, Figures]:
+    """Do something in this process; return the result and what it took."""
+    used = time.process_time()
+    with stopwatch() as figures:
+        result = do()
+    return result, figures | {"cpu_seconds": time.process_time() - used}

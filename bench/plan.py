@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 TRACKPOINT = 4541245641234564
 MS = 1000
 DAY_MS = 24 * 60 * 60 * MS
+
+Encoding = Literal["gzip", "plain"]
+ENCODINGS: tuple[Encoding, ...] = ("gzip", "plain")
 
 EVENTS = 2_000_000  # the documented figures are measured with so many; a run with fewer is a trial
 SPAN_DAYS = 60  # of the 90 that an export covers
@@ -27,11 +31,11 @@ class Plan:
     peers: frozenset[str] = frozenset({"clickhouse", "duckdb", "nginx", "postgres"})
     shop_events: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
     shops: tuple[int, ...] = (1, 10, 100, 1000, 10_000)
-    latency_events: int = 10_000_000  # the smallest shop that has so many is the one exported
     requests: int = 2000
     soak_seconds: int = 600
     slow_readers: int = 100
     slow_seconds: float = 15.0
+    pair_min_seconds: float = 0.3  # of the processor; what takes less is done several times for one measurement
 
     @contextmanager
     def workplace(self, name: str) -> Iterator[Path]:

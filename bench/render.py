@@ -12,7 +12,6 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bench.goals import Goal, judge
 from bench.plan import Plan
@@ -26,9 +25,9 @@ _PEER_COLOR = "#4a7bb7"
 _WIDTH_INCHES, _BAR_INCHES, _PANEL_INCHES = 9.0, 0.28, 2.6
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": OURS, "font.size": 9, "axes.titlesize": 9}
 _STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
-_MIB, _MILLION = 1024 * 1024, 1_000_000
+_MIB = 1024 * 1024
 _UNITS = {"bytes": (_MIB, "MiB"), "ms": (1, "milliseconds"), "seconds": (1, "seconds"), "ratio": (1, "times")}
-_BY_TENS = ", each step ten times"
+_BY_TENS, _BY_TENS_MIN_RATIO = ", each step ten times", 10
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class Bars:
     name: str
     value: str
     text: str
-    log: bool = False
 
     def draw(self, figure: Figure, rows: Sequence[Row]) -> None:
         """Draw the rows."""
@@ -48,12 +46,13 @@ class Bars:
         colors = [_COLORS.get(str(row.labels.get("system", OURS)), _PEER_COLOR) for row in rows]
         scale, unit = _scale(self.value)
         values = [row.median(self.value) / scale for row in rows]
-        drawn = axes.barh(range(len(rows)), values, color=colors, log=self.log)
+        log = max(values) > _BY_TENS_MIN_RATIO * min(values)
+        drawn = axes.barh(range(len(rows)), values, color=colors, log=log)
         axes.bar_label(drawn, [spell(row, self.text) for row in rows], padding=4)
         axes.set_yticks(range(len(rows)), [spell(row, self.name) for row in rows])
         axes.invert_yaxis()
         axes.margins(x=0.3)
-        _name_x(axes, unit + _BY_TENS * self.log)
+        _name_x(axes, unit + _BY_TENS * log)
 
 
 @dataclass(frozen=True)
@@ -82,17 +81,13 @@ class Lines:
 
 @dataclass(frozen=True)
 class Case:
-    """A question: how it is measured, and how what was measured is shown.
-
-    `columns` are specs. `intro` and titles may name labels of the first row in braces. Rows that agree in the label
-    `together` are compared with each other, so they are of one run; without it, all rows are.
-    """
+    """A question, and how it is shown."""
 
     measure: Callable[[Plan], list[Row]]
-    intro: str
-    columns: tuple[str, ...]
+    intro: str  # above the table; braces name labels of the first row, as in titles of charts
+    columns: tuple[str, ...]  # specs
     chart: Bars | Lines
-    together: str = ""
+    together: str = ""  # rows that agree in this label are compared with each other, so they are of one run
 
 
 def _scale(figure: str) -> tuple[int, str]:
@@ -101,11 +96,9 @@ def _scale(figure: str) -> tuple[int, str]:
 
 
 def _name_x(axes: Axes, text: str) -> None:
-    """Name the axis, and spell counts as people say them rather than as powers of ten."""
     axes.set_xlabel(text)
-    short = FuncFormatter(lambda value, _: f"{value / _MILLION:g} M" if value >= _MILLION else f"{value:,g}")
-    axes.xaxis.set_major_formatter(short)
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter("{x:,g}")  # rather than powers of ten
+    axes.xaxis.set_minor_formatter("")
 
 
 def spell(row: Row, spec: str) -> str:
@@ -157,7 +150,6 @@ def write(plan: Plan, cases: Mapping[str, Case]) -> None:
     charts.mkdir(parents=True, exist_ok=True)
     blocks: dict[str, str] = {}
     goals: list[Goal] = []
-    newest = None
     for name, case in cases.items():
         found = load(plan.results / f"{name}.json")
         # rows with a label `events` make a table for each number of them; the fewest are drawn and judged
@@ -165,9 +157,10 @@ def write(plan: Plan, cases: Mapping[str, Case]) -> None:
         if not sizes:
             continue
         tables = [f"{case.intro.format(**rows[0].labels)}\n\n{table(rows, case.columns)}" for rows in sizes]
-        runs = dict.fromkeys(f"{about.date[:10]} at commit `{about.commit}`" for about in found.runs.values())
+        runs = dict.fromkeys(f"{about['date'][:10]} at commit `{about['commit']}`" for about in found.runs.values())
         tables.append(f'Measured {" and ".join(runs)}, by `make bench BENCH_ARGUMENTS="--part {name}"`.')
-        newest = max([*([newest] if newest else []), *found.runs.values()], key=lambda about: about.date)
+        about = next(iter(found.runs.values()))
+        blocks.setdefault("machine", f"{about['machine']}; {about['versions']}.")
         blocks[name] = "\n\n".join(tables)
         goals += judge(name, sizes[0])
         with rc_context(_STYLE):
@@ -177,9 +170,6 @@ def write(plan: Plan, cases: Mapping[str, Case]) -> None:
             figure.savefig(charts / f"{name}.svg", metadata={"Date": None})
     judged = [f"| {one.promise} | {one.measured} | {'met' if one.met else '**missed**'} |" for one in goals]
     blocks["goals"] = "\n".join(["| Goal | Measured |  |", "|---|---|---|", *judged])
-    if newest:
-        versions = ", ".join(f"{program} {version}" for program, version in newest.versions.items())
-        blocks["machine"] = f"{newest.machine}; {versions}."
     page = plan.docs / PAGE
     page.write_text(fill(page.read_text("utf-8"), blocks), "utf-8")
 

@@ -17,24 +17,11 @@ _PACKAGES = ("smsevents", "isal", "litestar", "uvicorn", "chdb-core", "duckdb", 
 _PROGRAMS = {"curl": "curl --version", "nginx": "PATH=$PATH:/usr/sbin nginx -v", "postgres": "psql -V"}
 
 Labels = dict[str, str | int]
-
-
-class About(msgspec.Struct, frozen=True, kw_only=True):
-    """When, of what and where something was measured; `commit` ends in `-dirty` if the program differs from it."""
-
-    date: str
-    commit: str
-    machine: str
-    load_average: float
-    versions: dict[str, str]
+About = dict[str, str]  # the date, commit (`-dirty` if the program differs), machine and versions of a run
 
 
 class Row(msgspec.Struct):
-    """One thing that was measured.
-
-    `labels` say what it is. `figures` hold every turn, in order, by a name that ends in its unit. `run` is the key of
-    `Results.runs`.
-    """
+    """One thing that was measured: `figures` hold every turn, by a name that ends in its unit; `run` is in `runs`."""
 
     labels: Labels
     figures: dict[str, list[int | float]]
@@ -64,16 +51,13 @@ def load(path: Path) -> Results:
 
 
 def keep(path: Path, rows: Sequence[Row], together: str) -> None:
-    """Add the rows of one run to a file.
-
-    Rows that agree in the label `together` are compared with each other, so those of earlier runs are replaced.
-    """
+    """Add the rows of one run to a file, in place of those of earlier runs that agree with them in a label."""
 
     def group(one: Row) -> int:
         return int(one.labels.get(together, 0))
 
     about = _about()
-    name = f"{about.date} {about.commit}"
+    name = f"{about['date']} {about['commit']}"
     for one in rows:
         one.run = name
     measured = {group(one) for one in rows}
@@ -89,17 +73,16 @@ def _about() -> About:
     names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = f"{(names or [platform.machine()])[0]}, {os.cpu_count()} cores, {memory_gib:.1f} GiB"
-    installed = {one.name: one.version for one in metadata.distributions()}
+    versions = {one.name: one.version for one in metadata.distributions() if one.name in _PACKAGES}
     said = {name: re.search(r"[0-9]+\.[0-9.]+", _says(command)) for name, command in _PROGRAMS.items()}
-    versions = {name: installed[name] for name in _PACKAGES if name in installed}
+    versions |= {name: version[0] for name, version in said.items() if version}
     commit, changed = _says("git rev-parse --short=12 HEAD"), _says("git status --porcelain -- src uv.lock")
-    return About(
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        commit=commit.strip() + ("-dirty" if changed else ""),
-        machine=f"{machine}, Linux {platform.release()}, Python {platform.python_version()}",
-        load_average=round(os.getloadavg()[0], 1),
-        versions=versions | {name: version[0] for name, version in said.items() if version},
-    )
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit.strip() + ("-dirty" if changed else ""),
+        "machine": f"{machine}, Linux {platform.release()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
+    }
 
 
 def _says(command: str) -> str:

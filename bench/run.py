@@ -1,8 +1,5 @@
 """The command behind `make bench`: measure what was asked for, keep the results, write tables and charts.
 
-    python -m bench.run [--part export …] [--events 20000000] …
-    python -m bench.run --before ../other/src
-
 A run with fewer events than the documented one is a trial: all of it goes into the folder of the stores, and the
 results, the page and the charts in the tree stay as they are.
 """
@@ -16,14 +13,12 @@ import typer
 
 from bench import before, render
 from bench.cases import CASES
-from bench.measure import stopwatch
 from bench.plan import EVENTS, Plan
 from bench.results import keep
 
 ROOT = Path(__file__).parent.parent
 FOLDER = Path("/var/tmp/smsevents-bench")  # noqa: S108 -- on a disk, where PostgreSQL's user may go, too
 _TRIAL_FASTER = 20
-_APART = {"soak"}  # takes its time by design, so it is measured when it is asked for
 
 
 def run(plan: Plan, parts: list[str]) -> None:
@@ -31,10 +26,8 @@ def run(plan: Plan, parts: list[str]) -> None:
     plan.folder.mkdir(parents=True, exist_ok=True)
     for name in parts:
         print(name, flush=True)
-        with stopwatch() as taken:
-            keep(plan.results / f"{name}.json", CASES[name].measure(plan), CASES[name].together)
+        keep(plan.results / f"{name}.json", CASES[name].measure(plan), CASES[name].together)
         render.write(plan, CASES)
-        print(f"{name} took {taken['seconds']:.0f} s", flush=True)
     shutil.rmtree(plan.folder / "grown", ignore_errors=True)
 
 
@@ -62,7 +55,7 @@ def main(  # noqa: PLR0913, PLR0917 -- the options of a command
     events: Annotated[int | None, typer.Option(help=f"Events of the shop; {EVENTS:,} if not given.")] = None,
     shop_events: Annotated[str, typer.Option(help="Sizes of the shops of scale, latency and readers.")] = "",
     soak_seconds: Annotated[int, typer.Option(help="How long the soak takes.")] = Plan.soak_seconds,
-    peer: Annotated[list[str] | None, typer.Option(help="A peer to measure beside; all of them if none.")] = None,
+    peer: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(sorted(Plan.peers))}, or none.")] = None,
     folder: Annotated[Path, typer.Option(help="Where stores and datasets lie while it runs.")] = FOLDER,
     before_source: Annotated[
         Path | None, typer.Option("--before", help="The `src` of another checkout: compare the processor time of both.")
@@ -70,15 +63,18 @@ def main(  # noqa: PLR0913, PLR0917 -- the options of a command
     pairs: Annotated[int, typer.Option(help="How often each is measured, with --before.", min=20)] = 20,
 ) -> None:
     """Measure, and write the results, the tables of docs/performance.md and its charts."""
+    parts, peers = part or [name for name in CASES if name != "soak"], frozenset(peer or Plan.peers)
+    if unknown := {*parts} - {*CASES} | peers - Plan.peers - {"none"}:
+        raise typer.BadParameter(f"There is no part or peer {', '.join(sorted(unknown))}.")
     plan = Plan(folder=folder, results=ROOT / "bench" / "results", docs=ROOT / "docs", soak_seconds=soak_seconds)
     if before_source:
         raise typer.Exit(before.main(plan, before_source, ROOT / "src", events or before.EVENTS, pairs))
-    plan = replace(plan, events=events or EVENTS, peers=frozenset(peer or plan.peers))
+    plan = replace(plan, events=events or EVENTS, peers=peers)
     if shop_events:
         plan = replace(plan, shop_events=tuple(int(size) for size in shop_events.split(",")))
     if plan.events < EVENTS:
         plan = trial(plan)
-    run(plan, part or [name for name in CASES if name not in _APART])
+    run(plan, parts)
     print(f"see {plan.docs / render.PAGE} and {plan.docs / 'charts'}")
 
 

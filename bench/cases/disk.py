@@ -1,16 +1,15 @@
 """Bytes on the disk for the same events in every system, after each has merged what it merges."""
 
+from bench import peers
 from bench.measure import run
-from bench.peers import together
 from bench.plan import Plan
 from bench.render import Bars, Case
 from bench.results import Labels, Row, row
 
 
 def _measure(plan: Plan) -> list[Row]:
-    """Weigh the files of each system."""
-    with together.opened(plan, "disk") as (peers, data, _):
-        stored = {(peer.system, variant): size for peer in peers for variant, size in peer.sizes().items()}
+    with peers.opened(plan, "disk") as (systems, data, _):
+        stored = {(peer.system, variant): size for peer in systems for variant, size in peer.sizes().items()}
         stored["plain lines", ""] = data.path.stat().st_size
         stored["lines", "gzip -6"] = int(run(["sh", "-c", f"gzip -6 --stdout '{data.path}' | wc -c"])[0])
     found = []
@@ -28,7 +27,6 @@ CASE = Case(
     Bars(
         "On the disk, the same {events:,} events: shorter is better",
         *("system variant", "bytes_per_event", "bytes_per_event"),
-        log=True,
     ),
     together="events",
 )

@@ -4,9 +4,9 @@ from functools import partial
 from os import devnull
 from pathlib import Path
 
+from bench import peers
 from bench.measure import take_turns
-from bench.peers import ENCODINGS, together
-from bench.plan import Plan
+from bench.plan import ENCODINGS, Plan
 from bench.render import Bars, Case
 from bench.results import Labels, Row, row
 from bench.same import compare
@@ -14,8 +14,8 @@ from bench.same import compare
 
 def _measure(plan: Plan) -> list[Row]:
     """Load every system, compare what they export, and measure them. Raises `Different` if they do not agree."""
-    with together.opened(plan, "export") as (peers, data, folder):
-        exports = {(peer.system, *way): export for peer in peers for way, export in peer.exports.items()}
+    with peers.opened(plan, "export") as (systems, data, folder):
+        exports = {(peer.system, *way): export for peer in systems for way, export in peer.exports.items()}
         digest = compare(exports, folder, plan.events)
         turns = take_turns([partial(one, Path(devnull)) for one in exports.values()], plan.rounds, plan.way_max_seconds)
         shop: Labels = {"events": plan.events, "line_bytes": data.path.stat().st_size, "digest": digest}
@@ -36,7 +36,6 @@ CASE = Case(
     Bars(
         "Whole export of one shop of {events:,} events, and the time by ours: shorter is better",
         *("system variant encoding", "seconds", "seconds time_by_ours_ratio"),
-        log=True,
     ),
     together="events",
 )

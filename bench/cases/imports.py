@@ -6,10 +6,10 @@ A single client that sends one event a request waits for a flush of its own each
 from functools import partial
 from itertools import islice
 
+from bench import peers
 from bench.dataset import Dataset
 from bench.load import post, quantiles, send
 from bench.measure import Figures, cpu_seconds, stopwatch, take_turns
-from bench.peers import together
 from bench.peers.smsevents import IMPORT_PATH, Store, served_anew
 from bench.plan import Plan
 from bench.render import Bars, Case
@@ -19,9 +19,8 @@ _CLIENTS = (1, 50)
 
 
 def _measure(plan: Plan) -> list[Row]:
-    """Import the same lines into every system, in turns, each time into an empty store; then single events."""
-    with together.opened(plan, "import") as (peers, data, folder):
-        ways = {(peer.system, *way): do for peer in peers for way, do in peer.imports.items()}
+    with peers.opened(plan, "import") as (systems, data, folder):
+        ways = {(peer.system, *way): do for peer in systems for way, do in peer.imports.items()}
         turns = take_turns(list(ways.values()), plan.rounds, plan.way_max_seconds)
         store = Store(folder / "single.db")
         of_single = [partial(_import_singly, store, data, plan.requests, clients) for clients in _CLIENTS]
@@ -53,7 +52,6 @@ CASE = Case(
     Bars(
         "Import of {events:,} events, and of one event a request, durable with the response: longer is better",
         *("system variant encoding", "events_per_second", "events_per_second"),
-        log=True,
     ),
     together="events",
 )

@@ -3,12 +3,10 @@
 import time
 from itertools import product, repeat
 
-from bench.grown import grown
 from bench.load import quantiles, send
 from bench.measure import Figures, bytes_read, cpu_seconds, stopwatch
-from bench.peers import ENCODINGS
-from bench.peers.smsevents import Server, Shop, served
-from bench.plan import MS, Plan
+from bench.peers.smsevents import Server, Shop, grown, served
+from bench.plan import ENCODINGS, MS, Plan
 from bench.render import Bars, Case
 from bench.results import Labels, Row, row
 
@@ -17,25 +15,22 @@ _WARM_UP_REQUESTS = 100
 
 
 def _measure(plan: Plan) -> list[Row]:
-    """Export the newest minutes of the shop, again and again, from one server process and from two."""
     store, shops = grown(plan)
-    shop = next((shop for shop in shops if shop.events >= plan.latency_events), shops[-1])
+    shop = shops[-1]
     found = []
     for processes in (1, 2):
         with served(store, workers=processes) as server:
             for encoding, (clients, pace, pause_seconds) in product(ENCODINGS, _PACES):
                 labels: Labels = {"shop_events": shop.events, "clients": clients, "pace": pace}
                 requests = plan.requests if clients > 1 else plan.requests // 4
-                figures = small_exports(server, shop, encoding, requests, clients, pause_seconds)
+                figures = small_exports(server, shop, encoding, requests, (clients, pause_seconds))
                 found.append(row(labels | {"encoding": encoding, "processes": processes}, **figures))
     return found
 
 
-def small_exports(  # noqa: PLR0913, PLR0917 -- what a load consists of
-    server: Server, shop: Shop, encoding: str, requests: int, clients: int = 1, pause_seconds: float = 0.0
-) -> Figures:
-    """Export the newest minutes; return, beside the times, what each export took of the processor, and read."""
-    request = shop.request(encoding)
+def small_exports(server: Server, shop: Shop, encoding: str, requests: int, pace: tuple[int, float]) -> Figures:
+    """Export the newest minutes by so many clients, with a pause; return times, and what each took and read."""
+    request, (clients, pause_seconds) = shop.request(encoding), pace
     read = bytes_read(server.pid)
     send(server.port, iter([request]), 1)
     read = bytes_read(server.pid) - read
@@ -59,6 +54,5 @@ CASE = Case(
     Bars(
         "First byte, p50 and p99, of a small export: clients, encoding, server processes. Shorter is better",
         *("clients pace encoding processes", "first_byte_p50_ms", "first_byte_p50_ms first_byte_p99_ms"),
-        log=True,
     ),
 )

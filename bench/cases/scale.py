@@ -3,28 +3,25 @@
 from functools import partial
 
 from bench.cases.latency import small_exports
-from bench.grown import grown
-from bench.measure import peak_memory, take_turns
-from bench.peers import ENCODINGS
-from bench.peers.smsevents import served
-from bench.plan import Plan
+from bench.measure import forget_peak, memory_bytes, take_turns
+from bench.peers.smsevents import grown, served
+from bench.plan import ENCODINGS, Plan
 from bench.render import Case, Lines
 from bench.results import Row, row
 
 
 def _measure(plan: Plan) -> list[Row]:
-    """Measure shops of different sizes in one database."""
     store, shops = grown(plan)
     found = []
     for shop in shops:
         with served(store) as server:
-            small = small_exports(server, shop, "gzip", plan.requests // 4)
+            small = small_exports(server, shop, "gzip", plan.requests // 4, (1, 0.0))
             one = row({"shop_events": shop.events}, **shop.figures, **small)
             for encoding in ENCODINGS:
-                with peak_memory(server.pid) as peak:
-                    export = partial(server.export, shop, encoding)
-                    (turns,) = take_turns([export], plan.rounds, plan.way_max_seconds)
-                one.figures |= {f"{encoding}_peak_bytes": [*peak], f"{encoding}_export_seconds": [*turns["seconds"]]}
+                forget_peak(server.pid)
+                (turns,) = take_turns([partial(server.export, shop, encoding)], plan.rounds, plan.way_max_seconds)
+                one.figures[f"{encoding}_export_seconds"] = [*turns["seconds"]]
+                one.figures[f"{encoding}_peak_bytes"] = [memory_bytes(server.pid, "VmHWM")]
         found.append(one)
     return found
 

@@ -1,4 +1,4 @@
-"""What grows with the number of shops, and what must not."""
+"""What grows with the number of shops, and what must not: small exports and imports of shops picked by chance."""
 
 import random
 
@@ -10,8 +10,7 @@ from bench.plan import DAY_MS, TRACKPOINT, Plan
 from bench.render import Case, Lines
 from bench.results import Row, row
 
-_SHOP_EVENTS = 200
-_SHOP_DAYS = 2
+_SHOP_EVENTS, _SHOP_DAYS = 200, 2
 _LATER_MS = 2 * 60 * 60 * 1000  # single events are later than what is exported, so that exports stay the same
 _IMPORTERS = 64
 _WARM_UP_REQUESTS = 50
@@ -22,7 +21,6 @@ _LINE = (
 
 
 def _measure(plan: Plan) -> list[Row]:
-    """Measure small exports and small imports of shops picked by chance, while there are more and more shops."""
     end_ms = now_ms()
     interval = b'{"from":%d,"to":%d}' % (end_ms - DAY_MS, end_ms)
     lines = b"".join(generated(TRACKPOINT, _SHOP_EVENTS, end_ms, _SHOP_DAYS))

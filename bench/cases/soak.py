@@ -1,7 +1,6 @@
 """Imports and exports side by side for long: memory must not grow, responses must not become slower.
 
-One thread imports bodies of `BODY_LINES` lines at a steady pace; their times go on at the density of a shop with
-10 million events. Another exports the newest minutes again and again, a third the whole shop.
+Imported times go on at the density of a shop with 10 million events, so that the newest minutes hold as many as there.
 """
 
 import re
@@ -18,36 +17,33 @@ from bench.plan import SPAN_DAYS, TRACKPOINT, Plan
 from bench.render import Case, Lines
 from bench.results import Row
 
-BODY_LINES = 500
-_BODIES_PER_SECOND = 4
+_BODY_LINES, _BODIES_PER_SECOND = 500, 4
 _EVENTS_PER_DAY = 10_000_000 / SPAN_DAYS
-_WHOLE_EXPORT_PAUSE_SECONDS = 2.0
-_SMALL_EXPORT_PAUSE_SECONDS = 0.02
+_WHOLE_EXPORT_PAUSE_SECONDS, _SMALL_EXPORT_PAUSE_SECONDS = 2.0, 0.02
 _TICKS, _TICK_MIN_SECONDS = 120, 2.0
 _THIRDS = ("first", "second", "last")
 
 
 class _Soak:
-    """What the threads of one soak share; the last event that is imported is to have happened now."""
-
     def __init__(self, server: Server, key: str, seconds: int) -> None:
         self.stop = threading.Event()
         self._server = server
         self._imported = 0
         self._times: dict[str, list[float]] = {"import": [0.0], "export": [0.0]}
         self._whole = self._shop = Shop(key, now_ms())
-        events = seconds * _BODIES_PER_SECOND * BODY_LINES
+        events = seconds * _BODIES_PER_SECOND * _BODY_LINES
         self._lines = generated(TRACKPOINT, events, self._whole.end_ms, events / _EVENTS_PER_DAY)
 
     def import_steadily(self) -> None:
         started = time.monotonic()
         for number in count():
-            lines = list(islice(self._lines, BODY_LINES))
+            lines = list(islice(self._lines, _BODY_LINES))
             if not lines or self.stop.wait(max(0.0, started + number / _BODIES_PER_SECOND - time.monotonic())):
                 self._lines.close()
                 return
             request = post(IMPORT_PATH, {"X-Api-Key": self._shop.key}, b"".join(lines))
-            self._times["import"] += [last for _, last in send(self._server.port, iter([request]), 1)]
+            times = [last for _, last in send(self._server.port, iter([request]), 1)]
+            self._times["import"] += times
             self._imported += len(lines)
             newest = max(int(date) for date in re.findall(rb'"date":([0-9]+)', lines[-1]))
             self._shop = Shop(self._shop.key, newest)
@@ -55,7 +51,8 @@ class _Soak:
     def export_newest(self) -> None:
         while not self.stop.wait(_SMALL_EXPORT_PAUSE_SECONDS):
             requests = repeat(self._shop.request("gzip"), 5)  # on one connection
-            self._times["export"] += [first for first, _ in send(self._server.port, requests, 1)]
+            times = [first for first, _ in send(self._server.port, requests, 1)]
+            self._times["export"] += times
 
     def export_all(self) -> None:
         while not self.stop.wait(_WHOLE_EXPORT_PAUSE_SECONDS):
@@ -71,7 +68,7 @@ class _Soak:
 
 
 def _measure(plan: Plan) -> list[Row]:
-    """Run the threads for the seconds of the plan, and look at the server all the while: a row for each third."""
+    """Run the threads, and look at the server all the while: a row for each third of the time."""
     every = max(_TICK_MIN_SECONDS, plan.soak_seconds / _TICKS)
     ticks = max(len(_THIRDS), round(plan.soak_seconds / every))
     rows = [Row({"seconds": plan.soak_seconds, "third": third}, {}) for third in _THIRDS]

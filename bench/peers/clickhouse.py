@@ -1,20 +1,20 @@
-"""ClickHouse, as chDB: the engine in a process of its own, without a server, without HTTP.
+"""ClickHouse, as chDB: the engine in a process of its own, without HTTP: its output never crosses a socket.
 
-That is in its favour: it writes to /dev/null, from its own threads, and its output never crosses a socket. The columns
-are named tuples, so that JSONEachRow reads and writes the nested objects as they are. What repeats is LowCardinality.
-The rows are sorted by shop and date, so an export needs no sorting. Inserts are flushed to the disk before they end.
+The columns are named tuples, so that JSONEachRow reads and writes the nested objects as they are. What repeats is
+LowCardinality. The rows are sorted by shop and date. Inserts are flushed to the disk before they end.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from bench.dataset import Dataset
-from bench.measure import Figures
-from bench.peers import ENCODINGS, Encoding, Peer
-from bench.plan import TRACKPOINT
-from bench.processes import engine
+from bench.measure import Figures, timed
+from bench.plan import ENCODINGS, TRACKPOINT, Encoding
+from bench.systems import Peer
 
 _CODECS = {"LZ4, the default": "", "ZSTD(3)": ", default_compression_codec = 'ZSTD(3)'"}
 _LOW = "LowCardinality(String)"
@@ -28,18 +28,30 @@ _COMPRESSION: dict[Encoding, str] = {"gzip": "COMPRESSION 'gzip'", "plain": ""}
 _THREADS = {"1 thread": 1, "2 threads": 2}
 
 
-def _start(folder: str) -> Callable[[str], object]:
+_query: Callable[[str], object] | None = None
+
+
+def _open(folder: str) -> None:
     from chdb.session import Session  # noqa: PLC0415 -- a peer, which only `make bench` installs
 
-    query: Callable[[str], object] = Session(folder).query
-    return query
+    global _query  # noqa: PLW0603 -- one engine is all that a process may have
+    _query = Session(folder).query
+
+
+def _ask(query: str) -> tuple[str, Figures]:
+    if _query is None:
+        raise RuntimeError("the engine is not open")
+    return timed(lambda ask=_query: str(ask(query)))  # type: ignore[misc]
 
 
 @contextmanager
 def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
     """Insert the events and merge the parts to one; then exports with one thread and with two."""
     folder.mkdir(parents=True)
-    with engine(_start, str(folder)) as ask:
+    with ProcessPoolExecutor(1, get_context("spawn"), _open, (str(folder),)) as process:
+
+        def ask(query: str) -> tuple[str, Figures]:
+            return process.submit(_ask, query).result()
 
         def insert(codec: str = "") -> Figures:
             ask("DROP TABLE IF EXISTS events SYNC")

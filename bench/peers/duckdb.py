@@ -1,19 +1,18 @@
 """DuckDB over a Parquet file (zstd), writing JSON lines to /dev/null, without HTTP.
 
-The columns are structs, as the lines are, so nothing has to be composed. The file is sorted and DuckDB keeps the order
-of what it reads, so the export does not sort. It uses as many threads as there are cores.
+The columns are structs, as the lines are. The file is sorted and DuckDB keeps the order of what it reads, so the export
+does not sort. It runs in this process, which does nothing else meanwhile, with as many threads as there are cores.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from bench.dataset import Dataset
-from bench.measure import Figures
-from bench.peers import ENCODINGS, Encoding, Peer
-from bench.plan import TRACKPOINT
-from bench.processes import engine
+from bench.measure import Figures, timed
+from bench.plan import ENCODINGS, TRACKPOINT, Encoding
+from bench.systems import Peer
 
 _COLUMNS = (
     "{smsEvent: 'STRUCT(trackpoint BIGINT, userId VARCHAR, status VARCHAR, date BIGINT)',"
@@ -22,28 +21,24 @@ _COLUMNS = (
 )
 
 
-def _start(place: str) -> Callable[[str], object]:
-    import duckdb  # noqa: PLC0415 -- a peer, which only `make bench` installs
-
-    connection = duckdb.connect(place)
-    return lambda query: connection.execute(query).fetchall()
-
-
 @contextmanager
 def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
     """Write the events into a Parquet file; then exports from it."""
+    import duckdb  # noqa: PLC0415 -- a peer, which only `make bench` installs
+
     folder.mkdir(parents=True)
     parquet = folder / "events.parquet"
     lines = f"read_json('{data.path}', format = 'newline_delimited', columns = {_COLUMNS})"
-    with engine(_start, ":memory:") as ask:
+    with duckdb.connect() as connection:
 
         def export(encoding: Encoding, path: Path) -> Figures:
-            return ask(
+            query = (
                 f"COPY (SELECT * FROM '{parquet}' WHERE smsEvent.trackpoint = {TRACKPOINT}"
                 f" AND smsEvent.date BETWEEN {data.start_ms} AND {data.end_ms})"
                 f" TO '{path}' (FORMAT json, COMPRESSION {'gzip' if encoding == 'gzip' else 'none'})"
-            )[1]
+            )
+            return timed(lambda: connection.execute(query).fetchall())[1]
 
-        ask(f"COPY (FROM {lines}) TO '{parquet}' (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"COPY (FROM {lines}) TO '{parquet}' (FORMAT parquet, COMPRESSION zstd)")
         ways = {("Parquet", encoding): partial(export, encoding) for encoding in ENCODINGS}
         yield Peer("DuckDB", ways, sizes=lambda: {"Parquet, zstd": parquet.stat().st_size})

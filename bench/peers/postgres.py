@@ -13,21 +13,12 @@ import msgspec
 
 from bench.dataset import Dataset
 from bench.measure import Figures, curl, run
-from bench.peers import ENCODINGS, Encoding, Peer
-from bench.plan import TRACKPOINT
-from bench.processes import free_port, running
+from bench.plan import ENCODINGS, TRACKPOINT
+from bench.systems import Peer, free_port, running
 
 _WAYS = {"json.dumps a row": "rows", "orjson, 1,000 rows": "chunks"}
 _NO_NODE = {"id": "\\N", "name": "\\N"}  # null to COPY
-_TABLE = """
-    DROP TABLE IF EXISTS events;
-    CREATE TABLE events (
-        trackpoint bigint NOT NULL, user_id text NOT NULL, status text NOT NULL, date bigint NOT NULL,
-        type text NOT NULL, campaign_id text NOT NULL, campaign_name text NOT NULL,
-        node_id text, node_name text, send_date bigint NOT NULL
-    );
-    CREATE INDEX events_of_shop ON events (trackpoint, date);
-"""
+_TABLE = Path(__file__).with_suffix(".sql")
 
 
 @contextmanager
@@ -76,24 +67,18 @@ def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
             return run(["psql", connection, "--quiet", "--tuples-only", "--command", query])
 
         def copy() -> Figures:
-            ask(_TABLE)
+            ask(_TABLE.read_text())
             seconds = ask(f"\\copy events FROM '{rows}'")[1]["seconds"]  # up to the commit, with the index in place
             ask("VACUUM ANALYZE events")
             return {"seconds": seconds}
-
-        def size() -> dict[str, int]:
-            return {"with its index": int(ask("SELECT pg_total_relation_size('events')")[0])}
 
         copy()
         command = [sys.executable, "-m", "uvicorn", "bench.peers.postgres_service:app", "--port", str(port)]
         command += ["--log-level", "warning", "--no-access-log"]
         environment = os.environ | {"BENCH_POSTGRES": connection}
         with running(command, folder / "service.log", f"{port}/", environment) as pid:
-
-            def export(way: str, encoding: Encoding, path: Path) -> Figures:
-                interval = f"start={data.start_ms}&end={data.end_ms}"
-                url = f"http://127.0.0.1:{port}/{way}?trackpoint={TRACKPOINT}&{interval}"
-                return curl(pid, url, encoding, output=path)
-
-            exports = {(name, one): partial(export, way, one) for one in ENCODINGS for name, way in _WAYS.items()}
-            yield Peer("PostgreSQL", exports, {("COPY of ready rows", "plain"): copy}, size)
+            url = f"http://127.0.0.1:{port}/%s?trackpoint={TRACKPOINT}&start={data.start_ms}&end={data.end_ms}"
+            ways = {(name, one): (url % way, one) for one in ENCODINGS for name, way in _WAYS.items()}
+            exports = {way: partial(curl, pid, *asked) for way, asked in ways.items()}
+            size = int(ask("SELECT pg_total_relation_size('events')")[0])
+            yield Peer("PostgreSQL", exports, {("COPY of ready rows", "plain"): copy}, lambda: {"with its index": size})

@@ -1,9 +1,7 @@
 """The export service that most people would write on top of PostgreSQL: Starlette, psycopg, a server-side cursor.
 
 `/rows` sends a row at a time, made by `json.dumps`. `/chunks` is what one writes after measuring that: orjson, and
-1,000 rows to a send. `GZipMiddleware` compresses for clients that take gzip.
-
-uvicorn bench.peers.postgres_service:app, with the connection string in BENCH_POSTGRES.
+1,000 rows to a send. `GZipMiddleware` compresses for clients that take gzip. BENCH_POSTGRES is the connection string.
 """
 
 import json
@@ -21,8 +19,6 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 CHUNK_ROWS = 1000
-MEDIA_TYPE = "application/json-seq"
-
 _QUERY = """
     SELECT trackpoint, user_id, status, date, type, campaign_id, campaign_name, node_id, node_name, send_date
     FROM events WHERE trackpoint = %s AND date BETWEEN %s AND %s ORDER BY date
@@ -44,7 +40,7 @@ async def export(request: Request) -> Any:  # noqa: ANN401 -- types of a peer, w
             while found := await cursor.fetchmany(CHUNK_ROWS):
                 yield b"".join(orjson.dumps(_event(row), option=orjson.OPT_APPEND_NEWLINE) for row in found)
 
-    return StreamingResponse(lines(), media_type=MEDIA_TYPE)
+    return StreamingResponse(lines(), media_type="application/json-seq")
 
 
 def _event(row: tuple[Any, ...]) -> dict[str, Any]:

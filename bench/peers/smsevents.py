@@ -7,19 +7,19 @@ import gzip
 import http.client
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from bench.dataset import Dataset
+from bench.dataset import Dataset, generate_into
 from bench.load import post
 from bench.measure import CommandFailed, Figures, cpu_seconds, curl, run, stopwatch
-from bench.peers import ENCODINGS, Encoding, Peer
-from bench.plan import DAY_MS, SPAN_DAYS, TRACKPOINT
-from bench.processes import free_port, running
+from bench.plan import DAY_MS, ENCODINGS, SPAN_DAYS, TRACKPOINT, Encoding, Plan
+from bench.systems import Peer, free_port, running
 from smsevents.access import Access
 from smsevents.catalog import open_catalog
 
@@ -83,8 +83,7 @@ class Server:
         url = f"http://127.0.0.1:{self.port}/shop/{shop.trackpoint}/export-sms-events"
         # an interval that none of the events leaves in the middle of a run
         interval = json.dumps({"from": shop.end_ms - (SPAN_DAYS + 1) * DAY_MS, "to": shop.end_ms})
-        words = ("--header", f"X-Api-Key: {shop.key}", "--data", interval)
-        return curl(self.pid, url, encoding, *words, output=output)
+        return curl(self.pid, url, encoding, output, "--header", f"X-Api-Key: {shop.key}", "--data", interval)
 
 
 @contextmanager
@@ -132,11 +131,7 @@ def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
     plain = data.bodies()
     bodies: dict[Encoding, list[bytes]] = {"plain": plain, "gzip": [gzip.compress(body, 1) for body in plain]}
     with served(store) as server:
-
-        def export(encoding: Encoding, path: Path) -> Figures:
-            return server.export(shop, encoding, path)
-
-        exports = {("", one): partial(export, one) for one in ENCODINGS}
+        exports = {("", one): partial(server.export, shop, one) for one in ENCODINGS}
         imports = {("HTTP", one): partial(import_anew, empty, bodies[one]) for one in ENCODINGS}
         yield Peer("smsevents", exports, imports, lambda: {"": size})
 
@@ -148,3 +143,22 @@ def add_shops(store: Store, trackpoints: Sequence[int]) -> list[str]:
         for trackpoint in trackpoints:
             access.add_shop(trackpoint, "")
         return [access.create_key(trackpoint, ("export", "import")) for trackpoint in trackpoints]
+
+
+@cache
+def grown(plan: Plan) -> tuple[Store, list[Shop]]:
+    """Make a database with the shops of a plan, the smallest first, or return it if it was made in this run."""
+    folder = plan.folder / "grown"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    store = Store(folder / "log.db")
+    shops: list[Shop] = []
+    for trackpoint, events in enumerate(sorted(plan.shop_events), TRACKPOINT):
+        key = store.add_shop(trackpoint)
+        with stopwatch() as taken:
+            end_ms = generate_into([*COMMAND, "import", str(trackpoint), "-"], store.environment, trackpoint, events)
+        stored = store.bytes_on_disk() - sum(shop.figures["stored_bytes"] for shop in shops)
+        figures = {"stored_bytes": stored, "import_seconds": round(taken["seconds"], 2)}
+        shops.append(Shop(key, end_ms, trackpoint, events, figures))
+        print(f"  a shop of {events:,} events in {taken['seconds']:.0f} s", flush=True)
+    return store, shops

@@ -1,4 +1,4 @@
-"""Starting and stopping the programs that are measured, on free ports of the loopback interface."""
+"""The systems that are measured: what each offers, and how they start and stop, on free ports of loopback."""
 
 import socket
 import subprocess
@@ -6,17 +6,29 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from multiprocessing import get_context
 from pathlib import Path
 
 from bench.measure import CommandFailed, Figures
+from bench.plan import Encoding
 
-_START_MAX_SECONDS = 60
-_STOP_MAX_SECONDS = 60
+_START_MAX_SECONDS = _STOP_MAX_SECONDS = 60
 _POLL_SECONDS = 0.05
+
+
+Export = Callable[[Path], Figures]  # writes the whole shop into a file, measured
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A system that holds the events; `imports` load them into an empty store, `sizes` are those on the disk."""
+
+    system: str
+    exports: Mapping[tuple[str, Encoding], Export]  # by variant and encoding
+    imports: Mapping[tuple[str, Encoding], Callable[[], Figures]] = field(default_factory=dict)
+    sizes: Callable[[], dict[str, int]] = dict  # by variant
 
 
 def free_port() -> int:
@@ -56,32 +68,3 @@ def _responds(url: str) -> bool:
     except OSError:
         return False
     return True
-
-
-Engine = Callable[[str], tuple[str, Figures]]  # runs a query; returns its result as text, and what it took
-
-
-@contextmanager
-def engine(start: Callable[[str], Callable[[str], object]], place: str) -> Iterator[Engine]:
-    """Open a database engine without a server, in a process of its own, so that its processor time is its alone.
-
-    `start` runs in that process and returns what runs a query.
-    """
-    with ProcessPoolExecutor(1, get_context("spawn"), _open, (start, place)) as process:
-        yield lambda query: process.submit(_timed, query).result()
-
-
-_query: Callable[[str], object] | None = None
-
-
-def _open(start: Callable[[str], Callable[[str], object]], place: str) -> None:
-    global _query  # noqa: PLW0603 -- one engine for all that this process is asked
-    _query = start(place)
-
-
-def _timed(query: str) -> tuple[str, Figures]:
-    if _query is None:
-        raise RuntimeError("the engine is not open")
-    used, started = time.process_time(), time.perf_counter()
-    said = str(_query(query))
-    return said, {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - used}
