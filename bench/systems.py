@@ -17,7 +17,6 @@ from bench.plan import Encoding
 _START_MAX_SECONDS = _STOP_MAX_SECONDS = 60
 _POLL_SECONDS = 0.05
 
-
 Export = Callable[[Path], Figures]  # writes the whole shop into a file, measured
 
 

@@ -39,9 +39,10 @@ def _open(folder: str) -> None:
 
 
 def _ask(query: str) -> tuple[str, Figures]:
-    if _query is None:
+    ask = _query
+    if ask is None:
         raise RuntimeError("the engine is not open")
-    return timed(lambda ask=_query: str(ask(query)))  # type: ignore[misc]
+    return timed(lambda: str(ask(query)))
 
 
 @contextmanager

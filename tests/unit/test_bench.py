@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 from bench.before import compared
 from bench.goals import judge
 from bench.render import fill, table
 from bench.results import keep, load, row
+from bench.run import main
 from bench.same import Different, compare, digests
 
 if TYPE_CHECKING:
@@ -154,3 +156,10 @@ def test_a_block_without_markers_is_refused() -> None:
     assert fill(page, {"x": "new"}) == "a\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nb\n"
     with pytest.raises(ValueError, match="no markers for y"):
         fill(page, {"y": "new"})
+
+
+@pytest.mark.parametrize("options", [{"part": ["exports"]}, {"peer": ["click-house"]}], ids=["part", "peer"])
+def test_an_unknown_name_is_refused(options: dict[str, list[str]]) -> None:
+    """A part or a peer that does not exist is an error, rather than nothing measured."""
+    with pytest.raises(typer.BadParameter, match="There is no part or peer"):
+        main(part=options.get("part"), peer=options.get("peer"))
