@@ -13,7 +13,7 @@ BENCH_ARGUMENTS ?=
 EVENTS ?= 2000000
 SOAK_SECONDS ?= 600
 
-.PHONY: help demo install test test-fast test-all check check-bare bench bench-soak bench-deflate format uv develop
+.PHONY: help demo install test test-fast test-all check check-bare bench bench-soak bench-before format uv develop
 .PHONY: tools bench-tools
 
 help: ## list the targets
@@ -50,8 +50,8 @@ bench: develop bench-tools ## measure beside the peers; EVENTS=100000 is a trial
 bench-soak: develop ## import and export side by side for SOAK_SECONDS (600)
 	$(BENCH) --part soak --events $(EVENTS) --soak-seconds $(SOAK_SECONDS)
 
-bench-deflate: develop ## what other compressors would buy
-	$(BENCH) --part deflate
+bench-before: develop ## processor time beside another checkout: BEFORE=../other/src
+	$(BENCH) --before $(BEFORE)
 
 format: develop ## format the code and fix what can be fixed
 	$(RUN) ruff format .

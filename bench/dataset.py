@@ -1,71 +1,65 @@
-"""The events: lines that `smsevents generate` makes, kept in a folder and used again while they are young enough."""
-
-from __future__ import annotations
+"""The events: lines that `smsevents generate` makes."""
 
 import subprocess
 import sys
 import time
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import msgspec
+from functools import cache
+from itertools import islice
+from pathlib import Path
 
 from bench.measure import CommandFailed
 from bench.plan import DAY_MS, SPAN_DAYS, TRACKPOINT
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_BODY_LINES = 100_000
 
-KEPT_MAX_DAYS = 20  # then the oldest events would come near the end of the history
-SEED = 1
+
+def now_ms() -> int:
+    """Return the time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file of lines of the shop `TRACKPOINT`, in order, with dates up to `end_ms`."""
+    """A file of lines of the shop `TRACKPOINT`, in order; all dates lie between the two times."""
 
     path: Path
-    events: int
-    end_ms: int
-    line_bytes: int
-
-    @property
-    def start_ms(self) -> int:
-        """Give a time before every event."""
-        return self.end_ms - int(SPAN_DAYS * DAY_MS) - DAY_MS
-
-
-class _Made(msgspec.Struct):
+    start_ms: int
     end_ms: int
 
+    def bodies(self) -> list[bytes]:
+        """Cut the lines into the bodies of imports, which are ready before a clock starts."""
+        with self.path.open("rb") as source:
+            return list(iter(lambda: b"".join(islice(source, _BODY_LINES)), b""))
 
+
+@cache
 def dataset(folder: Path, events: int) -> Dataset:
-    """Make a dataset, or give the one that was made before."""
-    path = folder / f"events-{events}.jsonl"
-    note = path.with_suffix(".json")
-    now = time.time_ns() // 1_000_000
-    made = msgspec.json.decode(note.read_bytes(), type=_Made) if note.exists() else None
-    if made is None or made.end_ms < now - KEPT_MAX_DAYS * DAY_MS:
-        note.unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as out:
-            subprocess.run(generate_command(events, now), stdout=out, check=True)
-        made = _Made(now)
-        note.write_bytes(msgspec.json.encode(made))
-    return Dataset(path, events, made.end_ms, path.stat().st_size)
+    """Make a dataset, or return it if it was made in this run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = Dataset(folder / f"events-{events}.jsonl", now_ms() - (SPAN_DAYS + 1) * DAY_MS, now_ms())
+    with data.path.open("wb") as out:
+        out.writelines(generated(TRACKPOINT, events, data.end_ms))
+    return data
 
 
-def generate_command(events: int, end_ms: int, trackpoint: int = TRACKPOINT, days: float = SPAN_DAYS) -> list[str]:
-    """Give the command that prints the lines."""
+def generated(trackpoint: int, events: int, end_ms: int, days: float = SPAN_DAYS) -> Generator[bytes]:
+    """Yield generated lines, with their ends. Raises `CommandFailed` if `smsevents generate` fails."""
     command = [sys.executable, "-m", "smsevents", "generate", str(trackpoint), "--events", str(events)]
-    return [*command, "--days", str(days), "--seed", str(SEED), "--end", str(end_ms)]
+    command += ["--days", str(days), "--seed", "1", "--end", str(end_ms)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
+        yield from source.stdout or ()
+    if source.returncode:
+        raise CommandFailed(f"{' '.join(command)} failed with {source.returncode}")
 
 
-def generate_into(command: list[str], environment: dict[str, str], events: int, end_ms: int, trackpoint: int) -> None:
-    """Pipe generated lines into a command, without a file between them."""
-    source = subprocess.Popen(generate_command(events, end_ms, trackpoint), stdout=subprocess.PIPE)
-    done = subprocess.run(command, stdin=source.stdout, env=environment, capture_output=True, text=True, check=False)
-    if source.stdout is not None:
-        source.stdout.close()
-    if source.wait() or done.returncode:
-        raise CommandFailed(f"{' '.join(command)}: {done.stderr}")
+def generate_into(command: Sequence[str], environment: Mapping[str, str], trackpoint: int, events: int) -> int:
+    """Pipe generated lines into a command; return the time of the newest."""
+    end_ms = now_ms()
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as target:
+        if target.stdin is not None:
+            target.stdin.writelines(generated(trackpoint, events, end_ms))
+    if target.returncode:
+        raise CommandFailed(f"{' '.join(command)} failed with {target.returncode}")
+    return end_ms

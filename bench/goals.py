@@ -1,23 +1,15 @@
 """What the project promises to be measured by, and whether it was reached."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from bench.results import ExportResult, ImportResult, LatencyResult, Measured, SoakResult
+from bench.results import Row
 
-OURS, CLICKHOUSE, NGINX, POSTGRES, DUCKDB = "smsevents", "ClickHouse", "nginx", "PostgreSQL", "DuckDB"
-TIMES_CLICKHOUSE = {"gzip": 100.0, "identity": 4.0}
+TIMES_CLICKHOUSE = {"gzip": 100.0, "plain": 4.0}
 SHARE_OF_NGINX = 0.5
-FIRST_BYTE_P50_MS = 5.0
-FIRST_BYTE_P99_MS = 25.0
+FIRST_BYTE_P50_MS, FIRST_BYTE_P99_MS = 5.0, 25.0
 IMPORT_EVENTS_PER_SECOND = 300_000
-SOAK_GROWTH_MAX = 1.1
-SOAK_DRIFT_MAX = 1.25  # a shared machine drifts by itself
-ENCODING_NAMES = {"gzip": "gzip", "identity": "plain"}
+SOAK_GROWTH_MAX, SOAK_DRIFT_MAX = 1.1, 1.25  # a shared machine drifts by itself
 
 
 @dataclass(frozen=True)
@@ -29,83 +21,58 @@ class Goal:
     met: bool
 
 
-def best(systems: list[Measured], system: str, encoding: str) -> Measured | None:
-    """Give the fastest variant of a system with an encoding, or None if it was not measured."""
-    found = [one for one in systems if one.system == system and one.encoding == encoding]
-    return min(found, key=lambda one: one.median_seconds, default=None)
+def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
+    """Hold the rows of a case to its goals; most cases have none."""
+    judges = {"export": _export, "latency": _latency, "import": _import, "soak": _soak}
+    return judges[case](rows) if case in judges else []
 
 
-def of_export(result: ExportResult) -> list[Goal]:
-    """Hold whole exports to their goals."""
+def _best_seconds(rows: Sequence[Row], system: str, encoding: str) -> float:
+    """Return the median of the fastest variant of a system, or 0 if it was not measured."""
+    wanted = {"system": system, "encoding": encoding}
+    return min((row.median("seconds") for row in rows if wanted.items() <= row.labels.items()), default=0.0)
+
+
+def _export(rows: Sequence[Row]) -> list[Goal]:
     found: list[Goal] = []
-    for encoding, times in TIMES_CLICKHOUSE.items():
-        ours = best(result.systems, OURS, encoding)
-        clickhouse = best(result.systems, CLICKHOUSE, encoding)
-        nginx = best(result.systems, NGINX, encoding)
-        name = ENCODING_NAMES[encoding]
-        if ours and clickhouse:
-            ratio = clickhouse.median_seconds / ours.median_seconds
-            found.append(
-                Goal(f"export, {name}: {times:.0f} times as fast as ClickHouse", f"{ratio:.1f} times", ratio >= times)
-            )
-        if ours and nginx:
-            share = nginx.median_seconds / ours.median_seconds
-            found.append(
-                Goal(
-                    f"export, {name}: at least {SHARE_OF_NGINX:.0%} of the speed of nginx",
-                    f"{share:.0%}",
-                    share >= SHARE_OF_NGINX,
-                )
-            )
+    for encoding, factor in TIMES_CLICKHOUSE.items():
+        ours, clickhouse, nginx = (_best_seconds(rows, one, encoding) for one in ("smsevents", "ClickHouse", "nginx"))
+        if clickhouse:
+            promise = f"export, {encoding}: {factor:.0f} times as fast as ClickHouse"
+            found.append(Goal(promise, f"{clickhouse / ours:.1f} times", clickhouse / ours >= factor))
+        if nginx:
+            promise = f"export, {encoding}: at least {SHARE_OF_NGINX:.0%} of the speed of nginx"
+            found.append(Goal(promise, f"{nginx / ours:.0%}", nginx / ours >= SHARE_OF_NGINX))
     return found
 
 
-def of_latency(result: LatencyResult) -> list[Goal]:
-    """Hold small exports to their goals: many clients that ask without a pause, and many that ask each second."""
+def _latency(rows: Sequence[Row]) -> list[Goal]:
     found: list[Goal] = []
-    for one in result.latencies:
-        if one.clients == 1 or one.encoding != "gzip" or one.workers != 1:
-            continue
-        pace = f"asking every {one.pause_ms / 1000:.0f} s" if one.pause_ms else "asking without a pause"
-        found.append(
-            Goal(
-                f"first byte of a small export, {one.clients} clients {pace}:"
-                f" p50 under {FIRST_BYTE_P50_MS:.0f} ms, p99 under {FIRST_BYTE_P99_MS:.0f} ms",
-                f"p50 {one.first_byte_p50_ms:.1f} ms, p99 {one.first_byte_p99_ms:.1f} ms",
-                one.first_byte_p50_ms < FIRST_BYTE_P50_MS and one.first_byte_p99_ms < FIRST_BYTE_P99_MS,
-            )
-        )
+    limits = f"p50 under {FIRST_BYTE_P50_MS:.0f} ms, p99 under {FIRST_BYTE_P99_MS:.0f} ms"
+    for row in rows:
+        if row.labels["clients"] != 1 and row.labels["encoding"] == "gzip" and row.labels["processes"] == 1:
+            p50, p99 = row.median("first_byte_p50_ms"), row.median("first_byte_p99_ms")
+            promise = f"first byte of a small export, {row.labels['clients']} clients, {row.labels['pace']}: {limits}"
+            met = p50 < FIRST_BYTE_P50_MS and p99 < FIRST_BYTE_P99_MS
+            found.append(Goal(promise, f"p50 {p50:.1f} ms, p99 {p99:.1f} ms", met))
     return found
 
 
-def of_import(result: ImportResult) -> list[Goal]:
-    """Hold imports to their goal: by the clock, and for each second of processor time, that is, on one core."""
-    ours = best(result.systems, OURS, "identity")
-    if ours is None:
-        return []
-    rate = result.events / ours.median_seconds
-    of_core = result.events / median(run.cpu_seconds or 0 for run in ours.runs)
-    return [
-        Goal(
-            f"durable import over HTTP: {IMPORT_EVENTS_PER_SECOND:,} events a second on one core",
-            f"{rate:,.0f} a second by one client, {of_core:,.0f} for each second of processor time",
-            min(rate, of_core) >= IMPORT_EVENTS_PER_SECOND,
-        )
-    ]
+def _import(rows: Sequence[Row]) -> list[Goal]:
+    """By the clock, and for each second of processor time, that is, on one core."""
+    wanted = {"system": "smsevents", "variant": "HTTP", "encoding": "plain"}.items()
+    row = next(row for row in rows if wanted <= row.labels.items())
+    rate, of_core = (int(row.labels["events"]) / row.median(of) for of in ("seconds", "cpu_seconds"))
+    promise = f"durable import over HTTP: {IMPORT_EVENTS_PER_SECOND:,} events a second on one core"
+    measured = f"{rate:,.0f} a second by one client, {of_core:,.0f} for each second of processor time"
+    return [Goal(promise, measured, min(rate, of_core) >= IMPORT_EVENTS_PER_SECOND)]
 
 
-def of_soak(result: SoakResult) -> list[Goal]:
-    """Hold a soak to its goal: memory against the second third, as it rises at the start; latency against the first."""
-    third = len(result.ticks) // 3
-    if not third:
-        return []
-    first, second, last = (result.ticks[start * third : (start + 1) * third] for start in range(3))
-    memory = median(tick.memory_bytes for tick in last) / median(tick.memory_bytes for tick in second)
-    drift = median(tick.first_byte_p50_ms for tick in last) / median(tick.first_byte_p50_ms for tick in first)
-    return [
-        Goal(
-            f"import and export side by side for {result.seconds:,} s: no growth in memory, no drift in latency",
-            f"memory {memory:.2f} times that of the second third, first byte p50 {drift:.2f} times that of the first",
-            memory <= SOAK_GROWTH_MAX and drift <= SOAK_DRIFT_MAX,
-        )
-    ]
+def _soak(rows: Sequence[Row]) -> list[Goal]:
+    """Memory against the second third, as it rises at the start; latency against the first."""
+    first, second, last = rows
+    growth = last.median("memory_bytes") / second.median("memory_bytes")
+    drift = last.median("first_byte_p50_ms") / first.median("first_byte_p50_ms")
+    promise = f"import and export side by side for {last.labels['seconds']} s: no growth in memory, no drift in latency"
+    measured = f"memory {growth:.2f} times that of the second third, first byte p50 {drift:.2f} times that of the first"
+    return [Goal(promise, measured, growth <= SOAK_GROWTH_MAX and drift <= SOAK_DRIFT_MAX)]

@@ -1,96 +1,54 @@
-"""Measuring one thing: a download with curl, the processor time and the memory of a process, medians."""
-
-from __future__ import annotations
+"""Measuring one thing: a program, a download with curl, the processor time and the memory of a process; turns."""
 
 import math
 import os
 import subprocess
+import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+Figures = dict[str, float]  # what one turn measured, by a name that ends in its unit
+Turns = dict[str, list[float]]  # the same of several turns, in order
+T = TypeVar("T")
 
-FLUSHES = 200
-_CURL_SAYS = '{"seconds":%{time_total},"first":%{time_starttransfer},"bytes":%{size_download},"status":%{http_code}}'
+_SCHEDULER_CLOCK = 2  # of a process, as clock_getcpuclockid(3) builds its id on Linux
+_CURL_REPORT = '{"seconds":%{time_total},"first_byte_seconds":%{time_starttransfer},"bytes":%{size_download}}'
 
 
 class CommandFailed(Exception):
     """A program that a measurement needs did not do what it should."""
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One measurement of one export or import.
-
-    `cpu_seconds` is what the system itself used, `consumer_cpu_seconds` what the client that reads used, so
-    that a client that is the bottleneck would show.
-    """
-
-    seconds: float
-    first_byte_seconds: float | None = None
-    bytes: int | None = None
-    cpu_seconds: float | None = None
-    consumer_cpu_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Download:
-    """What curl asks for: the same for every system that speaks HTTP."""
-
-    url: str
-    gzip: bool
-    headers: tuple[str, ...] = ()
-    data: str | None = None
-
-    def command(self, output: Path) -> list[str]:
-        """Give the command that writes the answer to a file."""
-        command = ["curl", "--silent", "--show-error", "--fail", "--output", str(output), "--write-out", _CURL_SAYS]
-        for header in (*self.headers, *(["Accept-Encoding: gzip"] if self.gzip else [])):
-            command += ["--header", header]
-        return [*command, *([] if self.data is None else ["--data", self.data]), self.url]
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, Figures]:
+    """Run a program; return its output and what it took, with all that it started. Raises `CommandFailed`."""
+    with tempfile.TemporaryFile() as complaint, stopwatch() as figures:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaint) as process:
+            output = process.stdout.read().decode() if process.stdout else ""
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            complaint.seek(0)
+            raise CommandFailed(f"{' '.join(command)}: {complaint.read().decode() or output}")
+    return output, figures | {"cpu_seconds": usage.ru_utime + usage.ru_stime}
 
 
-class _Said(msgspec.Struct):
-    seconds: float
-    first: float
-    bytes: int
-    status: int
-
-
-def download(what: Download, server: int, output: Path = Path(os.devnull)) -> Run:
-    """Download with curl, by default to /dev/null; `server` is the process whose time is counted.
-
-    curl tells the seconds itself, so its own start is not among them.
-    """
+def curl(server: int, url: str, encoding: str, output: Path, *words: str) -> Figures:
+    """Download with curl, which measures the seconds itself; `server` is the process whose processor time counts."""
+    command = ["curl", "--silent", "--show-error", "--fail", "--output", str(output), "--write-out", _CURL_REPORT]
+    command += ["--header", "Accept-Encoding: gzip"] if encoding == "gzip" else []
     before = cpu_seconds(server)
-    process = subprocess.Popen(what.command(output), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, error = process.stdout, process.stderr
-    if out is None or error is None:
-        raise CommandFailed("curl has no output")
-    text, complaint = out.read(), error.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    out.close()
-    error.close()
-    if process.returncode:
-        raise CommandFailed(f"curl {what.url}: {complaint.decode()}")
-    said = msgspec.json.decode(text, type=_Said)
-    return Run(
-        seconds=said.seconds,
-        first_byte_seconds=said.first,
-        bytes=said.bytes,
-        cpu_seconds=round(cpu_seconds(server) - before, 6),
-        consumer_cpu_seconds=round(usage.ru_utime + usage.ru_stime, 4),
-    )
+    report, client = run([*command, *words, url])
+    used = {"cpu_seconds": cpu_seconds(server) - before, "client_cpu_seconds": client["cpu_seconds"]}
+    return msgspec.json.decode(report, type=Figures) | used
 
 
 def family(pid: int) -> list[int]:
-    """Give a process and all that it started, as far as they run."""
+    """Return a process and all that it started, as far as they run."""
     found = [pid]
     for one in found:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
@@ -99,69 +57,58 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Tell the processor time that a process and those that it started have used so far."""
-    nanoseconds = 0
+    """Return the processor time that a process and its running children have used, with threads that have ended."""
+    return sum(time.clock_gettime(~one << 3 | _SCHEDULER_CLOCK) for one in family(pid))
+
+
+def memory_bytes(pid: int, row: str = "VmRSS") -> int:
+    """Return the resident memory of a process and its children, or another row of its status (see proc(5))."""
+    texts = (Path(f"/proc/{one}/status").read_text() for one in family(pid))
+    return sum(int(text.split(f"{row}:")[1].split()[0]) * 1024 for text in texts)
+
+
+def bytes_read(pid: int) -> int:
+    """Return what a process and its children have read from files, also where the kernel had them in memory."""
+    return sum(int(Path(f"/proc/{one}/io").read_text().split()[1]) for one in family(pid))
+
+
+def forget_peak(pid: int) -> None:
+    """Reset the largest resident memory of a process and its children, VmHWM (see proc(5))."""
     for one in family(pid):
-        # /proc/PID/stat counts in hundredths of a second, which is too coarse; this counts the threads that run
-        for thread in Path(f"/proc/{one}/task").iterdir():
-            nanoseconds += int((thread / "schedstat").read_text().split()[0])
-    return nanoseconds / 1e9
+        Path(f"/proc/{one}/clear_refs").write_text("5")
 
 
-def memory_bytes(pid: int) -> int:
-    """Tell the resident memory of a process and those that it started."""
-    return sum(_status_bytes(one, "VmRSS") for one in family(pid))
-
-
-@contextmanager
-def peak_memory(pid: int) -> Iterator[list[int]]:
-    """Measure the largest resident memory while the block runs: the list holds it afterwards, in bytes."""
-    found: list[int] = []
-    for one in family(pid):
-        Path(f"/proc/{one}/clear_refs").write_text("5")  # the kernel's word for: forget the peak
-    yield found
-    found.append(sum(_status_bytes(one, "VmHWM") for one in family(pid)))
-
-
-def _status_bytes(pid: int, name: str) -> int:
-    for row in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if row.startswith(f"{name}:"):
-            return int(row.split()[1]) * 1024
-    return 0
+def take_turns(ways: Sequence[Callable[[], Figures]], rounds: int, way_max_seconds: float = math.inf) -> list[Turns]:
+    """Measure all in turns, every second round backwards, so that what else the machine does affects all alike."""
+    turns: list[Turns] = [{} for _ in ways]
+    for number in range(rounds):
+        order = range(len(ways))
+        for index in order if number % 2 == 0 else reversed(order):
+            taken = turns[index]
+            if sum(taken.get("seconds", [])) < way_max_seconds:
+                for name, value in ways[index]().items():
+                    taken.setdefault(name, []).append(round(value, 6))
+        print(f"  round {number + 1} of {rounds}", flush=True)
+    return turns
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Give the smallest value that at least `share` of the values do not exceed."""
+    """Return the smallest value that at least `share` of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 @contextmanager
-def stopwatch() -> Iterator[list[float]]:
-    """Measure the seconds that the block takes: the list holds them afterwards."""
-    taken: list[float] = []
+def stopwatch() -> Iterator[Figures]:
+    """Measure the `seconds` that the block takes."""
+    figures: Figures = {}
     started = time.perf_counter()
-    yield taken
-    taken.append(time.perf_counter() - started)
+    yield figures
+    figures["seconds"] = time.perf_counter() - started
 
 
-def run_command(command: Sequence[str], **environment: str) -> str:
-    """Run a program to its end and give what it printed. Raises `CommandFailed` with what it complained of."""
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CommandFailed(f"{' '.join(command)}: {done.stderr or done.stdout}")
-    return done.stdout
-
-
-def flush_ms(folder: Path) -> float:
-    """Tell how long the disk takes to flush a small write, in the median: what each commit waits for at least."""
-    path = folder / "flush"
-    taken = []
-    with path.open("wb") as file:
-        for _ in range(FLUSHES):
-            file.write(b"x" * 4096)
-            file.flush()
-            started = time.perf_counter()
-            os.fdatasync(file.fileno())
-            taken.append((time.perf_counter() - started) * 1000)
-    path.unlink()
-    return round(quantile(taken, 0.5), 3)
+def timed(do: Callable[[], T]) -> tuple[T, Figures]:
+    """Do something in this process; return the result and what it took."""
+    used = time.process_time()
+    with stopwatch() as figures:
+        result = do()
+    return result, figures | {"cpu_seconds": time.process_time() - used}

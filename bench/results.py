@@ -1,285 +1,93 @@
-"""What is kept of a run: one JSON file a question, with where, when and of what it was measured."""
-
-from __future__ import annotations
+"""What is kept of a run: rows of one shape, with where, when and of what they were measured."""
 
 import os
 import platform
 import re
 import statistics
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from bench.measure import CommandFailed, Run, run_command
+from bench.measure import CommandFailed, run
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+_PACKAGES = ("smsevents", "isal", "litestar", "uvicorn", "chdb-core", "duckdb", "psycopg", "starlette", "zlib-ng")
+_PROGRAMS = {"curl": "curl --version", "nginx": "PATH=$PATH:/usr/sbin nginx -v", "postgres": "psql -V"}
 
-PACKAGES = ("smsevents", "isal", "litestar", "uvicorn", "chdb-core", "duckdb", "psycopg", "starlette", "zlib-ng")
-
-
-class About(msgspec.Struct, frozen=True, kw_only=True):
-    """Where, when and of what something was measured."""
-
-    date: str
-    commit: str
-    processor: str
-    cores: int
-    memory_gib: float
-    load_average: float
-    kernel: str
-    python: str
-    versions: dict[str, str]
+Labels = dict[str, str | int]
+About = dict[str, str]  # the date, commit (`-dirty` if the program differs), machine and versions of a run
 
 
-class Measured(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """All runs of one contender: a system, in a variant, with an encoding."""
+class Row(msgspec.Struct):
+    """One thing that was measured: `figures` hold every turn, by a name that ends in its unit; `run` is in `runs`."""
 
-    system: str
-    variant: str
-    encoding: str
-    runs: list[Run]
-    median_seconds: float = 0.0
+    labels: Labels
+    figures: dict[str, list[int | float]]
+    run: str = ""
 
-    def __post_init__(self) -> None:
-        self.median_seconds = statistics.median(run.seconds for run in self.runs)
-
-
-class ExportResult(msgspec.Struct, kw_only=True):
-    """Whole exports of one shop: every system, plain and gzip. `digest` is that of all of them."""
-
-    about: About
-    events: int
-    line_bytes: int
-    digest: str
-    systems: list[Measured]
+    def median(self, figure: str) -> float:
+        """Return the median of the turns. Raises `KeyError` for a figure that was not measured."""
+        return statistics.median(self.figures[figure])
 
 
-class Rate(msgspec.Struct, kw_only=True):
-    """How many single events a second were made durable, with so many clients."""
+class Results(msgspec.Struct):
+    """A file of results. Rows of different runs stand in one file, but never in one comparison."""
 
-    clients: int
-    requests: int
-    events_per_second: list[float]
-    p50_ms: list[float]
-    median_events_per_second: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.median_events_per_second = statistics.median(self.events_per_second)
+    runs: dict[str, About] = {}
+    rows: list[Row] = []
 
 
-class ImportResult(msgspec.Struct, kw_only=True):
-    """Imports of all events, and of single ones. `flush_ms` is what the disk takes to flush a small write."""
-
-    about: About
-    events: int
-    flush_ms: float
-    systems: list[Measured]
-    single: list[Rate]
+def row(labels: Mapping[str, str | int], **figures: float | Sequence[float]) -> Row:
+    """Make a row; a figure that was measured in a single turn may come by itself."""
+    turns = {name: [*value] if isinstance(value, Sequence) else [value] for name, value in figures.items()}
+    return Row({**labels}, turns)
 
 
-class Latency(msgspec.Struct, kw_only=True):
-    """Small exports by so many clients at a time: milliseconds to the first byte of the body and to the end.
-
-    `pause_ms` is how long a client waits after an answer before it asks again, `client_cpu_ms` what the clients
-    themselves used of the processor for one request, `server_cpu_ms` what the server used.
-    """
-
-    encoding: str
-    clients: int
-    workers: int
-    pause_ms: int
-    requests: int
-    per_second: float
-    first_byte_p50_ms: float
-    first_byte_p99_ms: float
-    whole_p50_ms: float
-    whole_p99_ms: float
-    client_cpu_ms: float = 0.0
-    server_cpu_ms: float = 0.0
-    events: int = 0
+def load(path: Path) -> Results:
+    """Read a file of results; there are none in a file that does not exist."""
+    return msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else Results()
 
 
-class LatencyResult(msgspec.Struct, kw_only=True):
-    """Small exports of one large shop."""
+def keep(path: Path, rows: Sequence[Row], together: str) -> None:
+    """Add the rows of one run to a file, in place of those of earlier runs that agree with them in a label."""
 
-    about: About
-    shop_events: int
-    latencies: list[Latency]
+    def group(one: Row) -> int:
+        return int(one.labels.get(together, 0))
 
-
-class ReadersResult(msgspec.Struct, kw_only=True):
-    """The server's memory without clients, and with many that hardly read."""
-
-    about: About
-    shop_events: int
-    readers: int
-    idle_bytes: int
-    one_export_bytes: int
-    slow_bytes: dict[str, int]
-    fast_export_seconds: dict[str, float]
-
-
-class ShopSize(msgspec.Struct, kw_only=True):
-    """One shop of so many events."""
-
-    about: About
-    events: int
-    stored_bytes: int
-    index_bytes: int
-    import_seconds: float
-    first_byte_p50_ms: float
-    first_byte_p99_ms: float
-    catalog_ms: float
-    catalog_read_bytes: int
-    export_peak_bytes: dict[str, int]
-    export_seconds: dict[str, float]
-
-
-class ShopCount(msgspec.Struct, kw_only=True):
-    """So many shops in one database."""
-
-    about: About
-    shops: int
-    shop_events: int
-    first_byte_p50_ms: float
-    first_byte_p99_ms: float
-    import_p50_ms: float
-    memory_bytes: int
-
-
-class ScaleResult(msgspec.Struct, kw_only=True):
-    """What grows, and what must not. Rows of other runs stay until their size is measured again."""
-
-    sizes: list[ShopSize]
-    counts: list[ShopCount]
-
-
-class DiskResult(msgspec.Struct, kw_only=True):
-    """Bytes on the disk for the same events."""
-
-    about: About
-    events: int
-    stored_bytes: dict[str, int]
-
-
-class Tick(msgspec.Struct, kw_only=True):
-    """Some seconds of a soak: imports and exports side by side."""
-
-    second: float
-    memory_bytes: int
-    imported: int
-    import_p50_ms: float
-    first_byte_p50_ms: float
-    first_byte_p99_ms: float
-
-
-class SoakResult(msgspec.Struct, kw_only=True):
-    """Imports and exports side by side for long."""
-
-    about: About
-    seconds: int
-    ticks: list[Tick]
-
-
-class Deflated(msgspec.Struct, kw_only=True):
-    """One way to compress segments: how small, how fast, and how fast what it made is inflated again.
-
-    `size_by_now` is the size by that of the compressor that is used today, on the same segments.
-    """
-
-    codec: str
-    segments: int
-    ratio: float
-    size_by_now: float
-    deflate_mb_per_second: float
-    inflate_mb_per_second: float
-
-
-class DeflateResult(msgspec.Struct, kw_only=True):
-    """What other compressors would buy."""
-
-    about: About
-    line_bytes: int
-    segments: int
-    codecs: list[Deflated]
-
-
-T = TypeVar("T", bound=msgspec.Struct)
-_version = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
-
-
-def about() -> About:
-    """Describe this machine, and what is measured on it, now."""
-    versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
-    versions |= {
-        "curl": _says("curl", "--version"),
-        "nginx": _says("/usr/sbin/nginx", "-v"),
-        "postgres": _says("psql", "-V"),
-    }
-    return About(
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        commit=_commit(),
-        processor=_processor(),
-        cores=os.cpu_count() or 0,
-        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        load_average=round(os.getloadavg()[0], 1),
-        kernel=platform.release(),
-        python=platform.python_version(),
-        versions={name: version for name, version in versions.items() if version},
-    )
-
-
-def save(path: Path, result: msgspec.Struct) -> None:
-    """Keep a result."""
+    about = _about()
+    name = f"{about['date']} {about['commit']}"
+    for one in rows:
+        one.run = name
+    measured = {group(one) for one in rows}
+    old = load(path)
+    found = sorted([*(one for one in old.rows if group(one) not in measured), *rows], key=group)
+    runs = {key: of for key, of in (old.runs | {name: about}).items() if key in {one.run for one in found}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(Results(runs, found)), indent=1) + b"\n")
 
 
-def load(path: Path, kind: type[T]) -> T | None:
-    """Give a result that was kept, or None if there is none."""
-    return msgspec.json.decode(path.read_bytes(), type=kind) if path.exists() else None
+def _about() -> About:
+    """Describe this machine, and what is measured on it, now."""
+    names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    machine = f"{(names or [platform.machine()])[0]}, {os.cpu_count()} cores, {memory_gib:.1f} GiB"
+    versions = {one.name: one.version for one in metadata.distributions() if one.name in _PACKAGES}
+    said = {name: re.search(r"[0-9]+\.[0-9.]+", _says(command)) for name, command in _PROGRAMS.items()}
+    versions |= {name: version[0] for name, version in said.items() if version}
+    commit, changed = _says("git rev-parse --short=12 HEAD"), _says("git status --porcelain -- src uv.lock")
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit.strip() + ("-dirty" if changed else ""),
+        "machine": f"{machine}, Linux {platform.release()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
+    }
 
 
-def merged(old: Iterable[T], new: Iterable[T], key: str) -> list[T]:
-    """Give the rows of both by their `key`; a new row takes the place of the old one of the same key."""
-    rows = {getattr(row, key): row for row in (*old, *new)}
-    return [rows[value] for value in sorted(rows)]
-
-
-def _installed(name: str) -> bool:
+def _says(command: str) -> str:
+    """Return what a program prints, or nothing if there is no such program, or if this is not a checkout."""
     try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _says(*command: str) -> str:
-    """Give the first line that a program prints of itself, or nothing if there is no such program."""
-    try:
-        first = run_command(["sh", "-c", f"{' '.join(command)} 2>&1"]).split("\n")[0]
+        return run(["sh", "-c", f"{command} 2>&1"])[0]
     except CommandFailed:
         return ""
-    version = _version.search(first)
-    return version[0] if version else first
-
-
-def _commit() -> str:
-    """Tell the commit that is checked out; `-dirty` behind it if the program differs from it."""
-    try:
-        found = run_command(["git", "rev-parse", "--short=12", "HEAD"]).strip()
-        changed = run_command(["git", "status", "--porcelain", "--", "src", "uv.lock"]).strip()
-    except CommandFailed:
-        return ""
-    return f"{found}-dirty" if changed else found
-
-
-def _processor() -> str:
-    for row in Path("/proc/cpuinfo").read_text().splitlines():
-        if row.startswith("model name"):
-            return row.split(":", 1)[1].strip()
-    return platform.machine()

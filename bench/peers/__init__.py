@@ -1,34 +1,28 @@
-"""The systems that are measured: each gives its contenders, that is, itself in one variant with one encoding."""
+"""The systems that are measured, one file each: it opens the system, with the events in it, and gives a `Peer`."""
 
-from __future__ import annotations
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from bench.dataset import Dataset, dataset
+from bench.peers import clickhouse, duckdb, nginx, postgres, smsevents
+from bench.plan import Plan
+from bench.systems import Peer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bench.measure import Run
-
-Encoding = Literal["identity", "gzip"]
-ENCODINGS: tuple[Encoding, ...] = ("identity", "gzip")
+_SLOW_PEERS_EVENTS_MAX = 2_000_000  # a service on PostgreSQL takes minutes for so many
+_BY_NAME = {"clickhouse": clickhouse.opened, "duckdb": duckdb.opened, "postgres": postgres.opened}
 
 
-@dataclass(frozen=True)
-class Contender:
-    """Takes turns with the others.
-
-    `export` gives the whole shop away once, measured; `save` writes the same into a file, to be compared.
-    """
-
-    system: str
-    variant: str
-    encoding: Encoding
-    export: Callable[[], Run]
-    save: Callable[[Path], None]
-
-    @property
-    def name(self) -> str:
-        """Name it for people."""
-        return ", ".join(part for part in (self.system, self.variant, self.encoding) if part)
+@contextmanager
+def opened(plan: Plan, case: str) -> Iterator[tuple[list[Peer], Dataset, Path]]:
+    """Yield smsevents and the peers of the plan, with the events in them; the events; and a folder."""
+    data = dataset(plan.folder, plan.events)
+    with plan.workplace(case) as folder, ExitStack() as stack:
+        ours = stack.enter_context(smsevents.opened(data, folder / "smsevents"))
+        found = [ours]
+        if "nginx" in plan.peers:
+            found.append(stack.enter_context(nginx.opened(ours, folder / "nginx")))
+        for name, peer in _BY_NAME.items():
+            if name in plan.peers and (name != "postgres" or plan.events <= _SLOW_PEERS_EVENTS_MAX):
+                found.append(stack.enter_context(peer(data, folder / name)))
+        yield found, data, folder

@@ -1,70 +1,46 @@
 """The export service that most people would write on top of PostgreSQL: Starlette, psycopg, a server-side cursor.
 
-`/rows` sends a row at a time, made by `json.dumps`. `/chunks` is what one writes after having measured that:
-orjson, and 1,000 rows to a send. `GZipMiddleware` compresses for clients that take gzip.
-
-uvicorn bench.peers.postgres_service:app, with BENCH_POSTGRES telling how to connect.
+`/rows` sends a row at a time, made by `json.dumps`. `/chunks` is what one writes after measuring that: orjson, and
+1,000 rows to a send. `GZipMiddleware` compresses for clients that take gzip. BENCH_POSTGRES is the connection string.
 """
-
-from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 import psycopg
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request
-
 CHUNK_ROWS = 1000
-MEDIA_TYPE = "application/json-seq"
-
 _QUERY = """
     SELECT trackpoint, user_id, status, date, type, campaign_id, campaign_name, node_id, node_name, send_date
     FROM events WHERE trackpoint = %s AND date BETWEEN %s AND %s ORDER BY date
 """
 
 
-async def rows(request: Request) -> Any:  # noqa: ANN401 -- types of a peer, which is not always installed
-    """Export a shop, a row at a time."""
+async def export(request: Request) -> Any:  # noqa: ANN401 -- types of a peer, which is not always installed
+    """Export a shop: `rows` one at a time, or `chunks` of many rows."""
+    parameters = tuple(int(request.query_params[name]) for name in ("trackpoint", "start", "end"))
 
-    async def lines() -> AsyncIterator[str]:
-        async with await _connect() as connection, connection.cursor("export") as cursor:
+    async def lines() -> AsyncIterator[str | bytes]:
+        connecting = psycopg.AsyncConnection.connect(os.environ["BENCH_POSTGRES"])
+        async with await connecting as connection, connection.cursor("export") as cursor:
             cursor.itersize = CHUNK_ROWS
-            await cursor.execute(_QUERY, _asked(request))
-            async for row in cursor:
-                yield json.dumps(_event(row)) + "\n"
-
-    return StreamingResponse(lines(), media_type=MEDIA_TYPE)
-
-
-async def chunks(request: Request) -> Any:  # noqa: ANN401 -- as above
-    """Export a shop, many rows at a time."""
-
-    async def lines() -> AsyncIterator[bytes]:
-        async with await _connect() as connection, connection.cursor("export") as cursor:
-            await cursor.execute(_QUERY, _asked(request))
+            await cursor.execute(_QUERY, parameters)
+            if request.path_params["way"] == "rows":
+                async for row in cursor:
+                    yield json.dumps(_event(row)) + "\n"
             while found := await cursor.fetchmany(CHUNK_ROWS):
                 yield b"".join(orjson.dumps(_event(row), option=orjson.OPT_APPEND_NEWLINE) for row in found)
 
-    return StreamingResponse(lines(), media_type=MEDIA_TYPE)
-
-
-async def _connect() -> Any:  # noqa: ANN401 -- as above
-    return await psycopg.AsyncConnection.connect(os.environ["BENCH_POSTGRES"])
-
-
-def _asked(request: Request) -> tuple[int, ...]:
-    return tuple(int(request.query_params[name]) for name in ("trackpoint", "start", "end"))
+    return StreamingResponse(lines(), media_type="application/json-seq")
 
 
 def _event(row: tuple[Any, ...]) -> dict[str, Any]:
@@ -76,4 +52,4 @@ def _event(row: tuple[Any, ...]) -> dict[str, Any]:
     return {"smsEvent": {"trackpoint": trackpoint, "userId": user, "status": status, "date": date}, "source": source}
 
 
-app = Starlette(routes=[Route("/rows", rows), Route("/chunks", chunks)], middleware=[Middleware(GZipMiddleware)])
+app = Starlette(routes=[Route("/{way}", export)], middleware=[Middleware(GZipMiddleware)])

@@ -1,67 +1,74 @@
-"""smsevents itself: the server as `smsevents serve` starts it, on a database of its own."""
+"""smsevents itself, by its own commands and over HTTP: the server as `smsevents serve` starts it, on a new database.
 
-from __future__ import annotations
+Only `add_shops` reaches into the program: ten thousand shops by the command would take hours.
+"""
 
+import gzip
+import http.client
 import json
 import os
+import shutil
 import sys
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
 
-from bench.measure import Download, download, run_command
-from bench.peers import ENCODINGS, Contender
-from bench.peers.processes import free_port, running
-from bench.plan import TRACKPOINT
+from bench.dataset import Dataset, generate_into
+from bench.load import post
+from bench.measure import CommandFailed, Figures, cpu_seconds, curl, run, stopwatch
+from bench.plan import DAY_MS, ENCODINGS, SPAN_DAYS, TRACKPOINT, Encoding, Plan
+from bench.systems import Peer, free_port, running
 from smsevents.access import Access
 from smsevents.catalog import open_catalog
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bench.dataset import Dataset
-    from bench.measure import Run
-    from bench.peers import Encoding
-
-NAME = "smsevents"
 COMMAND = (sys.executable, "-m", "smsevents")
+IMPORT_PATH = f"/shop/{TRACKPOINT}/import-sms-events"
+_SMALL_EXPORT_MS = 5 * 60 * 1000
 
 
 @dataclass(frozen=True)
 class Store:
-    """A database, used with the product's own commands."""
+    """A database; `settings` are further environment variables of the commands that use it."""
 
     path: Path
-
-    @property
-    def url(self) -> str:
-        """Give the value of SMSEVENTS_DATABASE."""
-        return f"sqlite:///{self.path}"
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
-        """Give the environment of a command that is to use it."""
-        return os.environ | {"SMSEVENTS_DATABASE": self.url}
+        """The environment of a command that uses it."""
+        return os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{self.path}"} | dict(self.settings)
 
     def command(self, *words: str) -> str:
-        """Run a `smsevents` command and give what it printed."""
-        return run_command([*COMMAND, *words], SMSEVENTS_DATABASE=self.url)
+        """Run a `smsevents` command and return its output."""
+        return run([*COMMAND, *words], self.environment)[0]
 
     def add_shop(self, trackpoint: int = TRACKPOINT) -> str:
-        """Add a shop and give a key to it."""
-        database = open_catalog(self.url)
-        try:
-            access = Access(database)
-            access.add_shop(trackpoint, "")
-            return access.create_key(trackpoint, ("export", "import"))
-        finally:
-            database.close()
+        """Add a shop and return a key to it."""
+        self.command("shop", "add", str(trackpoint))
+        return self.command("key", "create", str(trackpoint), "--scope", "export", "--scope", "import").strip()
 
     def bytes_on_disk(self) -> int:
-        """Tell what the files of the database take."""
+        """Return what the files of the database take."""
         return sum(path.stat().st_size for path in self.path.parent.glob(f"{self.path.name}*"))
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A shop, its key, the time of its newest event, how many it has and what it took to import them."""
+
+    key: str
+    end_ms: int
+    trackpoint: int = TRACKPOINT
+    events: int = 0
+    figures: Figures = field(default_factory=dict)
+
+    def request(self, encoding: str, span_ms: int = _SMALL_EXPORT_MS) -> bytes:
+        """Return the request of an export, of the newest minutes or more, as it stands on the wire."""
+        headers = {"X-Api-Key": self.key} | ({"Accept-Encoding": "gzip"} if encoding == "gzip" else {})
+        body = b'{"from":%d,"to":%d}' % (self.end_ms - span_ms, self.end_ms)
+        return post(f"/shop/{self.trackpoint}/export-sms-events", headers, body)
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,12 @@ class Server:
     port: int
     pid: int
 
-    def export(self, key: str, interval: dict[str, int], *, gzip: bool, trackpoint: int = TRACKPOINT) -> Download:
-        """Give the download of an export."""
-        return Download(
-            f"http://127.0.0.1:{self.port}/shop/{trackpoint}/export-sms-events",
-            gzip,
-            (f"X-Api-Key: {key}",),
-            json.dumps(interval),
-        )
+    def export(self, shop: Shop, encoding: str, output: Path = Path(os.devnull)) -> Figures:
+        """Export all of a shop with curl."""
+        url = f"http://127.0.0.1:{self.port}/shop/{shop.trackpoint}/export-sms-events"
+        # an interval that none of the events leaves in the middle of a run
+        interval = json.dumps({"from": shop.end_ms - (SPAN_DAYS + 1) * DAY_MS, "to": shop.end_ms})
+        return curl(self.pid, url, encoding, output, "--header", f"X-Api-Key: {shop.key}", "--data", interval)
 
 
 @contextmanager
@@ -86,30 +91,74 @@ def served(store: Store, *, workers: int = 1) -> Iterator[Server]:
     """Serve a store while the block runs."""
     port = free_port()
     command = [*COMMAND, "serve", "--port", str(port), "--workers", str(workers)]
-    log = store.path.with_suffix(".log")
-    with running(command, log, f"{port}/health/ready", store.environment) as pid:
+    with running(command, store.path.with_suffix(".log"), f"{port}/health/ready", store.environment) as pid:
         yield Server(port, pid)
 
 
 @contextmanager
-def contenders(data: Dataset, folder: Path) -> Iterator[list[Contender]]:
+def served_anew(store: Store) -> Iterator[tuple[Server, str]]:
+    """Serve a new database, with nothing but one shop, in place of the store; yield the server and a key."""
+    for old in store.path.parent.glob(f"{store.path.name}*"):
+        old.unlink()
+    key = store.add_shop()
+    with served(store) as server:
+        yield server, key
+
+
+def import_anew(store: Store, bodies: Sequence[bytes]) -> Figures:
+    """Import bodies over HTTP into a new database, one after the other on one connection."""
+    with served_anew(store) as (server, key):
+        headers = {"X-Api-Key": key} | ({"Content-Encoding": "gzip"} if bodies[0].startswith(b"\x1f\x8b") else {})
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
+        before = cpu_seconds(server.pid)
+        with stopwatch() as taken, closing(connection):
+            for body in bodies:
+                connection.request("POST", IMPORT_PATH, body, headers)
+                response = connection.getresponse()
+                if (said := response.read()) and response.status != http.HTTPStatus.OK:
+                    raise CommandFailed(f"an import got {response.status}: {said.decode()}")
+        return taken | {"cpu_seconds": cpu_seconds(server.pid) - before}
+
+
+@contextmanager
+def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
     """Import the events with the command, and serve them."""
     folder.mkdir(parents=True)
-    store = Store(folder / "log.db")
-    key = store.add_shop()
+    store, empty = Store(folder / "log.db"), Store(folder / "import.db")
+    shop = Shop(store.add_shop(), data.end_ms)
     store.command("import", str(TRACKPOINT), str(data.path))
+    size = store.bytes_on_disk()
+    plain = data.bodies()
+    bodies: dict[Encoding, list[bytes]] = {"plain": plain, "gzip": [gzip.compress(body, 1) for body in plain]}
     with served(store) as server:
+        exports = {("", one): partial(server.export, shop, one) for one in ENCODINGS}
+        imports = {("HTTP", one): partial(import_anew, empty, bodies[one]) for one in ENCODINGS}
+        yield Peer("smsevents", exports, imports, lambda: {"": size})
 
-        def save(encoding: Encoding, path: Path) -> None:
-            download(asked(encoding), server.pid, path)
 
-        def export(encoding: Encoding) -> Run:
-            return download(asked(encoding), server.pid)
+def add_shops(store: Store, trackpoints: Sequence[int]) -> list[str]:
+    """Add shops; return a key to each."""
+    with closing(open_catalog(store.environment["SMSEVENTS_DATABASE"])) as database:
+        access = Access(database)
+        for trackpoint in trackpoints:
+            access.add_shop(trackpoint, "")
+        return [access.create_key(trackpoint, ("export", "import")) for trackpoint in trackpoints]
 
-        def asked(encoding: Encoding) -> Download:
-            interval = {"from": data.start_ms, "to": data.end_ms}
-            return server.export(key, interval, gzip=encoding == "gzip")
 
-        yield [
-            Contender(NAME, "", encoding, partial(export, encoding), partial(save, encoding)) for encoding in ENCODINGS
-        ]
+@cache
+def grown(plan: Plan) -> tuple[Store, list[Shop]]:
+    """Make a database with the shops of a plan, the smallest first, or return it if it was made in this run."""
+    folder = plan.folder / "grown"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    store = Store(folder / "log.db")
+    shops: list[Shop] = []
+    for trackpoint, events in enumerate(sorted(plan.shop_events), TRACKPOINT):
+        key = store.add_shop(trackpoint)
+        with stopwatch() as taken:
+            end_ms = generate_into([*COMMAND, "import", str(trackpoint), "-"], store.environment, trackpoint, events)
+        stored = store.bytes_on_disk() - sum(shop.figures["stored_bytes"] for shop in shops)
+        figures = {"stored_bytes": stored, "import_seconds": round(taken["seconds"], 2)}
+        shops.append(Shop(key, end_ms, trackpoint, events, figures))
+        print(f"  a shop of {events:,} events in {taken['seconds']:.0f} s", flush=True)
+    return store, shops

@@ -1,1 +1,0 @@
-"""One file for each question that is measured."""

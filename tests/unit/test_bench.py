@@ -1,0 +1,165 @@
+"""The benchmark: what it compares, keeps, judges and shows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from bench.before import compared
+from bench.goals import judge
+from bench.render import fill, table
+from bench.results import keep, load, row
+from bench.run import main
+from bench.same import Different, compare, digests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from bench.measure import Figures
+    from bench.results import Row
+
+CAMPAIGN = '{"id":"a","name":"b"}'
+SMS = '"trackpoint":7,"userId":"1","status":"DELIVERED"'
+LINES = [
+    f'{{"smsEvent":{{{SMS},"date":{date}}},"source":{{"type":"one-off","campaign":{CAMPAIGN},"sendDate":4}}}}\n'.encode()
+    for date in (5, 6, 6)
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (LINES[:-1], "not all systems exported the same 3 events"),
+        ([*LINES, LINES[-1]], "not all systems exported the same 3 events"),
+        ([LINES[0].replace(b"DELIVERED", b"REJECTED"), *LINES[1:]], "not all systems exported the same 3 events"),
+        ([LINES[-1], *LINES[:-1]], "line 2 is earlier than the one before"),
+        ([LINES[0].replace(b"one-off", b"flow"), *LINES[1:]], "line 1: type and node do not go together"),
+    ],
+    ids=["lost", "duplicated", "changed", "out of order", "flow without a node"],
+)
+def test_other_events_are_found(lines: Sequence[bytes], told: str, tmp_path: Path) -> None:
+    """A system that loses, duplicates or changes one event, or exports events out of order, stops the run."""
+    same = exporting(LINES)
+
+    assert compare({("one", "", "plain"): same, ("two", "", "plain"): same}, tmp_path, 3).startswith("3:")
+    with pytest.raises(Different, match=told):
+        compare({("one", "", "plain"): same, ("two", "", "plain"): exporting(lines)}, tmp_path, 3)
+
+
+def exporting(lines: Sequence[bytes]) -> Callable[[Path], Figures]:
+    """Make a system that exports these lines."""
+
+    def export(path: Path) -> Figures:
+        path.write_bytes(b"".join(lines))
+        return {}
+
+    return export
+
+
+def test_spelling_does_not_matter(tmp_path: Path) -> None:
+    """The digest is the same for other white space, other orders of keys, and a node that is null."""
+    event = json.loads(LINES[0])
+    null, empty = ({**event, "source": event["source"] | {"node": node}} for node in (None, dict[str, str]()))
+    reordered = {name: dict(reversed(event[name].items())) for name in ("source", "smsEvent")}
+    found = []
+    for number, spelling in enumerate((event, null, empty, reordered)):
+        path = tmp_path / str(number)
+        path.write_text(json.dumps(spelling) + "\n")
+        found.append(digests(path, "plain"))
+
+    assert len({digest for digest, _ in found}) == 1
+    assert len({spelling for _, spelling in found}) == 4
+
+
+def test_what_is_compared_is_of_one_run(tmp_path: Path) -> None:
+    """New rows replace all rows that they would be compared with, and leave the others; each names its run."""
+    path = tmp_path / "case.json"
+    keep(path, [row({"events": 2, "system": name}, seconds=1.0) for name in ("a", "b")], "events")
+    keep(path, [row({"events": 1, "system": "a"}, seconds=[2.0, 4.0])], "events")
+    keep(path, [row({"events": 2, "system": "a"}, seconds=3.0)], "events")
+
+    results = load(path)
+    assert [(one.labels["events"], one.labels["system"], one.median("seconds")) for one in results.rows] == [
+        (1, "a", 3.0),
+        (2, "a", 3.0),
+    ]
+    assert {one.run for one in results.rows} == set(results.runs)
+    assert all("smsevents " in about["versions"] for about in results.runs.values())
+
+
+@pytest.mark.parametrize(("clickhouse", "nginx", "met"), [(100.0, 0.5, True), (99.9, 0.49, False)])
+def test_a_goal_is_met_only_when_it_is(clickhouse: float, nginx: float, met: bool) -> None:
+    """The goals of exports are ratios of medians: one hair below is missed."""
+
+    def measured(system: str, seconds: float) -> Row:
+        return row({"system": system, "encoding": "gzip"}, seconds=[seconds, seconds, 1000.0])
+
+    rows = [measured("smsevents", 1.0), measured("ClickHouse", clickhouse), measured("nginx", nginx)]
+    assert [goal.met for goal in judge("export", rows)] == [met, met]
+
+
+def test_a_soak_that_grows_misses_its_goal() -> None:
+    """Memory is held against the second third, latency against the first."""
+
+    def goal(memory: Sequence[float], first_byte: Sequence[float]) -> bool:
+        thirds = zip(memory, first_byte, strict=True)
+        (found,) = judge("soak", [row({"seconds": 1}, memory_bytes=m, first_byte_p50_ms=f) for m, f in thirds])
+        return found.met
+
+    assert goal([50, 100, 109], [2, 9, 2.4])
+    assert not goal([50, 100, 111], [2, 2, 2])
+    assert not goal([100, 100, 100], [2, 2, 2.6])
+
+
+@pytest.mark.parametrize(("count", "ranks"), [(3, (1, 3)), (20, (6, 15)), (30, (10, 21)), (50, (18, 33))])
+def test_an_interval_holds_the_median(count: int, ranks: tuple[int, int]) -> None:
+    """The interval is that of the sign test, as tables of the binomial distribution have it."""
+    compared_row = compared("a thing", [1.0] * count, [float(rank) for rank in range(1, count + 1)])
+
+    assert (compared_row.median("least_ratio"), compared_row.median("most_ratio")) == ranks
+
+
+@pytest.mark.parametrize(
+    ("after", "slower"),
+    [([1.0], "no"), ([1.04], "no"), ([0.5, 1.04], "no"), ([1.06], "yes"), ([0.9, 1.2], "unclear: more --pairs")],
+    ids=["same", "almost", "sometimes faster", "slower", "sometimes slower"],
+)
+def test_a_verdict_follows_the_ratios(after: list[float], slower: str) -> None:
+    """Only what is certainly not slower by more than 5 % gets a no."""
+    repeated = after * (20 // len(after))
+
+    assert compared("a thing", [1.0] * 20, repeated).labels["slower"] == slower
+
+
+def test_a_table_shows_what_there_is() -> None:
+    """Figures are spelled by their units, our own system stands out, and a column that no row fills is left out."""
+    rows = [
+        row({"system": "smsevents", "variant": ""}, seconds=[0.0123, 0.02, 0.05], peak_bytes=3 * 2**20),
+        row({"system": "nginx", "variant": "static"}, seconds=[1.5], peak_bytes=200),
+    ]
+
+    assert table(rows, ("system variant", "seconds", "seconds~", "peak_bytes", "server_cpu_ms")).splitlines() == [
+        "| System | Median | Fastest – slowest (turns) | Peak |",  # noqa: RUF001 -- as in the table
+        "| --- | --- | --- | --- |",
+        "| **smsevents** | 20.0 ms | 12.3 ms – 50.0 ms (3) | 3.0 MiB |",  # noqa: RUF001 -- as above
+        "| nginx, static | 1.5 s | 1.5 s – 1.5 s (1) | 0 KiB |",  # noqa: RUF001 -- as above
+    ]
+
+
+def test_a_block_without_markers_is_refused() -> None:
+    """What has no place on the page is an error; the rest of the page stays as it was."""
+    page = "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n"
+
+    assert fill(page, {"x": "new"}) == "a\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nb\n"
+    with pytest.raises(ValueError, match="no markers for y"):
+        fill(page, {"y": "new"})
+
+
+@pytest.mark.parametrize("options", [{"part": ["exports"]}, {"peer": ["click-house"]}], ids=["part", "peer"])
+def test_an_unknown_name_is_refused(options: dict[str, list[str]]) -> None:
+    """A part or a peer that does not exist is an error, rather than nothing measured."""
+    with pytest.raises(typer.BadParameter, match="There is no part or peer"):
+        main(part=options.get("part"), peer=options.get("peer"))
