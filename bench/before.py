@@ -24,9 +24,8 @@ from bench.same import Different, digests
 
 EVENTS = 200_000
 SLOWER_MAX_RATIO = 1.05
-_PAIRS_OF_A_SERVER = 4
-_SMALL_EXPORTS = 50
-_CONFIDENCE = 0.95
+_PAIRS_OF_A_SERVER = 2
+_SMALL_EXPORTS, _CONFIDENCE = 50, 0.95
 _COLUMNS = ("what", "before_cpu_ms", "after_cpu_ms", "after_by_before_ratio", "least_ratio", "most_ratio", "slower")
 
 
@@ -116,11 +115,13 @@ def compare(sides: Sequence[Side], bodies: Sequence[bytes], pairs: int, min_seco
                 warm = min(way[what]() for way in ways)
                 times.setdefault(what, max(1, math.ceil(min_seconds / warm)))
             for number, (what, count) in product(range(start, end), times.items()):
-                for index in (0, 1) if number % 2 == 0 else (1, 0):
-                    used = sum(ways[index][what]() for _ in range(count)) / count * 1000
-                    taken.setdefault(what, [[], []])[index].append(round(used, 4))
+                used = [0.0, 0.0]
+                for turn, index in product(range(number, number + count), (0, 1)):
+                    side = (turn + index) % 2
+                    used[side] += ways[side][what]()
+                taken.setdefault(what, []).append([round(value / count * 1000, 4) for value in used])
         print(f"  {end} of {pairs} pairs", flush=True)
-    return [compared(what, before, after) for what, (before, after) in taken.items()]
+    return [compared(what, *zip(*both, strict=True)) for what, both in taken.items()]
 
 
 def compared(what: str, before: Sequence[float], after: Sequence[float]) -> Row:

@@ -12,8 +12,7 @@ import uvloop
 
 from bench.measure import CommandFailed, Figures, quantile
 
-_READ_BYTES = 256 * 1024
-_SEND_MAX_SECONDS = 1200
+_READ_BYTES, _SEND_MAX_SECONDS = 256 * 1024, 1200
 
 
 def post(path: str, headers: Mapping[str, str], body: bytes) -> bytes:

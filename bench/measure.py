@@ -13,7 +13,6 @@ from typing import TypeVar
 import msgspec
 
 Figures = dict[str, float]  # what one turn measured, by a name that ends in its unit
-Turns = dict[str, list[float]]  # the same of several turns, in order
 T = TypeVar("T")
 
 _SCHEDULER_CLOCK = 2  # of a process, as clock_getcpuclockid(3) builds its id on Linux
@@ -78,9 +77,11 @@ def forget_peak(pid: int) -> None:
         Path(f"/proc/{one}/clear_refs").write_text("5")
 
 
-def take_turns(ways: Sequence[Callable[[], Figures]], rounds: int, way_max_seconds: float = math.inf) -> list[Turns]:
+def take_turns(
+    ways: Sequence[Callable[[], Figures]], rounds: int, way_max_seconds: float = math.inf
+) -> list[dict[str, list[float]]]:
     """Measure all in turns, every second round backwards, so that what else the machine does affects all alike."""
-    turns: list[Turns] = [{} for _ in ways]
+    turns: list[dict[str, list[float]]] = [{} for _ in ways]
     for number in range(rounds):
         order = range(len(ways))
         for index in order if number % 2 == 0 else reversed(order):

@@ -12,8 +12,7 @@ from bench.results import Row, row
 
 _SHOP_EVENTS, _SHOP_DAYS = 200, 2
 _LATER_MS = 2 * 60 * 60 * 1000  # single events are later than what is exported, so that exports stay the same
-_IMPORTERS = 64
-_WARM_UP_REQUESTS = 50
+_IMPORTERS, _WARM_UP_REQUESTS = 64, 50
 _LINE = (
     b'{"smsEvent":{"trackpoint":%d,"userId":"1","status":"DELIVERED","date":%d},'
     b'"source":{"type":"one-off","campaign":{"id":"a","name":"A"},"sendDate":1}}\n'

@@ -33,20 +33,21 @@ class _Soak:
         self._whole = self._shop = Shop(key, now_ms())
         events = seconds * _BODIES_PER_SECOND * _BODY_LINES
         self._lines = generated(TRACKPOINT, events, self._whole.end_ms, events / _EVENTS_PER_DAY)
+        self._body = list(islice(self._lines, _BODY_LINES))  # so that the clock starts after the generator
 
     def import_steadily(self) -> None:
         started = time.monotonic()
         for number in count():
-            lines = list(islice(self._lines, _BODY_LINES))
-            if not lines or self.stop.wait(max(0.0, started + number / _BODIES_PER_SECOND - time.monotonic())):
+            if not self._body or self.stop.wait(max(0.0, started + number / _BODIES_PER_SECOND - time.monotonic())):
                 self._lines.close()
                 return
-            request = post(IMPORT_PATH, {"X-Api-Key": self._shop.key}, b"".join(lines))
+            request = post(IMPORT_PATH, {"X-Api-Key": self._shop.key}, b"".join(self._body))
             times = [last for _, last in send(self._server.port, iter([request]), 1)]
             self._times["import"] += times
-            self._imported += len(lines)
-            newest = max(int(date) for date in re.findall(rb'"date":([0-9]+)', lines[-1]))
+            self._imported += len(self._body)
+            newest = max(int(date) for date in re.findall(rb'"date":([0-9]+)', self._body[-1]))
             self._shop = Shop(self._shop.key, newest)
+            self._body = list(islice(self._lines, _BODY_LINES))
 
     def export_newest(self) -> None:
         while not self.stop.wait(_SMALL_EXPORT_PAUSE_SECONDS):

@@ -25,10 +25,9 @@ _TABLE = Path(__file__).with_suffix(".sql")
 def _cluster(parent: Path) -> Iterator[str]:
     """Run a new cluster while the block runs; yield how to connect to it. Commits are flushed, as by default."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_user:
         shutil.chown(folder, "postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
     # Debian does not put these programs on the PATH
     programs = run(["sh", "-c", "ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1"])[0].strip()
     data, port = folder / "data", free_port()

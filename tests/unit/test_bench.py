@@ -9,6 +9,7 @@ import pytest
 import typer
 from bench.before import compared
 from bench.goals import judge
+from bench.measure import take_turns
 from bench.render import fill, table
 from bench.results import keep, load, row
 from bench.run import main
@@ -72,6 +73,23 @@ def test_spelling_does_not_matter(tmp_path: Path) -> None:
 
     assert len({digest for digest, _ in found}) == 1
     assert len({spelling for _, spelling in found}) == 4
+
+
+def test_turns_go_forth_and_back() -> None:
+    """Every second round goes backwards, and what has used up its time takes no further turn after the first."""
+    order: list[str] = []
+
+    def way(name: str, seconds: float) -> Callable[[], Figures]:
+        def measure() -> Figures:
+            order.append(name)
+            return {"seconds": seconds}
+
+        return measure
+
+    turns = take_turns([way("a", 1.0), way("b", 2.0), way("slow", 9.0)], 3, way_max_seconds=4.0)
+
+    assert order == ["a", "b", "slow", "b", "a", "a"]
+    assert turns == [{"seconds": [1.0] * 3}, {"seconds": [2.0] * 2}, {"seconds": [9.0]}]
 
 
 def test_what_is_compared_is_of_one_run(tmp_path: Path) -> None:
