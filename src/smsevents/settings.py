@@ -162,9 +162,8 @@ class Settings:
             if values.get(name, choices[0]) not in choices:
                 raise SettingError(f"{variable_of(name)} is {values[name]!r}; give one of {', '.join(choices)}.")
         if re.search(r"[/\s]", values.get("host", "")):
-            raise SettingError(
-                f"{variable_of('host')} is {values['host']!r}; give an address alone, without `http://` and path."
-            )
+            where = variable_of("host") if (given or {}).get("host") is None else "--host"
+            raise SettingError(f"{where} is {values['host']!r}; give an address alone, without `http://` and path.")
         parse_networks(variable_of("trusted_proxies"), values.get("trusted_proxies", ""))
         return cls(**values)
 

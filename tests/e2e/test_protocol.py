@@ -13,6 +13,8 @@ from tests.support.lines import line
 if TYPE_CHECKING:
     from tests.support.servers import Server
 
+LONG_AGO = 1_000_000_000_000  # a time that an event can have, and no export any more
+
 BAD_REQUESTS = {
     "unknown method": b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n",
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
@@ -55,7 +57,7 @@ def test_a_head_that_is_too_long_gets_a_problem(server: Server) -> None:
 def test_long_bodies_and_many_requests_are_no_long_head(server: Server) -> None:
     """Requests with large bodies, one after the other on a connection, do not count as a head."""
     shop = server.shop()
-    body = b"\n" * 100_000 + line(shop.trackpoint, 0)
+    body = b"\n" * 100_000 + line(shop.trackpoint, LONG_AGO)
     request = (
         f"POST /shop/{shop.trackpoint}/import-sms-events HTTP/1.1\r\nHost: x\r\nX-Api-Key: {shop.key}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

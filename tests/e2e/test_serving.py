@@ -28,7 +28,7 @@ WINDOW_BYTES = 64 * 1024
 
 @contextmanager
 def serving(folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `serve` and give its process and its first line."""
+    """Run `serve` and give its process and the line that says where it listens."""
     environment = os.environ | STILL | {"SMSEVENTS_DATABASE": f"sqlite:///{folder / 'log.db'}"}
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
@@ -36,7 +36,7 @@ def serving(folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> Iter
         )
     try:
         assert eventually(lambda: "docs:" in (folder / "serve.log").read_text() or process.poll() is not None)
-        yield process, (folder / "serve.log").read_text().splitlines()[0]
+        yield process, next(one for one in (folder / "serve.log").read_text().splitlines() if "docs:" in one)
     finally:
         process.terminate()
         process.wait(60)
@@ -95,7 +95,7 @@ def test_a_taken_port_is_one_message(server: Server, tmp_path: Path, workers: in
     assert not database.exists()
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a b", "1.2.3.4.5"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "1.2.3.4.5"])
 def test_an_address_that_is_not_ours_is_one_message(tmp_path: Path, host: str) -> None:
     """An address that cannot be listened on is named in one line."""
     environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path / 'log.db'}"}
@@ -261,3 +261,42 @@ def test_sockets_of_other_families_are_not_left_open(tmp_path: Path) -> None:
     with serving(tmp_path, "--host", "localhost", "--port", str(port)):
         for address in addresses:
             assert status_at(str(address), port) == 200
+
+
+# A signal whose handler runs within the callback of a weak reference, just before there is a server.
+_STOPPED_IN_A_CALLBACK = """
+import signal, sys, weakref
+import uvicorn
+from smsevents.cli import main
+
+make = uvicorn.Config
+
+class Gone: pass
+
+def make_and_stop(*words, **options):
+    gone = Gone()
+    weak = weakref.ref(gone, lambda _: signal.raise_signal(signal.SIGTERM))
+    del gone
+    return make(*words, **options)
+
+uvicorn.Config = make_and_stop
+sys.argv = ["smsevents", "serve", *sys.argv[1:]]
+main()
+"""
+
+
+@WORKERS
+def test_a_stop_before_the_server_is_there_is_not_lost(tmp_path: Path, workers: int) -> None:
+    """A SIGTERM at a moment in which no exception can come up still ends `serve`, and with 0."""
+    environment = os.environ | STILL | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path / 'log.db'}"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", _STOPPED_IN_A_CALLBACK, "--port", str(free_port()), "--workers", str(workers)],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert b"Exception ignored" not in done.stderr

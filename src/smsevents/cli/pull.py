@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ import typer
 
 from smsevents.cli.account import AccountOption, PaceOption, UrlOption, address_of, asked_key, timeouts_of
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
+from smsevents.cli.output import OutputClosed, OutputFailed
 from smsevents.cli.pull_reports import JsonReport, ProgressReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
 from smsevents.cli.times import option_time
@@ -21,7 +21,6 @@ from smsevents.client import Client
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.directory import Directory, Wish
-from smsevents.client.pull.errors import PullError
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
 from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
 from smsevents.clock import now_ms
@@ -112,16 +111,11 @@ def _day(option: str, text: str | None) -> date | None:
     return None if text is None else day_of(option_time(option, text, now_ms()).start)
 
 
-def _check_output(broken: OSError | None) -> None:
-    if isinstance(broken, BrokenPipeError):
+def _check_output(broken: OutputFailed | None) -> None:
+    if isinstance(broken, OutputClosed):
         raise broken
     if broken:
-        # what is left in its buffer cannot be written when Python ends, either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise PullError(
-            f"Standard output cannot be written: {broken.strerror}. The pull ended there; the files that it wrote are"
-            " complete."
-        )
+        raise OutputFailed(f"{broken} The pull ended there; the files that it wrote are complete.")
 
 
 class _Interrupt:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from smsevents.cli.output import OutputFailed
 from smsevents.client.pull.run import Report
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class JsonReport(Report):
         self._directory = directory
         self._stopping = stopping
         self._writing = threading.Lock()
-        self.broken: OSError | None = None
+        self.broken: OutputFailed | None = None
 
     def _write(self, line: Struct) -> None:
         with self._writing:
@@ -122,7 +123,7 @@ class JsonReport(Report):
             try:
                 self._out.write(msgspec.json.encode(line).decode() + "\n")
                 self._out.flush()
-            except OSError as error:
+            except OutputFailed as error:
                 self.broken = error
                 self._stopping.stop()
 

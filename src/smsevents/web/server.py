@@ -34,8 +34,8 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
         configure_logs(settings.log_format, settings.log_level)
         raise_file_limit()
-        # uvicorn ends by raising the signal that stopped it once more: clean up then too
-        signal.signal(signal.SIGTERM, _stop)
+        asked = _StopAsked()
+        signal.signal(signal.SIGTERM, asked)
         if settings.upkeep != "off":
             stack.enter_context(kept(settings.database, settings.log_format))
         config = uvicorn.Config(
@@ -53,28 +53,49 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
             backlog=BACKLOG_CONNECTIONS,
             timeout_graceful_shutdown=settings.shutdown_max_seconds,
         )
-        if not _run(config, sockets):
+        if not _run(config, sockets, asked):
             sys.exit(STARTUP_FAILURE)
 
 
-def _run(config: uvicorn.Config, sockets: list[socket]) -> bool:
-    """Serve on sockets; tell whether that began at all."""
+def _run(config: uvicorn.Config, sockets: list[socket], asked: _StopAsked) -> bool:
+    """Serve on sockets; return whether that began at all."""
     if config.workers > 1:
         supervisor = Workers(config, sockets)
+        if asked.is_set:
+            supervisor.should_exit.set()
         supervisor.run()
         return not supervisor.failed
     _stop_when_the_terminal_closes()
     server = uvicorn.Server(config)
+    asked.stop(server)
     with suppress(KeyboardInterrupt):  # raised once more, after the stop that it asked for
         server.run(sockets)
     return server.started
+
+
+class _StopAsked:
+    """Handles SIGTERM while uvicorn does not: before it serves, and when it raises the signal once more at its end.
+
+    It only takes note. An exception that a handler raises comes up wherever the interpreter is at that moment, for
+    example in the callback of a weak reference, where it is printed and forgotten: the server would go on.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._server: uvicorn.Server | None = None
+
+    def __call__(self, *_: object) -> None:
+        self.is_set = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def stop(self, server: uvicorn.Server) -> None:
+        """Stop this server when a stop is asked for, or has been."""
+        self._server = server
+        server.should_exit = self.is_set or server.should_exit
 
 
 def _stop_when_the_terminal_closes() -> None:
     """Take SIGHUP for SIGTERM, unless whoever started us had it ignored, as `nohup` does."""
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-
-
-def _stop(*_: object) -> None:
-    raise SystemExit(0)

@@ -45,8 +45,10 @@ class Workers(Multiprocess):
             signal.signal(signal.SIGHUP, hangup)
 
     def init_processes(self) -> None:
-        """Start the workers; uvicorn calls it."""
-        self.processes += [self._started() for _ in range(self.processes_num)]
+        """Start the workers, unless a stop is asked for meanwhile; uvicorn calls it."""
+        while len(self.processes) < self.processes_num and not self.should_exit.is_set():
+            self.processes.append(self._started())
+            self.handle_signals()
 
     def _started(self) -> Worker:
         worker = Worker(self.config, self.sockets)
