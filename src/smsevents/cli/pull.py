@@ -57,7 +57,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     ] = None,
     account: AccountOption = None,
     url: UrlOption = None,
-    jobs: Annotated[int, typer.Option(min=1, max=PULL_JOBS_MAX, help="Days fetched at a time.")] = PULL_JOBS,
+    jobs: Annotated[int, typer.Option(min=1, max=PULL_JOBS_MAX, help="Days fetched concurrently.")] = PULL_JOBS,
     lookback: Annotated[
         int,
         typer.Option(
@@ -65,7 +65,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
         ),
     ] = PULL_LOOKBACK_DAYS,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Fetch all days anew and drop what the server does not have any more.")
+        bool, typer.Option("--replace", help="Fetch all days again and drop what the server no longer has.")
     ] = False,
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
