@@ -5,9 +5,9 @@ stays; it is one more file of the database, as `-wal` and `-shm` are. The locks 
 single bytes (`F_OFD_SETLK`, fcntl(2)): unlike POSIX locks they also hold between the threads of a process, and are
 not lost when another handle of the file is closed.
 
-Each shop has two bytes. Whoever rewrites all of a shop holds both alone, from its start to its end. Those who
-rewrite a part share both, step by step, and give the first one back at once. So who waits for all of a shop holds
-the first one already: no further step begins, and its turn comes after the steps that run.
+Each shop has two bytes. A process that rewrites all of a shop holds both exclusively, from start to end. Processes
+that rewrite a part share both, step by step, and release the first one at once. So a process that waits for all of a
+shop already holds the first one: no further step begins, and its turn comes after the running steps.
 """
 
 from __future__ import annotations
