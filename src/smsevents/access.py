@@ -82,7 +82,7 @@ class Access:
 
         def add(connection: Connection) -> Shop:
             if statements.find_shop(connection, trackpoint) is not None:
-                raise ShopExists(f"There is a shop {trackpoint} already.")
+                raise ShopExists(f"Shop {trackpoint} already exists.")
             statements.insert_shop(connection, shop)
             return shop
 

@@ -36,7 +36,7 @@ EXIT_INTERRUPTED = 130  # what a shell sees of a program that SIGINT ended
 
 def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     trackpoint: Trackpoint,
-    directory: Annotated[Path, typer.Argument(help="Where the files are kept; it is made if need be.")],
+    directory: Annotated[Path, typer.Argument(help="Where the files are kept; created if missing.")],
     from_: Annotated[
         str | None,
         typer.Option("--from", help="First day, UTC: a day, a time in it, yesterday, 7d. By default 90 days ago."),
@@ -46,13 +46,13 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
         FormatName | None, typer.Option("--format", help="By default that of the directory, or jsonl.")
     ] = None,
     split: Annotated[
-        Split | None, typer.Option("--split", help="What goes into one file. By default as the directory is, or a day.")
+        Split | None, typer.Option("--split", help="What goes into one file. Default: the directory's setting, or day.")
     ] = None,
     compressed: Annotated[
         bool | None,
         typer.Option(
             "--compressed/--uncompressed",
-            help="With gzip, in Parquet zstd. By default as the directory is, or compressed.",
+            help="With gzip, in Parquet zstd. Default: the directory's setting, or compressed.",
         ),
     ] = None,
     account: AccountOption = None,

@@ -357,7 +357,8 @@ def _locked(path: Path, directory: Path) -> IO[str]:
         holder = file.read().strip() or "unknown"
         file.close()
         raise DirectoryInUse(
-            f"Another pull works in {directory} (process {holder}). Wait for it, or pull into another directory."
+            f"Another pull is already running in {directory} (process {holder}). Wait for it, or pull into another"
+            " directory."
         )
     file.truncate(0)
     file.write(str(os.getpid()))
