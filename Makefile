@@ -34,12 +34,13 @@ test-fast: develop ## tests without a server process, browser or database server
 test-all: develop tools ## all tests and the long campaigns: full fuzz, kill and fault runs, every runtime
 	$(RUN) pytest -m "campaign or not campaign" $(PYTEST_ARGUMENTS)
 
-check: develop ## format, lint, types, layers, docstrings of tests
+check: develop ## format, lint, types, layers, docstrings of tests, words
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) interrogate --quiet src tests
+	$(RUN) python scripts/check-language
 
 check-bare: ## install, demo and test on a bare Debian 12 and 13; as root, takes long; CHECK_BARE_ARGUMENTS=--help
 	@scripts/check-bare $(CHECK_BARE_ARGUMENTS)

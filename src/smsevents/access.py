@@ -77,12 +77,12 @@ class Access:
     def add_shop(self, trackpoint: int, name: str) -> Shop:
         """Add a shop. Raises `ShopExists`."""
         if not 0 < trackpoint <= INT64_MAX:
-            raise InvalidRequest(f"{trackpoint} is no trackpoint; give a whole number from 1 to {INT64_MAX}.")
+            raise InvalidRequest(f"{trackpoint} is not a trackpoint; give an integer from 1 to {INT64_MAX}.")
         shop = Shop(trackpoint, name, self._now())
 
         def add(connection: Connection) -> Shop:
             if statements.find_shop(connection, trackpoint) is not None:
-                raise ShopExists(f"There is a shop {trackpoint} already.")
+                raise ShopExists(f"Shop {trackpoint} already exists.")
             statements.insert_shop(connection, shop)
             return shop
 

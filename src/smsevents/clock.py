@@ -1,7 +1,7 @@
 """The clocks of the machine. What depends on the time takes a clock as an argument; these are the defaults.
 
 The wall clock may be wrong and may be set. The time since the machine started cannot be set, counts what the
-machine slept, and is the same in all its processes; but it begins anew at each start.
+machine slept, and is the same in all its processes; but it starts again from zero at each start.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@
     ├── TooManyConnections       503  all of them are being served
     ├── UnsupportedEncoding      415
     ├── TooManyAtOnce            429
-    ├── NoSuchPath               404  among them a trackpoint that is no positive integer
+    ├── NoSuchPath               404  among them a trackpoint that is not a positive integer
     ├── UnknownShop              404 for a shop that was removed in between; commands say it too
     ├── UnknownKey               (commands only)
     ├── ShopExists               (commands only)
@@ -75,7 +75,7 @@ class InvalidLines(InvalidRequest):
         *,
         malformed: bool,
         more: bool,
-        again: str = "send the whole body again",
+        again: str = "send the complete body again",
         named: str = "in `errors`",
     ) -> None:
         first = bad_lines[0]
@@ -84,7 +84,7 @@ class InvalidLines(InvalidRequest):
         stopped = " Reading stopped there, so later lines may be bad too." if more else ""
         super().__init__(
             f"Nothing was stored. Line {first.line}: {first.reason}{others}.{stopped}"
-            f" Fix the lines and {again}: what was stored before is not doubled."
+            f" Fix these lines and {again}; events already stored are not duplicated."
         )
         self.bad_lines = bad_lines
         self.malformed = malformed

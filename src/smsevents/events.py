@@ -178,7 +178,7 @@ def decode_block(
 
 
 def _refuse_bad_json(line: bytes) -> None:
-    """Read a line that is no event once more, as any JSON, to tell bad JSON from a bad event."""
+    """Read a line that is not an event once more, as any JSON, to tell bad JSON from a bad event."""
     try:
         msgspec.json.decode(line)
     except RecursionError as error:

@@ -211,7 +211,7 @@ class Intake:
         if self._doubted:
             raise TimeInDoubt(
                 f"Nothing was stored. Line {self._doubted.line}: {self._doubted.reason}. But that clock may be wrong"
-                " itself. Send the whole body again later; if it lasts, tell the operator of the server."
+                " itself. Send the complete body again later; if it lasts, tell the operator of the server."
             )
         self._pack(last=True)
         return Receipt(self._received, self._expired, self._refused, self._impossible)

@@ -32,7 +32,7 @@ class Origin:
 
 BODY = Origin(
     name="body",
-    again="send the whole body again",
+    again="send the complete body again",
     others_named="in `errors`",
     for_gzip="send it with the header Content-Encoding: gzip",
     for_plain="send it as gzip wrote it, or without the header Content-Encoding",
@@ -41,7 +41,7 @@ BODY = Origin(
 )
 FILE = Origin(
     name="file",
-    again="import the whole file again",
+    again="import the complete file again",
     others_named="below",
     for_gzip="import it under another name, so that it is not taken for plain lines",
     for_plain="compress it again with gzip, or give the plain lines",

@@ -118,7 +118,7 @@ def pack_lines(
     """Put sorted lines, each of them once, into segments of about `segment_bytes` of lines.
 
     A segment ends with the line that fills it. Raises `DamagedSegment`, with the name of where they are from,
-    for lines that are no events.
+    for lines that are not events.
     """
     start = 0
     while start < len(lines):
@@ -199,7 +199,7 @@ def entry_at(lines: bytes, start: int, name: str) -> tuple[Entry, int]:
 
 
 def _no_events(name: str) -> DamagedSegment:
-    return DamagedSegment(f"Segment {name} is damaged: its lines are no events.")
+    return DamagedSegment(f"Segment {name} is damaged: its lines are not events.")
 
 
 def unique(entries: list[Entry]) -> list[Entry]:

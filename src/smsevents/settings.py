@@ -119,24 +119,22 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", "the address that `serve` listens on; `0.0.0.0` for every network")
     port: int = _setting(8080, "the TCP port that `serve` listens on")
-    import_body_max_mib: int = _setting(256, "largest body of an import as it is sent, MiB")
-    import_lines_max_mib: int = _setting(1024, "largest body of an import once it is inflated, MiB")
+    import_body_max_mib: int = _setting(256, "largest body of an import as sent, MiB")
+    import_lines_max_mib: int = _setting(1024, "largest body of an import after decompression, MiB")
     export_body_max_kib: int = _setting(16, "largest body of an export request, KiB")
-    imports_at_once_max: int = _setting(64, "imports that one process takes at a time; more get 429")
-    exports_at_once_max: int = _setting(256, "exports that one process serves at a time; more get 429")
+    imports_at_once_max: int = _setting(64, "concurrent imports per process; more get 429")
+    exports_at_once_max: int = _setting(256, "concurrent exports per process; more get 429")
     body_idle_max_seconds: int = _setting(60, "how long a client may pause within a body, seconds")
-    body_rate_min_bytes_per_second: int = _setting(
-        256, "how fast a body must come on the whole, beside its pauses, bytes a second"
-    )
-    stall_max_seconds: int = _setting(300, "how long a client may take to read on in an export, seconds")
+    body_rate_min_bytes_per_second: int = _setting(256, "how fast a body must arrive on average, bytes per second")
+    stall_max_seconds: int = _setting(300, "how long a client may stop reading an export, seconds")
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
-    upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: do it by hand or from cron then")
+    upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: then do it by hand or from cron")
     log_level: str = _setting(
-        "info", "`debug`, `info`, `warning` or `error`: what is logged at least; debug adds health and metrics requests"
+        "info", "`debug`, `info`, `warning` or `error`: the lowest level logged; debug adds health and metrics requests"
     )
     trusted_proxies: str = _setting(
         "",
-        "proxies whose X-Forwarded-For and X-Request-Id are believed: addresses or networks, with commas",
+        "proxies whose X-Forwarded-For and X-Request-Id are trusted: addresses or networks, separated by commas",
     )
     log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
 

@@ -25,7 +25,7 @@ IMPORTS_ON_DISK_MAX_BYTES = 4096 * MIB  # of all imports of a process that wait 
 class Room:
     """How much temporary files of one kind may take in this process, together.
 
-    Whoever is alone gets what it asks for: what is too large beside others must still be possible by itself.
+    A spool that is alone gets what it asks for: what is too large beside others must still be possible by itself.
     """
 
     def __init__(self, kind: str, max_bytes: int) -> None:

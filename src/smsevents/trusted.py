@@ -260,7 +260,7 @@ def _moved_on(mark: Mark, now: Reading, memory: Memory | None) -> Mark:
 
 
 def _with_evidence(mark: Mark, now: Reading, evidence: Evidence) -> Mark:
-    """Take evidence in if the clock is still steady; else begin anew, as it was for another clock."""
+    """Take evidence in if the clock is still steady; else begin again, as it was for another clock."""
     if mark.steady.start != now.start or abs(_stray_ms(mark.steady, now)) > STEP_MAX_MS:
         return replace(mark, steady=now, evidence=NO_EVIDENCE)
     witness = evidence.witness_ms

@@ -88,4 +88,4 @@ def test_numbers_of_pull() -> None:
     assert PULL_BACKOFF_FIRST_SECONDS == 1
     assert "four times at most, with 1, 2 and 4 seconds" in text
     assert PULL_FAILED_DAYS_MAX == 8
-    assert "eight days fail one after the other" in text
+    assert "eight days fail in a row" in text

@@ -54,7 +54,7 @@ def test_a_shop_is_added_once(shop: dict[str, str]) -> None:
     done = run_command("shop", "add", str(TRACKPOINT), "--name", "Other", environment=shop)
 
     assert done.returncode == 1
-    assert done.stderr == f"smsevents: There is a shop {TRACKPOINT} already.\n".encode()
+    assert done.stderr == f"smsevents: Shop {TRACKPOINT} already exists.\n".encode()
     assert b"Obchod" in run_command("shop", "list", environment=shop).stdout
 
 

@@ -229,7 +229,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(site: Site) -> None:
 def test_two_pulls_do_not_meet(site: Site) -> None:
     """While one pull works in a directory, another is refused; afterwards it is free."""
     wish = Wish(trackpoint=TRACKPOINT, url="http://server")
-    with Directory(site.path, wish), pytest.raises(DirectoryInUse, match="Another pull works in"):
+    with Directory(site.path, wish), pytest.raises(DirectoryInUse, match="Another pull is already running in"):
         Directory(site.path, wish)
 
     with Directory(site.path, wish):

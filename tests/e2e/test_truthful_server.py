@@ -125,7 +125,7 @@ def test_a_request_of_another_format_is_named(server: Server, body: bytes, name:
 
     detail = detail_of(httpx.post(shop.export_url, content=body, headers=shop.headers), 400)
 
-    assert f"The body is {name}" in detail or f"is no {name}" in detail or f"text in {name}" in detail
+    assert f"The body is {name}" in detail or f"is not valid {name}" in detail or f"text in {name}" in detail
 
 
 def test_stored_impossible_events_are_exported(server: Server) -> None:

@@ -269,7 +269,7 @@ def test_a_shop_is_added_once(access: Access) -> None:
 @pytest.mark.parametrize("trackpoint", [0, -1, 2**63, 10**30])
 def test_a_shop_needs_a_trackpoint(access: Access, trackpoint: int) -> None:
     """A number that is no positive 64-bit integer is refused, and no shop is added."""
-    with pytest.raises(InvalidRequest, match=f"{trackpoint} is no trackpoint"):
+    with pytest.raises(InvalidRequest, match=f"{trackpoint} is not a trackpoint"):
         access.add_shop(trackpoint, "")
     assert [shop.trackpoint for shop in access.shops()] == [1, 2]
 

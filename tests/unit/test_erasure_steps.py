@@ -353,7 +353,7 @@ def test_a_second_erasure_of_a_shop_is_refused_in_the_end(held: Held, monkeypatc
     """An erasure that finds another one in its shop for too long changes nothing and says who is in the way."""
     fill(held, 3)
     monkeypatch.setattr(erasure, "ERASURE_PATIENCE_SECONDS", 0.05)
-    with shop_alone(held.path, held.trackpoint, 0), pytest.raises(Busy, match="erases from this shop"):
+    with shop_alone(held.path, held.trackpoint, 0), pytest.raises(Busy, match="is erasing from this shop"):
         erase(held.database, held.trackpoint, [USER], held.now, block=False)
     assert held.exported() == held.expected()
     assert owed(held) == set()

@@ -59,7 +59,7 @@ def test_an_id_that_could_be_more_than_an_id_is_replaced(given_id: str) -> None:
         ),
         (TooManyAtOnce("The server's places are taken."), "too_many_at_once", "The server's places are taken."),
         (InvalidRequest("unknown field `u1 o'x`"), "invalid_request", "unknown field …"),
-        (InvalidRequest("'u1' is no trackpoint"), "invalid_request", "…"),
+        (InvalidRequest("'u1' is not a trackpoint"), "invalid_request", "…"),
         (
             InvalidLines([BadLine(3, "`userId` u1"), BadLine(7, "u1")], malformed=False, more=True),
             "invalid_lines",

@@ -13,7 +13,7 @@ marks.py      statements on the mark of trusted time
 leases.py     statements on leases: which process does the upkeep
 chores.py     statements on chores: what an erasure still owes
 milestones.py statements on milestones: when something was done last
-files.py      the database's files as a whole: written anew, copied, the write-ahead log emptied
+files.py      the database's files as a whole: rewritten, copied, the write-ahead log emptied
 """
 
 from smsevents.catalog.database import Database

@@ -34,7 +34,7 @@ def owed_since(connection: Connection) -> dict[str, tuple[str, int]]:
 
 
 def forget_chore(connection: Connection, name: str) -> None:
-    """Take a chore away, whoever owed it."""
+    """Remove a chore, no matter who added it."""
     connection.execute(delete(chores).where(chores.c.name == name))
 
 

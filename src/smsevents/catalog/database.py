@@ -124,8 +124,8 @@ class Database:
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the database cannot be written just now. Nothing is written for that.
 
-        Who has the lock can write, so whoever waits for it can too. The modes of the files are looked at besides, as
-        this process may hold one open for writing that the next one could not open.
+        A process that has the lock can write, so one that waits for it can too. The modes of the files are checked
+        as well, because this process may hold one open for writing that the next one could not open.
         """
         self._check_file()
         if why := why_unwritable(self.path):
@@ -225,7 +225,7 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 
 def _sqlite_engine(path: Path, *, create: bool) -> Engine:
     if not path.absolute().parent.is_dir():
-        raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Make it first.")
+        raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Create it first.")
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         pool_size=DATABASE_CONNECTIONS_KEPT,

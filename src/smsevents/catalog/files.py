@@ -35,7 +35,7 @@ def make_private(path: Path) -> None:
 
 
 def vacuum(database: Database) -> None:
-    """Write the whole file anew, so that nothing is left of deleted rows, also on pages that are in use.
+    """Rewrite the complete file, so that nothing is left of deleted rows, also on pages that are in use.
 
     Where SQLite moved a row from one page to another, what it left on the first stays there until it needs the
     place: neither `secure_delete` nor REINDEX reaches that. Readers go on, writers wait. It needs as much free
@@ -45,7 +45,7 @@ def vacuum(database: Database) -> None:
         _run(database, "VACUUM")
     except StoreFull as error:
         raise StoreFull(
-            "There is no room to write the files anew. That takes as much as they are large, beside the database and"
+            "There is no room to rewrite the files. That takes as much as they are large, beside the database and"
             " in SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp). Free some room and try again."
         ) from error
 

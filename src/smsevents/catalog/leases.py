@@ -1,6 +1,6 @@
 """The statements on leases: which process does the upkeep.
 
-A lease keeps processes from doing the same work twice. It is no lock: what holds a lease may be slow and lose
+A lease keeps processes from doing the same work twice. It is not a lock: what holds a lease may be slow and lose
 it, so that two may work for a while. Every step of the upkeep is therefore right by itself, see
 `outline.replace_segments`.
 """

@@ -5,9 +5,9 @@ stays; it is one more file of the database, as `-wal` and `-shm` are. The locks 
 single bytes (`F_OFD_SETLK`, fcntl(2)): unlike POSIX locks they also hold between the threads of a process, and are
 not lost when another handle of the file is closed.
 
-Each shop has two bytes. Whoever rewrites all of a shop holds both alone, from its start to its end. Those who
-rewrite a part share both, step by step, and give the first one back at once. So who waits for all of a shop holds
-the first one already: no further step begins, and its turn comes after the steps that run.
+Each shop has two bytes. A process that rewrites all of a shop holds both exclusively, from start to end. Processes
+that rewrite a part share both, step by step, and release the first one at once. So a process that waits for all of a
+shop already holds the first one: no further step begins, and its turn comes after the running steps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FLOCK = struct.Struct("hhqqi0q")  # type, whence, start, length, process (0)
 
 
 class Busy(StoreUnavailable):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def shop_alone(database: Path, trackpoint: int, patience_seconds: float) -> Iter
 
     Raises `Busy` after `patience_seconds`, and `StoreUnavailable` if the file of locks cannot be used.
     """
-    with _locked(database, [*_bytes_of(trackpoint)], fcntl.F_WRLCK, patience_seconds, "erases from this shop"):
+    with _locked(database, [*_bytes_of(trackpoint)], fcntl.F_WRLCK, patience_seconds, "is erasing from this shop"):
         yield
 
 
@@ -50,7 +50,7 @@ def shop_alone(database: Path, trackpoint: int, patience_seconds: float) -> Iter
 def shop_step(database: Path, trackpoint: int) -> Iterator[None]:
     """Rewrite some segments of a shop, as others may too. Raises `Busy` if one is alone with it, or waits to be."""
     gate, work = _bytes_of(trackpoint)
-    with _locked(database, [gate, work], fcntl.F_RDLCK, 0, "erases from this shop") as handle:
+    with _locked(database, [gate, work], fcntl.F_RDLCK, 0, "is erasing from this shop") as handle:
         _lock(handle, gate, fcntl.F_UNLCK)
         yield
 
@@ -58,7 +58,7 @@ def shop_step(database: Path, trackpoint: int) -> Iterator[None]:
 @contextmanager
 def wipe_alone(database: Path, patience_seconds: float) -> Iterator[None]:
     """Be the only one to wipe the files. Raises `Busy`, `StoreUnavailable`."""
-    with _locked(database, [_WIPE], fcntl.F_WRLCK, patience_seconds, "writes the files anew"):
+    with _locked(database, [_WIPE], fcntl.F_WRLCK, patience_seconds, "is rewriting the files"):
         yield
 
 
@@ -71,7 +71,7 @@ def _bytes_of(trackpoint: int) -> tuple[int, int]:
 def _locked(database: Path, places: list[int], kind: int, patience_seconds: float, who: str) -> Iterator[int]:
     """Hold bytes of the file of locks, taken in their order; give the handle, which ends all of them when closed.
 
-    `who` says what somebody does who holds them already.
+    `who` says what a process does that holds them already.
     """
     path = database.with_name(database.name + LOCK_SUFFIX)
     deadline = time.monotonic() + patience_seconds
@@ -80,7 +80,7 @@ def _locked(database: Path, places: list[int], kind: int, patience_seconds: floa
         for place in places:
             while not _lock(handle, place, kind):
                 if time.monotonic() >= deadline:
-                    raise Busy(f"Somebody else {who} just now. Try again in a moment.")
+                    raise Busy(f"Another process {who}. Try again in a moment.")
                 time.sleep(LOCK_PAUSE_SECONDS)
         yield handle
     finally:

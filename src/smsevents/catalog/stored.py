@@ -145,7 +145,7 @@ def find_segment(connection: Connection, segment_id: int) -> Segment | None:
 
 
 def segment_of(row: Sequence[Any]) -> Segment:
-    """Give the segment of a row of all columns. They are taken by their place, as by name would take thrice as long."""
+    """Give the segment of a row of all columns. They are read by position; by name is three times slower."""
     segment_id, _, first_date, first_line, last_date, last_line, _, events, line_bytes, line_crc, stored_crc, data = row
     return Segment(
         first=(first_date, first_line),

@@ -44,11 +44,11 @@ class DemoFailed(SmsEventsError):
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Stop after the showing.")] = False,
-    events: Annotated[int, typer.Option(min=1, help="How many events to make.")] = 300_000,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the demonstration.")] = False,
+    events: Annotated[int, typer.Option(min=1, help="How many events to create.")] = 300_000,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
 ) -> None:
-    """Make a throw-away shop with 90 days of events, serve it, and export it with the documented call."""
+    """Create a throw-away shop with 90 days of events, serve it, and export it with the documented call."""
     curl = shutil.which("curl")
     if curl is None:
         raise DemoFailed("The demo shows the export with curl, which is not installed. Install curl first.")

@@ -40,7 +40,7 @@ def create(
         typer.Option(help="A day (2027-01-31, its end in UTC), a time (2027-01-31T12:00Z), or 30d, 12h."),
     ] = None,
 ) -> None:
-    """Make a key of a shop and print it: once, as only its digest is kept."""
+    """Create an API key and print it once; only its digest is stored."""
     expires_ms = None if expires is None else parse_expiry(expires)
     if expires_ms is not None and expires_ms <= now_ms():
         raise typer.BadParameter(f"{expires!r} is past", param_hint="--expires")

@@ -35,7 +35,7 @@ EXIT_INTERRUPTED = 130  # what a shell sees of a program that SIGINT ended
 
 def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     trackpoint: Trackpoint,
-    directory: Annotated[Path, typer.Argument(help="Where the files are kept; it is made if need be.")],
+    directory: Annotated[Path, typer.Argument(help="Where the files are kept; created if missing.")],
     from_: Annotated[
         str | None,
         typer.Option("--from", help="First day, UTC: a day, a time in it, yesterday, 7d. By default 90 days ago."),
@@ -45,18 +45,18 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
         FormatName | None, typer.Option("--format", help="By default that of the directory, or jsonl.")
     ] = None,
     split: Annotated[
-        Split | None, typer.Option("--split", help="What goes into one file. By default as the directory is, or a day.")
+        Split | None, typer.Option("--split", help="What goes into one file. Default: the directory's setting, or day.")
     ] = None,
     compressed: Annotated[
         bool | None,
         typer.Option(
             "--compressed/--uncompressed",
-            help="With gzip, in Parquet zstd. By default as the directory is, or compressed.",
+            help="With gzip, in Parquet zstd. Default: the directory's setting, or compressed.",
         ),
     ] = None,
     account: AccountOption = None,
     url: UrlOption = None,
-    jobs: Annotated[int, typer.Option(min=1, max=PULL_JOBS_MAX, help="Days fetched at a time.")] = PULL_JOBS,
+    jobs: Annotated[int, typer.Option(min=1, max=PULL_JOBS_MAX, help="Days fetched concurrently.")] = PULL_JOBS,
     lookback: Annotated[
         int,
         typer.Option(
@@ -64,7 +64,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
         ),
     ] = PULL_LOOKBACK_DAYS,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Fetch all days anew and drop what the server does not have any more.")
+        bool, typer.Option("--replace", help="Fetch all days again and drop what the server no longer has.")
     ] = False,
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,

@@ -106,7 +106,7 @@ class JsonReport(Report):
     """One JSON object a line, each written at once.
 
     If nobody can be told any more, as the disk of the output is full or its reader is gone, the pull is stopped, and
-    `broken` says why: it is no fault of the day that was worked on.
+    `broken` says why: that is not the fault of the day being fetched.
     """
 
     def __init__(self, out: IO[str], directory: Directory, stopping: Stopping) -> None:

@@ -48,7 +48,7 @@ def import_(
         ),
     ] = False,
 ) -> None:
-    """Record the events of a file: all of them or, if a line is bad, none. Nothing is doubled."""
+    """Record the events of a file: all or, if a line is bad, none. Events already stored are not duplicated."""
     with ExitStack() as stack:
         if file == "-":
             if sys.stdin is None:

@@ -56,7 +56,7 @@ def _url(text: str) -> str:
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment:
-        raise ConfigurationError(f"{url!r} is no address of a server; give one like {ACCOUNTS['samba']}.")
+        raise ConfigurationError(f"{url!r} is not the address of a server; give one like {ACCOUNTS['samba']}.")
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(f"The address has a name or password in it. The key goes into {KEY_VARIABLE}.")
     return url

@@ -55,7 +55,7 @@ _ADVICE: dict[int, tuple[type[Refused], str]] = {
     403: (Forbidden, "Check the trackpoint, and that the key belongs to it and may do this."),
     404: (BadRequest, "Check the address and the trackpoint."),
     413: (BadRequest, "Send it in several parts."),
-    429: (RateLimited, "Wait, then ask again, with fewer calls at a time."),
+    429: (RateLimited, "Wait, then try again with fewer concurrent calls."),
     502: (ServerUnavailable, "Try again in a moment."),
     503: (ServerUnavailable, "Try again in a moment."),
     504: (ServerUnavailable, "Try again in a moment."),

@@ -194,7 +194,7 @@ class Core:
         try:
             return msgspec.json.decode(body, type=Receipt)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UnexpectedAnswer(f"The answer is no receipt of an import; it begins: {shortened(body)}") from error
+            raise UnexpectedAnswer(f"The response is not an import result; it begins: {shortened(body)}") from error
 
     def _pace(self) -> Pace:
         return Pace(self._options.timeouts, self._options.monotonic)

@@ -18,7 +18,7 @@
         └── NotWhole                an export that began well and cannot be taken for whole
             ├── CutStream           it ended early; `lines` and `body_bytes` say how far it came
             │   └── TooSlow         it came so slowly that it was given up
-            └── BadLine             a line that is no event; `line`, `reason` and `text` say which
+            └── BadLine             a line that is not an event; `line`, `reason` and `text` say which
 
 The text of an error says what was wrong, where, and what to do next. It never holds the key.
 """
@@ -178,14 +178,14 @@ class TooSlow(CutStream):
 
 
 class BadLine(NotWhole):
-    """A line of an export that is no event, such as an error text in the middle of it.
+    """A line of an export that is not an event, such as an error text in the middle of it.
 
     `line` is its number, counted from 1, `reason` what is wrong with it, `text` its beginning.
     """
 
     def __init__(self, *, line: int, reason: str, text: str) -> None:
         super().__init__(
-            f"Line {line:,} of the export is no event: {reason}. It reads: {text}"
+            f"Line {line:,} of the export is not an event: {reason}. It reads: {text}"
             " The export cannot be taken for whole; ask for it again, and tell the operator of the server if it stays."
         )
         self.line = line

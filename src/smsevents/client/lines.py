@@ -76,7 +76,7 @@ class Splitter:
 
 
 class Checker:
-    """Turns blocks into batches, counts lines, and finds the first that is no event."""
+    """Turns blocks into batches, counts lines, and finds the first that is not an event."""
 
     def __init__(self, trackpoint: int) -> None:
         self._trackpoint = trackpoint

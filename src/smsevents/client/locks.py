@@ -56,7 +56,7 @@ def held(name: str) -> Iterator[bool]:
 
 
 def _opened(path: Path) -> int | None:
-    """Open and lock a file that may be removed by whoever held it before: then it is made anew."""
+    """Open and lock a file that may be removed by its previous holder: then it is created again."""
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), PRIVATE_FILE)
         if not try_lock(descriptor):

@@ -199,7 +199,7 @@ def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:
 
 
 def _destination(name: str, dataset: str) -> Destination[Any, Any]:
-    """Find a destination, and check that it can merge: without that, what is read again would be doubled."""
+    """Find a destination, and check that it can merge: without that, what is read again would be duplicated."""
     if name == "duckdb" or name.startswith(_DUCKDB_PREFIX):
         path = Path(DUCKDB_FILE if name == "duckdb" else name.removeprefix(_DUCKDB_PREFIX)).absolute()
         if path.stem.lower() == dataset.lower():
@@ -221,7 +221,9 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
             f"dlt knows no destination {name}. Give one such as `duckdb` or `postgres`."
         ) from error
     if destination is None or "delete-insert" not in (strategies or []):
-        raise ConfigurationError(f"The destination {name} cannot merge rows, so events would be doubled. Use another.")
+        raise ConfigurationError(
+            f"The destination {name} cannot merge rows, so it would duplicate events. Use another."
+        )
     return destination
 
 
@@ -252,7 +254,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def _alone(destination: str, dataset: str) -> Iterator[None]:
-    """Keep a second sync into the same dataset from this machine out: two merges at a time would double events."""
+    """Keep a second sync into the same dataset from this machine out: two concurrent merges would duplicate events."""
     settings = sorted((name, value) for name, value in os.environ.items() if name.startswith("DESTINATION__"))
     place = sha256(repr((Path.cwd(), destination, dataset, settings)).encode()).hexdigest()[:32]
     with held(f"sync-{place}") as ours:

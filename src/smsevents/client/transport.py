@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def timeout_extension(timeouts: Timeouts) -> dict[str, Any]:
-    """Give timeouts as the HTTP library takes them for one request. A free connection is waited for for ever."""
+    """Give timeouts as the HTTP library takes them for one request. The wait for a free connection is unlimited."""
     limits = httpx2.Timeout(
         connect=timeouts.connect_seconds, read=timeouts.silence_seconds, write=timeouts.send_seconds, pool=None
     )

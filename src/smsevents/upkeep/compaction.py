@@ -238,7 +238,7 @@ def compact_shop(
     """Compact a shop: everything that can be, or what is worth it. Raises `DamagedSegment`.
 
     It goes on as long as something is left: what one group leaves may be a small neighbour of the next, a deep
-    group takes several passes, and somebody else may have changed a group meanwhile. But not for ever, as
+    group takes several passes, and somebody else may have changed a group meanwhile. But not endlessly, as
     imports may bring more all the time.
     """
     done = Compacted()

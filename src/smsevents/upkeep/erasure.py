@@ -1,7 +1,7 @@
 """Erasure: every event of a user leaves the log (GDPR, Article 17), and may be kept out from then on.
 
     erase   each segment that holds the user is rewritten without
-    wipe    no copy stays in the database's files: the file is written anew, the write-ahead log emptied
+    wipe    no copy stays in the database's files: the file is rewritten, the write-ahead log emptied
 
 **What is found.** An erasure is alone with the shop (`catalog/locks.py`): nobody compacts it or erases from it
 meanwhile, so what lay in the log when it began lies where it lay, until it is rewritten or expires. It looks once at
@@ -12,7 +12,7 @@ only the token that stood there before the wipe began (`catalog/chores.py`). So 
 and only if something was erased since the last one began, whatever was killed. Where nothing was erased nothing is
 owed. Backups and exports that were made before are the operator's to erase: docs/upkeep.md.
 
-**What it costs.** While the file is written anew all imports wait. So a wipe serves all erasures that are done when
+**What it costs.** While the file is rewritten all imports wait. So a wipe serves all erasures that are done when
 it begins, and after one of a large file the next one that a shop asks for waits for WIPE_PAUSE_RATIO times as long.
 
 A blocked user is remembered only as a digest, keyed by the shop: SHA-256 of the trackpoint and the user id.
@@ -55,7 +55,7 @@ PAUSE = "pause after a wipe"  # no chore: how long the last wipe of a large file
 
 ERASURE_PATIENCE_SECONDS = 30
 WIPE_PATIENCE_SECONDS = 30
-WIPE_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file that is no larger is written anew in less than a second
+WIPE_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file that is no larger is rewritten in less than a second
 WIPE_PAUSE_RATIO = 100  # imports wait for at most a hundredth of the time, whatever shops erase
 
 # In a canonical line `"userId":` stands once: within a string its quotes would be escaped.
@@ -92,7 +92,7 @@ def wiped(erased: Erased, database: Database, now: int) -> Erased:
     if wait_seconds:
         return _with_wipe(
             erased,
-            "The files are written anew for all erasures together, as imports wait meanwhile;"
+            "The files are rewritten once for several erasures, because imports wait meanwhile;"
             f" next time in about {wait_seconds:.0f} seconds.",
         )
     return _with_wipe(erased, wipe(database, now))
@@ -240,7 +240,7 @@ def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set
     users = _user.findall(lines)
     held = entries_of(lines, segment.name)
     if len(users) != len(held):
-        raise segment.damaged("its lines are no events")
+        raise segment.damaged("its lines are not events")
     packed = list(pack([entry for entry, user in zip(held, users, strict=True) if user not in marks]))
 
     def replace(connection: Connection) -> bool:

@@ -35,7 +35,7 @@ class Checked:
 def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
     """Check the segments of a shop, or of all shops (None), by their ids, some in a read of the database.
 
-    Those are checked that are there now. What is made of them meanwhile is not: whoever rewrites segments checks
+    Those are checked that are there now. What is made of them meanwhile is not: compaction checks
     what it reads, and one could follow compaction without end.
     """
     with database.read() as connection:

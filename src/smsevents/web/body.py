@@ -56,7 +56,8 @@ async def stream(
 def _too_slow(settings: Settings, pace: Pace) -> str:
     if pace.is_in_time:
         return (
-            f"No more of the body came for {settings.body_idle_max_seconds} seconds. Nothing was done; send it again."
+            f"No data of the body arrived for {settings.body_idle_max_seconds} seconds. Nothing was done; send it"
+            " again."
         )
     return (
         f"The body came at less than {settings.body_rate_min_bytes_per_second} bytes a second. Nothing was done; send"

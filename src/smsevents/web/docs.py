@@ -67,7 +67,7 @@ def _described(day: int) -> bytes:
 
 @route("/", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def front() -> Response[bytes]:
-    """Send whoever comes to the root on to the page."""
+    """Redirect from the root to the page."""
     return _elsewhere("docs")
 
 

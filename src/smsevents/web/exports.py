@@ -109,7 +109,7 @@ async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = format_of(body[:START_MAX_BYTES])
-        wrong = f"is {found.split(';')[0]}" if found else f"is no JSON: {error}"
+        wrong = f"is {found.split(';')[0]}" if found else f"is not valid JSON: {error}"
         raise InvalidRequest(
             f"The body {wrong}. Send {{}} or an object with `from` and `to`, as JSON in UTF-8."
         ) from error

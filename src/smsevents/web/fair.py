@@ -1,10 +1,10 @@
 """Sharing what a process has between shops: places for requests, and turns of worker threads.
 
-    Gate      so many requests inside at a time; whoever has many inside leaves the rest to the others
+    Gate      so many requests inside at a time; a tenant with many inside leaves the rest to the others
     Turns     work that waits, given out in turn by shop
     Workers   threads that take their work from `Turns`
 
-A **tenant** is whoever shares: a shop's trackpoint, or a client's address where no shop is known yet.
+A **tenant** is one of those who share: a shop's trackpoint, or a client's address where no shop is known yet.
 """
 
 from __future__ import annotations

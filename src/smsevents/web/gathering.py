@@ -91,7 +91,7 @@ class Hub:
             self._places.acquire()
             try:
                 threading.Thread(target=self._serve, args=(accepted,), name="smsevents-metrics", daemon=True).start()
-            except RuntimeError:  # no thread can be started just now: whoever asked sees that it is closed
+            except RuntimeError:  # no thread can be started just now: the worker that asked sees that it is closed
                 accepted.close()
                 self._places.release()
 
@@ -188,7 +188,7 @@ class _Reporter(threading.Thread):
         connection = self._connect()
         if connection is None:
             return
-        with connection, suppress(EOFError, OSError):  # whoever started us is gone, and so are we in a moment
+        with connection, suppress(EOFError, OSError):  # the process that started us is gone, and so are we in a moment
             while not self._ending.is_set():
                 self._report(connection)
                 if connection in wait([connection, self._woken], REPORT_SECONDS):

@@ -1,6 +1,6 @@
 """How the process deals with memory that it has freed.
 
-glibc gives freed memory back to the system again and again: of the large pieces of an export each is faulted in anew,
+glibc gives freed memory back to the system again and again: of the large pieces of an export each is faulted in again,
 4 KiB by 4 KiB. Keeping a few MiB instead makes a whole export of plain lines cost a quarter less of the processor.
 """
 

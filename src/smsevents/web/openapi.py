@@ -115,24 +115,24 @@ def _problems(scope: str) -> Answers:
         "401": _problem(HTTPStatus.UNAUTHORIZED, "No key, or one that is unknown, revoked or expired.", KEY_DETAIL),
         "403": _problem(
             HTTPStatus.FORBIDDEN,
-            f"The key is of another shop or has not the scope `{scope}`.",
+            f"The key is for another shop or lacks the scope `{scope}`.",
             "This key is not allowed to do that for this shop. Check the number of the shop in the path, and use a key"
             f" of this shop with the scope `{scope}`; the operator of the server gives you one.",
         ),
         "404": _problem(
             HTTPStatus.NOT_FOUND,
-            "The trackpointId is no positive integer.",
-            "'abc' is no trackpoint; it is the shop's number, a positive integer.",
+            "The trackpointId is not a positive integer.",
+            "'abc' is not a trackpoint. A trackpoint is the number of a shop, a positive integer.",
         ),
         "405": _problem(
             HTTPStatus.METHOD_NOT_ALLOWED,
-            "Another method than POST; `Allow` names those there are.",
+            "The method is not allowed; see `Allow`.",
             "This path does not take GET; use POST, OPTIONS.",
         ),
         "408": _problem(
             HTTPStatus.REQUEST_TIMEOUT,
-            "The body stopped coming.",
-            "No more of the body came for 60 seconds. Nothing was done; send it again.",
+            "The request body timed out.",
+            "No data of the body arrived for 60 seconds. Nothing was done; send it again.",
         ),
         "413": _problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -146,7 +146,7 @@ def _problems(scope: str) -> Answers:
         ),
         "429": _problem(
             HTTPStatus.TOO_MANY_REQUESTS,
-            "Too many at a time.",
+            "Too many concurrent requests.",
             "The server is busy with 256 exports already. Try again in a moment.",
         ),
         "500": _problem(
@@ -221,7 +221,7 @@ def _import_answers() -> Answers:
         ),
         "400": _problem(
             HTTPStatus.BAD_REQUEST,
-            "A line is no JSON, or the gzip stream is broken. Nothing was stored.",
+            "A line is not valid JSON, or the gzip stream is damaged. Nothing was stored.",
             "Nothing was stored. Line 2: not JSON: invalid character (byte 1).",
             errors=[{"line": 2, "reason": "not JSON: invalid character (byte 1)"}],
             more=False,
@@ -339,7 +339,7 @@ def _forget() -> Operation:
             ),
             "400": _problem(
                 HTTPStatus.BAD_REQUEST,
-                "The user id is empty or too long, or `block` is no boolean.",
+                "The user id is empty or too long, or `block` is not a boolean.",
                 "`block` is true or false; leave it out for false.",
             ),
             **{status: problems[status] for status in ("401", "403", "404", "405", "429", "500", "503", "507")},

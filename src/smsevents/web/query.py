@@ -21,8 +21,8 @@ def refuse_others(given: Iterable[str], known: AbstractSet[str]) -> None:
     """Refuse every parameter whose name is not among the known ones. Raises `InvalidRequest`."""
     for name in given:
         if name not in known:
-            takes = f"It takes {', '.join(sorted(known))}" if known else "It takes none"
-            raise InvalidRequest(f"The parameter {_shown(name)} of the address is unknown here. {takes}; leave it out.")
+            takes = f"This call takes {', '.join(sorted(known))}" if known else "This call takes none"
+            raise InvalidRequest(f"Unknown parameter {_shown(name)} in the URL. {takes}; leave it out.")
 
 
 def refuse_members(given: Iterable[str], members: AbstractSet[str]) -> None:
@@ -30,7 +30,7 @@ def refuse_members(given: Iterable[str], members: AbstractSet[str]) -> None:
     for name in given:
         if name in members:
             raise InvalidRequest(
-                f"{_shown(name)} stands in the address, where it is not read. Send it in the body, as a JSON object:"
+                f"{_shown(name)} is in the URL, where it has no effect. Send it in the body, as a JSON object:"
                 ' {"from": 1673617501000, "to": 1676380261000}.'
             )
 

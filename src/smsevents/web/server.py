@@ -96,6 +96,6 @@ class _StopAsked:
 
 
 def _stop_when_the_terminal_closes() -> None:
-    """Take SIGHUP for SIGTERM, unless whoever started us had it ignored, as `nohup` does."""
+    """Treat SIGHUP as SIGTERM, unless the parent had it ignored, as `nohup` does."""
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))

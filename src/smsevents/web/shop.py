@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 async def authorized_shop(request: Request[Any, Any, Any], shared: Shared, trackpoint_id: str, scope: Scope) -> int:
     """Give the trackpoint in the path, if the key may do `scope` there.
 
-    Raises `NoSuchPath` for what is no positive 64-bit integer, `Unauthorized`, `Forbidden`. Nothing is
+    Raises `NoSuchPath` for anything but a positive 64-bit integer, `Unauthorized`, `Forbidden`. Nothing is
     told of the shop, and nothing of the body is read, before the key was found good. Raises `InvalidRequest` for
     several keys: which of them counts would be for each program on the way to say.
     """
     trackpoint = parse_trackpoint(trackpoint_id)
     if trackpoint is None:
-        raise NoSuchPath(f"{trackpoint_id!r} is no trackpoint; it is the shop's number, a positive integer.")
+        raise NoSuchPath(
+            f"{trackpoint_id!r} is not a trackpoint. A trackpoint is the number of a shop, a positive integer."
+        )
     keys = set(request.headers.getall("x-api-key", []))
     if len(keys) > 1:
         raise InvalidRequest("There are several X-Api-Key headers, and they differ. Send one.")

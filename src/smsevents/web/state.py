@@ -24,7 +24,7 @@ IMPORT_WORKERS_OF_SHOP_MAX = IMPORT_WORKERS // 2
 
 
 class Slots:
-    """So many places for what may be held besides; whoever finds none goes on without."""
+    """A fixed number of slots; callers that get none continue without."""
 
     def __init__(self, free: int) -> None:
         """Have `free` places."""

@@ -52,7 +52,7 @@ def row_of(event: Event) -> Row:
 
 
 def event_of(row: Sequence[object]) -> Event:
-    """Give the event of a row. Nothing is checked: whoever reads a file checks the line of the event.
+    """Give the event of a row. Nothing is checked: the reader of a file checks the line of the event.
 
     Raises `ValueError` where the type of the source and the node do not fit together.
     """

@@ -9,7 +9,7 @@
 A day without events has no file: the manifest alone tells that it was fetched. So no reader meets a file that
 has a header and no rows, or no lines to guess types from.
 
-Files hold personal data, so they are made for this user alone (0600). A file that is written anew keeps the
+Files hold personal data, so they are made for this user alone (0600). A file that is rewritten keeps the
 permissions that it has, and a new one gets those of the newest file there is: what was opened to a group stays so.
 
 A new file is flushed to the disk, renamed, and its directory flushed; then the manifest is written the same
@@ -357,7 +357,8 @@ def _locked(path: Path, directory: Path) -> IO[str]:
         holder = file.read().strip() or "unknown"
         file.close()
         raise DirectoryInUse(
-            f"Another pull works in {directory} (process {holder}). Wait for it, or pull into another directory."
+            f"Another pull is already running in {directory} (process {holder}). Wait for it, or pull into another"
+            " directory."
         )
     file.truncate(0)
     file.write(str(os.getpid()))

@@ -2,7 +2,7 @@
 
 ClientError                 (smsevents.client.errors)
 └── PullError
-    ├── BadEvent            a line is no event of the shop and the interval that were asked for
+    ├── BadEvent            a line is not an event of the shop and the interval that were asked for
     ├── DamagedFile         a file of the directory is not what a pull writes
     ├── DirectoryInUse      another pull works in the directory
     ├── OtherOptions        the directory was begun with other options
@@ -20,7 +20,7 @@ class PullError(ClientError):
 
 
 class BadEvent(PullError):
-    """A line is no event of the shop and the interval that were asked for."""
+    """A line is not an event of the shop and the interval that were asked for."""
 
 
 class DamagedFile(PullError):

@@ -92,8 +92,8 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
             yield batch
     except (BadEvent, ValueError, EOFError, isal_zlib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]
         raise DamagedFile(
-            f"{path} is not as a pull wrote it ({error})."
-            " Move it away: what the server still has of it is fetched anew."
+            f"{path} was changed after a pull wrote it ({error})."
+            " Move it away: what the server still has of it is fetched again."
         ) from error
 
 

@@ -191,7 +191,7 @@ class Exchange:
         elif self._missing is not None:
             self._missing -= len(body)
             if self._missing < 0 or (is_last and self._missing):
-                raise ValueError("the response has not the length that it announced")
+                raise ValueError("the response does not have the length that it announced")
         if self._is_chunked:
             framed = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
             body = b"".join([*framed, b"0\r\n\r\n"] if is_last else framed)

@@ -1,7 +1,7 @@
 """What the connections of a process may cost together: their number, and the bytes that wait in them.
 
 A connection that is not being served may be closed at any time for the sake of a new one, the longest idle first.
-So whoever sends a request at once is always served, however many connections are held open.
+So a client that sends a request at once is always served, however many connections are held open.
 """
 
 from __future__ import annotations
