@@ -39,6 +39,11 @@ class Page:
         return [" ".join(text.split()).replace("\\|", "|") for _, text in _span.findall(self.prose)]
 
     @property
+    def prose_without_spans(self) -> str:
+        """The prose with a `§` in place of each piece of code within it."""
+        return _span.sub("§", self.prose)
+
+    @property
     def headings(self) -> list[tuple[int, str]]:
         """Give the level and the text of each heading."""
         return [(len(marks), text) for marks, text in re.findall(r"^(#+) (.*)$", self.prose, re.MULTILINE)]
