@@ -268,7 +268,11 @@ class Intake:
             lines = without_blank_lines(block)
             if lines and len(lines) < len(block):
                 decoded = decode_possible(lines)
-        if lines and (decoded is None or not self._take_events(*decoded)):
+        if decoded is not None and self._take_events(*decoded):
+            # to count the ends of lines is slow: it looks at each byte by itself
+            self._line += len(decoded[1]) if lines is block else block.count(b"\n")
+            return
+        if lines:
             for which, line in enumerate(lines[:-1].split(b"\n")):
                 self._take_line(line, block, which)
         self._line += block.count(b"\n")
@@ -276,10 +280,11 @@ class Intake:
     def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
         """Take events and their canonical lines, if all of them may be stored; tell whether they were taken."""
         dates = [event.smsEvent.date for event in events]
-        if {event.smsEvent.trackpoint for event in events} != {self._trackpoint} or max(dates) > self._newest:
+        newest = max(dates)
+        if {event.smsEvent.trackpoint for event in events} != {self._trackpoint} or newest > self._newest:
             return False
         self._received += len(lines)
-        self._see(max(dates))
+        self._see(newest)
         if self._blocked or min(dates) < self._oldest:
             for event, line in zip(events, lines, strict=True):
                 self._keep(event, line)
