@@ -211,7 +211,7 @@ class Intake:
         if self._doubted:
             raise TimeInDoubt(
                 f"Nothing was stored. Line {self._doubted.line}: {self._doubted.reason}. But that clock may be wrong"
-                " itself. Send the whole body again later; if it lasts, tell the operator of the server."
+                f" itself. {self._origin.for_doubt}"
             )
         self._pack(last=True)
         return Receipt(self._received, self._expired, self._refused, self._impossible)
@@ -312,7 +312,7 @@ class Intake:
             date = event.smsEvent.date
             self._see(date)
             if date > self._newest:
-                ahead = f"`date` {date} is more than 24 hours ahead of the server's clock"
+                ahead = f"`date` {date} is more than 24 hours ahead of {self._origin.clock}"
                 if self._in_doubt:
                     if self._doubted is None:
                         self._doubted = BadLine(self._line + 1 + place_of(block, which), ahead)
