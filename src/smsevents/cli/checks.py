@@ -28,6 +28,7 @@ from smsevents.clock import Clocks
 from smsevents.settings import FUTURE_MAX_MS, LEASE_SECONDS, Settings
 from smsevents.timekeeper import WHAT_TO_DO
 from smsevents.trusted import judgement_of, noted
+from smsevents.upkeep.erasure import EMPTY_WAL, VACUUM
 from smsevents.upkeep.keeper import LEASE
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _judgement(path: Path, now: int) -> Judgement | None:
 def _upkeep(path: Path, now: int, settings: Settings) -> Check:
     name = "upkeep"
     ends = _value(path, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
-    owed = _value(path, "SELECT min(since_ms) FROM chores")
+    owed = _value(path, "SELECT min(since_ms) FROM chores WHERE name IN (:one, :other)", one=VACUUM, other=EMPTY_WAL)
     if isinstance(owed, int):
         detail = f"Since {_time(owed)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
         return Check(name, State.WARNING, detail)
