@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from smsevents.catalog.marks import mark_of
+from smsevents.catalog.places import why_unusable
 from smsevents.catalog.schema import HEAD
 from smsevents.clock import Clocks
 from smsevents.settings import FUTURE_MAX_MS, LEASE_SECONDS, Settings
@@ -98,7 +99,7 @@ def _database(path: Path) -> Check:
     except OSError as error:
         return Check(name, State.WRONG, f"{path} cannot be reached: {error.strerror}.")
     except sqlite3.Error as error:
-        return Check(name, State.WRONG, f"{path} cannot be read: {error}.")
+        return Check(name, State.WRONG, f"{path} cannot be read: {why_unusable(path) or f'{error}.'}")
     if tables and not {"alembic_version", "shops"} <= tables:
         return Check(name, State.WRONG, f"{path} is a database of another program. Name another database.")
     return Check(name, State.OK, f"{path}, {path.stat().st_size:,} bytes")
