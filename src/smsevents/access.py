@@ -19,7 +19,7 @@ from smsevents.catalog.shops import Key, Shop
 from smsevents.clock import now_ms
 from smsevents.errors import Forbidden, InvalidRequest, ShopExists, TimeInDoubt, Unauthorized, UnknownKey
 from smsevents.events import INT64_MAX
-from smsevents.settings import KEY_CACHE_SECONDS
+from smsevents.settings import KEY_CACHE_SECONDS, TEXT_MAX_CHARACTERS
 from smsevents.uses import Uses
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Access:
         """Add a shop. Raises `ShopExists`."""
         if not 0 < trackpoint <= INT64_MAX:
             raise InvalidRequest(f"{trackpoint} is not a trackpoint; give an integer from 1 to {INT64_MAX}.")
+        _check_text("name of the shop", name)
         shop = Shop(trackpoint, name, self._now())
 
         def add(connection: Connection) -> Shop:
@@ -102,6 +103,7 @@ class Access:
         self, trackpoint: int, scopes: Iterable[Scope], *, label: str = "", expires_ms: int | None = None
     ) -> str:
         """Make a key of a shop and give it: the only time that it can be had. Raises `UnknownShop`."""
+        _check_text("label", label)
         key_id = secrets.token_hex(6)
         text = f"sms_{key_id}_{secrets.token_urlsafe(32)}"
         key = Key(
@@ -209,6 +211,14 @@ def _allowed(key: Key, trackpoint: int, scope: Scope) -> Key:
     if key.trackpoint != trackpoint or scope not in key.scopes:
         raise Forbidden(_WRONG_SHOP.format(scope=scope))
     return key
+
+
+def _check_text(what: str, text: str) -> None:
+    """Refuse a text that is not UTF-8 (a command line may have any bytes), and one that is far too long to be shown."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidRequest(f"The {what} is not UTF-8.")
+    if len(text) > TEXT_MAX_CHARACTERS:
+        raise InvalidRequest(f"The {what} has {len(text)} characters; give at most {TEXT_MAX_CHARACTERS}.")
 
 
 def _digest(text: str) -> bytes:

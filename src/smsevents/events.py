@@ -98,6 +98,7 @@ _TOO_DEEP = "the JSON is nested too deep"
 _ADVICE = {
     "trailing characters": "; a line holds one object and nothing else",
     "Input data was truncated": "; an object begins and ends on one line",
+    "object keys must be strings": "; names and texts stand in double quotes",
 }
 _KEYS_OF_ONE_OFF = 11
 _KEYS_OF_FLOW = 14

@@ -6,6 +6,8 @@ None of it begins like JSON in UTF-8, so it is looked at only once the first lin
 
 from __future__ import annotations
 
+import re
+
 START_MAX_BYTES = 512  # of a body: enough to tell what it is
 
 GZIP = b"\x1f\x8b"
@@ -30,6 +32,18 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 _UTF_16 = "text in UTF-16, as PowerShell 5.1 writes it; save it as UTF-8 without a byte order mark"
 _UTF_32 = "text in UTF-32; save it as UTF-8 without a byte order mark"
 
+# The first line of a table: words with the same separator between them. A line of JSON has a brace or a bracket.
+_header = re.compile(rb"""["\w .-]+([,;\t|])["\w .-]+(?:\1["\w .-]*)*\r?\n""")
+_array_over_lines = re.compile(rb"\[[ \t\r]*\n")
+_base64 = re.compile(rb"(?:H4sI|eyJ)[A-Za-z0-9+/=\r\n]*\Z")  # how gzip and `{"` begin in it
+_CSV = "CSV; send lines of JSON, as the export writes them"
+_TEXTS = (
+    (re.compile(rb'trackpoint[,;]|"trackpoint"'), _CSV),
+    (_header, _CSV),
+    (_array_over_lines, "a JSON array; give each object a line of its own, without an array around them"),
+    (_base64, "text in base64; decode it first"),
+)
+
 
 def format_of(start: bytes) -> str | None:
     """Tell what bytes are by their first START_MAX_BYTES, in words that follow "is"; None if that is not known."""
@@ -53,6 +67,4 @@ def _text_format_of(start: bytes) -> str | None:
         return "percent-encoded, as forms are; send the lines as they are"
     if start.startswith(b"<"):
         return "HTML or XML, perhaps the error page of a proxy"
-    if start.startswith((b"trackpoint,", b"trackpoint;", b'"trackpoint"')):
-        return "CSV; send lines of JSON, as the export writes them"
-    return None
+    return next((name for pattern, name in _TEXTS if pattern.match(start)), None)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _Time = Annotated[int, Meta(ge=TIME_MIN_MS, le=TIME_MAX_MS)]
 
 _NOT_SEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # Unicode's categories of control, format and separator characters
+# Characters of other categories that show nothing either: fillers and selectors (Default_Ignorable_Code_Point of
+# Unicode's DerivedCoreProperties.txt), and the braille pattern without dots.
+_BLANKS = frozenset(
+    [*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"]
+    + [chr(code) for selectors in (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)) for code in selectors]
+)
 
 
 def why_impossible(event: Event) -> str | None:
@@ -40,7 +46,7 @@ def why_impossible(event: Event) -> str | None:
 
 
 def _is_seen(text: str) -> bool:
-    return any(unicodedata.category(character) not in _NOT_SEEN for character in text)
+    return any(unicodedata.category(character) not in _NOT_SEEN and character not in _BLANKS for character in text)
 
 
 class _SmsEvent(SmsEvent, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -75,6 +81,10 @@ def _are_seen(users: Sequence[str]) -> bool:
 
 
 def _are_plain(users: Sequence[str]) -> bool:
-    """Tell whether user ids are of ASCII and begin with what can be seen, as nearly all do: that is found fast."""
+    """Tell whether user ids are of ASCII characters that can be seen, as nearly all are: that is found fast."""
     together = "".join(users)
-    return together.isascii() and min(users) >= "!" and "\x7f" not in together
+    if not together.isascii() or "\x7f" in together:
+        return False
+    # JSON escapes control characters, so a text that it leaves as long as it was has none
+    is_visible = " " not in together and len(msgspec.json.encode(together)) == len(together) + 2
+    return is_visible or min(users) >= "!"

@@ -21,6 +21,10 @@ _SHOWN_START_CHARACTERS = 200
 _SHOWN_END_CHARACTERS = 80  # the place that the decoder names stands at the end
 
 _THE_ERROR_OF_A_SERVER = "; this is the error of a server, saved in the place of events"
+_INSTEAD_OF_OBJECT = {  # in the place of the whole line
+    "Expected `object`, got `array`": "; give each object a line of its own, without an array around them",
+    "Expected `object`, got `str`": "; leave out the quotes around the object, and the backslashes within it",
+}
 _NEAR_RATIO = 0.6
 _wrong_status = re.compile(r"Invalid enum value '(?P<value>.*)' - at `\$\.smsEvent\.status`", re.DOTALL)
 _wrong_type = re.compile(r"Invalid value '(?P<value>.*)' - at `\$\.source\.type`", re.DOTALL)
@@ -54,13 +58,13 @@ def _advice(text: str, line: bytes, statuses: Sequence[str]) -> str:
     if found := _wrong_type.fullmatch(text):
         return f"{_meant(found['value'].strip().lower(), SOURCE_TYPES)}; use {listed(SOURCE_TYPES, 'or')}"
     if found := _unknown.fullmatch(text):
-        is_problem = found["place"] is None and _problem.match(line)
-        return _THE_ERROR_OF_A_SERVER if is_problem else _meant(found["value"], MEMBERS)
-    if text.startswith("Expected `object`, got `array`") and " - at " not in text:
-        return "; give each object a line of its own, without an array around them"
+        if found["place"] is None and _problem.match(line):
+            return _THE_ERROR_OF_A_SERVER
+        # a name that is right elsewhere is not a misspelt one
+        return "; it does not belong there" if found["value"] in MEMBERS else _meant(found["value"], MEMBERS)
     if "got `float`" in text:
         return "; write an integer, without a fraction and without an exponent"
-    return ""
+    return _INSTEAD_OF_OBJECT.get(text, "")
 
 
 def _meant(value: str, names: Iterable[str]) -> str:

@@ -28,6 +28,8 @@ class Origin:
     for_plain: str
     for_less: str
     for_impossible: str
+    clock: str
+    for_doubt: str
 
 
 BODY = Origin(
@@ -38,6 +40,8 @@ BODY = Origin(
     for_plain="send it as gzip wrote it, or without the header Content-Encoding",
     for_less="Send them in several imports; the operator of the server can raise SMSEVENTS_IMPORT_LINES_MAX_MIB.",
     for_impossible="",
+    clock="the server's clock",
+    for_doubt="Send the complete body again later; if it lasts, tell the operator of the server.",
 )
 FILE = Origin(
     name="file",
@@ -47,6 +51,8 @@ FILE = Origin(
     for_plain="compress it again with gzip, or give the plain lines",
     for_less="Import them in several files.",
     for_impossible=" (or with --skip-impossible, which leaves out what cannot be true)",
+    clock="this machine's clock",
+    for_doubt="If it is wrong, set it right. If not, run `smsevents expire --force`. Then import the file again.",
 )
 
 

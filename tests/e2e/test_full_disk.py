@@ -6,11 +6,16 @@ import os
 import random
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from smsevents.catalog import open_catalog, open_existing
+from smsevents.cli.checks import State, examine
 from smsevents.clock import now_ms
+from smsevents.errors import StoreUnavailable
+from smsevents.settings import Settings
 from tests.support.lines import HOUR_MS, body_of, line, model
 from tests.support.servers import STILL, Server
 
@@ -120,3 +125,23 @@ def test_full_disk_loses_nothing_and_recovers(cramped: Server, filler: Path) -> 
     assert sender.send()
     sender.assert_all_there()
     assert cramped.command("verify").returncode == 0
+
+
+def test_a_database_on_a_disk_without_a_byte_left_says_so(small_disk: Path) -> None:
+    """A disk that is full to the last byte is named as the reason that the database cannot even be opened."""
+    url = f"sqlite:///{small_disk / 'log.db'}"
+    open_catalog(url).close()
+    before = (small_disk / "log.db").read_bytes()
+    with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+
+    with pytest.raises(StoreUnavailable, match="there is no room left on the disk"):
+        open_existing(url)
+    found = examine(Settings(database=url), now_ms())[0]
+
+    assert found.state is State.WRONG
+    assert "there is no room left on the disk" in found.detail
+    assert (small_disk / "log.db").read_bytes() == before
+    (small_disk / "filler").unlink()
+    open_existing(url).close()

@@ -19,6 +19,8 @@ from smsevents.cli import app
 from smsevents.cli.checks import CLOCK_BEHIND_MAX_MS, Check, State, examine
 from smsevents.clock import now_ms
 from smsevents.settings import Settings
+from smsevents.timekeeper import Timekeeper
+from smsevents.upkeep.erasure import PAUSE, VACUUM
 from smsevents.upkeep.keeper import Keeper
 
 if TYPE_CHECKING:
@@ -206,14 +208,26 @@ def test_clock_that_is_behind_is_wrong(path: Path) -> None:
 
 
 def test_time_in_doubt_is_told(path: Path) -> None:
-    """A doubt about the time that servers left in the database is a warning."""
-    for doubt, state in [(None, State.OK), ("ahead", State.WARNING)]:
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("DROP TABLE IF EXISTS trusted_time")
-            connection.execute("CREATE TABLE trusted_time (doubt TEXT)")
-            connection.execute("INSERT INTO trusted_time VALUES (?)", [doubt])
+    """A clock that the next command would doubt is a warning now, whatever the last one left in the database."""
+    database = open_catalog(f"sqlite:///{path}")
+    Timekeeper(database).note()
+    database.close()
 
-        assert checked(path)["clock"].state is state
+    assert checked(path)["clock"].state is State.OK
+    check = checked(path, after_ms=100 * DAY_MS)["clock"]
+    assert check.state is State.WARNING
+    assert "100 days past the time that is trusted" in check.detail
+    assert "smsevents expire --force" in check.detail
+    assert checked(path)["clock"].state is State.OK
+
+
+def test_a_lease_of_a_clock_that_was_ahead_is_no_upkeep(path: Path) -> None:
+    """A lease that a keeper with a wrong clock took for a time far ahead is not a server that does the upkeep."""
+    database = open_catalog(f"sqlite:///{path}")
+    assert Keeper(database, lambda: now_ms() + 100 * DAY_MS).take_lease()
+    database.close()
+
+    assert "No server does it" in checked(path)["upkeep"].detail
 
 
 def test_missing_upkeep_is_told(path: Path) -> None:
@@ -224,7 +238,9 @@ def test_missing_upkeep_is_told(path: Path) -> None:
     assert Keeper(database).take_lease()
     assert checked(path)["upkeep"].state is State.OK
     assert checked(path, after_ms=DAY_MS)["upkeep"].state is State.WARNING
-    database.write(lambda connection: owe(connection, "wipe", "token", now_ms()))
+    database.write(lambda connection: owe(connection, PAUSE, "5000", now_ms()))
+    assert checked(path)["upkeep"].state is State.OK  # how long a wipe took is not owed
+    database.write(lambda connection: owe(connection, VACUUM, "token", now_ms()))
     database.close()
 
     found = checked(path)["upkeep"]

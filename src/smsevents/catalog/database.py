@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from smsevents.catalog.failures import translated
 from smsevents.catalog.files import make_private
-from smsevents.catalog.places import path_of, require_ours, require_usable, why_unwritable
+from smsevents.catalog.places import path_of, require_ours, require_usable, why_unusable, why_unwritable
 from smsevents.catalog.room import Room
 from smsevents.errors import StoreFull, StoreUnavailable
 from smsevents.settings import (
@@ -240,9 +240,7 @@ def _sqlite_engine(path: Path, *, create: bool) -> Engine:
     try:
         _use_wal(path, create=create)
     except sqlite3.Error as error:
-        raise StoreUnavailable(
-            f"The database {path} cannot be opened: {why_unwritable(path) or f'{error}.'}"
-        ) from error
+        raise StoreUnavailable(f"The database {path} cannot be opened: {why_unusable(path) or f'{error}.'}") from error
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin)
     return engine

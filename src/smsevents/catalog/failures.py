@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from smsevents.catalog.places import why_unwritable
+from smsevents.catalog.places import why_unusable
 from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# The primary result codes of SQLite (https://www.sqlite.org/rescode.html) that waiting does not change.
-_NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+# The primary result codes of SQLite (https://www.sqlite.org/rescode.html) that waiting does not change. A full disk is
+# an SQLITE_IOERR where `-shm` must grow.
+_NOT_USABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _PRIMARY = 0xFF
@@ -51,7 +52,7 @@ def _ours(done: str, path: Path, error: Exception) -> StoreUnavailable:
             " free some room and try again.",
             _NO_ROOM_OUTSIDE,
         )
-    if code in _NOT_WRITABLE and (why := why_unwritable(path)):
+    if code in _NOT_USABLE and (why := why_unusable(path)):
         return StoreUnavailable(f"The database {path} cannot be {done}: {why}", outside)
     if code in _BUSY:
         return StoreUnavailable(f"The database cannot be {done}: {cause}. Try again in a moment.")

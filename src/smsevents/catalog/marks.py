@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
@@ -19,8 +19,11 @@ _ID = 1
 def find_mark(connection: Connection) -> Mark | None:
     """Give the mark, or None where the time was never noted."""
     row = connection.execute(select(trusted_time).where(trusted_time.c.id == _ID)).first()
-    if row is None:
-        return None
+    return None if row is None else mark_of(row)
+
+
+def mark_of(row: Any) -> Mark:  # noqa: ANN401 -- a row of SQLAlchemy, or what has the same attributes
+    """Give the mark of a row of `trusted_time`, which has its columns as attributes."""
     return Mark(
         trusted_ms=row.trusted_ms,
         expected_ms=row.expected_ms,

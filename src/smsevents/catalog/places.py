@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, section 1.3
+OPENED_MIN_BYTES = 64 * 1024  # `-shm` begins with 32 KiB
 _OUR_TABLE = "alembic_version"
 _URL_HELP = "Use sqlite:///relative/path.db or sqlite:////absolute/path.db."
 
@@ -98,6 +99,22 @@ def require_ours(connection: sqlite3.Connection, path: Path, *, create: bool) ->
         )
     if not tables and not create:
         raise NoDatabase(f"There is no database at {path.absolute()}: the file has no tables yet.")
+
+
+def why_unusable(path: Path) -> str | None:
+    """Tell why SQLite cannot even open a database, and what to do; None if unknown.
+
+    Besides what keeps it from being written that is a full disk: to read it, SQLite must make `-shm`.
+    """
+    if why := why_unwritable(path):
+        return why
+    folder = path.absolute().parent
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        return f"{folder}: {error.strerror}."
+    is_full = found.f_bavail * found.f_frsize < OPENED_MIN_BYTES
+    return f"there is no room left on the disk of {folder}. Free some." if is_full else None
 
 
 def why_unwritable(path: Path) -> str | None:

@@ -15,18 +15,27 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from smsevents.catalog.marks import mark_of
+from smsevents.catalog.places import why_unusable
 from smsevents.catalog.schema import HEAD
-from smsevents.settings import FUTURE_MAX_MS, Settings
+from smsevents.clock import Clocks
+from smsevents.settings import FUTURE_MAX_MS, LEASE_SECONDS, Settings
+from smsevents.timekeeper import WHAT_TO_DO
+from smsevents.trusted import judgement_of, noted
+from smsevents.upkeep.erasure import EMPTY_WAL, VACUUM
 from smsevents.upkeep.keeper import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from smsevents.trusted import Judgement
 
 LOCK_WAIT_MAX_SECONDS = 2
 FREE_WRONG_BYTES = 64 * 1024 * 1024  # an import could not be stored
@@ -90,7 +99,7 @@ def _database(path: Path) -> Check:
     except OSError as error:
         return Check(name, State.WRONG, f"{path} cannot be reached: {error.strerror}.")
     except sqlite3.Error as error:
-        return Check(name, State.WRONG, f"{path} cannot be read: {error}.")
+        return Check(name, State.WRONG, f"{path} cannot be read: {why_unusable(path) or f'{error}.'}")
     if tables and not {"alembic_version", "shops"} <= tables:
         return Check(name, State.WRONG, f"{path} is a database of another program. Name another database.")
     return Check(name, State.OK, f"{path}, {path.stat().st_size:,} bytes")
@@ -101,7 +110,7 @@ def _no_database(name: str, path: Path) -> Check:
         return Check(name, State.WRONG, f"The folder {path.parent} does not exist. Make it, or name another database.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return Check(name, State.WRONG, f"There is none, and this user may not make one in {path.parent}.")
-    return Check(name, State.WARNING, f"There is none at {path}; the first command that needs it makes it.")
+    return Check(name, State.WARNING, f"There is none at {path}. `smsevents shop add` or `serve` makes it.")
 
 
 def _version(path: Path) -> Check:
@@ -109,7 +118,7 @@ def _version(path: Path) -> Check:
     if found == HEAD:
         return Check("version", State.OK, f"tables of revision {HEAD}")
     if found is None:
-        return Check("version", State.WARNING, "There are no tables yet; the next command makes them.")
+        return Check("version", State.WARNING, "There are no tables yet. `smsevents shop add` or `serve` makes them.")
     if str(found) < HEAD:
         detail = f"The tables are of revision {found}; the next command or start brings them to {HEAD}. Back up first."
         return Check("version", State.WARNING, detail)
@@ -192,23 +201,36 @@ def _clock(path: Path, now: int) -> Check:
             " what is old and what is expired is told by it."
         )
         return Check(name, State.WRONG, detail)
-    if _value(path, "SELECT doubt FROM trusted_time") is not None:  # if that table is there
-        detail = (
-            f"Servers doubt the time and delete nothing: {told}. If that is wrong, correct the clock. If not, run"
-            " `smsevents expire --force`."
-        )
+    judgement = _judgement(path, now)
+    if judgement is not None and judgement.doubt:
+        detail = f"Time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}"
         return Check(name, State.WARNING, detail)
     return Check(name, State.OK, f"{told}, and the database has nothing that is later")
+
+
+def _judgement(path: Path, now: int) -> Judgement | None:
+    """Judge the clock as the next command would, by the mark in the database; None where there is none yet."""
+    try:
+        with _opened(path) as connection:
+            connection.row_factory = sqlite3.Row
+            row = connection.execute("SELECT * FROM trusted_time").fetchone()
+    except sqlite3.OperationalError:
+        return None
+    if row is None:
+        return None
+    reading = Clocks(wall_ms=lambda: now).read()
+    return judgement_of(noted(mark_of(SimpleNamespace(**dict(row))), reading), reading)
 
 
 def _upkeep(path: Path, now: int, settings: Settings) -> Check:
     name = "upkeep"
     ends = _value(path, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
-    owed = _value(path, "SELECT min(since_ms) FROM chores")
+    owed = _value(path, "SELECT min(since_ms) FROM chores WHERE name IN (:one, :other)", one=VACUUM, other=EMPTY_WAL)
     if isinstance(owed, int):
         detail = f"Since {_time(owed)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
         return Check(name, State.WARNING, detail)
-    if isinstance(ends, int) and ends > now:
+    # one that ends later was written by a clock that is ahead, see `take_lease`
+    if isinstance(ends, int) and now < ends <= now + LEASE_SECONDS * 1000:
         return Check(name, State.OK, "a server does it")
     if settings.upkeep == "off":
         return Check(name, State.WARNING, "It is off. Have cron run `smsevents compact` and `smsevents expire`.")

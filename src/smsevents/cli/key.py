@@ -70,6 +70,7 @@ def list_(trackpoint: Trackpoint, as_json: JsonOption = False) -> None:
                 "scopes": sorted(key.scopes),
                 "label": key.label,
                 "created_ms": key.created_ms,
+                "last_used_ms": key.last_used_ms,
                 "expires_ms": key.expires_ms,
                 "revoked_ms": key.revoked_ms,
             }

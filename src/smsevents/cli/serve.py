@@ -14,11 +14,13 @@ from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper
 
+WORKERS_MAX = 256  # far more than pays; a number that was mistyped would take the machine down
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [SMSEVENTS_HOST, 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=PORT_MAX, help="Port [SMSEVENTS_PORT, 8080].")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=WORKERS_MAX, help="Processes that serve.")] = 1,
 ) -> None:
     """Serve the export and the import over HTTP until Ctrl-C."""
     # imported here because it takes longer than most other commands do
