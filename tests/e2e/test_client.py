@@ -345,7 +345,7 @@ print(*sorted(name for name in sys.modules if name.startswith("smsevents.") and 
 
     assert done.stdout.splitlines() == [
         "",
-        "smsevents.clock smsevents.errors smsevents.events smsevents.settings",
+        "smsevents.clock smsevents.errors smsevents.events smsevents.networks smsevents.reasons smsevents.settings",
     ]
 
 

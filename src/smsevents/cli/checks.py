@@ -23,7 +23,6 @@ from sqlalchemy.exc import ArgumentError
 
 from smsevents.catalog.schema import HEAD
 from smsevents.settings import FUTURE_MAX_MS, Settings
-from smsevents.upkeep.keeper import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,6 +202,8 @@ def _clock(path: Path, now: int) -> Check:
 
 def _upkeep(path: Path, now: int, settings: Settings) -> Check:
     name = "upkeep"
+    from smsevents.upkeep.keeper import LEASE  # noqa: PLC0415 -- it takes long to load, and only this check needs it
+
     ends = _value(path, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
     owed = _value(path, "SELECT min(since_ms) FROM chores")
     if isinstance(owed, int):

@@ -19,6 +19,7 @@ from smsevents.client.errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
+from smsevents.client.head import clock_of
 from smsevents.client.lines import printable, shortened
 from smsevents.client.patience import retry_after_seconds
 from smsevents.inflate import Inflater, NotGzip
@@ -65,7 +66,11 @@ _CLIENT_ERRORS = range(400, 500)
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> ClientError:
-    """Make the error of an answer that is not 200. `body` is its beginning, as it was sent."""
+    """Make the error of an answer that is not 200. `body` is its beginning, as it was sent.
+
+    `now_ms` is this machine's clock. The server's counts where it tells the time: a `Retry-After` that is a date is
+    one of its own.
+    """
     text = plain(body, coding_of(headers))
     problem = _problem(text)
     detail = _detail(problem, text)
@@ -84,7 +89,8 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) 
             f"The server answered with status {status}{target}, not with 200.{said}", permanent="location" in headers
         )
     kind, advice = _ADVICE.get(status, (ServerFault if status in _SERVER_ERRORS else BadRequest, ""))
-    wait = retry_after_seconds(headers.get("retry-after"), now_ms)
+    server_ms = clock_of(headers.get("date"))
+    wait = retry_after_seconds(headers.get("retry-after"), now_ms if server_ms is None else server_ms)
     waiting = f" It asks to wait {wait:g} seconds." if wait else ""
     parts = f"The server answered with status {status}.{said}{waiting} {advice}"
     return kind(parts.strip(), status=status, detail=detail, retry_after_seconds=wait)
