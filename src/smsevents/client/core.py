@@ -199,8 +199,8 @@ class Core:
             raise UnexpectedAnswer(f"The answer is no receipt of an import; it begins: {shortened(body)}") from error
         if receipt.received < sent:
             raise UnexpectedAnswer(
-                f"The server says that it received {receipt.received:,} events, but {sent:,} were sent. Look for a proxy"
-                " that loses the body of requests, then send them again: no event is stored twice."
+                f"The server says that it received {receipt.received:,} events, but {sent:,} were sent. Look for a"
+                " proxy that loses the body of requests, then send them again: no event is stored twice."
             )
         return receipt
 
