@@ -286,10 +286,8 @@ class Pull:
         with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
             for batch in batches:
                 self._stopping.check()
-                entries = checker.received(batch)
-                sorter.add(entries)
-                if entries:
-                    self._clocks.newest(max(entries)[0])
+                sorter.add(checker.received(batch))
+                self._clocks.newest(checker.newest_ms)
                 self._report.received(len(batch.events), len(batch.block))
         return Fetch(day, sent_ms, heads[-1] if heads else None)
 
