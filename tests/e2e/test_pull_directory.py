@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from smsevents.client.pull.days import Split
 from smsevents.client.pull.directory import Directory
 from smsevents.client.pull.errors import DirectoryUnusable
+from smsevents.client.pull.formats import FormatName
 from tests.support.pulling import DAYS, Site, some_lines
 from tests.support.standin import Account
 
@@ -91,3 +94,28 @@ def test_days_that_cannot_be_noted_are_told(site: Site, monkeypatch: pytest.Monk
         site.pull(now=later, first=None, last=None)
     monkeypatch.setattr(Directory, "note_lost", note)
     assert DAYS[-1] in site.pull(now=later, first=None, last=None).lost
+
+
+def test_a_file_with_impossible_times_is_written_anew(site: Site) -> None:
+    """A file of an earlier version, with a send date in nanoseconds, becomes readable when its day is read again."""
+    nanoseconds = b"1795477520731000000"
+    lines = [re.sub(rb'"sendDate":[0-9]+', b'"sendDate":' + nanoseconds, one) for one in some_lines(5)]
+    site.wish = {"format": FormatName.CSV, "compressed": False}
+    site.standin.answers(Account(lines=lines))
+    site.pull()
+    name = site.names()[-1]
+    path, manifest = site.path / name, site.path / ".smsevents" / "manifest.json"
+    right = path.read_bytes()
+    path.write_bytes(right.replace(b",\r\n", b"," + nanoseconds + b"\r\n"))
+    known = json.loads(manifest.read_text())
+    known["files"][name]["bytes"] = path.stat().st_size
+    manifest.write_text(json.dumps(known))
+    assert path.read_bytes() != right
+
+    summary = site.pull()
+
+    assert path.read_bytes() == right
+    assert summary.is_complete
+    assert (summary.events_new, site.heard.files[name]) == (0, True)
+    site.pull()
+    assert not any(site.heard.files.values())

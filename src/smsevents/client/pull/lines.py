@@ -51,6 +51,7 @@ class Checker:
         self._end_ms = end_ms
         self._lines_before = 0
         self.newest_ms = 0  # the latest date of what was checked
+        self.has_unsettled = False  # whether a file has send dates that many readers cannot read
 
     def received(self, batch: Batch) -> list[Entry]:
         """Give the entries of a batch of the client, in its order.

@@ -366,7 +366,7 @@ class Pull:
                 self._summary.events_new += added
                 self._recorded |= set(days)
             return
-        changed = bool(added or replaced) or record is None
+        changed = bool(added or replaced or checker.has_unsettled) or record is None
         if record is None or changed:
             record = new.record
             directory.put(name, new, days)
