@@ -94,8 +94,8 @@ def _number(number: int) -> Meant:
 
 def _written(text: str) -> Meant:
     if not _DAY.fullmatch(text) and _WEEK.match(text):
-        # Python reads a week as its Monday at midnight; who gives one means all of it
-        raise NotATime(f"{text!r} names a week; give a day or a time, such as {EXAMPLES}")
+        # Python reads it as a midnight; who gives one means all of it
+        raise NotATime(f"{text!r} is a date by weeks; give a day or a time, such as {EXAMPLES}")
     try:
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:
