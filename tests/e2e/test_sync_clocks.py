@@ -60,6 +60,15 @@ def test_a_clock_that_is_behind_leaves_nothing_out(standin: StandIn, tmp_path: P
     assert duckdb_at(path).rows() == expected(account.lines)
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_of_a_dataset_is_refused(tmp_path: Path, name: str) -> None:
+    """A dataset without a name, as of a variable that is not set, is refused before anything is loaded elsewhere."""
+    path = tmp_path / "w.duckdb"
+    with pytest.raises(ConfigurationError, match="dataset is empty"):
+        sync(TRACKPOINT, "key", url="http://127.0.0.1:1", destination=f"duckdb:///{path}", dataset=name)
+    assert not path.exists()
+
+
 def test_a_long_break_is_told_once(standin: StandIn, tmp_path: Path) -> None:
     """What the server forgot between two syncs is named by the first sync after the break, and not again."""
     path = tmp_path / "w.duckdb"
