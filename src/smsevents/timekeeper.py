@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
-
-import structlog
+from typing import TYPE_CHECKING, Any
 
 from smsevents.catalog.marks import find_mark, first_mark_of, put_mark
 from smsevents.clock import SYSTEM_CLOCKS
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.clock import Clocks, Reading
     from smsevents.trusted import Doubt, Judgement, Mark
-
-logger = structlog.get_logger()
 
 KNOWN_MAX_MS = 2000  # what others wrote about the time is seen after so long
 SAID_AGAIN_SECONDS = 60 * 60
@@ -136,10 +132,16 @@ class Herald:
         """Hear a judgement, and say what is to be said."""
         due = self._monotonic() - self._said >= SAID_AGAIN_SECONDS
         if judgement.doubt and (judgement.doubt != self._doubt or due):
-            logger.warning(
+            _logger().warning(
                 "time in doubt", reason=judgement.doubt.value, detail=judgement.explain(), what_to_do=WHAT_TO_DO
             )
             self._said = self._monotonic()
         elif self._doubt and not judgement.doubt:
-            logger.info("time trusted again", trusted=utc(judgement.trusted_ms))
+            _logger().info("time trusted again", trusted=utc(judgement.trusted_ms))
         self._doubt = judgement.doubt
+
+
+def _logger() -> Any:  # noqa: ANN401 -- as structlog has it
+    import structlog  # noqa: PLC0415 -- it takes a tenth of a second to load, and no command needs it to begin
+
+    return structlog.get_logger()

@@ -344,6 +344,7 @@ def test_trying_again_ends(standin: StandIn) -> None:
 )
 def test_retry_after_is_kept_to(standin: StandIn, header: str, wait: float, told: float | None) -> None:
     """Seconds and dates are waited for, no less than told; what is neither is as if it were not there."""
+    standin.now_ms = lambda: NOW_MS
     standin.answers(Answer(status=429, headers={"Retry-After": header}), Answer(lines=LINES))
     sleeps = Sleeps()
     with client_of(standin, sleeps) as client:
@@ -360,6 +361,7 @@ def test_retry_after_is_kept_to(standin: StandIn, header: str, wait: float, told
 @pytest.mark.parametrize("header", ["301", "99999999999999999999", formatdate(NOW_MS / 1000 + 86400, usegmt=True)])
 def test_a_long_retry_after_is_left_to_the_caller(standin: StandIn, header: str) -> None:
     """A wait over the cap is not slept through, nor cut short: the error says how long it is."""
+    standin.now_ms = lambda: NOW_MS
     standin.answers(Answer(status=503, headers={"Retry-After": header}))
     sleeps = Sleeps()
     with client_of(standin, sleeps) as client:

@@ -159,6 +159,59 @@ def test_a_server_that_is_ahead_makes_nothing_final_or_forgotten(site: Site) -> 
     assert site.lines() == lines
 
 
+@pytest.mark.parametrize("split", Split)
+@pytest.mark.parametrize("behind_days", [1, 10, 200])
+def test_a_clock_that_is_behind_misses_no_new_day(site: Site, split: Split, behind_days: int) -> None:
+    """Days that have begun by the server's clock alone are fetched, read again by the next pull, and it is told."""
+    site.wish = {"split": split}
+    lines = some_lines(300)
+    account = Account(lines=lines[::2])
+    site.standin.answers(forgetful(account, lambda: NOW))
+    site.server_ahead_ms = behind_days * DAY_MS
+
+    behind = site.pull(now=NOW - behind_days * DAY_MS, first=None, last=None)
+
+    assert site.lines() == lines[::2]
+    assert any("behind the server's" in text for text in behind.warnings)
+    account.lines = lines
+    site.server_ahead_ms = 0
+    assert site.pull(now=NOW, first=None, last=None).is_complete
+    late = [one for one in lines if one in lines[::2] or day_of(date_of(one)) in DAYS[-4:]]
+    assert set(late) <= set(site.lines())
+
+
+def test_an_interval_of_a_clock_that_was_never_set_tells_no_time(site: Site) -> None:
+    """`X-Export-To` before 2000 or after 2099 is not believed; the days are fetched and none is left out."""
+    lines = some_lines(100)
+    account = Account(lines=lines)
+    for to in (0, -1, 10**17):
+        account.options = {"headers": {"X-Export-To": str(to)}}
+        site.standin.answers(account)
+        summary = site.pull()
+        assert summary.is_complete
+        assert summary.plan.fetch[-3:] == DAYS[-3:]
+    assert site.lines() == lines
+
+
+def test_an_interval_that_is_only_repeated_replaces_nothing(site: Site) -> None:
+    """A server that repeats the interval as it was asked for, and has forgotten it by its `Date`, empties no file."""
+    lines = some_lines(100)
+    site.standin.answers(Account(lines=lines))
+    site.pull()
+
+    def repeats(request: Request) -> Answer:
+        start, end = request.interval["from"], request.interval["to"]
+        return Answer(headers={"X-Export-From": str(start), "X-Export-To": str(end)})
+
+    site.standin.answers(repeats)
+    site.server_ahead_ms = 95 * DAY_MS
+    summary = site.pull(replace=True)
+
+    assert site.lines() == lines
+    assert summary.kept == DAYS
+    assert not summary.is_complete
+
+
 @pytest.mark.parametrize("date", [None, "Mon, 01 Jan 1990 00:00:00 GMT", "Mon, 01 Jan 2400 00:00:00 GMT", "soon"])
 def test_without_a_servers_clock_events_tell_the_time(site: Site, date: str | None) -> None:
     """Without a clock of the server, days are final as far as its events show; else they are read again, and told."""

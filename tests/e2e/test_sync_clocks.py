@@ -45,6 +45,30 @@ def test_a_clock_that_is_ahead_skips_nothing(standin: StandIn, tmp_path: Path) -
     assert duckdb_at(path).rows() == expected(account.lines)
 
 
+def test_a_clock_that_is_behind_leaves_nothing_out(standin: StandIn, tmp_path: Path) -> None:
+    """What is past by the server's clock alone is loaded, and does not count as loaded."""
+    path = tmp_path / "w.duckdb"
+    account = Account(lines=[*some_lines(20), line(TRACKPOINT, NOW_MS - HOUR_MS, "new")])
+    standin.answers(account)
+
+    behind = run(standin, path, NOW_MS - 10 * DAY_MS, NOW_MS)
+
+    assert "10 days behind" in str(behind.warning)
+    assert behind.synced_to == NOW_MS - 10 * DAY_MS
+    assert duckdb_at(path).rows() == expected(account.lines)
+    run(standin, path, NOW_MS, NOW_MS)
+    assert duckdb_at(path).rows() == expected(account.lines)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_of_a_dataset_is_refused(tmp_path: Path, name: str) -> None:
+    """A dataset without a name, as of a variable that is not set, is refused before anything is loaded elsewhere."""
+    path = tmp_path / "w.duckdb"
+    with pytest.raises(ConfigurationError, match="dataset is empty"):
+        sync(TRACKPOINT, "key", url="http://127.0.0.1:1", destination=f"duckdb:///{path}", dataset=name)
+    assert not path.exists()
+
+
 def test_a_long_break_is_told_once(standin: StandIn, tmp_path: Path) -> None:
     """What the server forgot between two syncs is named by the first sync after the break, and not again."""
     path = tmp_path / "w.duckdb"

@@ -362,4 +362,7 @@ def test_old_files_are_settled_in_order(some: list[bytes], size: int) -> None:
     entries = model(some)
     batches = iter([entries[at : at + size] for at in range(0, len(entries), size)])
 
-    assert flat(resettled(batches)) == sorted(set(settled(entries)))
+    checker = Checker(TRACKPOINT, 0, 1)
+
+    assert flat(resettled(batches, checker)) == sorted(set(settled(entries)))
+    assert checker.has_unsettled == (settled(entries) != entries)

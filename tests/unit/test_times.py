@@ -72,3 +72,10 @@ def test_what_is_not_a_time_is_refused(text: str) -> None:
     """Anything else is refused, and the message shows what to give."""
     with pytest.raises(NotATime, match="2027-01-31T12:00Z"):
         read_time(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["2026-W48", "2026W48", "2026-W48-3", "2026-W48-3T12:00"])
+def test_a_week_is_not_its_monday(text: str) -> None:
+    """A date by weeks is refused: as a midnight it would end an interval up to seven days too early."""
+    with pytest.raises(NotATime, match="a date by weeks"):
+        read_time(text, NOW)

@@ -29,8 +29,6 @@ from smsevents.clock import Clocks
 from smsevents.settings import FUTURE_MAX_MS, LEASE_SECONDS, Settings
 from smsevents.timekeeper import WHAT_TO_DO
 from smsevents.trusted import judgement_of, noted
-from smsevents.upkeep.erasure import EMPTY_WAL, VACUUM
-from smsevents.upkeep.keeper import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,6 +222,8 @@ def _judgement(path: Path, now: int) -> Judgement | None:
 
 def _upkeep(path: Path, now: int, settings: Settings) -> Check:
     name = "upkeep"
+    from smsevents.upkeep.keeper import LEASE  # noqa: PLC0415 -- it takes long to load, and only this check needs it
+
     ends = _value(path, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
     owed = _value(path, "SELECT min(since_ms) FROM chores WHERE name IN (:one, :other)", one=VACUUM, other=EMPTY_WAL)
     if isinstance(owed, int):

@@ -33,6 +33,7 @@ _CALENDAR_END_MS = 253_402_300_800_000  # 10000-01-01
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}")
+_WEEK = re.compile(r"\d{4}-?W", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,5})([dh])")
 _NUMBER = re.compile(r"-?[0-9]{1,40}")
 _COMPACT_DAY_DIGITS = len("20261125")
@@ -92,6 +93,9 @@ def _number(number: int) -> Meant:
 
 
 def _written(text: str) -> Meant:
+    if not _DAY.fullmatch(text) and _WEEK.match(text):
+        # Python reads it as a midnight; who gives one means all of it
+        raise NotATime(f"{text!r} is a date by weeks; give a day or a time, such as {EXAMPLES}")
     try:
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:

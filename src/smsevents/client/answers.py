@@ -19,6 +19,7 @@ from smsevents.client.errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
+from smsevents.client.head import clock_of, spoken
 from smsevents.client.lines import printable, shortened
 from smsevents.client.patience import retry_after_seconds
 from smsevents.inflate import Inflater, NotGzip
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 HTTP_OK = 200
 ERROR_BODY_MAX_BYTES = 64 * 1024
 DETAIL_SHOWN_CHARACTERS = 1000
+SECONDS_SHOWN_MAX = 600  # a longer wait is told in minutes, hours or days
 
 # what servers and proxies call a stream of JSON lines; `text/html` is not among them, on purpose
 LINES_TYPES = frozenset(
@@ -54,7 +56,9 @@ _ADVICE: dict[int, tuple[type[Refused], str]] = {
     401: (Unauthorized, "Check the API key; it may be wrong, revoked or expired."),
     403: (Forbidden, "Check the trackpoint, and that the key belongs to it and may do this."),
     404: (BadRequest, "Check the address and the trackpoint."),
+    408: (ServerUnavailable, "Try again in a moment."),
     413: (BadRequest, "Send it in several parts."),
+    425: (ServerUnavailable, "Try again in a moment."),
     429: (RateLimited, "Wait, then try again with fewer concurrent calls."),
     502: (ServerUnavailable, "Try again in a moment."),
     503: (ServerUnavailable, "Try again in a moment."),
@@ -65,7 +69,11 @@ _CLIENT_ERRORS = range(400, 500)
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> ClientError:
-    """Make the error of an answer that is not 200. `body` is its beginning, as it was sent."""
+    """Make the error of an answer that is not 200. `body` is its beginning, as it was sent.
+
+    `now_ms` is this machine's clock. The server's counts where it tells the time: a `Retry-After` that is a date is
+    one of its own.
+    """
     text = plain(body, coding_of(headers))
     problem = _problem(text)
     detail = _detail(problem, text)
@@ -84,8 +92,10 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) 
             f"The server answered with status {status}{target}, not with 200.{said}", permanent="location" in headers
         )
     kind, advice = _ADVICE.get(status, (ServerFault if status in _SERVER_ERRORS else BadRequest, ""))
-    wait = retry_after_seconds(headers.get("retry-after"), now_ms)
-    waiting = f" It asks to wait {wait:g} seconds." if wait else ""
+    server_ms = clock_of(headers.get("date"))
+    wait = retry_after_seconds(headers.get("retry-after"), now_ms if server_ms is None else server_ms)
+    length = f"{wait:g} seconds" if wait and wait <= SECONDS_SHOWN_MAX else spoken(round((wait or 0) * 1000))
+    waiting = f" It asks to wait {length}." if wait else ""
     parts = f"The server answered with status {status}.{said}{waiting} {advice}"
     return kind(parts.strip(), status=status, detail=detail, retry_after_seconds=wait)
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import httpx2
 import msgspec
@@ -28,7 +28,7 @@ from smsevents.client.lines import Checker, Splitter, shortened
 from smsevents.client.pace import Pace
 from smsevents.client.patience import Tries
 from smsevents.client.receipt import Receipt
-from smsevents.client.transport import Body, Broken, timeout_extension
+from smsevents.client.transport import Body, Broken, timeout_extension, url_of
 from smsevents.events import Event, encode
 from smsevents.inflate import Inflater, NotGzip
 
@@ -99,14 +99,16 @@ class Core:
         """
         with tempfile.SpooledTemporaryFile(max_size=SPOOL_MAX_BYTES) as spool:
             packer = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WBITS)
-            async for lines in _packs(items):
-                spool.write(packer.compress(lines))
-            spool.write(packer.flush())
+            sent = 0
+            async for lines, count in _packs(items):
+                sent += count
+                _keep(spool, packer.compress(lines))
+            _keep(spool, packer.flush())
             headers = {"Content-Encoding": "gzip", "Content-Length": str(spool.tell())}
             tries = Tries(self._options.retry, self._options.jitter)
             while True:
                 try:
-                    return await self._import(self._request("import", headers, Body(spool)))
+                    return await self._import(self._request("import", headers, Body(spool)), sent)
                 except ClientError as error:
                     wait = tries.wait_seconds(error)
                 await self._transport.sleep(wait)
@@ -181,7 +183,7 @@ class Core:
             )
         return coding
 
-    async def _import(self, request: httpx2.Request) -> Receipt:
+    async def _import(self, request: httpx2.Request, sent: int) -> Receipt:
         pace = self._pace()
         answer = await self._transport.send(request, pace)
         pace.head_came()
@@ -192,9 +194,15 @@ class Core:
         finally:
             await self._transport.close(answer)
         try:
-            return msgspec.json.decode(body, type=Receipt)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            receipt = msgspec.json.decode(body, type=Receipt)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UnexpectedAnswer(f"The response is not an import result; it begins: {shortened(body)}") from error
+        if receipt.received < sent:
+            raise UnexpectedAnswer(
+                f"The server says that it received {receipt.received:,} events, but {sent:,} were sent. Look for a"
+                " proxy that loses the body of requests, then send them again: no event is stored twice."
+            )
+        return receipt
 
     def _pace(self) -> Pace:
         return Pace(self._options.timeouts, self._options.monotonic)
@@ -217,7 +225,7 @@ class Core:
         return body
 
     def _request(self, action: Action, headers: dict[str, str], body: bytes | Body) -> httpx2.Request:
-        url = httpx2.URL(self._account.address(action))
+        url = url_of(self._account.address(action))
         fixed = {
             "Host": url.netloc.decode(),
             "X-Api-Key": self._account.key,
@@ -245,18 +253,30 @@ def _ends_with_the_connection(answer: httpx2.Response) -> bool:
     return not chunked and "content-length" not in answer.headers and answer.http_version.startswith("HTTP/1")
 
 
-async def _packs(items: AsyncIterable[Event | bytes]) -> AsyncGenerator[bytes]:
-    """Give lines in runs of about _PACK_BYTES."""
+def _keep(spool: IO[bytes], data: bytes) -> None:
+    """Write to the spool of an import. Raises `ConfigurationError` if the folder of temporary files is full."""
+    try:
+        spool.write(data)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The import does not fit the folder of temporary files: {error.strerror}. Nothing was sent. Make room, set"
+            " TMPDIR to another folder, or send it in several parts."
+        ) from error
+
+
+async def _packs(items: AsyncIterable[Event | bytes]) -> AsyncGenerator[tuple[bytes, int]]:
+    """Give lines in runs of about _PACK_BYTES, each with the number of its lines that are not blank."""
     held: list[bytes] = []
-    size = 0
+    size = count = 0
     async for item in items:
         line = _line(item)
         held += (line, b"\n")
         size += len(line) + 1
+        count += sum(1 for one in line.split(b"\n") if one and not one.isspace())
         if size >= _PACK_BYTES:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
+            yield b"".join(held), count
+            held, size, count = [], 0, 0
+    yield b"".join(held), count
 
 
 def _line(item: Event | bytes) -> bytes:

@@ -222,9 +222,11 @@ def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def missed_days(reached: Reached) -> Iterator[tuple[int, int]]:
-    """Give the days that turned out to be missing at the beginning; asked for when the others were read."""
+    """Give the days that turned out to be missing at either end; asked for when the others were read."""
     if missed := reached.missed():
         yield from days_of(*missed)
+    if later := reached.later():
+        yield from days_of(*later)
 
 
 def _day(  # noqa: PLR0913, PLR0917 -- what it depends on is passed in

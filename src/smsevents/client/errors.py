@@ -11,7 +11,7 @@
         │   ├── Unauthorized        401
         │   ├── Forbidden           403
         │   ├── RateLimited         429; `retry_after_seconds` if the server told it
-        │   ├── ServerUnavailable   502, 503, 504; `retry_after_seconds` if the server told it
+        │   ├── ServerUnavailable   408, 425, 502, 503, 504; `retry_after_seconds` if the server told it
         │   └── ServerFault         500 and other 5xx
         ├── UnexpectedAnswer        an answer that is none of this API, such as the page of a proxy
         ├── SyncFailed              the events came, but could not be loaded into the warehouse

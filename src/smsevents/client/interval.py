@@ -16,6 +16,9 @@ Time = datetime | int
 SECONDS_START = 946_684_800
 SECONDS_END = 4_102_444_800
 
+# what a millisecond is in the finer units that clocks count in
+_FINER = {"microseconds": 1_000, "nanoseconds": 1_000_000}
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -25,7 +28,8 @@ def body(from_: Time | None, to: Time | None) -> bytes:
 
     Events have whole milliseconds: a `from_` between two of them is moved up, a `to` down.
 
-    Raises `ConfigurationError` for a datetime without a time zone, for seconds, and for `from_` after `to`.
+    Raises `ConfigurationError` for a datetime without a time zone, for seconds, microseconds and nanoseconds, for
+    `from_` after `to`.
     """
     members: dict[str, int] = {}
     if from_ is not None:
@@ -48,6 +52,11 @@ def _microseconds(name: str, time: Time) -> int:
         raise ConfigurationError(
             f"`{name}` is {time}, which looks like seconds; give a datetime or Unix milliseconds: {time * 1000}."
         )
+    for unit, parts in _FINER.items():
+        if SECONDS_START * 1000 <= time // parts < SECONDS_END * 1000:
+            raise ConfigurationError(
+                f"`{name}` is {time}, which looks like {unit}; give a datetime or Unix milliseconds: {time // parts}."
+            )
     if not -INT64_MAX <= time <= INT64_MAX:
         raise ConfigurationError(f"`{name}` is outside every calendar; give a datetime or Unix milliseconds.")
     return time * 1000

@@ -2,7 +2,8 @@
 
 A server that sends something now and then never runs into a timeout: one byte a second, interim answers (1xx)
 without an end, compressed line feeds. So what counts is progress: in each period of `silence_seconds` so many
-bytes of events must come. The time in which the caller has the events is not counted.
+bytes of events must come. The time in which the caller has the events is not counted,
+and neither is that in which a request is sent: a long import may take its time. There the limit is that of each write.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ class Pace:
     def gain(self, size_bytes: int) -> None:
         """Note that events came."""
         self._gained += size_bytes
+
+    def sent(self) -> None:
+        """Note that the server took a part of the request: the time for its response begins after the last of them."""
+        if not self._has_head:
+            self._again()
 
     def heard(self) -> None:
         """Note that the server sent something, whatever it was."""
@@ -125,6 +131,12 @@ def _noted(data: bytes) -> bytes:
     return data
 
 
+def _sent() -> None:
+    pace = _current.get()
+    if pace is not None:
+        pace.sent()
+
+
 def _rest(timeout: float | None, limit: float | None, error: httpcore2.ReadTimeout) -> float | None:
     """Give what is left of a timeout after a read that took `limit`: the period may have ended before it did.
 
@@ -165,6 +177,7 @@ class _Stream(httpcore2.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, timeout)
+        _sent()
 
     def close(self) -> None:
         self._stream.close()
@@ -210,6 +223,7 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 -- as the library has it
         await self._stream.write(buffer, timeout)
+        _sent()
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smsevents.client.head import clock_warning
+from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, clock_warning
 from smsevents.settings import DAY_MS, HISTORY_MS
 
 if TYPE_CHECKING:
@@ -48,6 +48,16 @@ class Reached:
         if self.history_start is None or not self.history_start < self.start <= self._now - HISTORY_MS:
             return None
         return self.history_start, min(self.start - 1, self.history_start + HISTORY_MS)
+
+    def later(self) -> tuple[int, int] | None:
+        """Give what lies after the interval and is past by the server's clock, if this machine's is behind.
+
+        It is loaded, and does not count as loaded: the next run reads it again.
+        """
+        ahead = self._server_ahead_ms
+        if ahead is None or ahead <= CLOCK_DIFFERENCE_MAX_MS or self.end < self._now:
+            return None
+        return self.end + 1 + max(0, ahead - HISTORY_MS), self.end + ahead
 
     def newest(self, events: Iterable[Event]) -> None:
         """Note the dates of events."""

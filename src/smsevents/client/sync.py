@@ -116,6 +116,8 @@ def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left
     """
     account = Account.resolve(trackpoint, key, url)
     check_days(lookback_days, step_days)
+    if not dataset.strip():
+        raise ConfigurationError("The name of the dataset is empty. Give one, such as `sms`.")
     now = now_ms()  # one end for all steps, so that they end
     with _alone(destination, dataset), tempfile.TemporaryDirectory(prefix="smsevents-sync-") as folder:
         pipeline = _pipeline(account, destination, dataset, folder)

@@ -7,6 +7,7 @@ without an event loop. What the HTTP library raises is translated here and nowhe
 
 from __future__ import annotations
 
+import os
 import ssl
 from contextlib import aclosing, contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
@@ -82,7 +83,8 @@ class BlockingTransport:
     """Sends with a client that blocks."""
 
     def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], None]) -> None:
-        self._http = httpx2.Client(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
+        with _of_the_environment():
+            self._http = httpx2.Client(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
         watch(self._http)
         self._sleep = sleep
 
@@ -118,7 +120,8 @@ class LoopTransport:
     """Sends with a client on an event loop."""
 
     def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], Awaitable[None]]) -> None:
-        self._http = httpx2.AsyncClient(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
+        with _of_the_environment():
+            self._http = httpx2.AsyncClient(verify=True if ssl_context is None else ssl_context, limits=_UNLIMITED)
         watch(self._http)
         self._sleep = sleep
 
@@ -180,12 +183,56 @@ async def no_wait(items: Iterable[T]) -> AsyncGenerator[T]:
         yield item
 
 
+# what the HTTP library takes from the environment when a client is made
+_CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@contextmanager
+def _of_the_environment() -> Iterator[None]:
+    """Turn what the HTTP library raises when it is set up into an error that names the variables to look at."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"A SOCKS proxy cannot be used. Give the address of an HTTP proxy in {_set_of(_PROXY_VARIABLES)}."
+        ) from error
+    except OSError as error:  # `ssl.SSLError` too
+        raise ConfigurationError(
+            f"The certificates cannot be set up: {_said(error)}. Check {_set_of(_CERTIFICATE_VARIABLES)}."
+        ) from error
+    except (httpx2.InvalidURL, ValueError) as error:
+        # not shown as it is: an address of a proxy may have a password in it
+        raise ConfigurationError(
+            f"The address of the proxy cannot be used. Check {_set_of(_PROXY_VARIABLES)}; one looks like"
+            " http://proxy.example.com:3128."
+        ) from error
+
+
+def _set_of(names: tuple[str, ...]) -> str:
+    """Name those of some variables that are set, in large letters or small; all where none is."""
+    found = [each for name in names for each in (name, name.lower()) if os.environ.get(each)]
+    return " and ".join(found or names)
+
+
+def url_of(url: str) -> httpx2.URL:
+    """Read an address. Raises `ConfigurationError` if the HTTP library does not take it."""
+    try:
+        return httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise ConfigurationError(f"{url!r} is not an address: {_said(error)}.") from error
+
+
 @contextmanager
 def _before_the_answer(request: httpx2.Request, pace: Pace) -> Iterator[None]:
     try:
         yield
     except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
         raise ConfigurationError(f"The request to {request.url} cannot be sent: {error}.") from error
+    except UnicodeError as error:  # of the name's look-up
+        raise ConfigurationError(
+            f"{printable(request.url.host)!r} cannot be the name of a server. Check the address."
+        ) from error
     except httpx2.TransportError as error:
         where = f"{request.url.scheme}://{request.url.netloc.decode()}"
         if pace.is_dripping:

@@ -9,6 +9,7 @@ columns.py    an event as a flat row, and back
 formats.py    JSON lines and CSV
 parquet.py    Parquet
 directory.py  the files, what is known of them, and that nobody else writes them
+terms.py      what a pull is told and what it tells
 run.py        fetch, retry, merge, put in place; several days at a time
 errors.py     what can go wrong
 """

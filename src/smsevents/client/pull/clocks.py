@@ -10,7 +10,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, NO_CLOCK_WARNING, clock_warning
+from smsevents.client.head import (
+    CLOCK_DIFFERENCE_MAX_MS,
+    CLOCK_END_MS,
+    CLOCK_START_MS,
+    NO_CLOCK_WARNING,
+    clock_warning,
+)
 from smsevents.client.pull.days import DAY_MS, end_of, is_final, lies_within_history, start_of
 from smsevents.settings import FUTURE_MAX_MS, HISTORY_MS
 
@@ -42,7 +48,8 @@ class Fetch(NamedTuple):
             readings.append(head.from_ms + HISTORY_MS)  # moved up to the beginning of the history
         if head.to_ms is not None and head.to_ms < end_of(self.day):
             readings.append(head.to_ms)  # moved down to now
-        return min(readings, default=None)
+        # the interval too may come from a clock that was never set
+        return min((ms for ms in readings if CLOCK_START_MS <= ms < CLOCK_END_MS), default=None)
 
     @property
     def confirmed_ms(self) -> int:
@@ -66,9 +73,9 @@ class Fetch(NamedTuple):
             return False
         if head.to_ms is not None and head.to_ms < end_of(self.day):
             return False
-        if head.from_ms is not None:
-            return head.from_ms == start_of(self.day)
-        return head.date_ms is not None and lies_within_history(self.day, head.date_ms)
+        if head.date_ms is not None and not lies_within_history(self.day, head.date_ms):
+            return False  # also where the interval was only repeated
+        return head.date_ms is not None if head.from_ms is None else head.from_ms == start_of(self.day)
 
 
 class Clocks:
@@ -117,6 +124,11 @@ class Clocks:
         if self._server_ahead_ms is not None and self._server_ahead_ms < -CLOCK_DIFFERENCE_MAX_MS:
             return self.began_ms + self._server_ahead_ms
         return self.began_ms if self._unconfirmed or self._server_ahead_ms is not None else None
+
+    def later_ms(self) -> int | None:
+        """Tell when the pull began by the server's clock, if this machine's is behind; else None."""
+        ahead = self._server_ahead_ms
+        return None if ahead is None or ahead <= CLOCK_DIFFERENCE_MAX_MS else self.began_ms + ahead
 
     def settled(self) -> dict[date, int]:
         """Give the days that the server put no time to, as of when they count now that all events are known."""

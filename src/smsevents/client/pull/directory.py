@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import threading
 from datetime import date
@@ -30,7 +31,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import msgspec
 from msgspec import Struct
 
-from smsevents.client.errors import ConfigurationError
+from smsevents.client.errors import ClientError, ConfigurationError
 from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER, try_lock
 from smsevents.client.pull.days import Split, part_of
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
@@ -46,6 +47,7 @@ MANIFEST = "manifest.json"
 VERSION = 1
 _NEW = "new-"
 _PERMISSIONS = 0o777
+_STAGED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.(-?[0-9]{1,18})")
 # what of a directory stays, and how to keep to it; each names an option or argument of the command
 _ADVICE = {
     "trackpoint": "give the trackpoint that it was begun with",
@@ -135,7 +137,7 @@ class Directory:
             self._staged.mkdir(exist_ok=True)
             self._lock = _locked(self.state / "lock", path)
         except OSError as error:
-            raise DirectoryUnusable(f"{path} cannot be used: {error.strerror}.") from error
+            raise _unusable(path, error) from error
         try:
             self._manifest = self._opened_manifest(wish)
             self.layout = self._manifest.layout
@@ -143,6 +145,9 @@ class Directory:
             for left in self.state.glob(f"{_NEW}*"):
                 left.unlink()
             self._keep_options()
+        except OSError as error:
+            self._lock.close()
+            raise error if isinstance(error, ClientError) else _unusable(path, error) from error
         except BaseException:
             self._lock.close()
             raise
@@ -158,7 +163,7 @@ class Directory:
             known = msgspec.json.decode(self._manifest_path.read_bytes(), type=Manifest)
         except FileNotFoundError:
             return Manifest(layout=_with_defaults(wish, None))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DirectoryUnusable(
                 f"{self._manifest_path} cannot be read ({error}). Move it away: the next pull fetches all days that"
                 " the server still has and merges them with the files."
@@ -179,11 +184,8 @@ class Directory:
 
     def _keep_options(self) -> None:
         """Write down what the directory is, before there is a file: a pull that is killed now is continued as it is."""
-        try:
-            if not self._manifest_path.exists() or not self._manifest.days:
-                self._record({})
-        except OSError as error:
-            raise DirectoryUnusable(f"{self.path} cannot be written: {error.strerror}.") from error
+        if not self._manifest_path.exists() or not self._manifest.days:
+            self._record({})
 
     def file(self, part: str) -> Path:
         """Give the path of the file of a part."""
@@ -241,7 +243,7 @@ class Directory:
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
-            path.unlink()
+            path.unlink(missing_ok=True)
             raise
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -301,11 +303,11 @@ class Directory:
 
     def staged(self) -> list[Staged]:
         """Give the days that a pull before this one fetched and did not merge."""
-        found = []
-        for path in sorted(self._staged.iterdir()):
-            day, _, fetched_ms = path.name.partition(".")
-            found.append(Staged(date.fromisoformat(day), int(fetched_ms), path))
-        return found
+        return [
+            Staged(date.fromisoformat(name[1]), int(name[2]), path)
+            for path in sorted(self._staged.iterdir())
+            if (name := _STAGED.fullmatch(path.name))  # other programs leave files everywhere
+        ]
 
 
 STAGED_FORMAT = JsonLines(compressed=True)
@@ -338,6 +340,12 @@ def _with_defaults(wish: Wish, begun: Layout | None) -> Layout:
         compressed=compressed if wish.compressed is None else wish.compressed,
         split=wish.split or (begun.split if begun else Split.DAY),
     )
+
+
+def _unusable(path: Path, error: OSError) -> DirectoryUnusable:
+    """Say what is wrong with a directory, and with which file of it."""
+    where = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
+    return DirectoryUnusable(f"{path} cannot be used: {error.strerror or error}{where}.")
 
 
 def _private(path: Path, mode: str) -> IO[Any]:

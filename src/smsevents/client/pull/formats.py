@@ -97,14 +97,18 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
         ) from error
 
 
-def resettled(batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
+def resettled(batches: Iterator[list[Entry]], checker: Checker) -> Iterator[list[Entry]]:
     """Settle the entries of a file that was written before there was such a rule; see `lines.settled`.
 
-    That may change the order of events of one millisecond, or make one of two, so those stay together.
+    The checker is told if there are any, so that the file is written anew. Settling may change the order of events of
+    one millisecond, or make one of two, so those stay together.
     """
     held: list[Entry] = []
     for batch in batches:
-        now = held + settled(batch)
+        anew = settled(batch)
+        if anew is not batch and anew != batch:
+            checker.has_unsettled = True
+        now = held + anew
         last = now[-1][0]
         begin = next(at for at in range(len(now) - 1, -2, -1) if at < 0 or now[at][0] != last) + 1
         held = now[begin:]
@@ -208,7 +212,7 @@ class Csv:
 
     def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
-        return resettled(sound(path, self._read(path, checker)))
+        return resettled(sound(path, self._read(path, checker)), checker)
 
     def _read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
         encoding = "utf-8-sig" if self._excel else "utf-8"

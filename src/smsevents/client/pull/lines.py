@@ -50,6 +50,8 @@ class Checker:
         self._start_ms = start_ms
         self._end_ms = end_ms
         self._lines_before = 0
+        self.newest_ms = 0  # the latest date of what was checked
+        self.has_unsettled = False  # whether a file has send dates that many readers cannot read
 
     def received(self, batch: Batch) -> list[Entry]:
         """Give the entries of a batch of the client, in its order.
@@ -84,9 +86,10 @@ class Checker:
             or encode_lines(batch.events) != batch.block
             or batch.block.count(self._shop_prefix) != len(dates)
             or min(dates) < self._start_ms
-            or max(dates) > self._end_ms
+            or (newest_ms := max(dates)) > self._end_ms
         ):
             return None
+        self.newest_ms = max(self.newest_ms, newest_ms)
         self._lines_before += len(dates)
         return list(zip(dates, batch.lines, strict=True))
 
@@ -108,6 +111,7 @@ class Checker:
             raise self._bad(line, f"an event of shop {sms.trackpoint}, not of {self._trackpoint}")
         if not self._start_ms <= sms.date <= self._end_ms:
             raise self._bad(line, f"its date {sms.date} is not in [{self._start_ms}, {self._end_ms}]")
+        self.newest_ms = max(self.newest_ms, sms.date)
         return sms.date, canonical
 
     def _bad(self, line: bytes, reason: str) -> BadEvent:

@@ -94,7 +94,7 @@ class Parquet:
 
     def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
-        return resettled(sound(path, _read(path, checker)))
+        return resettled(sound(path, _read(path, checker)), checker)
 
 
 def _read(path: Path, checker: Checker) -> Iterator[list[Entry]]:

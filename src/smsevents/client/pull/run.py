@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from smsevents.client.errors import (
     ClientError,
@@ -44,134 +44,25 @@ from smsevents.client.pull.errors import BadEvent, DirectoryUnusable, Stopped
 from smsevents.client.pull.gaps import lost_days, was_fetched
 from smsevents.client.pull.lines import Checker, Entry
 from smsevents.client.pull.sort import Sorter, merged
+from smsevents.client.pull.terms import Choice, Report, Source, Stopping, Summary
 from smsevents.settings import (
     HISTORY_MS,
     PULL_BACKOFF_FIRST_SECONDS,
     PULL_DAY_TRIES_MAX,
     PULL_FAILED_DAYS_MAX,
-    PULL_JOBS,
-    PULL_LOOKBACK_DAYS,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import date
 
-    from smsevents.client.head import ExportHead, OnHead
-    from smsevents.client.lines import Batch
-    from smsevents.client.pull.directory import Directory, FileRecord, Staged
+    from smsevents.client.head import ExportHead
+    from smsevents.client.pull.directory import Directory, Staged
 
+__all__ = ["Choice", "Pull", "Report", "Source", "Stopping", "Summary"]
 
 # A slow day takes minutes to be given up, so fewer of them than of other failures end the pull.
 SLOW_DAYS_MAX = 2
-
-
-class Source(Protocol):
-    """Where events come from; `Client.export_batches` is one."""
-
-    def __call__(self, from_: int, to: int, /, *, on_head: OnHead) -> Generator[Batch]:
-        """Give the events of a closed interval; raise `ClientError` unless they are all there is.
-
-        `on_head` is told what the server says about time, before the events.
-        """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What to pull, and how. `replace` rewrites files from what the server has, also those of final days."""
-
-    first: date | None = None
-    last: date | None = None
-    jobs: int = PULL_JOBS
-    lookback_days: int = PULL_LOOKBACK_DAYS
-    replace: bool = False
-
-
-class Report:
-    """Told what happens, from several threads. This one keeps silent; others override what they show."""
-
-    def planned(self, plan: Plan) -> None:
-        """Tell what will be done."""
-
-    def warned(self, text: str) -> None:
-        """Tell what is wrong though the pull goes on."""
-
-    def received(self, events: int, size_bytes: int) -> None:
-        """Tell that events came, also in a try that is not whole in the end."""
-
-    def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
-        """Tell that a day is tried again after a wait."""
-
-    def fetched(self, day: date, events: int) -> None:
-        """Tell that a day came whole, with so many different events."""
-
-    def failed(self, day: date, error: ClientError) -> None:
-        """Tell that a day did not come."""
-
-    def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
-        """Tell that a file is up to date: `new` events were not in it before; unchanged ones are not written."""
-
-    def removed(self, name: str) -> None:
-        """Tell that a file was removed, as none of its events is left."""
-
-
-@dataclass
-class Summary:
-    """What came of a pull.
-
-    `lost` are days since the first pull that the server forgot before they were fetched, each told once. `absent`
-    are other days of the window that the server has forgotten and the directory does not have. `kept` are days that
-    were to be replaced and were only merged, as it was not certain that the server gave all of them.
-    """
-
-    plan: Plan
-    fetched: list[date] = field(default_factory=list)
-    failed: dict[date, ClientError] = field(default_factory=dict)
-    lost: list[date] = field(default_factory=list)
-    absent: list[date] = field(default_factory=list)
-    kept: list[date] = field(default_factory=list)
-    has_nothing: bool = False  # no day of the window could be had, now or before
-    warnings: list[str] = field(default_factory=list)
-    events_received: int = 0
-    events_new: int = 0
-    files_written: int = 0
-    bytes_written: int = 0
-
-    @property
-    def missing(self) -> list[date]:
-        """Give the days that should have been fetched and were not, tried or not."""
-        return sorted(set(self.plan.fetch) - set(self.fetched))
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every day of the window is there that can be there."""
-        return not (self.missing or self.failed or self.lost or self.kept or self.has_nothing)
-
-
-class Stopping:
-    """Ends a pull early: waits end at once, and nothing new is begun."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def stop(self) -> None:
-        """Let the pull end."""
-        self._event.set()
-
-    @property
-    def is_set(self) -> bool:
-        """Whether the pull is to end."""
-        return self._event.is_set()
-
-    def check(self) -> None:
-        """Raise `Stopped` if the pull is to end."""
-        if self._event.is_set():
-            raise Stopped("The pull was stopped.")
-
-    def sleep(self, seconds: float) -> None:
-        """Wait. Raises `Stopped` as soon as the pull is to end."""
-        if self._event.wait(seconds):
-            raise Stopped("The pull was stopped.")
 
 
 @dataclass
@@ -233,8 +124,22 @@ class Pull:
             tried = (day for day in later.fetch if not is_ahead(day, now_ms) or day in self._summary.fetched)
             found.fetch[:] = sorted({*found.fetch, *tried})
             found.final[:] = sorted(set(found.final) - set(found.fetch))
-        self._conclude(found, known, now_ms)
+        self._fetch_later_days(found)
+        try:
+            self._conclude(found, known, now_ms)
+        except OSError as error:
+            raise self._unusable(error) from error
         return self._summary
+
+    def _fetch_later_days(self, found: Plan) -> None:
+        """Fetch the days after this machine's today that have begun by the server's clock; none of them gets final."""
+        later_ms = self._clocks.later_ms()
+        if later_ms is None or self._stopping.is_set:
+            return
+        _, last = window_of(self._choice.first, self._choice.last, self._clocks.began_ms)
+        later = [day for day in self._plan(later_ms).fetch if day > last]
+        self._round(later)
+        found.fetch.extend(later)
 
     def _plan(self, now_ms: int) -> Plan:
         choice, directory = self._choice, self._directory
@@ -247,7 +152,11 @@ class Pull:
 
     def _round(self, days: list[date]) -> None:
         """Fetch days, several at a time."""
-        for part in self._parts(days):
+        try:
+            parts = self._parts(days)
+        except OSError as error:
+            raise self._unusable(error) from error
+        for part in parts:
             self._works += [(part, day) for day in part.days] or [(part, None)]
         self._workers = max(1, min(self._choice.jobs, len(self._works)))
         with ThreadPoolExecutor(self._workers, thread_name_prefix="smsevents-pull") as pool:
@@ -377,10 +286,8 @@ class Pull:
         with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
             for batch in batches:
                 self._stopping.check()
-                entries = checker.received(batch)
-                sorter.add(entries)
-                if entries:
-                    self._clocks.newest(max(entries)[0])
+                sorter.add(checker.received(batch))
+                self._clocks.newest(checker.newest_ms)
                 self._report.received(len(batch.events), len(batch.block))
         return Fetch(day, sent_ms, heads[-1] if heads else None)
 
@@ -459,7 +366,7 @@ class Pull:
                 self._summary.events_new += added
                 self._recorded |= set(days)
             return
-        changed = bool(added or replaced) or record is None
+        changed = bool(added or replaced or checker.has_unsettled) or record is None
         if record is None or changed:
             record = new.record
             directory.put(name, new, days)
