@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smsevents.access import Access
-from smsevents.catalog import Database, open_existing
+from smsevents.catalog import Database, open_served
 from smsevents.log import Log
 from smsevents.settings import (
     ERASURES_AT_ONCE_MAX,
@@ -73,7 +73,7 @@ class Shared:
     @classmethod
     def open(cls, settings: Settings) -> Shared:
         """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
-        database = open_existing(settings.database)
+        database = open_served(settings.database)
         timekeeper = Timekeeper(database)
         # all gates together are smaller than what may connect, or the requests let in would keep everybody else out
         gate_max = max(1, connections_max() // 2)
