@@ -283,7 +283,8 @@ def test_option_ends_with_its_command(path: Path, tmp_path: Path) -> None:
     done = run("key", "list", str(SHOP), **environment)
 
     assert isinstance(done.exception, SmsEventsError)
-    assert other.exists()
+    assert str(other) in str(done.exception)
+    assert not other.exists()
 
 
 def test_plain_path_is_refused(path: Path) -> None:
