@@ -28,7 +28,7 @@ WINDOW_BYTES = 64 * 1024
 
 @contextmanager
 def serving(folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `serve` and give its process and its first line."""
+    """Run `serve` and give its process and the line that tells its address."""
     environment = os.environ | STILL | {"SMSEVENTS_DATABASE": f"sqlite:///{folder / 'log.db'}"}
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
@@ -36,7 +36,8 @@ def serving(folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> Iter
         )
     try:
         assert eventually(lambda: "docs:" in (folder / "serve.log").read_text() or process.poll() is not None)
-        yield process, (folder / "serve.log").read_text().splitlines()[0]
+        lines = (folder / "serve.log").read_text().splitlines()
+        yield process, next((one for one in lines if "docs:" in one), "")
     finally:
         process.terminate()
         process.wait(60)
