@@ -54,7 +54,9 @@ class Inflater:
             data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             # a full run may leave output behind that needs no more input
             pending = bool(data) or (len(run) == INFLATE_RUN_MAX_BYTES and not self._member.eof)
-            yield run
+            given = [run]
+            del run  # only the caller holds it then, who may come back for the next one much later
+            yield given.pop()
 
     def finish(self) -> None:
         """Take the end of the stream. Raises `NotGzip`, `DamagedGzip` or `TruncatedGzip`."""

@@ -47,10 +47,10 @@ MIB = 1024 * 1024
 # shop are 10 to 30 times as large as their gzip, the same line again and again 1,000 times.
 INFLATION_MAX_RATIO = 200
 INFLATED_FREE_BYTES = 64 * MIB
-# Instead of INTAKE_CHUNK_BYTES and INTAKE_SPOOL_MAX_BYTES where many imports run at a time. A chunk must hold more than
-# a segment, or it would be sorted again and again before it fills one.
-INTAKE_CHUNK_SHORT_BYTES = SEGMENT_LINES_BYTES + SEGMENT_LINES_BYTES // 2
-INTAKE_SPOOL_SHORT_MAX_BYTES = 1 * MIB
+# Instead of INTAKE_CHUNK_BYTES and INTAKE_SPOOL_MAX_BYTES where many imports run at a time. Such a chunk is packed to
+# its end: into segments that are smaller than usual, which the upkeep merges, but then nothing is sorted twice.
+INTAKE_CHUNK_SHORT_BYTES = SEGMENT_LINES_BYTES // 2
+INTAKE_SPOOL_SHORT_MAX_BYTES = MIB // 4
 
 
 @dataclass(frozen=True)
@@ -182,12 +182,14 @@ class Intake:
         """
         self._sent_bytes += len(data)
         for run in self._runs(data):
-            self._inflated += len(run)
+            size = len(run)
+            self._inflated += size
             self._check_size()
             if len(self._start) < START_MAX_BYTES:
                 self._start += run[: START_MAX_BYTES - len(self._start)]
             self._take(run)
-            yield len(run)
+            del run  # nothing of it is held while others have their turn
+            yield size
 
     def _check_size(self) -> None:
         if self._inflated > self._lines_max_mib * MIB:
@@ -213,7 +215,7 @@ class Intake:
                 f"Nothing was stored. Line {self._doubted.line}: {self._doubted.reason}. But that clock may be wrong"
                 f" itself. {self._origin.for_doubt}"
             )
-        self._pack(last=True)
+        self._pack(to_the_end=True)
         return Receipt(self._received, self._expired, self._refused, self._impossible)
 
     def segments(self) -> Iterator[Segment]:
@@ -254,8 +256,9 @@ class Intake:
                 self._take_line(self._rest, self._rest, 0)
                 raise self._invalid(more=True)
             self._rest = self._rest[: LINE_MAX_BYTES + 1]  # a blank line without end; too long for anything else
-        if self._held >= (INTAKE_CHUNK_SHORT_BYTES if self._is_short_of_memory() else INTAKE_CHUNK_BYTES):
-            self._pack(last=False)
+        is_short = self._is_short_of_memory()
+        if self._held >= (INTAKE_CHUNK_SHORT_BYTES if is_short else INTAKE_CHUNK_BYTES):
+            self._pack(to_the_end=is_short)
 
     def _take_block(self, block: bytes) -> None:
         """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones.
@@ -354,12 +357,12 @@ class Intake:
             self._origin, self._bad, malformed=self._malformed, impossible=self._any_impossible, more=more
         )
 
-    def _pack(self, *, last: bool) -> None:
-        """Sort what is held and pack it; keep what does not fill a segment, unless it is the last."""
+    def _pack(self, *, to_the_end: bool) -> None:
+        """Sort what is held and pack it; keep what does not fill a segment, unless all of it is to be packed."""
         entries = unique(self._entries)
         self._entries, self._held = [], 0
         packed = [segment for day in days(entries) for segment in pack(day)]
-        if packed and not last and packed[-1].line_bytes < SEGMENT_LINES_BYTES:
+        if packed and not to_the_end and packed[-1].line_bytes < SEGMENT_LINES_BYTES:
             rest = packed.pop()
             self._entries, self._held = entries[-rest.events :], rest.line_bytes
         for segment in packed:

@@ -51,7 +51,7 @@ ASIDE_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; more lies in a temporar
 WEAVE_RATIO = 16  # lines are woven into so many times more lines, rather than all of them sorted
 INTAKE_CHUNK_BYTES = 4 * 1024 * 1024
 INTAKE_SPOOL_MAX_BYTES = 4 * 1024 * 1024
-INFLATE_RUN_MAX_BYTES = 1024 * 1024
+INFLATE_RUN_MAX_BYTES = 256 * 1024
 
 MEMORY_KEPT_MAX_BYTES = 4 * 1024 * 1024
 MEMORY_MAPPED_MIN_BYTES = 8 * 1024 * 1024  # larger than any piece of an export or import

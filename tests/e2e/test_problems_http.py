@@ -21,7 +21,7 @@ from smsevents.clock import now_ms
 from smsevents.settings import KEY_CACHE_SECONDS
 from tests.support.lines import DAY_MS, line
 from tests.support.logs import opened_log, store
-from tests.support.servers import STILL, Server, Shop, eventually
+from tests.support.servers import Server, Shop, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -88,7 +88,7 @@ BAD_INTERVALS = [
     Call(400, "not valid JSON", b"{} {}"),
     Call(400, "not valid JSON", b"\xff"),
     Call(400, "not valid JSON", b'{"\xff":1}'),
-    Call(400, "not valid JSON", b"\xef\xbb\xbf{}"),
+    Call(400, "not valid JSON: it starts with a byte order mark", b"\xef\xbb\xbf{}"),
     Call(400, "got `array`", b"[" * 5000),
     Call(400, "got `null`", b"null"),
     Call(400, "unknown field `since`", b'{"since":1}'),
@@ -388,11 +388,8 @@ def test_too_many_imports(narrow: Server) -> None:
 
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server whose database tests take away and give back.
-
-    Without a keeper: one that starts while another file lies there would take that for the database.
-    """
-    yield from running(tmp_path_factory.mktemp("breakable"), STILL)
+    """Give a server whose database tests take away and give back, also while its keeper starts."""
+    yield from running(tmp_path_factory.mktemp("breakable"))
 
 
 @contextmanager

@@ -201,4 +201,8 @@ def test_a_client_cannot_write_lines_of_its_own(server: Server) -> None:
     text = server.log_path.read_text()
     assert "\x1b" not in text
     assert "[31m" not in text
-    assert all(one.startswith("{") for one in text[text.index("{") :].splitlines())
+    created, serves, *logged = text.splitlines()
+    assert created.startswith("Created the database ")
+    assert serves.startswith("smsevents serves ")
+    assert logged
+    assert all(one.startswith("{") for one in logged)

@@ -1,6 +1,7 @@
 """The catalog: the SQL database that holds shops, keys and segments.
 
 database.py   transactions, durability, writes that share a commit
+identity.py   whether the file is still the one that a server was started with
 places.py     what lies where a database should be, and why it cannot be opened or written
 room.py       whether there is room for the next write
 failures.py   the database's errors → ours
@@ -16,10 +17,14 @@ milestones.py statements on milestones: when something was done last
 files.py      the database's files as a whole: rewritten, copied, the write-ahead log emptied
 """
 
+import os
+
 from smsevents.catalog.database import Database
+from smsevents.catalog.identity import FILE_VARIABLE, require_same
+from smsevents.catalog.places import path_of
 from smsevents.catalog.schema import migrate
 
-__all__ = ["Database", "open_catalog", "open_existing"]
+__all__ = ["Database", "open_catalog", "open_existing", "open_served"]
 
 
 def open_catalog(url: str) -> Database:
@@ -30,6 +35,16 @@ def open_catalog(url: str) -> Database:
 def open_existing(url: str) -> Database:
     """Open the database that `url` names, upgraded if need be. Raises `NoDatabase`: nothing is created."""
     return _migrated(Database(url, create=False))
+
+
+def open_served(url: str) -> Database:
+    """Do what `open_existing` does, in a process that a server started.
+
+    Raises `StoreUnavailable` if another file lies there than when the server began; it is not touched.
+    """
+    if identity := os.environ.get(FILE_VARIABLE):
+        require_same(path_of(url), identity)
+    return open_existing(url)
 
 
 def _migrated(database: Database) -> Database:

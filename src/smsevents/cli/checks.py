@@ -222,7 +222,9 @@ def _judgement(path: Path, now: int) -> Judgement | None:
 
 def _upkeep(path: Path, now: int, settings: Settings) -> Check:
     name = "upkeep"
-    from smsevents.upkeep.keeper import LEASE  # noqa: PLC0415 -- it takes long to load, and only this check needs it
+    # these take long to load, and only this check needs them
+    from smsevents.upkeep.erasure import EMPTY_WAL, VACUUM  # noqa: PLC0415
+    from smsevents.upkeep.keeper import LEASE  # noqa: PLC0415
 
     ends = _value(path, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
     owed = _value(path, "SELECT min(since_ms) FROM chores WHERE name IN (:one, :other)", one=VACUUM, other=EMPTY_WAL)

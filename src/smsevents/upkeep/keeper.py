@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from smsevents.catalog import open_existing
+from smsevents.catalog import open_served
 from smsevents.catalog.leases import release_lease, take_lease
 from smsevents.catalog.outline import newest_id, shops_changed
 from smsevents.clock import Clocks, now_ms
@@ -183,7 +183,7 @@ def keep(url: str, log_format: str) -> None:
     signal.signal(signal.SIGTERM, _stop)
     end_with_parent(KEEPER_STOP_MAX_SECONDS)
     try:
-        database = open_existing(url)
+        database = open_served(url)
     except SmsEventsError as error:
         logger.error("keeper cannot begin", error=str(error))  # noqa: TRY400 -- the text says all
         raise SystemExit(1) from error

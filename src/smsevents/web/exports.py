@@ -10,6 +10,7 @@ one.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,7 +64,8 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> Re
     shared: Shared = state.shared
     trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "export")
     query.refuse_members(request.query_params, {"from", "to"})
-    window = await _window(request, shared)
+    with shared.exports.enter(trackpoint):  # whoever only begins to ask holds a connection too
+        window = await _window(request, shared)
     gzip = negotiate.wants_gzip(negotiate.joined(request, "accept-encoding"))
     headers = {
         "Content-Type": negotiate.media_type(negotiate.joined(request, "accept")),
@@ -109,7 +111,8 @@ async def _window(request: Request[Any, Any, Any], shared: Shared) -> Window:
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = format_of(body[:START_MAX_BYTES])
-        wrong = f"is {found.split(';')[0]}" if found else f"is not valid JSON: {error}"
+        why = "it starts with a byte order mark" if body.startswith(codecs.BOM_UTF8) else error
+        wrong = f"is {found.split(';')[0]}" if found else f"is not valid JSON: {why}"
         raise InvalidRequest(
             f"The body {wrong}. Send {{}} or an object with `from` and `to`, as JSON in UTF-8."
         ) from error

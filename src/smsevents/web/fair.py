@@ -51,8 +51,8 @@ class Gate:
         has = self._inside[tenant]
         if free <= 0:
             raise TooManyAtOnce(
-                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment"
-                + (f", or raise {self._setting}." if self._setting else ".")
+                f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment."
+                + (f" The operator of the server can raise {self._setting}." if self._setting else "")
             )
         if has and (has >= free * GATE_SHARE_OF_FREE or free == 1):
             raise TooManyAtOnce(

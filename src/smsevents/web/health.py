@@ -41,7 +41,7 @@ async def ready(state: State) -> Response[dict[str, str]]:
         shared.database.check_writable()
         return shared.timekeeper.judge()
 
-    judgement = await shared.probes.run(None, check)
+    judgement = await shared.readiness.run(check)
     return Response({"status": "ready"} | time_in_doubt(judgement))
 
 

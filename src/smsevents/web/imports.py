@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from smsevents.web.state import Shared
 
 _FEED_BYTES = 256 * 1024  # collected before the work goes to a thread
+_FEED_SHORT_BYTES = 64 * 1024  # the same when memory is short
 IMPORTS_AT_EASE_MAX = 4  # when more run at a time, each holds less in memory
 _TURN_LINES_BYTES = 1024 * 1024  # taken in before it is another shop's turn: some 10 ms of a processor
 
@@ -129,7 +130,7 @@ class _Taking:
                 lines_max_mib=self._shared.settings.import_lines_max_mib,
                 blocked=self._blocked,
                 inflation_max_ratio=INFLATION_MAX_RATIO,
-                is_short_of_memory=lambda: self._shared.imports.inside > IMPORTS_AT_EASE_MAX,
+                is_short_of_memory=lambda: _is_short_of_memory(self._shared),
             )
         return self._intake
 
@@ -149,7 +150,7 @@ async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Tak
         async for part in stream(request, max_mib * MIB, shared.settings, too_large):
             parts.append(part)
             held += len(part)
-            if held >= _FEED_BYTES:
+            if held >= (_FEED_SHORT_BYTES if _is_short_of_memory(shared) else _FEED_BYTES):
                 if feeding is not None:
                     await feeding
                 feeding = asyncio.create_task(taking.feed(b"".join(parts)))
@@ -166,6 +167,10 @@ async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Tak
                 feeding.exception()  # looked at, so that nobody misses it where the body has failed too
 
     return await taking.finish(b"".join(parts))
+
+
+def _is_short_of_memory(shared: Shared) -> bool:
+    return shared.imports.inside > IMPORTS_AT_EASE_MAX
 
 
 def _is_gzip(codings: list[str]) -> bool:

@@ -54,8 +54,8 @@ async def show_metrics(state: State) -> Response[bytes]:
     """Return all numbers in the Prometheus text format: of this process or all workers, and of the database."""
     shared: Shared = state.shared
     return Response(
-        await shared.probes.run(
-            None, lambda: _numbers() + exposition(shared.database, shared.timekeeper, shared.log.now())
+        await shared.exposition.run(
+            lambda: _numbers() + exposition(shared.database, shared.timekeeper, shared.log.now())
         ),
         headers={"Content-Type": CONTENT_TYPE_LATEST},
     )

@@ -43,9 +43,12 @@ def joined(request: Request[Any, Any, Any], name: str) -> str:
 
 
 def codings(request: Request[Any, Any, Any]) -> list[str]:
-    """Give the codings of the body in the order of their application, in lower case, without `identity`."""
+    """Give the codings of the body in the order of their application, in lower case, without what changes nothing.
+
+    `utf-8` stands there by mistake, often: it names no coding but the charset, which is that of every body here.
+    """
     members = (part.strip(" \t").lower() for part in joined(request, "content-encoding").split(","))
-    return [coding for coding in members if coding not in {"", "identity"}]
+    return [coding for coding in members if coding not in {"", "identity", "utf-8", "utf8"}]
 
 
 def _weights(header: str) -> dict[str, float]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from smsevents.catalog.identity import FILE_VARIABLE, identity_of
+from smsevents.catalog.places import path_of
 from smsevents.logs import configure_logs
 from smsevents.settings import Settings, variable_of
 from smsevents.upkeep.keeper import kept
@@ -32,6 +34,7 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
             stack.enter_context(gathered())
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
+        os.environ[FILE_VARIABLE] = identity_of(path_of(settings.database))
         configure_logs(settings.log_format, settings.log_level)
         raise_file_limit()
         asked = _StopAsked()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from smsevents.access import Access
-from smsevents.catalog import Database, open_existing
+from smsevents.catalog import Database, open_served
 from smsevents.log import Log
 from smsevents.settings import (
     ERASURES_AT_ONCE_MAX,
@@ -17,7 +18,12 @@ from smsevents.settings import (
 )
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
+from smsevents.web.connection.registry import connections_max
 from smsevents.web.fair import Gate, Workers
+from smsevents.web.once import Once
+
+if TYPE_CHECKING:
+    from smsevents.trusted import Judgement
 
 # One shop alone keeps the interpreter busy with two; the other threads are free for small imports of other shops.
 IMPORT_WORKERS_OF_SHOP_MAX = IMPORT_WORKERS // 2
@@ -57,6 +63,8 @@ class Shared:
     erasers: Workers
     doors: Workers  # looks keys up, so that wrong ones keep no export waiting
     probes: Workers  # for health and metrics, which answer whatever else goes on
+    readiness: Once[Judgement]
+    exposition: Once[bytes]
     exports: Gate
     imports: Gate
     erasures: Gate
@@ -65,8 +73,11 @@ class Shared:
     @classmethod
     def open(cls, settings: Settings) -> Shared:
         """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
-        database = open_existing(settings.database)
+        database = open_served(settings.database)
         timekeeper = Timekeeper(database)
+        # all gates together are smaller than what may connect, or the requests let in would keep everybody else out
+        gate_max = max(1, connections_max() // 2)
+        probes = _workers("probe", 2, tenant_threads_max=1)  # so that no readiness waits for numbers
         return cls(
             settings=settings,
             database=database,
@@ -78,10 +89,12 @@ class Shared:
             importers=_workers("importer", IMPORT_WORKERS, tenant_threads_max=IMPORT_WORKERS_OF_SHOP_MAX),
             erasers=_workers("eraser", 1),  # see `users.forget_user`
             doors=_workers("door", 1),
-            probes=_workers("probe", 1),
-            exports=Gate("exports", settings.exports_at_once_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
-            imports=Gate("imports", settings.imports_at_once_max, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
-            erasures=Gate("erasures", ERASURES_AT_ONCE_MAX),
+            probes=probes,
+            readiness=Once(probes, "readiness"),
+            exposition=Once(probes, "metrics"),
+            exports=_gate("exports", settings.exports_at_once_max, gate_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
+            imports=_gate("imports", settings.imports_at_once_max, gate_max, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
+            erasures=Gate("erasures", min(ERASURES_AT_ONCE_MAX, gate_max)),
             runs_ahead=Slots(EXPORT_RUNS_AHEAD_MAX),
         )
 
@@ -90,6 +103,10 @@ class Shared:
         for workers in (self.readers, self.mergers, self.importers, self.erasers, self.doors, self.probes):
             workers.close()
         self.database.close()
+
+
+def _gate(kind: str, wanted: int, at_most: int, setting: str) -> Gate:
+    return Gate(kind, wanted, setting) if wanted <= at_most else Gate(kind, at_most, "`ulimit -n`")
 
 
 def _workers(name: str, threads: int, *, tenant_threads_max: int | None = None) -> Workers:

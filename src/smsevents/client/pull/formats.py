@@ -100,7 +100,7 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
 def resettled(batches: Iterator[list[Entry]], checker: Checker) -> Iterator[list[Entry]]:
     """Settle the entries of a file that was written before there was such a rule; see `lines.settled`.
 
-    The checker is told if there are any, so that the file is written anew. Settling may change the order of events of
+    The checker is told if there are any, so that the file is rewritten. Settling may change the order of events of
     one millisecond, or make one of two, so those stay together.
     """
     held: list[Entry] = []

@@ -32,7 +32,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What to pull, and how. `replace` writes files anew from what the server has, also those of final days."""
+    """What to pull, and how. `replace` rewrites files from what the server has, also those of final days."""
 
     first: date | None = None
     last: date | None = None

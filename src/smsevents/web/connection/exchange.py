@@ -49,6 +49,10 @@ class Line(Protocol):
         """Read more of the request from the socket, or stop for now."""
         ...
 
+    def reset_if_killed(self, *, on: bool) -> None:
+        """Have the system reset the connection if the process is gone before it says that this is no longer so."""
+        ...
+
     def response_ended(self, *, complete: bool) -> None:
         """Go on with the next request, or close; a response that is not complete must not look so."""
         ...
@@ -78,6 +82,7 @@ class Exchange:
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._is_chunked = False
+        self._ends_with_the_connection = False
         self._missing: int | None = None  # bytes of the response, where its length was announced
         self.has_begun = False
         self.is_complete = False
@@ -121,7 +126,7 @@ class Exchange:
                 self._line.response_ended(complete=False)
 
     async def _receive(self) -> Any:  # noqa: ANN401 -- an ASGI message
-        if self._waits_for_continue and not self._gone:
+        if self._waits_for_continue and not self._gone and not self.has_begun:
             self._waits_for_continue = False
             self._line.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self._gone and not self.is_complete:
@@ -198,9 +203,14 @@ class Exchange:
         if body:
             self._line.write(body)
         if is_last:
-            self.is_complete = True
-            self._news.set()
-            self._line.response_ended(complete=True)
+            self._end()
+
+    def _end(self) -> None:
+        if self._ends_with_the_connection:
+            self._line.reset_if_killed(on=False)
+        self.is_complete = True
+        self._news.set()
+        self._line.response_ended(complete=True)
 
     def _keep(self, head: list[bytes], body: bytes, *, is_last: bool) -> bytes:
         """Keep the body for HTTP/1.0 until it ends or is too long to be kept; give what is to be sent now."""
@@ -210,6 +220,10 @@ class Exchange:
             head.append(b"content-length: %d\r\n" % self._kept_bytes)
         elif self._kept_bytes <= HTTP_1_0_KEPT_MAX_BYTES:
             return b""
+        else:
+            # The end of the connection will be the end of the response: it must not look so if this process is killed.
+            self._ends_with_the_connection = True
+            self._line.reset_if_killed(on=True)
         self._head = None
         data, self._kept = b"".join([*head, b"\r\n", *self._kept]), []
         return data

@@ -16,7 +16,14 @@ from weakref import WeakKeyDictionary
 import structlog
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
-from smsevents.errors import HeadTimeout, HeadTooLarge, SmsEventsError, StoreUnavailable, TooManyConnections
+from smsevents.errors import (
+    HeadTimeout,
+    HeadTooLarge,
+    MalformedRequest,
+    SmsEventsError,
+    StoreUnavailable,
+    TooManyConnections,
+)
 from smsevents.settings import HEAD_MAX_BYTES, HEAD_MAX_SECONDS
 from smsevents.web.connection.exchange import Exchange
 from smsevents.web.connection.framing import Body, ChunkedBody, LengthBody
@@ -36,6 +43,7 @@ PIPELINED_MAX_BYTES = 64 * 1024  # what may wait while a response is sent; more 
 BODY_REST_MAX_SECONDS = 5
 UNSENT_MAX_SECONDS = 30  # how long a client may take nothing of what waits for it after a response
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+_NO_RESET = struct.pack("ii", 0, 0)
 
 _registries: WeakKeyDictionary[ServerState, Registry] = WeakKeyDictionary()
 
@@ -81,6 +89,7 @@ class HttpConnection(asyncio.Protocol):
         # what goes out
         self._write_paused = False
         self._writable = asyncio.Event()
+        self._resets_until_sent = False  # the end of the connection, see `reset_if_killed`
         self._unsent_bytes = 0  # when the time limit was last looked at
         # time: one timer for all limits, as most of them are never reached
         self._deadline = 0.0
@@ -115,7 +124,15 @@ class HttpConnection(asyncio.Protocol):
             self._wait(data)
 
     def eof_received(self) -> bool:
-        """Tell whether to keep the connection: only for a request that came completely and was not yet served."""
+        """Tell whether to keep the connection: only for a request that came completely and was not yet served.
+
+        Who sends less than was announced, and still listens, is told.
+        """
+        if self._state is _State.SERVING and self._exchange is not None and self._body is not None:
+            self._half_closed = True
+            self._refuse(MalformedRequest("The connection ended before the body did, by its length in HTTP."))
+            self._exchange.gone()
+            return False
         if self._state is not _State.SERVING or self._exchange is None or self._body is not None:
             return False
         self._half_closed = True
@@ -145,6 +162,8 @@ class HttpConnection(asyncio.Protocol):
         """Note that most of it was taken."""
         self._write_paused = False
         self._writable.set()
+        if self._resets_until_sent:
+            self.reset_if_killed(on=False)
         if self._state is _State.HEAD:
             self._registry.hold(self, len(self._waiting))
             self._serve_next()
@@ -189,6 +208,18 @@ class HttpConnection(asyncio.Protocol):
         elif not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
+
+    def reset_if_killed(self, *, on: bool) -> None:
+        """Have the connection end with a reset, by this process or by the system after a kill.
+
+        Off, it is one no longer as soon as all that was written is sent.
+        """
+        self._resets_until_sent = not on and self._transport.get_write_buffer_size() > 0
+        if self._resets_until_sent:
+            self._transport.set_write_buffer_limits(high=0)  # `resume_writing` is called once all is sent
+            return
+        if (own := self._transport.get_extra_info("socket")) is not None:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if on else _NO_RESET)
 
     def response_ended(self, *, complete: bool) -> None:
         """Go on with the next request, or close."""
@@ -373,8 +404,7 @@ class HttpConnection(asyncio.Protocol):
             self._limit_time(UNSENT_MAX_SECONDS)
 
     def _reset(self) -> None:
-        if (own := self._transport.get_extra_info("socket")) is not None:
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.reset_if_killed(on=True)
         self._transport.abort()
 
     def _leave_registry(self) -> None:
