@@ -14,6 +14,7 @@ import typer
 
 from smsevents.cli.account import AccountOption, PaceOption, UrlOption, address_of, asked_key, timeouts_of
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
+from smsevents.cli.output import OutputClosed
 from smsevents.cli.pull_reports import JsonReport, ProgressReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
 from smsevents.cli.times import option_time
@@ -114,7 +115,7 @@ def _day(option: str, text: str | None) -> date | None:
 
 def _check_output(broken: OSError | None) -> None:
     if isinstance(broken, BrokenPipeError):
-        raise broken
+        raise OutputClosed("Standard output was closed.") from broken
     if broken:
         # what is left in its buffer cannot be written when Python ends, either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

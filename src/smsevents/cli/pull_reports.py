@@ -14,6 +14,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from smsevents.cli.output import OutputFailed
 from smsevents.client.pull.run import Report
 
 if TYPE_CHECKING:
@@ -122,6 +123,10 @@ class JsonReport(Report):
             try:
                 self._out.write(msgspec.json.encode(line).decode() + "\n")
                 self._out.flush()
+            except OutputFailed as error:
+                cause = error.__cause__
+                self.broken = cause if isinstance(cause, OSError) else OSError(str(error))
+                self._stopping.stop()
             except OSError as error:
                 self.broken = error
                 self._stopping.stop()
