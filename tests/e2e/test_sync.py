@@ -173,6 +173,7 @@ def test_a_day_that_is_cut_is_read_again(standin: StandIn, warehouse: Warehouse)
         return Answer(lines=answer.lines, chunk_bytes=1000, cut_at=5000) if len(asked) % 4 == 0 else answer
 
     standin.answers(cut_now_and_then)
+    standin.now_ms = lambda: NOW_MS
     run(standin, warehouse)
 
     assert warehouse.rows() == expected(lines)
@@ -298,6 +299,7 @@ def test_the_source_works_in_a_pipeline_of_ones_own(standin: StandIn, tmp_path: 
     lines = some_lines(50)
     account = Account(lines=lines)
     standin.answers(account)
+    standin.now_ms = lambda: NOW_MS
     database = dlt.destinations.duckdb(str(tmp_path / "w.duckdb"))
     pipeline = dlt.pipeline("own", pipelines_dir=str(tmp_path), destination=database, dataset_name="own")
     source = sms_events(TRACKPOINT, "key", url=standin.url, now_ms=lambda: NOW_MS, ssl_context=PLAIN)
