@@ -30,7 +30,6 @@ from smsevents.settings import FUTURE_MAX_MS, Settings
 from smsevents.timekeeper import WHAT_TO_DO
 from smsevents.trusted import judgement_of, noted, utc
 from smsevents.upkeep.keeper import LEASE
-from smsevents.web.connection.registry import file_limit_raised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,6 +230,9 @@ def _upkeep(path: Path, now: int, settings: Settings) -> Check:
 
 
 def _open_files(settings: Settings) -> Check:
+    # it takes long to load, and no other command needs it
+    from smsevents.web.connection.registry import file_limit_raised  # noqa: PLC0415
+
     limit = file_limit_raised(*resource.getrlimit(resource.RLIMIT_NOFILE))
     requests = settings.exports_at_once_max + settings.imports_at_once_max
     needed = FILES_OF_A_PROCESS + FILES_OF_A_REQUEST * requests
