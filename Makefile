@@ -39,7 +39,7 @@ check: develop ## format, lint, types, layers, docstrings of tests, words
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) interrogate --quiet src tests
+	$(RUN) interrogate --quiet src tests || { $(RUN) interrogate -vv --omit-covered-files src tests; exit 1; }
 	$(RUN) python scripts/check-language
 
 check-bare: ## install, demo and test on a bare Debian 12 and 13; as root, takes long; CHECK_BARE_ARGUMENTS=--help

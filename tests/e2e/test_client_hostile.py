@@ -111,6 +111,7 @@ def test_the_asynchronous_client_gives_up_too(pieces: Callable[[], Iterable[byte
     """The client for event loops keeps the same pace."""
 
     async def read(url: str) -> None:
+        """Read an export to its end."""
         async with AsyncClient(TRACKPOINT, "key", url=url, timeouts=HASTY, retry=NEVER, ssl_context=PLAIN) as client:
             async for _ in client.export_lines():
                 pass

@@ -126,6 +126,16 @@ def test_a_keeper_that_is_killed_comes_back(folder: Path) -> None:
     running.stop()
 
 
+def test_a_stop_of_all_processes_at_once_is_no_error(folder: Path) -> None:
+    """A keeper that is told to stop before its server, as by a supervisor that stops the group, is not an error."""
+    running = Server(folder)
+    until(lambda: keepers_of(running), "no keeper was started")
+    os.kill(keepers_of(running)[0], signal.SIGTERM)
+    until(lambda: '"keeper ended"' in running.log_path.read_text(), "nothing was told")
+    running.stop()
+    assert '"level": "error"' not in running.log_path.read_text()
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("after_seconds", [0, 0.5, 1.5])
 def test_a_stop_while_starting_leaves_nothing(folder: Path, after_seconds: float, workers: str) -> None:

@@ -55,11 +55,13 @@ def test_use_it(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr.decode()
     lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
-    answer, exported = done.stdout.split(b"}", 1)  # the first ends without a line feed
+    answer, shown = done.stdout.split(b"}", 1)  # the first ends without a line feed
+    exported = (tmp_path / "exported.jsonl").read_bytes().splitlines()
     assert answer == f'{{"received":{EVENTS},"expired":0'.encode()
-    shown = [line for line in exported.splitlines() if line.startswith(b'{"smsEvent"')]
-    assert sorted(shown) == sorted(lines)
+    assert sorted(exported) == sorted(lines)
     assert len(lines) == EVENTS
+    assert [line for line in shown.splitlines() if line.startswith(b'{"smsEvent"')] == exported[-2:]
+    assert f"http://127.0.0.1:{port}" in (tmp_path / "serve.log").read_text().splitlines()[0]
     assert len(list((tmp_path / "events").glob("*.parquet"))) >= 90
     assert (tmp_path / "events.duckdb").stat().st_size > 0
     assert len((tmp_path / "read.txt").read_text().splitlines()) == EVENTS

@@ -83,6 +83,7 @@ def test_the_command(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert second.stderr == ""
     assert duckdb_at(tmp_path / "smsevents.duckdb").rows() == expected(lines + late)
     assert {path.name for path in tmp_path.iterdir()} == {"smsevents.duckdb"}
+    assert (tmp_path / "smsevents.duckdb").stat().st_mode & 0o777 == 0o600  # it holds personal data
 
 
 def test_the_guard_sees_what_it_must() -> None:

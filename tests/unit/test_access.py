@@ -150,6 +150,7 @@ def test_a_key_that_is_no_unicode_is_refused(access: Access) -> None:
     assert refusal(access, "\udcff") == refusal(access, None)
 
 
+@pytest.mark.slow
 @given(text=st.text())
 def test_any_text_is_refused(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever is sent as a key, it is refused as a wrong key and raises nothing else."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NOW = 1_676_380_261_000
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     batched=batches,
@@ -53,6 +54,7 @@ def test_it_holds_each_event_up_to_its_reach_and_no_other(
     assert all(one >= min(segment.first for segment in later) for one in everything if one > aside.reach)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     batched=batches,

@@ -109,6 +109,7 @@ def test_what_compresses_as_events_do_is_taken(free: int) -> None:
         assert intake.finish() == Receipt(9000, 0)
 
 
+@pytest.mark.slow
 def test_less_is_held_where_memory_is_short() -> None:
     """Where many imports run, one holds half as much memory or less, and stores the same."""
     lines = [line(SHOP, NOW - number, user=f"{number}") for number in range(40_000)]

@@ -18,10 +18,12 @@ def read(messages: list[tuple[bytes, bool]], headers: list[tuple[bytes, bytes]])
     waiting = iter(messages)
 
     async def receive() -> Any:
+        """Give the next message."""
         body, more = next(waiting)
         return {"type": "http.request", "body": body, "more_body": more}
 
     async def collect() -> bytes:
+        """Put the parts together."""
         scope: Any = {"type": "http", "method": "POST", "headers": headers, "path": "/", "query_string": b""}
         request: Request[Any, Any, Any] = Request(scope, receive=receive)
         return b"".join([part async for part in stream(request, 100, Settings(), "too large")])

@@ -270,6 +270,7 @@ def test_a_group_is_given_up_when_it_was_changed(held: Held, what: str, skip: in
     assert held.exported() == held.expected()
 
 
+@pytest.mark.slow
 def test_compactions_at_a_time_lose_and_double_nothing(held: Held) -> None:
     """Compactions with different sizes in three threads, beside imports, leave every event there once."""
     chance = random.Random(9)  # noqa: S311 -- invented data

@@ -500,6 +500,7 @@ def test_erasures_of_several_processes_share_a_wipe(held: Held, monkeypatch: pyt
     assert len(wipes) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     batches=st.lists(st.lists(st.binary(max_size=3), max_size=20), max_size=20),

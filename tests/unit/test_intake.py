@@ -405,6 +405,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow
 def test_a_large_body_goes_through_a_file() -> None:
     """Segments that are too much for memory wait in one temporary file, come back whole, and the file goes away."""
     lines = [

@@ -161,6 +161,7 @@ times = st.integers(TIME_MIN_MS, TIME_MAX_MS) | st.sampled_from(
 likely_events = st.builds(likely, events, times, times)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(some=st.lists(likely_events | events, min_size=1, max_size=6))
 def test_many_events_at_once_are_possible_if_each_is(some: list[dict[str, Any]]) -> None:

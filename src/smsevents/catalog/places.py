@@ -137,16 +137,17 @@ def _why_not_by_us(path: Path) -> str:
     if owner == user:
         return f"the mode of {path}, or an attribute that lsattr shows, forbids it. Make it writable."
     return (
-        f"{path} belongs to the user {_name_of(owner)} and cannot be written by {_name_of(user)}."
+        f"{path} belongs to the user {name_of_user(owner)} and cannot be written by {name_of_user(user)}."
         " Give the folder and all files of the database to the user that runs smsevents."
     )
 
 
 def _who() -> str:
-    return f" smsevents runs as the user {_name_of(os.geteuid())}."
+    return f" smsevents runs as the user {name_of_user(os.geteuid())}."
 
 
-def _name_of(user: int) -> str:
+def name_of_user(user: int) -> str:
+    """Give the name of a user, or the number where it has none."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

@@ -11,24 +11,24 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
-from smsevents.catalog.marks import mark_of
-from smsevents.catalog.places import why_unusable
+from smsevents.catalog.marks import find_mark, first_mark_of
+from smsevents.catalog.places import name_of_user, path_of, require_ours, require_usable, why_unusable, why_unwritable
 from smsevents.catalog.schema import HEAD
-from smsevents.clock import Clocks
+from smsevents.clock import SYSTEM_CLOCKS
+from smsevents.errors import NoDatabase, SettingError, StoreUnavailable
 from smsevents.settings import FUTURE_MAX_MS, LEASE_SECONDS, Settings
 from smsevents.timekeeper import WHAT_TO_DO
-from smsevents.trusted import judgement_of, noted
+from smsevents.trusted import judgement_of, noted, utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,15 +64,11 @@ class Check(msgspec.Struct, frozen=True):
 def examine(settings: Settings, now: int) -> list[Check]:
     """Look at all that the settings name; `now` is Unix milliseconds."""
     try:
-        url = make_url(settings.database)
-    except (ArgumentError, ValueError):
-        url = make_url("none://")
-    if url.get_backend_name() != "sqlite" or url.host or url.database in {None, "", ":memory:"}:
-        detail = (
-            "It is not the URL of a SQLite database; give sqlite:///relative/path.db or sqlite:////absolute/path.db."
-        )
-        return [Check("database", State.WRONG, detail), _temporary_folder(), _open_files(settings)]
-    path = Path(str(url.database)).absolute()
+        path = path_of(settings.database).absolute()
+    except SettingError as error:
+        return [Check("database", State.WRONG, str(error)), _temporary_folder(), _open_files(settings)]
+    write_ahead_log = Path(f"{path}-wal")
+    was_closed = not write_ahead_log.exists()
     checks = [_database(path)]
     usable = checks[0].state is State.OK
     if usable:
@@ -82,6 +78,8 @@ def examine(settings: Settings, now: int) -> list[Check]:
     checks.append(_temporary_folder())
     if usable:
         checks += [_clock(path, now), _upkeep(path, now, settings)]
+    if was_closed and write_ahead_log.exists():
+        _close(path)
     checks.append(_open_files(settings))
     return checks
 
@@ -89,26 +87,24 @@ def examine(settings: Settings, now: int) -> list[Check]:
 def _database(path: Path) -> Check:
     name = "database"
     try:
-        path.stat()
+        require_usable(path, create=False)
         with _opened(path) as connection:
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except FileNotFoundError:
-        return _no_database(name, path)
-    except OSError as error:
-        return Check(name, State.WRONG, f"{path} cannot be reached: {error.strerror}.")
+            require_ours(connection, path, create=False)
+    except NoDatabase as error:
+        return _no_database(name, path, str(error))
+    except StoreUnavailable as error:
+        return Check(name, State.WRONG, str(error))
     except sqlite3.Error as error:
         return Check(name, State.WRONG, f"{path} cannot be read: {why_unusable(path) or f'{error}.'}")
-    if tables and not {"alembic_version", "shops"} <= tables:
-        return Check(name, State.WRONG, f"{path} is a database of another program. Name another database.")
     return Check(name, State.OK, f"{path}, {path.stat().st_size:,} bytes")
 
 
-def _no_database(name: str, path: Path) -> Check:
+def _no_database(name: str, path: Path, told: str) -> Check:
     if not path.parent.exists():
         return Check(name, State.WRONG, f"The folder {path.parent} does not exist. Make it, or name another database.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return Check(name, State.WRONG, f"There is none, and this user may not make one in {path.parent}.")
-    return Check(name, State.WARNING, f"There is none at {path}. `smsevents shop add` or `serve` makes it.")
+    return Check(name, State.WARNING, f"{told} `smsevents shop add` creates one, and so does `smsevents serve`.")
 
 
 def _version(path: Path) -> Check:
@@ -126,10 +122,8 @@ def _version(path: Path) -> Check:
 
 def _writable(path: Path) -> Check:
     name = "writable"
-    files = [path, *(beside for end in ("-wal", "-shm") if (beside := Path(f"{path}{end}")).exists())]
-    for one in [*files, path.parent]:
-        if not os.access(one, os.W_OK):
-            return Check(name, State.WRONG, f"This user may not write {one}. Give it to the user of the server.")
+    if why := why_unwritable(path):
+        return Check(name, State.WRONG, why[0].upper() + why[1:])
     try:
         with _opened(path, write=True) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -147,7 +141,7 @@ def _modes(path: Path) -> Check:
     user = os.geteuid()
     for one in (path, path.parent):
         if one.stat().st_uid != user:
-            owners = f"{one} belongs to the user {one.stat().st_uid}, this is {user}"
+            owners = f"{one} belongs to the user {name_of_user(one.stat().st_uid)}, this is {name_of_user(user)}"
             return Check(name, State.WARNING, f"{owners}. Run commands as the user of the server.")
     if path.stat().st_mode & OTHERS and path.parent.stat().st_mode & OTHERS:
         return Check(name, State.WARNING, f"Other users may read the events. Run `chmod go= {path}*`.")
@@ -176,6 +170,9 @@ def _temporary_folder() -> Check:
         detail = f"It cannot be written: {error.strerror}. Set TMPDIR to a folder that this user may write."
         return Check(name, State.WRONG, detail)
     told = f"{folder}, {free:,} bytes are free"
+    wanted = os.environ.get("TMPDIR")
+    if wanted and Path(wanted).absolute() != Path(folder):
+        return Check(name, State.WARNING, f"TMPDIR is {wanted}, which cannot be written. Instead it is {told}.")
     if free < TEMPORARY_FREE_MIN_BYTES:
         return Check(name, State.WARNING, f"{told}; large imports and exports may fail. Free some, or set TMPDIR.")
     return Check(name, State.OK, told)
@@ -192,32 +189,29 @@ def _clock(path: Path, now: int) -> Check:
         " UNION ALL SELECT max(last_date) - :future FROM segments)",
         future=FUTURE_MAX_MS,
     )
-    told = f"it is {_time(now)}"
+    told = f"it is {utc(now)}"
     if isinstance(written, int) and written > now + CLOCK_BEHIND_MAX_MS:
         detail = (
-            f"By this machine's clock {told}, but the database has something of {_time(written)}. Correct the clock:"
-            " what is old and what is expired is told by it."
+            f"By this machine's clock {told}, but the database has something of {utc(written)}. Set the clock right:"
+            " exports end at the time that it tells."
         )
         return Check(name, State.WRONG, detail)
     judgement = _judgement(path, now)
-    if judgement is not None and judgement.doubt:
+    if judgement and judgement.doubt:
         detail = f"Time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}"
         return Check(name, State.WARNING, detail)
     return Check(name, State.OK, f"{told}, and the database has nothing that is later")
 
 
 def _judgement(path: Path, now: int) -> Judgement | None:
-    """Judge the clock as the next command would, by the mark in the database; None where there is none yet."""
-    try:
-        with _opened(path) as connection:
-            connection.row_factory = sqlite3.Row
-            row = connection.execute("SELECT * FROM trusted_time").fetchone()
-    except sqlite3.OperationalError:
+    """Say what a server would think of the time, or None where the tables are those of another version."""
+    if _value(path, "SELECT version_num FROM alembic_version") != HEAD:
         return None
-    if row is None:
-        return None
-    reading = Clocks(wall_ms=lambda: now).read()
-    return judgement_of(noted(mark_of(SimpleNamespace(**dict(row))), reading), reading)
+    engine = create_engine("sqlite://", creator=lambda: _connect(path), poolclass=NullPool)
+    reading = replace(SYSTEM_CLOCKS, wall_ms=lambda: now).read()
+    with engine.connect() as connection:
+        mark = find_mark(connection) or first_mark_of(connection, reading)
+    return judgement_of(noted(mark, reading), reading)
 
 
 def _upkeep(path: Path, now: int, settings: Settings) -> Check:
@@ -229,7 +223,7 @@ def _upkeep(path: Path, now: int, settings: Settings) -> Check:
     ends = _value(path, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
     owed = _value(path, "SELECT min(since_ms) FROM chores WHERE name IN (:one, :other)", one=VACUUM, other=EMPTY_WAL)
     if isinstance(owed, int):
-        detail = f"Since {_time(owed)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
+        detail = f"Since {utc(owed)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
         return Check(name, State.WARNING, detail)
     # one that ends later was written by a clock that is ahead, see `take_lease`
     if isinstance(ends, int) and now < ends <= now + LEASE_SECONDS * 1000:
@@ -240,7 +234,10 @@ def _upkeep(path: Path, now: int, settings: Settings) -> Check:
 
 
 def _open_files(settings: Settings) -> Check:
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # it takes long to load, and no other command needs it
+    from smsevents.web.connection.registry import file_limit_raised  # noqa: PLC0415
+
+    limit = file_limit_raised(*resource.getrlimit(resource.RLIMIT_NOFILE))
     requests = settings.exports_at_once_max + settings.imports_at_once_max
     needed = FILES_OF_A_PROCESS + FILES_OF_A_REQUEST * requests
     if limit != resource.RLIM_INFINITY and limit < needed:
@@ -254,10 +251,22 @@ def _open_files(settings: Settings) -> Check:
 @contextmanager
 def _opened(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
     """Open a database that is there."""
-    uri = f"{path.as_uri()}?mode={'rw' if write else 'ro'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_MAX_SECONDS, isolation_level=None)
-    with closing(connection):
+    with closing(_connect(path, write=write)) as connection:
         yield connection
+
+
+def _connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
+    uri = f"{path.as_uri()}?mode={'rw' if write else 'ro'}"
+    return sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_MAX_SECONDS, isolation_level=None)
+
+
+def _close(path: Path) -> None:
+    """Let SQLite remove the `-wal` and the `-shm` that only reading made: their being there means that a server runs.
+
+    Who may only read cannot do that, and leaves them.
+    """
+    with suppress(sqlite3.Error), _opened(path, write=True) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _value(path: Path, statement: str, **values: object) -> object:
@@ -268,7 +277,3 @@ def _value(path: Path, statement: str, **values: object) -> object:
     except sqlite3.OperationalError:
         return None
     return row[0] if row else None
-
-
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

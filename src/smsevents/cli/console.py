@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from smsevents.trusted import Judgement
 
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line; times in Unix milliseconds.")]
-Trackpoint = Annotated[int, typer.Argument(min=1, max=INT64_MAX, help="The number of the shop.")]
+Trackpoint = Annotated[int, typer.Argument(metavar="TRACKPOINT", min=1, max=INT64_MAX, help="The number of the shop.")]
 
 DATABASE_VARIABLE = variable_of("database")
 EXIT_FAILED = 1

@@ -69,11 +69,13 @@ def demo(
                 f"{base}/shop/{TRACKPOINT}/export-sms-events",
             ]
             _show_export([curl, *call[1:]], _shell(call), Path(folder) / "export.jsonl")
+            if once:
+                typer.echo("\nWithout --once the server goes on, to be tried with curl and a browser.")
+                return
             typer.echo(
                 f"\nThe API's page is {base}/docs. Paste this to export the shop yourself:\n\n  {_shell(call)}\n"
             )
-            if not once:
-                _wait_for_interrupt()
+            _wait_for_interrupt()
 
 
 def _fill(url: str, events: int) -> str:

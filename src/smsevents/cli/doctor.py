@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,6 +15,9 @@ from smsevents.cli.database import settings_in_force, sources
 from smsevents.clock import now_ms
 from smsevents.errors import SettingError
 from smsevents.settings import Settings, variable_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -50,11 +54,30 @@ def doctor(
 
 
 def _report() -> Report:
-    try:
-        settings = settings_in_force()
-    except SettingError as error:
-        return Report(ok=False, settings=[], checks=[Check("settings", State.WRONG, str(error))])
+    environment, wrong = _usable(os.environ)
+    settings = settings_in_force(environment)
     source = sources()
-    shown = [Setting(variable_of(one.name), getattr(settings, one.name), source[one.name]) for one in fields(Settings)]
-    checks = examine(settings, now_ms())
+    shown = [
+        Setting(variable, os.environ[variable] if variable in wrong else getattr(settings, one.name), source[one.name])
+        for one in fields(Settings)
+        for variable in [variable_of(one.name)]
+    ]
+    checks = [Check("settings", State.WRONG, detail) for detail in wrong.values()]
+    checks += examine(settings, now_ms())
     return Report(ok=all(one.state is not State.WRONG for one in checks), settings=shown, checks=checks)
+
+
+def _usable(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Tell apart the variables whose values can be used, and why the others cannot."""
+    usable: dict[str, str] = {}
+    wrong: dict[str, str] = {}
+    for setting in fields(Settings):
+        variable = variable_of(setting.name)
+        alone = {variable: environment.get(variable, "")}
+        try:
+            settings_in_force(alone)
+        except SettingError as error:
+            wrong[variable] = str(error)
+        else:
+            usable |= alone
+    return usable, wrong

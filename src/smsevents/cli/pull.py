@@ -35,7 +35,9 @@ EXIT_INTERRUPTED = 130  # what a shell sees of a program that SIGINT ended
 
 def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     trackpoint: Trackpoint,
-    directory: Annotated[Path, typer.Argument(help="Where the files are kept; created if missing.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="Where the files are kept; created if missing.")
+    ],
     from_: Annotated[
         str | None,
         typer.Option("--from", help="First day, UTC: a day, a time in it, yesterday, 7d. By default 90 days ago."),

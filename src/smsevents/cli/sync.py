@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,8 @@ from smsevents.cli.account import AccountOption, PaceOption, UrlOption, asked_ke
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from smsevents.client.sync import SyncReport
 
 
@@ -43,16 +47,17 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
     # imported here because dlt takes seconds to load, and is an extra
     from smsevents.client.sync import sync as run  # noqa: PLC0415
 
-    report = run(
-        trackpoint,
-        asked_key(),
-        url=address,
-        destination=destination,
-        dataset=dataset,
-        lookback_days=lookback,
-        timeouts=timeouts_of(min_rate),
-        progress=lambda done: None if json else _tell(done),
-    )
+    with _files_of_this_user():
+        report = run(
+            trackpoint,
+            asked_key(),
+            url=address,
+            destination=destination,
+            dataset=dataset,
+            lookback_days=lookback,
+            timeouts=timeouts_of(min_rate),
+            progress=lambda done: None if json else _tell(done),
+        )
     if json:
         typer.echo(msgspec.json.encode(report))
     if report.warning is not UNSET:
@@ -60,6 +65,16 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
     if report.lost_from is not UNSET and report.lost_to is not UNSET:
         typer.echo(f"smsevents: {_lost(report.lost_from, report.lost_to)}", err=True)
         sys.exit(EXIT_FAILED)
+
+
+@contextmanager
+def _files_of_this_user() -> Iterator[None]:
+    """Have files that are made meanwhile closed to other users: DuckDB's and dlt's hold personal data."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _tell(report: SyncReport) -> None:

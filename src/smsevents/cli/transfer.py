@@ -39,7 +39,9 @@ _LINES_AT_ONCE = 4096
 
 def import_(
     trackpoint: Trackpoint,
-    file: Annotated[str, typer.Argument(help="Lines as the export writes them, plain or gzip; - for stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Lines as the export writes them, plain or gzip; - for stdin.")
+    ],
     skip_impossible: Annotated[
         bool,
         typer.Option(

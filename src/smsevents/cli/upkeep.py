@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
 
 OptionalTrackpoint = Annotated[
-    int | None, typer.Argument(min=1, max=INT64_MAX, help="The number of the shop; all shops by default.")
+    int | None,
+    typer.Argument(metavar="TRACKPOINT", min=1, max=INT64_MAX, help="The number of the shop; all shops by default."),
 ]
 
 
@@ -87,7 +88,7 @@ def expire(
 
 def forget(
     trackpoint: Trackpoint,
-    user_ids: Annotated[list[str], typer.Argument(metavar="USERID...", help="The `userId` of the events.")],
+    user_ids: Annotated[list[str], typer.Argument(metavar="USERID", help="The `userId` of the events.")],
     block: Annotated[bool, typer.Option("--block", help="Record no events of these users from now on.")] = False,
     unblock: Annotated[bool, typer.Option("--unblock", help="Only let the users be recorded again.")] = False,
 ) -> None:
@@ -151,7 +152,9 @@ def verify(
         raise typer.Exit(EXIT_FAILED)
 
 
-def backup(file: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")]) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not be there yet.")],
+) -> None:
     """Write a whole copy of the database, while it is in use."""
     with opened_database() as database:
         size = backups.backup(database, file, now_ms())

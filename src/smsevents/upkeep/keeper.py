@@ -50,6 +50,7 @@ logger = structlog.get_logger()
 LEASE = "upkeep"
 KEEPER_STOP_MAX_SECONDS = 5
 _NOT_FOR_THE_KEEPER = {signal.SIGINT, signal.SIGHUP}
+_STOPPED = {0, -signal.SIGTERM}  # the exit codes of a keeper that was told to stop; the second while it starts
 
 
 class Keeper:
@@ -158,7 +159,9 @@ def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
         while process.is_alive() and not stopping.is_set():
             stopping.wait(KEEPER_WATCH_SECONDS)
         if not stopping.is_set():
-            logger.error("keeper ended", exit_code=process.exitcode, again_in_seconds=UPKEEP_INTERVAL_SECONDS)
+            # a supervisor may stop the whole group of processes: the server is just stopping then, too
+            told = logger.info if process.exitcode in _STOPPED else logger.error
+            told("keeper ended", exit_code=process.exitcode, again_in_seconds=UPKEEP_INTERVAL_SECONDS)
             stopping.wait(UPKEEP_INTERVAL_SECONDS)
         _end(process)
 

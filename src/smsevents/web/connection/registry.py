@@ -35,13 +35,18 @@ class Closable(Protocol):
         ...
 
 
+def file_limit_raised(soft: int, hard: int) -> int:
+    """Tell to which number of open files a process raises its limit, given what the system says of it now."""
+    wanted = CONNECTIONS_MAX + CONNECTIONS_FOR_HEALTH + FILES_KEPT_BACK
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return soft
+    return max(soft, wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
+
+
 def raise_file_limit() -> None:
     """Let this process and those it starts open as many files as the system allows it without further rights."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + CONNECTIONS_FOR_HEALTH + FILES_KEPT_BACK
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (file_limit_raised(soft, hard), hard))
 
 
 def connections_max() -> int:

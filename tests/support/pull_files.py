@@ -1,0 +1,49 @@
+"""What the tests of pulled files share: a shop, its lines, and what must be read back of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+
+from smsevents.client.pull.lines import Checker
+from smsevents.events import decode
+from tests.support.events import canonical_of, sources, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from smsevents.client.pull.lines import Entry
+
+TRACKPOINT = 7
+END = 2**62
+
+sms_events = st.fixed_dictionaries(
+    {
+        "trackpoint": st.just(TRACKPOINT),
+        "userId": texts.filter(bool),
+        "status": st.sampled_from(["DELIVERED", "ACCEPTED", "SKIPPED"]),
+        "date": st.integers(0, 9) | st.integers(0, END),
+    }
+)
+lines = st.fixed_dictionaries({"smsEvent": sms_events, "source": sources}).map(canonical_of)
+
+
+def entry(one: bytes) -> Entry:
+    """Give the entry of a canonical line."""
+    return decode(one)[0].smsEvent.date, one
+
+
+def model(some: Iterable[bytes]) -> list[Entry]:
+    """Give what must come of lines: a plain sorted set."""
+    return sorted({entry(one) for one in some})
+
+
+def flat(batches: Iterator[list[Entry]]) -> list[Entry]:
+    """Put batches together."""
+    return [one for batch in batches for one in batch]
+
+
+def checker(start: int = 0, end: int = END) -> Checker:
+    """Give a checker for one stream or file."""
+    return Checker(TRACKPOINT, start, end)
