@@ -85,6 +85,7 @@ def test_a_long_import_may_take_longer_than_the_server_may_be_silent() -> None:
     lines = random_lines(40_000)
 
     async def on_a_loop(url: str) -> Receipt:
+        """Import with the client for event loops."""
         async with AsyncClient(TRACKPOINT, "key", url=url, retry=NEVER, timeouts=HASTY, ssl_context=PLAIN) as client:
             return await client.import_events(lines)
 

@@ -48,6 +48,7 @@ def test_all_who_ask_during_a_call_share_the_next_one(workers: Workers) -> None:
     call = Counted()
 
     async def run() -> tuple[int, list[int]]:
+        """Ask, on a loop."""
         once: Once[int] = Once(workers, "numbers")
         first = asyncio.create_task(once.run(call))
         await asyncio.to_thread(call.began.acquire)
@@ -66,6 +67,7 @@ def test_who_asks_after_a_call_gets_a_new_one(workers: Workers) -> None:
     call.goes_on.release(3)
 
     async def run() -> list[int]:
+        """Ask, on a loop."""
         once: Once[int] = Once(workers, "numbers")
         return [await once.run(call) for _ in range(3)]
 
@@ -79,6 +81,7 @@ def test_an_error_is_everybody_s_and_not_for_long(workers: Workers) -> None:
         raise StoreUnavailable("no")
 
     async def run() -> tuple[list[int | BaseException], int]:
+        """Ask, on a loop."""
         once: Once[int] = Once(workers, "numbers")
         failed = await asyncio.gather(*(once.run(fail) for _ in range(ASKING)), return_exceptions=True)
         return failed, await once.run(lambda: 7)
@@ -93,6 +96,7 @@ def test_who_goes_away_takes_the_call_from_nobody(workers: Workers) -> None:
     call = Counted()
 
     async def run() -> int:
+        """Ask, on a loop."""
         once: Once[int] = Once(workers, "numbers")
         impatient = asyncio.create_task(once.run(call))
         patient = asyncio.create_task(once.run(call))
@@ -110,6 +114,7 @@ def test_a_long_call_of_one_kind_keeps_no_other_waiting(workers: Workers) -> Non
     call = Counted()
 
     async def run() -> int:
+        """Ask, on a loop."""
         numbers: Once[int] = Once(workers, "numbers")
         readiness: Once[int] = Once(workers, "readiness")
         slow = [asyncio.create_task(numbers.run(call)) for _ in range(ASKING)]
