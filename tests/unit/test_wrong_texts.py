@@ -49,7 +49,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         (b"\xef\xbb\xbfuser\tstatus\n", "CSV"),
         (json.dumps([OBJECT], indent=2).encode(), "a JSON array"),
         (b"[\n" + GOOD + b",\n" + GOOD + b"\n]\n", "a JSON array"),
-        (base64.b64encode(gzip.compress(GOOD)), "base64"),
+        (base64.b64encode(gzip.compress(GOOD, mtime=0)), "base64"),
         (base64.encodebytes(GOOD), "base64"),
     ],
 )
