@@ -68,7 +68,7 @@ def examine(settings: Settings, now: int) -> list[Check]:
     except SettingError as error:
         return [Check("database", State.WRONG, str(error)), _temporary_folder(), _open_files(settings)]
     write_ahead_log = Path(f"{path}-wal")
-    was_closed = not write_ahead_log.exists()
+    was_closed = not os.access(write_ahead_log, os.F_OK)  # also where the folder is closed to this user
     checks = [_database(path)]
     usable = checks[0].state is State.OK
     if usable:
@@ -78,7 +78,7 @@ def examine(settings: Settings, now: int) -> list[Check]:
     checks.append(_temporary_folder())
     if usable:
         checks += [_clock(path, now), _upkeep(path, now, settings)]
-    if was_closed and write_ahead_log.exists():
+    if was_closed and os.access(write_ahead_log, os.F_OK):
         _close(path)
     checks.append(_open_files(settings))
     return checks
