@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import sqlite3
 from contextlib import closing
 from dataclasses import fields
@@ -349,6 +350,17 @@ def test_option_ends_with_its_command(path: Path, tmp_path: Path) -> None:
 
     assert done.exit_code == 0
     assert other.exists()
+
+
+def test_next_command_has_the_same_database(tmp_path: Path) -> None:
+    """The command that `shop add` shows for what comes next runs as it stands, also where `--database` was given."""
+    url = f"sqlite:///{tmp_path / 'my shops.db'}"
+
+    shown = run("shop", "add", str(SHOP), "--database", url).stderr.split("Next: smsevents ")[1]
+    done = run(*shlex.split(shown))
+
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("sms_")
 
 
 def test_plain_path_is_refused(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 from contextvars import ContextVar
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,6 +82,12 @@ def sources(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
         for setting in fields(Settings)
     }
     return found if _chosen.get() is None else found | {"database": OPTION}
+
+
+def repeated() -> str:
+    """Give the option for the next command, quoted for a shell, after a space; empty if it was not given."""
+    url = _chosen.get()
+    return "" if url is None else f" {OPTION} {shlex.quote(url)}"
 
 
 def _is_set(variable: str, environment: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ import typer
 
 from smsevents.access import Access
 from smsevents.cli.console import JsonOption, Trackpoint, opened_database, show_json, show_table
-from smsevents.cli.database import with_database
+from smsevents.cli.database import repeated, with_database
 
 app = typer.Typer(help="Add and list shops.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def add(
     with opened_database(create=True) as database:
         Access(database).add_shop(trackpoint, name)
     typer.echo(
-        f"Added shop {trackpoint}. Next: smsevents key create {trackpoint} --scope export --scope import",
+        f"Added shop {trackpoint}. Next: smsevents key create {trackpoint} --scope export --scope import{repeated()}",
         err=True,
     )
 
