@@ -15,7 +15,7 @@ _LATER_MS = 2 * 60 * 60 * 1000  # single events are later than what is exported,
 _IMPORTERS, _WARM_UP_REQUESTS = 64, 50
 _LINE = (
     b'{"smsEvent":{"trackpoint":%d,"userId":"1","status":"DELIVERED","date":%d},'
-    b'"source":{"type":"one-off","campaign":{"id":"a","name":"A"},"sendDate":1}}\n'
+    b'"source":{"type":"one-off","campaign":{"id":"a","name":"A"},"sendDate":1700000000000}}\n'
 )
 
 

@@ -351,7 +351,7 @@ def test_help_says_what_the_defaults_are(environment: dict[str, str], tmp_path: 
     """The help tells the defaults that depend on the directory and on the day."""
     shown = " ".join(pull(tmp_path, environment | {"COLUMNS": "200"}, "--help").stdout.decode().split())
 
-    for text in ("By default 90 days ago.", "By default today.", "or jsonl.", "or a day.", "or compressed."):
+    for text in ("By default 90 days ago.", "By default today.", "or jsonl.", "or day.", "or compressed."):
         assert text in shown
 
 
