@@ -342,6 +342,7 @@ AS_NOBODY = """
 import os, sys
 from smsevents.catalog import open_existing
 from smsevents.errors import StoreUnavailable
+open_existing(sys.argv[1]).close()  # loads modules, which the other user may not be able to read
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
     open_existing(sys.argv[1]).check_writable()
