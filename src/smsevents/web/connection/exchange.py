@@ -105,11 +105,6 @@ class Exchange:
         self._gone = True
         self._news.set()
 
-    @property
-    def has_all_of_the_request(self) -> bool:
-        """Tell whether the request's body came to its end."""
-        return self._body_ended
-
     # What the application says.
 
     async def run(self, application: Application) -> None:
