@@ -20,7 +20,7 @@ from bench.load import post
 from bench.measure import CommandFailed, Figures, cpu_seconds, curl, run, stopwatch
 from bench.plan import DAY_MS, ENCODINGS, SPAN_DAYS, TRACKPOINT, Encoding, Plan
 from bench.systems import Peer, free_port, running
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 
 COMMAND = (sys.executable, "-m", "smsevents")

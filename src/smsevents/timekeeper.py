@@ -10,10 +10,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from smsevents.catalog.marks import find_mark, first_mark_of, put_mark
-from smsevents.clock import SYSTEM_CLOCKS
-from smsevents.errors import StoreUnavailable
-from smsevents.trusted import (
+from smsevents.catalog.trusted_time import find_mark, first_mark_of, put_mark
+from smsevents.clock.system import SYSTEM_CLOCKS
+from smsevents.clock.trusted import (
     NO_EVIDENCE,
     Memory,
     evidence_of,
@@ -23,6 +22,7 @@ from smsevents.trusted import (
     reset,
     utc,
 )
+from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.clock import Clocks, Reading
-    from smsevents.trusted import Doubt, Judgement, Mark
+    from smsevents.clock.system import Clocks, Reading
+    from smsevents.clock.trusted import Doubt, Judgement, Mark
 
 KNOWN_MAX_MS = 2000  # what others wrote about the time is seen after so long
 SAID_AGAIN_SECONDS = 60 * 60
@@ -39,7 +39,7 @@ SAID_AGAIN_SECONDS = 60 * 60
 WHAT_TO_DO = "If the clock is wrong, set it right. If it is right, run `smsevents expire --force`."
 
 
-class Timekeeper:
+class Timeworker:
     """Knows the trusted time of one database. It is safe to use from many threads."""
 
     def __init__(self, database: Database, clocks: Clocks = SYSTEM_CLOCKS) -> None:

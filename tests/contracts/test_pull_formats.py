@@ -13,7 +13,7 @@ from smsevents.client.pull.errors import DamagedFile
 from smsevents.client.pull.formats import Csv, JsonLines
 from smsevents.client.pull.lines import settled
 from smsevents.client.pull.parquet import Parquet
-from smsevents.events import decode
+from smsevents.wire.events import decode
 from tests.support.lines import line
 from tests.support.pull_files import END, TRACKPOINT, checker, entry, flat, lines, model
 

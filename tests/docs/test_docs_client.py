@@ -15,7 +15,7 @@ from smsevents.cli import app
 from smsevents.client import errors
 from smsevents.client.dlt_source import COLUMNS
 from smsevents.client.sync import SyncReport
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.documents import ROOT, Page, bare
 from tests.support.lines import DAY_MS, line
 from tests.support.standin import Account, Answer, Request, StandIn

@@ -10,9 +10,9 @@ import typer
 
 from smsevents.cli import app, pull_reports
 from smsevents.client.pull.columns import COLUMNS
-from smsevents.client.pull.lines import Entry, trusted_entries
 from smsevents.client.pull.parquet import SCHEMA, Parquet
-from smsevents.settings import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
+from smsevents.client.pull.run import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
+from smsevents.wire.lines import Entry, parse_entries
 from tests.support.documents import ROOT, Page, bare
 from tests.support.lines import body_of, line
 
@@ -63,7 +63,7 @@ def test_the_delivery_rate_of_the_notebook(tmp_path: Path) -> None:
     """The query for the notebook gives the share of messages whose last event is a delivery, by campaign."""
     [(_, text)] = [block for block in Page(PULL).blocks if block[0] == "python"]
     query = text.split('"""')[1].replace("/srv/sms", str(tmp_path))
-    some: list[Entry] = trusted_entries(
+    some: list[Entry] = parse_entries(
         body_of(
             line(7, 1000 + number, f"user {number % 4}", status, campaign=f"Campaign {number % 2}")
             .replace(b"b2c8", b"id %d" % (number % 2))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.importers import Client
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
 from tests.support.logs import Held

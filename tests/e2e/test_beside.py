@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from smsevents.catalog import Database
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from smsevents.upkeep.verification import verify
 from tests.support.campaigns import few_or_many
 from tests.support.importers import Client, assert_acknowledged_are_there

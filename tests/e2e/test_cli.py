@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from smsevents import __version__
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, body_of, line, model
 from tests.support.servers import run_command
 

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents import client as package
-from smsevents import events
 from smsevents.client import (
     ACCOUNTS,
     AsyncClient,
@@ -26,12 +25,13 @@ from smsevents.client import (
     ClientError,
     ConfigurationError,
     Event,
-    Receipt,
+    ImportResult,
     errors,
     interval,
 )
 from smsevents.client.account import Account as Resolved
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
+from smsevents.wire import events
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, line, model
 from tests.support.servers import PLAIN, Server, eventually
 from tests.support.standin import Account, Answer, StandIn
@@ -143,9 +143,9 @@ def test_what_is_imported_is_exported(server: Server, form: type) -> None:
     items = [one if form is bytes else events.decode(one)[0] for one in [*lines, old]]
 
     with Client(shop.trackpoint, shop.key, url=shop.base, ssl_context=PLAIN) as client:
-        assert client.import_events(iter(items)) == Receipt(3001, 1)
-        assert client.import_events(items[:10]) == Receipt(10, 0)
-        assert client.import_events([]) == Receipt(0, 0)
+        assert client.import_events(iter(items)) == ImportResult(3001, 1)
+        assert client.import_events(items[:10]) == ImportResult(10, 0)
+        assert client.import_events([]) == ImportResult(0, 0)
         assert read_lines(client) == body_of(lines)
 
 
@@ -163,8 +163,8 @@ def test_import_on_an_event_loop(server: Server) -> None:
     async def run() -> list[bytes]:
         """Import half and half, and read."""
         async with AsyncClient(shop.trackpoint, shop.key, url=shop.base, ssl_context=PLAIN) as client:
-            assert await client.import_events(lines[:10]) == Receipt(10, 0)
-            assert await client.import_events(arriving()) == Receipt(10, 0)
+            assert await client.import_events(lines[:10]) == ImportResult(10, 0)
+            assert await client.import_events(arriving()) == ImportResult(10, 0)
             return [one async for one in client.export_lines()]
 
     assert asyncio.run(run()) == lines
@@ -343,10 +343,8 @@ print(*sorted(name for name in sys.modules if name.startswith("smsevents.") and 
     heavy = "litestar sqlalchemy uvicorn alembic typer rich structlog prometheus_client httpx2 httpx anyio dlt"
     done = subprocess.run([sys.executable, "-c", script, heavy], check=True, capture_output=True, text=True, timeout=60)
 
-    assert done.stdout.splitlines() == [
-        "",
-        "smsevents.clock smsevents.errors smsevents.events smsevents.networks smsevents.reasons smsevents.settings",
-    ]
+    modules = ["clock", "clock.system", "errors", "wire", "wire.events", "wire.limits", "wire.reasons", "wire.results"]
+    assert done.stdout.splitlines() == ["", " ".join(f"smsevents.{module}" for module in modules)]
 
 
 def test_all_names_are_exported_and_documented() -> None:

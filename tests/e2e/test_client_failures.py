@@ -26,9 +26,9 @@ from smsevents.client import (
     ClientError,
     CutStream,
     Forbidden,
+    ImportResult,
     NotWhole,
     RateLimited,
-    Receipt,
     Refused,
     RefusedLine,
     RefusedLines,
@@ -40,7 +40,7 @@ from smsevents.client import (
     UnexpectedAnswer,
     Unreachable,
 )
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from smsevents.errors import SmsEventsError
 from tests.support.lines import body_of, line
 from tests.support.servers import PLAIN, Server, free_port
@@ -458,11 +458,11 @@ def test_a_certificate_that_nobody_signed_is_told_at_once(untrusted: int) -> Non
 
 def test_an_import_is_sent_again_as_it_was(standin: StandIn) -> None:
     """What passes is tried again with the same bytes, though the events could be read only once."""
-    receipt = Answer(tail=b'{"received":400,"expired":0}', content_type="application/json")
-    standin.answers(Answer(status=503, headers={"Retry-After": "2"}), Answer(drop=True), receipt)
+    result = Answer(tail=b'{"received":400,"expired":0}', content_type="application/json")
+    standin.answers(Answer(status=503, headers={"Retry-After": "2"}), Answer(drop=True), result)
     sleeps = Sleeps()
     with client_of(standin, sleeps) as client:
-        assert client.import_events(iter(LINES)) == Receipt(400, 0)
+        assert client.import_events(iter(LINES)) == ImportResult(400, 0)
     assert sleeps == [2.0, 2.0]
     assert {gzip_module.decompress(request.body) for request in standin.requests} == {body_of(LINES)}
     assert {request.path for request in standin.requests} == {f"/shop/{TRACKPOINT}/import-sms-events"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, line
 from tests.support.servers import run_command
 from tests.support.warehouses import duckdb_at, expected

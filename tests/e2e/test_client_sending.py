@@ -26,7 +26,7 @@ from smsevents.client import (
     UnexpectedAnswer,
     Unreachable,
 )
-from smsevents.client.receipt import Receipt
+from smsevents.wire.results import ImportResult
 from tests.support.lines import line
 from tests.support.servers import PLAIN
 from tests.support.standin import Answer, StandIn
@@ -41,7 +41,7 @@ RECEIPT = b'{"received":%d,"expired":0}'
 
 
 @contextmanager
-def slow_reader(pauses: int, receipt: bytes | None) -> Iterator[str]:
+def slow_reader(pauses: int, result: bytes | None) -> Iterator[str]:
     """Serve one import, whose body is read in so many steps; the receipt is sent after that, if there is one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -60,10 +60,10 @@ def slow_reader(pauses: int, receipt: bytes | None) -> Iterator[str]:
                     time.sleep(0.1)
                     while got < length * step // pauses:
                         got += len(connection.recv(length * step // pauses - got))
-                if receipt is None:
+                if result is None:
                     over.wait(20)
                     return
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(receipt), receipt))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(result), result))
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -84,7 +84,7 @@ def test_a_long_import_may_take_longer_than_the_server_may_be_silent() -> None:
     """The time for the response begins when the request is sent, for both clients."""
     lines = random_lines(40_000)
 
-    async def on_a_loop(url: str) -> Receipt:
+    async def on_a_loop(url: str) -> ImportResult:
         """Import with the client for event loops."""
         async with AsyncClient(TRACKPOINT, "key", url=url, retry=NEVER, timeouts=HASTY, ssl_context=PLAIN) as client:
             return await client.import_events(lines)
@@ -120,7 +120,7 @@ def test_a_receipt_of_fewer_events_is_no_success(received: int) -> None:
         with pytest.raises(UnexpectedAnswer, match=f"received {received} events, but 3 were sent"):
             client.import_events(items)
         standin.answers(Answer(tail=RECEIPT % 3, content_type="application/json"))
-        assert client.import_events(items) == Receipt(3, 0)
+        assert client.import_events(items) == ImportResult(3, 0)
 
 
 def test_a_full_folder_of_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import requests
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, line, model
 from tests.support.servers import Server, Shop
 

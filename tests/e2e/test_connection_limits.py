@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.clock import now_ms
-from smsevents.settings import HEAD_MAX_SECONDS
+from smsevents.clock.system import now_ms
+from smsevents.web.connection.protocol import HEAD_MAX_SECONDS
 from tests.support.lines import line
 from tests.support.servers import STILL, Server, eventually
 from tests.support.wire import Wire, ask, chunked, count_responses, only_reply

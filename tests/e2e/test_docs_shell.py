@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from tests.support.documents import ROOT, Page
 from tests.support.servers import Server, add_shop

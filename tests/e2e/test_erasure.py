@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from smsevents.catalog import Database
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from smsevents.upkeep.compaction import Sizes
 from smsevents.upkeep.erasure import erase as erase_events
 from smsevents.upkeep.erasure import forget, wipe
-from smsevents.upkeep.keeper import Keeper
 from smsevents.web.problems import MEDIA_TYPE
+from smsevents.worker.worker import UpkeepWorker
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, line, model, random_lines
 from tests.support.logs import Held, query
 from tests.support.servers import PLAIN, STILL, Server, Shop, eventually
@@ -330,16 +330,16 @@ def test_nothing_of_the_user_stays_in_the_files(held: Held, length: int, compact
     assert bytes_on_disk(held.path).count(b"x" * 20) == 0
 
 
-@pytest.mark.parametrize("by", ["keeper", "next"])
+@pytest.mark.parametrize("by", ["upkeep worker", "next"])
 def test_an_erasure_that_was_cut_is_finished(held: Held, by: str) -> None:
-    """When an erasure ends before its last step, the next erasure, or the keeper, leaves nothing in the files."""
+    """When an erasure ends before its last step, the next one, or the upkeep worker, leaves nothing in the files."""
     user = "erase-me-0-" + "x" * 20
     theirs = put_singly(held, user, compact=False)
     done = erase_events(held.database, held.trackpoint, [user], held.now, block=False)
     assert (done.events, done.wiped) == (len(theirs), False)
 
-    if by == "keeper":
-        assert Keeper(held.database, lambda: held.now).round()
+    if by == "upkeep worker":
+        assert UpkeepWorker(held.database, lambda: held.now).round()
     else:
         assert forget(held.database, held.trackpoint, ["nobody"], held.now, block=False).wiped
 

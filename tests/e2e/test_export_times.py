@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, body_of, line
 from tests.support.servers import add_shop, run_command
 

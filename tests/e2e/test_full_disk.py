@@ -13,7 +13,7 @@ import pytest
 
 from smsevents.catalog import open_catalog, open_existing
 from smsevents.cli.checks import State, examine
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import Settings
 from tests.support.lines import HOUR_MS, body_of, line, model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import line
 from tests.support.servers import STILL, Server, Shop
 from tests.support.wire import Wire

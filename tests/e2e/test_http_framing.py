@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import line
 from tests.support.servers import Server, eventually
 from tests.support.wire import Wire, ask, chunked, count_responses, only_reply

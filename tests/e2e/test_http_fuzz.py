@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.fuzzer import fuzz
 from tests.support.lines import line
 from tests.support.servers import STILL, Server

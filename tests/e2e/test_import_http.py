@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, HOUR_MS, MINUTE_MS, body_of, line, model
 from tests.support.logs import opened_log, store
 from tests.support.servers import Server, Shop, eventually

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.campaigns import few_or_many
 from tests.support.importers import Client, assert_acknowledged_are_there
 from tests.support.servers import Server

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.documents import ROOT, Page
 from tests.support.lines import body_of, line
 from tests.support.servers import eventually, free_port

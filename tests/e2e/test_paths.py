@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import line
 from tests.support.servers import Server
 from tests.support.wire import Wire, ask

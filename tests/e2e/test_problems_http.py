@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import pytest
 
-from smsevents.access import Access
+from smsevents.accounts.access import KEY_CACHE_SECONDS, Access
 from smsevents.catalog import open_catalog
-from smsevents.clock import now_ms
-from smsevents.settings import KEY_CACHE_SECONDS
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, line
 from tests.support.logs import opened_log, store
 from tests.support.servers import Server, Shop, eventually
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from smsevents.access import Scope
+    from smsevents.accounts.access import Scope
 
 MIB = 1024 * 1024
 WRONG_KEY = "the operator of the server gives you one"
@@ -388,7 +387,7 @@ def test_too_many_imports(narrow: Server) -> None:
 
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server whose database tests take away and give back, also while its keeper starts."""
+    """Give a server whose database tests take away and give back, also while its upkeep worker starts."""
     yield from running(tmp_path_factory.mktemp("breakable"))
 
 

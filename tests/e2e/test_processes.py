@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import HOUR_MS, body_of, line
 from tests.support.logs import query
 from tests.support.servers import PLAIN, STILL, Server, Shop, free_port
@@ -51,7 +51,7 @@ def processes_of(database: Path) -> dict[int, str]:
 
 
 def spawned(database: Path) -> list[int]:
-    """Give the processes that a server started itself: its workers and its keeper."""
+    """Give the processes that a server started itself: its workers and its upkeep worker."""
     return sorted(pid for pid, command in processes_of(database).items() if "spawn_main" in command)
 
 
@@ -76,10 +76,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("after_seconds", [0, 0.1, 0.4, 1, 2])
-def test_a_keeper_ends_with_a_server_that_is_killed_as_it_starts(folder: Path, after_seconds: float) -> None:
-    """However soon after the start of its keeper a server is killed, the keeper ends."""
+def test_a_worker_ends_with_a_server_that_is_killed_as_it_starts(folder: Path, after_seconds: float) -> None:
+    """However soon after the start of its upkeep worker a server is killed, the upkeep worker ends."""
     server = started(folder)
-    until(lambda: spawned(folder / "log.db"), "no keeper was started")
+    until(lambda: spawned(folder / "log.db"), "no upkeep worker was started")
     time.sleep(after_seconds)
     server.kill()
     server.wait(WAIT_MAX_SECONDS)
@@ -87,7 +87,7 @@ def test_a_keeper_ends_with_a_server_that_is_killed_as_it_starts(folder: Path, a
 
 
 def test_workers_end_with_their_master_and_the_port_is_free(folder: Path) -> None:
-    """When the process that started the workers is killed, they and the keeper end, and the port can be taken again."""
+    """When the process that started the workers is killed, they and the upkeep worker end; the port is free again."""
     running = Server(folder, workers=2)
     assert len(spawned(running.path)) == 3
     running.process.kill()
@@ -99,39 +99,39 @@ def test_workers_end_with_their_master_and_the_port_is_free(folder: Path) -> Non
     until(lambda: not processes_of(running.path), "a process is left")
 
 
-def keepers_of(running: Server) -> list[int]:
-    """Give the keepers of a server with one worker, which is the server itself."""
+def workers_of(running: Server) -> list[int]:
+    """Give the upkeep workers of a server with one worker, which is the server itself."""
     return spawned(running.path)
 
 
-def test_a_keeper_that_hears_no_signal_does_not_hold_up_a_stop(folder: Path) -> None:
-    """A keeper that does not react, as one that is within SQLite, is killed when the server stops."""
+def test_a_worker_that_hears_no_signal_does_not_hold_up_a_stop(folder: Path) -> None:
+    """An upkeep worker that does not react, as one that is within SQLite, is killed when the server stops."""
     running = Server(folder)
-    until(lambda: keepers_of(running), "no keeper was started")
-    (keeper,) = keepers_of(running)
-    os.kill(keeper, signal.SIGSTOP)
+    until(lambda: workers_of(running), "no upkeep worker was started")
+    (worker,) = workers_of(running)
+    os.kill(worker, signal.SIGSTOP)
     running.stop()
     until(lambda: not processes_of(running.path), "a process is left")
     assert b"Traceback" not in running.log_path.read_bytes()
 
 
-def test_a_keeper_that_is_killed_comes_back(folder: Path) -> None:
-    """A keeper that ended is named in the log, with what it ended by; the server goes on meanwhile."""
+def test_a_worker_that_is_killed_comes_back(folder: Path) -> None:
+    """An upkeep worker that ended is named in the log, with what it ended by; the server goes on meanwhile."""
     running = Server(folder)
-    until(lambda: keepers_of(running), "no keeper was started")
-    os.kill(keepers_of(running)[0], signal.SIGKILL)
-    until(lambda: '"keeper ended"' in running.log_path.read_text(), "nothing was told")
+    until(lambda: workers_of(running), "no upkeep worker was started")
+    os.kill(workers_of(running)[0], signal.SIGKILL)
+    until(lambda: '"upkeep worker ended"' in running.log_path.read_text(), "nothing was told")
     assert '"exit_code": -9' in running.log_path.read_text()
     assert httpx.get(f"{running.base}/health/ready", verify=PLAIN, timeout=30).status_code == 200
     running.stop()
 
 
 def test_a_stop_of_all_processes_at_once_is_no_error(folder: Path) -> None:
-    """A keeper that is told to stop before its server, as by a supervisor that stops the group, is not an error."""
+    """An upkeep worker that is told to stop before its server, as when a supervisor stops the group, is no error."""
     running = Server(folder)
-    until(lambda: keepers_of(running), "no keeper was started")
-    os.kill(keepers_of(running)[0], signal.SIGTERM)
-    until(lambda: '"keeper ended"' in running.log_path.read_text(), "nothing was told")
+    until(lambda: workers_of(running), "no upkeep worker was started")
+    os.kill(workers_of(running)[0], signal.SIGTERM)
+    until(lambda: '"upkeep worker ended"' in running.log_path.read_text(), "nothing was told")
     running.stop()
     assert '"level": "error"' not in running.log_path.read_text()
 
@@ -151,26 +151,26 @@ def test_a_stop_while_starting_leaves_nothing(folder: Path, after_seconds: float
 
 @pytest.mark.parametrize("presses", [1, 2, 3])
 def test_control_c_stops_all(folder: Path, presses: int) -> None:
-    """Ctrl-C, also pressed several times, reaches all processes of the terminal: all end, and the keeper in silence."""
+    """Ctrl-C, also pressed often, reaches all processes of the terminal: all end, the upkeep worker in silence."""
     running = Server(folder)
-    until(lambda: keepers_of(running), "no keeper was started")
+    until(lambda: workers_of(running), "no upkeep worker was started")
     for _ in range(presses):
         os.killpg(running.process.pid, signal.SIGINT)
         time.sleep(0.05)
     running.process.wait(WAIT_MAX_SECONDS)
     until(lambda: not processes_of(running.path), "a process is left")
-    assert "keeper.py" not in running.log_path.read_text()
+    assert "upkeep worker.py" not in running.log_path.read_text()
 
 
-def test_control_c_while_the_keeper_starts_is_not_for_it(folder: Path) -> None:
-    """A keeper that is just being started does not end by Ctrl-C with a traceback, but by the server's word."""
+def test_control_c_while_the_worker_starts_is_not_for_it(folder: Path) -> None:
+    """An upkeep worker that is just being started does not end by Ctrl-C with a traceback, but by the server's word."""
     server = started(folder)
-    until(lambda: spawned(folder / "log.db"), "no keeper was started")
-    keeper = spawned(folder / "log.db")[0]
-    os.kill(keeper, signal.SIGINT)
-    os.kill(keeper, signal.SIGHUP)
+    until(lambda: spawned(folder / "log.db"), "no upkeep worker was started")
+    worker = spawned(folder / "log.db")[0]
+    os.kill(worker, signal.SIGINT)
+    os.kill(worker, signal.SIGHUP)
     time.sleep(0.5)
-    assert keeper in spawned(folder / "log.db")
+    assert worker in spawned(folder / "log.db")
     server.terminate()
     server.wait(WAIT_MAX_SECONDS)
     assert b"KeyboardInterrupt" not in (folder / "server.log").read_bytes()

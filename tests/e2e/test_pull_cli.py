@@ -21,7 +21,7 @@ import duckdb
 import pytest
 
 from smsevents.client.pull.days import day_of, end_of, start_of
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.campaigns import few_or_many
 from tests.support.lines import DAY_MS, body_of, date_of, line
 from tests.support.servers import Server, eventually, run_command

@@ -169,10 +169,10 @@ def test_a_clock_that_is_behind_misses_no_new_day(site: Site, split: Split, behi
     site.standin.answers(forgetful(account, lambda: NOW))
     site.server_ahead_ms = behind_days * DAY_MS
 
-    behind = site.pull(now=NOW - behind_days * DAY_MS, first=None, last=None)
+    after = site.pull(now=NOW - behind_days * DAY_MS, first=None, last=None)
 
     assert site.lines() == lines[::2]
-    assert any("behind the server's" in text for text in behind.warnings)
+    assert any("behind the server's" in text for text in after.warnings)
     account.lines = lines
     site.server_ahead_ms = 0
     assert site.pull(now=NOW, first=None, last=None).is_complete

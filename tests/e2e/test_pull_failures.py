@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from smsevents.client import Client, CutStream, Retry
 from smsevents.client.pull.days import Split, day_of, start_of
 from smsevents.client.pull.formats import FormatName
-from smsevents.settings import PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
+from smsevents.client.pull.run import PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
 from tests.support.pulling import DAYS, TRACKPOINT, PlainSource, Site, batch_of, ordered, some_lines
 from tests.support.standin import Account, Answer

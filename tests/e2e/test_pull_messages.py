@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.client.pull.days import day_of, start_of
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.hostile import Hostile
 from tests.support.lines import DAY_MS, date_of, line
 from tests.support.servers import eventually, free_port, run_command

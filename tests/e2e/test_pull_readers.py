@@ -23,7 +23,7 @@ from smsevents.client.dlt_source import row_of
 from smsevents.client.pull.columns import COLUMNS
 from smsevents.client.pull.days import start_of
 from smsevents.client.pull.formats import FormatName
-from smsevents.events import decode
+from smsevents.wire.events import decode
 from tests.support.documents import ROOT, Page
 from tests.support.lines import body_of, line
 from tests.support.pulling import TRACKPOINT, Site

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import line
 from tests.support.logs import opened_log, store
 from tests.support.servers import PLAIN, Server, Shop, eventually

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import line
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, random_lines
 from tests.support.logs import Held, query, store

@@ -14,7 +14,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents import events
 from smsevents.client import (
     BadLine,
     ClientError,
@@ -26,6 +25,7 @@ from smsevents.client import (
 )
 from smsevents.client.dlt_source import COLUMNS, days_of, interval_of, row_of, sms_events
 from smsevents.client.sync import SyncReport, sync
+from smsevents.wire import events
 from tests.support import postgres
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
 from tests.support.servers import PLAIN, free_port

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from smsevents.client import ConfigurationError, locks
 from smsevents.client.sync import SyncReport, sync
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, HOUR_MS, line
 from tests.support.servers import PLAIN, run_command
 from tests.support.standin import Account, StandIn
@@ -51,10 +51,10 @@ def test_a_clock_that_is_behind_leaves_nothing_out(standin: StandIn, tmp_path: P
     account = Account(lines=[*some_lines(20), line(TRACKPOINT, NOW_MS - HOUR_MS, "new")])
     standin.answers(account)
 
-    behind = run(standin, path, NOW_MS - 10 * DAY_MS, NOW_MS)
+    after = run(standin, path, NOW_MS - 10 * DAY_MS, NOW_MS)
 
-    assert "10 days behind" in str(behind.warning)
-    assert behind.synced_to == NOW_MS - 10 * DAY_MS
+    assert "10 days behind" in str(after.warning)
+    assert after.synced_to == NOW_MS - 10 * DAY_MS
     assert duckdb_at(path).rows() == expected(account.lines)
     run(standin, path, NOW_MS, NOW_MS)
     assert duckdb_at(path).rows() == expected(account.lines)

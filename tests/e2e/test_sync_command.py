@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from smsevents.cli import app
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import HOUR_MS, body_of
 from tests.support.servers import Server, eventually
 from tests.support.standin import Answer, StandIn

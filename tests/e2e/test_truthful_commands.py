@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
-from smsevents.segments import pack
+from smsevents.clock.system import now_ms
+from smsevents.segments.segment import pack
 from tests.support.forbidden import full_disk, make_read_only, not_writable
 from tests.support.lines import body_of, line, model
 from tests.support.logs import opened_log, query

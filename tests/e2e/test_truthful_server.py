@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
-from smsevents.segments import pack
+from smsevents.clock.system import now_ms
+from smsevents.segments.segment import pack
 from tests.support.forbidden import full_disk, not_writable
 from tests.support.lines import DAY_MS, body_of, line, model
 from tests.support.logs import opened_log

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smsevents.access import Access
-from smsevents.catalog.stored import span_of
-from smsevents.clock import now_ms
+from smsevents.accounts.access import Access
+from smsevents.catalog.segments import span_of
+from smsevents.clock.system import now_ms
 from smsevents.errors import DamagedSegment
-from smsevents.segments import FINAL_BLOCK, RAW_DEFLATE, deflate
-from smsevents.settings import COMPACTION_SMALL_SEGMENTS_MIN
-from smsevents.upkeep.keeper import Keeper
+from smsevents.segments.segment import FINAL_BLOCK, RAW_DEFLATE, deflate
+from smsevents.upkeep.compaction import COMPACTION_SMALL_SEGMENTS_MIN
+from smsevents.worker.worker import UpkeepWorker
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, line, model
 from tests.support.logs import Held, query, store
 from tests.support.servers import run_command
@@ -110,7 +110,7 @@ class Days(Held):
 
 def wrong_lines(kind: str, lines: list[bytes], foreign: bytes) -> list[bytes]:
     """Make the tenth of twenty lines wrong."""
-    before, one, following, behind = lines[:9], lines[9], lines[10], lines[11:]
+    before, one, following, after = lines[:9], lines[9], lines[10], lines[11:]
     wrong = {
         "not canonical": [one.replace(b'"source":', b'"source": '), following],
         "other shop": [foreign, following],
@@ -118,7 +118,7 @@ def wrong_lines(kind: str, lines: list[bytes], foreign: bytes) -> list[bytes]:
         "doubled": [one, one, following],
         "no event": [b"{}", following],
     }
-    return [*before, *wrong[kind], *behind]
+    return [*before, *wrong[kind], *after]
 
 
 @pytest.fixture
@@ -206,8 +206,8 @@ def test_compaction_leaves_damage_alone(days: Days, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [*BY_SUMS, "empty", "final block", "no event"])
-def test_the_keeper_goes_on(days: Days, kind: str) -> None:
-    """A round of the keeper leaves a shop with a damaged segment as it is and compacts the shops behind it."""
+def test_the_worker_goes_on(days: Days, kind: str) -> None:
+    """A round of the upkeep worker leaves a shop with a damaged segment as it is and compacts the shops behind it."""
     days.damage(kind)
     last = 2**62
     Access(days.database).add_shop(last, "")
@@ -216,7 +216,7 @@ def test_the_keeper_goes_on(days: Days, kind: str) -> None:
         store(days.log, last, [line(last, days.now - offset)])
     before = days.rows()
 
-    assert Keeper(days.database, days.log.now).round()
+    assert UpkeepWorker(days.database, days.log.now).round()
 
     assert days.rows() == before
     assert query(days.path, "SELECT events FROM segments WHERE trackpoint = ?", last) == [

@@ -1,4 +1,4 @@
-"""Servers, keepers and commands under a wall clock that is wrong: nothing is lost, and they say what is wrong."""
+"""Servers, upkeep workers and commands under a wrong wall clock: nothing is lost, and they say what is wrong."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from smsevents.clock import now_ms
-from smsevents.settings import LEASE_SECONDS
+from smsevents.catalog.leases import LEASE_SECONDS
+from smsevents.clock.system import now_ms
 from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, body_of, line
 from tests.support.logs import query
@@ -100,7 +100,7 @@ def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, offset: str, workers: 
 
 
 def test_a_server_that_starts_with_a_clock_ahead(tmp_path: Path) -> None:
-    """It says so at its start and deletes nothing; the lease that its keeper leaves behind keeps nobody waiting."""
+    """It says so at its start and deletes nothing; the lease that its upkeep worker leaves keeps nobody waiting."""
     clock = WrongClock(tmp_path)
     with served(tmp_path, clock) as server:
         shop = server.shop()

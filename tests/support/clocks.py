@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smsevents.clock import Clocks
+from smsevents.clock.system import Clocks
 
 START_MS = 1_790_000_000_000
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hypothesis import strategies as st
 
-from smsevents.segments import (
+from smsevents.segments.segment import (
     Entry,
     Segment,
     end_of,

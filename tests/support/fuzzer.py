@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import line
 
 if TYPE_CHECKING:

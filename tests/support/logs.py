@@ -6,17 +6,17 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.catalog.outline import outlines
-from smsevents.clock import now_ms
-from smsevents.intake import Intake
-from smsevents.log import Log
-from smsevents.segments import unpack
-from smsevents.settings import HISTORY_MS
+from smsevents.clock.system import now_ms
+from smsevents.log.ingest import Ingest
+from smsevents.log.log import Log
+from smsevents.segments.segment import unpack
 from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop
 from smsevents.upkeep.verification import verify
-from smsevents.window import resolve
+from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.window import resolve
 from tests.support.lines import DAY_MS, body_of, model
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def opened_log(url: str, now: int | None = None) -> Iterator[Log]:
 
 def store(log: Log, trackpoint: int, lines: Iterable[bytes]) -> None:
     """Store lines as one import, without a server."""
-    with Intake(trackpoint, log.now(), gzip=False, lines_max_mib=4096) as intake:
-        intake.feed(body_of(lines))
-        intake.finish()
-        log.append(trackpoint, intake.segments()).result()
+    with Ingest(trackpoint, log.now(), gzip=False, lines_max_mib=4096) as ingest:
+        ingest.feed(body_of(lines))
+        ingest.finish()
+        log.append(trackpoint, ingest.segments()).result()
 
 
 def query(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:

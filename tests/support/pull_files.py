@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from smsevents.client.pull.lines import Checker
-from smsevents.events import decode
+from smsevents.wire.events import decode
+from smsevents.wire.lines import Entry
 from tests.support.events import canonical_of, sources, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from smsevents.client.pull.lines import Entry
+    from smsevents.wire.lines import Entry
 
 TRACKPOINT = 7
 END = 2**62

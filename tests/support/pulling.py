@@ -16,7 +16,7 @@ from smsevents.client.pull.directory import Directory, Wish
 from smsevents.client.pull.formats import FormatName, format_named
 from smsevents.client.pull.lines import Checker
 from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
-from smsevents.events import decode
+from smsevents.wire.events import decode
 from tests.support.lines import HOUR_MS, body_of, date_of, line
 from tests.support.servers import PLAIN
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from smsevents.access import Scope
+    from smsevents.accounts.access import Scope
 
 
 START_MAX_SECONDS = 60

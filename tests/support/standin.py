@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from tests.support.lines import body_of, date_of
 
 if TYPE_CHECKING:

@@ -11,15 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents.access import SCOPES, Access, parse_trackpoint
+from smsevents.accounts.access import KEY_CACHE_SECONDS, SCOPES, Access, parse_trackpoint
 from smsevents.catalog import open_catalog
 from smsevents.errors import Forbidden, InvalidRequest, ShopExists, Unauthorized, UnknownKey, UnknownShop
-from smsevents.settings import KEY_CACHE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smsevents.access import Scope
+    from smsevents.accounts.access import Scope
     from smsevents.catalog import Database
 
 NOW = 1_676_380_261_000

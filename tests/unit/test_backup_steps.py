@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smsevents.catalog.files import copy_to
+from smsevents.catalog.dialects.sqlite.files import copy_to
 from smsevents.errors import InvalidRequest
 from smsevents.upkeep import backup as backups
 from smsevents.upkeep.backup import backup

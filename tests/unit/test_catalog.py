@@ -20,13 +20,13 @@ from sqlalchemy import create_engine
 
 from smsevents.catalog import Database, open_catalog
 from smsevents.catalog.schema import HEAD, MIGRATIONS, migrate, version
+from smsevents.catalog.segments import insert_segments
 from smsevents.catalog.shops import Key, Shop, all_shops, insert_key, insert_shop
-from smsevents.catalog.stored import insert_segments
 from smsevents.catalog.tables import metadata
 from smsevents.errors import SettingError, ShopExists, StoreUnavailable, StoreVersionError
-from smsevents.segments import pack, unpack
+from smsevents.segments.segment import pack, unpack
 from smsevents.upkeep.verification import verify
-from smsevents.window import Window
+from smsevents.wire.window import Window
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
 from tests.support.logs import opened_log
 

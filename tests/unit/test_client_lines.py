@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents import events
 from smsevents.client.lines import Checker, Splitter
+from smsevents.wire import events
 from tests.support.lines import body_of, line
 
 TRACKPOINT = 4541245641234564

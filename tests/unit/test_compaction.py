@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from smsevents.catalog import Database
-from smsevents.clock import now_ms
-from smsevents.settings import COMPACTION_SMALL_SEGMENTS_MIN, COMPACTION_WORTH_RATIO, HISTORY_MS, LEASE_SECONDS
-from smsevents.upkeep.compaction import DEFAULT_SIZES, Compacted, Sizes, compact_group, compact_shop, groups
-from smsevents.upkeep.keeper import Keeper
+from smsevents.catalog.leases import LEASE_SECONDS
+from smsevents.clock.system import now_ms
+from smsevents.upkeep.compaction import (
+    COMPACTION_SMALL_SEGMENTS_MIN,
+    COMPACTION_WORTH_RATIO,
+    DEFAULT_SIZES,
+    Compacted,
+    Sizes,
+    compact_group,
+    compact_shop,
+    groups,
+)
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.statistics import statistics
+from smsevents.wire.limits import HISTORY_MS
+from smsevents.worker.worker import UpkeepWorker
 from tests.support.lines import DAY_MS, HOUR_MS, line, random_lines
 from tests.support.logs import Held
 
@@ -48,7 +58,7 @@ def put_in_random_order(held: Held, chance: random.Random, bodies: list[int], da
         held.put(random_lines(chance, held.trackpoint, count, held.now - int(days * DAY_MS), held.now))
 
 
-def settle(held: Held, chance: random.Random) -> set[int]:
+def mark_done(held: Held, chance: random.Random) -> set[int]:
     """Fill the shop with compacted segments of SMALL's size; give their ids."""
     put_in_random_order(held, chance, [400, 400])
     held.compact(SMALL)
@@ -129,7 +139,7 @@ def test_a_group_leaves_nothing_small_beside_its_neighbour(held: Held) -> None:
 def test_few_late_events_leave_large_segments_alone(held: Held) -> None:
     """In the background a few late events are not worth the rewriting of the segments that they lie in."""
     chance = random.Random(3)  # noqa: S311 -- invented data
-    settled = settle(held, chance)
+    settled = mark_done(held, chance)
     put_in_random_order(held, chance, [1] * 3)
 
     held.compact(SMALL, everything=False)
@@ -141,7 +151,7 @@ def test_few_late_events_leave_large_segments_alone(held: Held) -> None:
 def test_enough_late_events_are_merged(held: Held) -> None:
     """In the background a large segment is rewritten once the late events in it are a quarter of it."""
     chance = random.Random(4)  # noqa: S311 -- invented data
-    settle(held, chance)
+    mark_done(held, chance)
     large = held.outlines()[10]
     held.put(random_lines(chance, held.trackpoint, 5, large.first[0] + 1, large.last[0] - 1))
 
@@ -155,7 +165,7 @@ def test_enough_late_events_are_merged(held: Held) -> None:
 def test_late_events_all_over_the_log_are_merged_only_when_they_are_enough(held: Held) -> None:
     """In the background large segments are rewritten for a quarter of their bytes, and not for less."""
     chance = random.Random(5)  # noqa: S311 -- invented data
-    settled = settle(held, chance)
+    settled = mark_done(held, chance)
     bytes_of = {member.id: member.line_bytes for member in held.outlines()}
     late = 0
     while settled <= (ids := {member.id for member in held.outlines()}):
@@ -172,7 +182,7 @@ def test_late_events_all_over_the_log_are_merged_only_when_they_are_enough(held:
 def test_the_log_stays_small_in_the_background(held: Held) -> None:
     """Under a stream of tiny, somewhat late imports the background keeps the number of segments near the least."""
     chance = random.Random(6)  # noqa: S311 -- invented data
-    settle(held, chance)
+    mark_done(held, chance)
     for _ in range(10):
         held.now += HOUR_MS
         for _ in range(20):
@@ -324,10 +334,10 @@ def test_commands_at_a_time_lose_and_double_nothing(held: Held) -> None:
     assert held.damages() == []
 
 
-def test_one_keeper_works_at_a_time(held: Held) -> None:
-    """Of two keepers the one with the lease works; the other takes over once the lease was given back or ran out."""
-    first = Keeper(held.database, lambda: held.now)
-    second = Keeper(held.database, lambda: held.now)
+def test_one_worker_works_at_a_time(held: Held) -> None:
+    """Of two upkeep workers the one with the lease works; the other takes over once it was released or expired."""
+    first = UpkeepWorker(held.database, lambda: held.now)
+    second = UpkeepWorker(held.database, lambda: held.now)
     put_in_random_order(held, random.Random(11), [10] * COMPACTION_SMALL_SEGMENTS_MIN)  # noqa: S311 -- invented data
 
     assert first.take_lease()

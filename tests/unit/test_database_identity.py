@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smsevents.catalog import open_catalog, open_served
-from smsevents.catalog.identity import FILE_VARIABLE, identity_of
+from smsevents.catalog.dialects.sqlite.identity import FILE_VARIABLE, identity_of
 from smsevents.errors import StoreUnavailable
 
 

@@ -14,15 +14,15 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.catalog.chores import owe
+from smsevents.catalog.pending_scrubs import add_pending
 from smsevents.cli import app
 from smsevents.cli.checks import CLOCK_BEHIND_MAX_MS, Check, State, examine
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
 from smsevents.settings import Settings
 from smsevents.upkeep.erasure import PAUSE, VACUUM
-from smsevents.upkeep.keeper import Keeper
+from smsevents.worker.worker import UpkeepWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def test_good_database_is_good(path: Path) -> None:
     """A database that a server keeps is ok in every respect, and the exit code is 0."""
     path.chmod(0o600)
     database = open_catalog(f"sqlite:///{path}")
-    assert Keeper(database).take_lease()
+    assert UpkeepWorker(database).take_lease()
     database.close()
 
     assert {one.name: one.state for one in checked(path).values()} == dict.fromkeys(
@@ -258,9 +258,9 @@ def test_time_in_doubt_is_told(path: Path) -> None:
 
 
 def test_a_lease_of_a_clock_that_was_ahead_is_no_upkeep(path: Path) -> None:
-    """A lease that a keeper with a wrong clock took for a time far ahead is not a server that does the upkeep."""
+    """A lease that an upkeep worker with a wrong clock took for a time far ahead does not mean that upkeep is done."""
     database = open_catalog(f"sqlite:///{path}")
-    assert Keeper(database, lambda: now_ms() + 100 * DAY_MS).take_lease()
+    assert UpkeepWorker(database, lambda: now_ms() + 100 * DAY_MS).take_lease()
     database.close()
 
     assert "No server does it" in checked(path)["upkeep"].detail
@@ -271,12 +271,12 @@ def test_missing_upkeep_is_told(path: Path) -> None:
     assert "Run `serve`" in checked(path)["upkeep"].detail
     assert "cron" in checked(path, upkeep="off")["upkeep"].detail
     database = open_catalog(f"sqlite:///{path}")
-    assert Keeper(database).take_lease()
+    assert UpkeepWorker(database).take_lease()
     assert checked(path)["upkeep"].state is State.OK
     assert checked(path, after_ms=DAY_MS)["upkeep"].state is State.WARNING
-    database.write(lambda connection: owe(connection, PAUSE, "5000", now_ms()))
+    database.write(lambda connection: add_pending(connection, PAUSE, "5000", now_ms()))
     assert checked(path)["upkeep"].state is State.OK  # how long a wipe took is not owed
-    database.write(lambda connection: owe(connection, VACUUM, "token", now_ms()))
+    database.write(lambda connection: add_pending(connection, VACUUM, "token", now_ms()))
     database.close()
 
     found = checked(path)["upkeep"]

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import Database
-from smsevents.catalog.files import vacuum
-from smsevents.catalog.locks import Busy, shop_alone, shop_step
+from smsevents.catalog.dialects.sqlite.files import vacuum
+from smsevents.catalog.dialects.sqlite.locks import Busy, shop_alone, shop_step
 from smsevents.errors import UnknownShop
 from smsevents.upkeep import erasure
 from smsevents.upkeep.compaction import Sizes, compact_group, groups
 from smsevents.upkeep.distinct import DIGEST_BYTES, Distinct
 from smsevents.upkeep.erasure import erase, forget, seconds_to_wipe, wipe, wiped
-from smsevents.upkeep.keeper import Keeper
 from smsevents.upkeep.verification import quarantine, verify
+from smsevents.worker.worker import UpkeepWorker
 from tests.support.lines import DAY_MS, HOUR_MS, line
 from tests.support.logs import Held, query
 
@@ -92,26 +92,26 @@ def files_of(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
 
 
-def owed(held: Held) -> set[str]:
+def pending(held: Held) -> set[str]:
     """Name the chores that are owed."""
     return {name for (name,) in query(held.path, "SELECT name FROM chores")} - {erasure.PAUSE}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wipes_between", [False, True], ids=["alone", "beside a keeper that wipes"])
+@pytest.mark.parametrize("wipes_between", [False, True], ids=["alone", "beside an upkeep worker that wipes"])
 def test_a_kill_at_any_step_leaves_the_wipe_owed(url: str, *, wipes_between: bool) -> None:
-    """Wherever an erasure is killed, whatever it has erased by then is wiped by the next keeper."""
+    """Wherever an erasure is killed, whatever it has erased by then is wiped by the next upkeep worker."""
     step = 0
     killed = True
     while killed:
         held = Held(f"{url}-{step}")
         theirs = fill(held, 5)
         killed = killed_at(held, step, wipes_between=wipes_between)
-        assert round_of_a_keeper(held)
+        assert round_of_a_worker(held)
         left = {one for one in theirs if one in set(held.exported().splitlines())}
         held.lines -= theirs - left
         assert held.exported() == held.expected()
-        assert owed(held) == set()
+        assert pending(held) == set()
         if not left:
             assert files_of(held.path).count(USER.encode()) == 0
         assert forget(held.database, held.trackpoint, [USER], held.now, block=False).wiped
@@ -121,9 +121,9 @@ def test_a_kill_at_any_step_leaves_the_wipe_owed(url: str, *, wipes_between: boo
     assert step > 10
 
 
-def round_of_a_keeper(held: Held) -> bool:
-    """Have a keeper that was just started do a round."""
-    return Keeper(held.database, lambda: held.now).round()
+def round_of_a_worker(held: Held) -> bool:
+    """Have an upkeep worker that was just started do a round."""
+    return UpkeepWorker(held.database, lambda: held.now).round()
 
 
 def killed_at(held: Held, step: int, *, wipes_between: bool) -> bool:
@@ -149,13 +149,13 @@ def killed_at(held: Held, step: int, *, wipes_between: bool) -> bool:
 
 
 def test_what_is_rewritten_is_owed_at_once(held: Held) -> None:
-    """From the transaction on that rewrites a segment the wipe is owed, also where a keeper has just wiped."""
+    """From the transaction on that rewrites a segment the wipe is owed, also where an upkeep worker has just wiped."""
     fill(held, 6)
     seen: list[tuple[int, set[str]]] = []
 
     def happens() -> None:
         gone = 6 - query(held.path, "SELECT count(*) FROM segments WHERE id <= 6")[0][0]
-        seen.append((gone, owed(held)))
+        seen.append((gone, pending(held)))
         assert wipe(held.database, held.now) is None
 
     database = Beside(held.url, happens)
@@ -238,7 +238,7 @@ def do(held: Held, work: str, chance: random.Random) -> None:
     elif work == "wipe":
         wipe(held.database, held.now)
     elif work == "expire":
-        Keeper(held.database, lambda: held.now).round()
+        UpkeepWorker(held.database, lambda: held.now).round()
     elif work == "quarantine":
         for one in verify(held.database, None):
             assert one.damage is None
@@ -268,15 +268,15 @@ def test_a_compaction_gives_way_and_says_so(held: Held) -> None:
     assert held.compact(SMALL).before > 0
 
 
-def test_the_keeper_comes_back_to_a_shop_that_it_left(held: Held) -> None:
+def test_the_worker_comes_back_to_a_shop_that_it_left(held: Held) -> None:
     """A shop that was being erased from during a round is compacted in the next one, though nothing new came in."""
     fill(held, 12)
-    keeper = Keeper(held.database, lambda: held.now)
+    worker = UpkeepWorker(held.database, lambda: held.now)
     with shop_alone(held.path, held.trackpoint, 0):
-        assert keeper.round()
+        assert worker.round()
     assert len(held.outlines()) == 12
 
-    assert keeper.round()
+    assert worker.round()
     assert len(held.outlines()) < 12
 
 
@@ -356,7 +356,7 @@ def test_a_second_erasure_of_a_shop_is_refused_in_the_end(held: Held, monkeypatc
     with shop_alone(held.path, held.trackpoint, 0), pytest.raises(Busy, match="is erasing from this shop"):
         erase(held.database, held.trackpoint, [USER], held.now, block=False)
     assert held.exported() == held.expected()
-    assert owed(held) == set()
+    assert pending(held) == set()
 
 
 @pytest.mark.parametrize("user", ["nobody", "erase-m"])
@@ -372,7 +372,7 @@ def test_an_erasure_of_nobody_owes_nothing(held: Held, user: str, monkeypatch: p
         assert (done.events, done.segments, done.wiped) == (0, 0, True)
 
     assert vacuumed == []
-    assert owed(held) == set()
+    assert pending(held) == set()
     assert [one.id for one in held.outlines()] == before
     assert query(held.path, "SELECT count(*) FROM blocked_users") == [(1,)]
 
@@ -381,7 +381,7 @@ def test_an_unknown_shop_is_told(held: Held) -> None:
     """An erasure from a shop that is not there raises `UnknownShop`, and owes nothing."""
     with pytest.raises(UnknownShop):
         erase(held.database, 12, [USER], held.now, block=True)
-    assert owed(held) == set()
+    assert pending(held) == set()
 
 
 def test_segments_that_are_set_aside_meanwhile_are_counted(held: Held) -> None:
@@ -425,17 +425,17 @@ def test_wipes_of_a_large_file_keep_a_distance(held: Held, monkeypatch: pytest.M
     second = erase(held.database, held.trackpoint, ["other"], now, block=False)
     ended = now + 10_000
     told = wiped(second, held.database, ended + 400_000)
-    assert (told.wiped, owed(held)) == (False, {"vacuum"})
+    assert (told.wiped, pending(held)) == (False, {"vacuum"})
     assert told.not_wiped is not None
     assert "600 seconds" in told.not_wiped
     later = ended + 999_000
-    keeper = Keeper(held.database, lambda: later)
-    assert keeper.round()
-    assert owed(held) == {"vacuum"}
+    worker = UpkeepWorker(held.database, lambda: later)
+    assert worker.round()
+    assert pending(held) == {"vacuum"}
 
     later = ended + 1_000_001
-    assert keeper.round()
-    assert owed(held) == set()
+    assert worker.round()
+    assert pending(held) == set()
     assert files_of(held.path).count(b'"other"') == 0
 
 
@@ -461,7 +461,7 @@ def test_what_was_erased_is_told_though_the_database_is_gone(held: Held) -> None
     assert (told.events, told.wiped) == (erased.events, False)
     assert told.not_wiped is not None
     assert "moved or replaced" in told.not_wiped
-    assert owed(held) == {"vacuum"}
+    assert pending(held) == {"vacuum"}
 
 
 def test_an_operator_wipes_at_once(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -470,7 +470,7 @@ def test_an_operator_wipes_at_once(held: Held, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(erasure, "WIPE_BRIEF_MAX_BYTES", 0)
     for user in (USER, "other"):
         assert forget(held.database, held.trackpoint, [user], held.now, block=False).wiped
-    assert owed(held) == set()
+    assert pending(held) == set()
 
 
 def test_erasures_of_several_processes_share_a_wipe(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:

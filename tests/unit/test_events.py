@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsevents.events import Event, NotAnEvent, NotJson, decode, decode_block, encode, encode_lines
-from smsevents.settings import LINE_MAX_BYTES
+from smsevents.wire.events import Event, NotAnEvent, NotJson, decode, decode_block, encode, encode_lines
+from smsevents.wire.limits import LINE_MAX_BYTES
 from tests.support.events import INT64_MAX, canonical_of, events, spelled, texts
 from tests.support.lines import body_of
 

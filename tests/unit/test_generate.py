@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from smsevents.demo.generate import generate
 from smsevents.errors import InvalidRequest
-from smsevents.events import INT64_MAX, Event, Flow, OneOff, decode
-from smsevents.generate import generate
+from smsevents.wire.events import INT64_MAX, Event, Flow, OneOff, decode
 from tests.support.lines import DAY_MS, HOUR_MS, MINUTE_MS
 
 if TYPE_CHECKING:

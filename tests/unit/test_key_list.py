@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from typer.testing import CliRunner
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.cli import app
 

@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, event
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.catalog.stored import insert_segments
+from smsevents.catalog.segments import insert_segments
 from smsevents.catalog.tables import segments as segments_table
 from smsevents.errors import DamagedSegment, UnknownShop
-from smsevents.log import Log
-from smsevents.segments import pack, splice, unpack
-from smsevents.settings import MERGE_HELD_MAX_BYTES, PAGE_HELD_MAX_BYTES
-from smsevents.window import Window, resolve
+from smsevents.log.log import Log
+from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, PAGE_HELD_MAX_BYTES
+from smsevents.segments.segment import pack, splice, unpack
+from smsevents.wire.window import Window, resolve
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
 from tests.support.logs import store
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.segments import Piece, Segment
+    from smsevents.segments.segment import Piece, Segment
 
 NOW = 1_676_380_261_000
 OLDEST = NOW - 90 * DAY_MS
@@ -318,11 +318,11 @@ def test_a_read_goes_on_while_segments_are_stored(opened: Opened) -> None:
     reading = opened.log.read(shop, ALL)
     got = lines_of([next(reading)])
     place = date_of(got[-1])
-    before, behind = line(shop, place - 1, "before"), [line(shop, place + 1 + step, "behind") for step in range(3)]
-    store(opened.log, shop, [before, *behind, *lines[::50]])
+    before, after = line(shop, place - 1, "before"), [line(shop, place + 1 + step, "behind") for step in range(3)]
+    store(opened.log, shop, [before, *after, *lines[::50]])
     got += lines_of(reading)
-    assert got == model([*lines, *behind], OLDEST, NOW).splitlines()
-    assert opened.read(shop) == model([*lines, before, *behind], OLDEST, NOW)
+    assert got == model([*lines, *after], OLDEST, NOW).splitlines()
+    assert opened.read(shop) == model([*lines, before, *after], OLDEST, NOW)
 
 
 def compact(opened: Opened, shop: int) -> None:

@@ -11,17 +11,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.log import Log
-from smsevents.segments import unpack
-from smsevents.settings import HISTORY_MS
+from smsevents.log.log import Log
+from smsevents.segments.segment import unpack
 from smsevents.upkeep.compaction import Sizes, compact_shop
 from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.statistics import statistics
 from smsevents.upkeep.verification import verify
-from smsevents.window import resolve
+from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.window import resolve
 from tests.support.lines import DAY_MS, line, model
 from tests.support.logs import store
 

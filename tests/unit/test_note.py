@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents.errors import BadLine, InvalidLines, InvalidRequest, SmsEventsError, TooManyAtOnce, Unauthorized
-from smsevents.logs import configure_logs
+from smsevents.logging_config import configure_logging
 from smsevents.networks import parse_networks
 from smsevents.web.note import Note, begin_note, note_of
 
@@ -97,7 +97,7 @@ def logging_as_before() -> Iterator[None]:
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_control_characters_are_written_as_escapes(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
     """No text, ours or the HTTP server's, can begin a line of its own, colour a terminal or turn its direction."""
-    configure_logs(log_format)
+    configure_logging(log_format)
     hostile = "a\x1b[31m\r\nb\u2028c\u202ed\x9be"
     structlog.get_logger().info("said", text=hostile)
     logging.getLogger("uvicorn.error").warning("said %s", hostile)
@@ -115,7 +115,7 @@ def test_control_characters_are_written_as_escapes(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(("level", "said"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_the_level_is_the_least_that_is_logged(capsys: pytest.CaptureFixture[str], level: str, said: int) -> None:
     """Of one line at each level those from the level on are logged."""
-    configure_logs("json", level)
+    configure_logging("json", level)
     log = structlog.get_logger()
     for name in ("debug", "info", "warning", "error"):
         getattr(log, name)("said")

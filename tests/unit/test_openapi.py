@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsevents import events
-from smsevents.settings import DAY_MS, HISTORY_MS
 from smsevents.web.openapi import description
-from smsevents.window import resolve
+from smsevents.wire import events
+from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.wire.window import resolve
 
 NOW = 1_795_478_423_456
 PATHS = description(NOW)["paths"]

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from smsevents.client.pull.columns import COLUMNS, event_of, row_of
 from smsevents.client.pull.errors import BadEvent
 from smsevents.client.pull.formats import Csv, resettled, time_ms, time_text
-from smsevents.client.pull.lines import Checker, plain, settled
+from smsevents.client.pull.lines import Checker, settled
 from smsevents.client.pull.parquet import Parquet
 from smsevents.client.pull.sort import Sorter, merged
-from smsevents.events import decode, encode
+from smsevents.wire.events import decode, encode
+from smsevents.wire.lines import Entry, join_lines
 from tests.support.events import int64s
 from tests.support.lines import body_of, line
 from tests.support.pull_files import TRACKPOINT, checker, entry, flat, lines, model
@@ -28,7 +29,7 @@ from tests.support.pull_files import TRACKPOINT, checker, entry, flat, lines, mo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smsevents.client.pull.lines import Entry
+    from smsevents.wire.lines import Entry
 
 few_lines = st.builds(lambda date, user: line(TRACKPOINT, date, str(user)), st.integers(0, 5), st.integers(0, 5))
 
@@ -222,7 +223,7 @@ def test_csv_is_what_the_page_says() -> None:
 
 def test_plain_lines_are_the_wire() -> None:
     """Entries as lines are what an export sends."""
-    assert plain([(5, GOOD)]) == GOOD + b"\n"
+    assert join_lines([(5, GOOD)]) == GOOD + b"\n"
 
 
 @given(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from smsevents.client.dlt_source import interval_of
 from smsevents.client.head import ExportHead
 from smsevents.client.reached import UNCONFIRMED_MAX_MS, Reached
-from smsevents.events import decode
+from smsevents.wire.events import decode
 from tests.support.lines import DAY_MS, HOUR_MS, line
 
 NOW = 1_795_600_000_000
@@ -45,13 +45,13 @@ def test_syncs_with_wrong_clocks_leave_no_gap(nights: list[tuple[int, int]]) -> 
 
 def test_the_earlier_clock_counts() -> None:
     """The end is that of the earlier clock, whichever it is, and a difference is told."""
-    ahead, behind = run(None, NOW + 10 * DAY_MS, NOW), run(None, NOW, NOW + 10 * DAY_MS)
+    ahead, after = run(None, NOW + 10 * DAY_MS, NOW), run(None, NOW, NOW + 10 * DAY_MS)
 
-    assert ahead.by_both_clocks(None) == behind.by_both_clocks(None) == NOW
+    assert ahead.by_both_clocks(None) == after.by_both_clocks(None) == NOW
     assert ahead.warning is not None
     assert "10 days ahead" in ahead.warning
-    assert behind.warning is not None
-    assert "10 days behind" in behind.warning
+    assert after.warning is not None
+    assert "10 days behind" in after.warning
     assert run(None, NOW, NOW + 60_000).warning is None
 
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents.errors import InvalidLines, InvalidRequest
-from smsevents.events import STATUSES, NotAnEvent, NotJson, decode
-from smsevents.formats import START_MAX_BYTES, format_of
-from smsevents.intake import Intake
-from smsevents.reasons import nearest, shown
-from smsevents.refusals import BODY, FILE, Origin
+from smsevents.log.ingest import Ingest
+from smsevents.log.refusals import BODY, FILE, Origin
+from smsevents.wire.events import STATUSES, NotAnEvent, NotJson, decode
+from smsevents.wire.file_formats import START_MAX_BYTES, format_of
+from smsevents.wire.reasons import nearest, shown
 from tests.support.lines import body_of, line
 
 NOW = 1_790_000_000_000
@@ -54,19 +54,19 @@ SENT = {
 }
 
 
-def feed_all(intake: Intake, body: bytes, size: int) -> None:
+def feed_all(ingest: Ingest, body: bytes, size: int) -> None:
     """Feed a body to its end, in parts of a size."""
     for start in range(0, len(body), size):
-        intake.feed(body[start : start + size])
-    intake.finish()
+        ingest.feed(body[start : start + size])
+    ingest.finish()
 
 
 def refusal_of(body: bytes, *, inflate: bool = False, origin: Origin = BODY, size: int = 1 << 20) -> InvalidRequest:
     """Take in a body that must be refused; give the refusal. Nothing is handed on."""
-    with Intake(7, NOW, gzip=inflate, lines_max_mib=64, origin=origin) as intake:
+    with Ingest(7, NOW, gzip=inflate, lines_max_mib=64, origin=origin) as ingest:
         with pytest.raises(InvalidRequest) as refusal:
-            feed_all(intake, body, size)
-        assert list(intake.segments()) == []
+            feed_all(ingest, body, size)
+        assert list(ingest.segments()) == []
     assert "Nothing was stored" in str(refusal.value)
     return refusal.value
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.catalog.files import empty_wal
-from smsevents.clock import now_ms
-from smsevents.settings import HISTORY_MS
+from smsevents.catalog.dialects.sqlite.files import empty_wal
+from smsevents.clock.system import now_ms
 from smsevents.upkeep import retention
 from smsevents.upkeep.retention import Expired, expire
+from smsevents.wire.limits import HISTORY_MS
 from tests.support.lines import DAY_MS, date_of, line, random_lines
 from tests.support.logs import Held, query
 from tests.support.servers import run_command

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import DamagedSegment
-from smsevents.pages import Page, page
-from smsevents.segments import (
+from smsevents.segments.merge import Page, page
+from smsevents.segments.segment import (
+    SEGMENT_LINES_BYTES,
     Entry,
     Segment,
     count,
     deflate,
-    deflate_settled,
+    deflate_compacted,
     end_of,
     entries,
     inflate,
@@ -32,7 +33,6 @@ from smsevents.segments import (
     unique,
     unpack,
 )
-from smsevents.settings import SEGMENT_LINES_BYTES
 from tests.support.entries import (
     DATES,
     Batches,
@@ -49,7 +49,7 @@ from tests.support.lines import body_of, line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from smsevents.segments import Piece
+    from smsevents.segments.segment import Piece
 
 
 RAW = -15
@@ -87,14 +87,14 @@ def test_stored_bytes_are_raw_deflate_that_can_be_continued(one: list[Entry], ot
     assert not reader.unused_data
 
 
-@pytest.mark.parametrize("compress", [deflate, deflate_settled])
+@pytest.mark.parametrize("compress", [deflate, deflate_compacted])
 def test_deflate_of_nothing_can_be_continued(compress: Callable[[bytes], bytes]) -> None:
     """No lines at all deflate to something that adds nothing to a stream."""
     assert zlib.decompressobj(RAW).decompress(compress(b"") + compress(b"x") + compress(b"")) == b"x"
 
 
 @settings(max_examples=60, deadline=None)
-@given(batches=st.lists(st.tuples(some_entries, st.sampled_from([deflate, deflate_settled])), min_size=1, max_size=4))
+@given(batches=st.lists(st.tuples(some_entries, st.sampled_from([deflate, deflate_compacted])), min_size=1, max_size=4))
 def test_segments_of_either_compressor_are_one_stream(
     batches: list[tuple[list[Entry], Callable[[bytes], bytes]]],
 ) -> None:
@@ -219,10 +219,10 @@ def test_a_segment_that_ends_exactly_at_the_bounds_is_whole() -> None:
 
 def test_only_what_overlaps_is_merged() -> None:
     """Segments beside two that overlap are passed on whole; the two become plain lines, equal events once."""
-    before, behind = packed([entry(1)]), packed([entry(9)])
+    before, after = packed([entry(1)]), packed([entry(9)])
     two = [packed([entry(3), entry(5)]), packed([entry(4), entry(5)])]
-    found = page(iter([before, *two, behind]), (0, b""), end_of(9))
-    assert found.pieces == [before, lines_of([entry(3), entry(4), entry(5)]), behind]
+    found = page(iter([before, *two, after]), (0, b""), end_of(9))
+    assert found.pieces == [before, lines_of([entry(3), entry(4), entry(5)]), after]
 
 
 def test_segments_of_one_millisecond_are_told_apart_by_their_lines() -> None:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import StoreFull, StoreUnavailable
-from smsevents.segments import Segment, pack
-from smsevents.spool import Room, Spool
+from smsevents.segments.segment import Segment, pack
+from smsevents.segments.spool import Room, Spool
 from smsevents.upkeep.distinct import DIGEST_BYTES, Distinct
 from tests.support.entries import entry
 

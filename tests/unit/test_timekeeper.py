@@ -13,21 +13,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.catalog.leases import take_lease
-from smsevents.clock import Clocks, Reading, start_of_machine
+from smsevents.catalog.leases import LEASE_SECONDS, take_lease
+from smsevents.clock.system import Clocks, Reading, start_of_machine
+from smsevents.clock.trusted import Doubt
 from smsevents.errors import InvalidLines, StoreUnavailable, TimeInDoubt, Unauthorized
-from smsevents.intake import Intake, Receipt
-from smsevents.log import Log
-from smsevents.segments import unpack
-from smsevents.settings import HISTORY_MS, LEASE_SECONDS
-from smsevents.timekeeper import Herald, Timekeeper
-from smsevents.trusted import Doubt
-from smsevents.upkeep.attendance import IDLE_MAX_SECONDS, Attendant
+from smsevents.log.ingest import ImportResult, Ingest
+from smsevents.log.log import Log
+from smsevents.segments.segment import unpack
+from smsevents.timekeeper import Herald, Timeworker
 from smsevents.upkeep.compaction import compact_shop
-from smsevents.upkeep.keeper import LEASE, Keeper
-from smsevents.window import resolve
+from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.window import resolve
+from smsevents.worker.attendance import IDLE_MAX_SECONDS, Attendant
+from smsevents.worker.worker import LEASE, UpkeepWorker
 from tests.support.clocks import FakeMachine
 from tests.support.lines import DAY_MS, HOUR_MS, MINUTE_MS, body_of, date_of, line
 from tests.support.logs import query
@@ -42,7 +42,7 @@ MINUTES_OF_A_DAY = 24 * 60
 
 
 class Running:
-    """A log on a machine whose clocks a test sets, with one long-lived process, its keeper, and short-lived ones."""
+    """A log on a machine whose clocks a test sets, with one long process, its upkeep worker, and short ones."""
 
     def __init__(self, folder: Path) -> None:
         """Make the log under right clocks."""
@@ -60,24 +60,24 @@ class Running:
 
     def restarted(self) -> None:
         """Let the processes be new ones."""
-        self.timekeeper = Timekeeper(self.database, self.clocks)
-        self.keeper = Keeper(self.database, self.clocks.wall_ms, Timekeeper(self.database, self.clocks))
+        self.timekeeper = Timeworker(self.database, self.clocks)
+        self.worker = UpkeepWorker(self.database, self.clocks.wall_ms, Timeworker(self.database, self.clocks))
 
-    def put(self, lines: Iterable[bytes], timekeeper: Timekeeper | None = None) -> Receipt:
+    def put(self, lines: Iterable[bytes], timekeeper: Timeworker | None = None) -> ImportResult:
         """Import lines, and remember that they were acknowledged, as an import does."""
         lines = list(lines)
         timekeeper = timekeeper or self.timekeeper
         log = Log(self.database, self.clocks.wall_ms)
         judgement = timekeeper.judge()
-        with Intake.judged(SHOP, judgement, gzip=False, lines_max_mib=64, blocked=frozenset()) as intake:
-            intake.feed(body_of(lines))
+        with Ingest.judged(SHOP, judgement, gzip=False, lines_max_mib=64, blocked=frozenset()) as ingest:
+            ingest.feed(body_of(lines))
             try:
-                receipt = intake.finish()
-                log.append(SHOP, intake.segments()).result()
+                result = ingest.finish()
+                log.append(SHOP, ingest.segments()).result()
             finally:
-                timekeeper.witness(intake.newest_ms)
+                timekeeper.witness(ingest.newest_ms)
         self.acknowledged.update(lines)
-        return receipt
+        return result
 
     def exported(self) -> set[bytes]:
         """Export the history by right clocks."""
@@ -106,7 +106,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     made = Running(tmp_path)
     made.timekeeper.note()
     made.put(made.old_line(days) for days in (89, 60, 30, 1, 0))
-    assert made.keeper.round()
+    assert made.worker.round()
     yield made
     made.database.close()
 
@@ -128,7 +128,7 @@ class Clockwork(RuleBasedStateMachine):
         now = self.log.machine.true_ms
         lines = [line(SHOP, now - age * MINUTE_MS, f"{self.count}.{number}") for number, age in enumerate(ages)]
         try:
-            self.log.put(lines, Timekeeper(self.log.database, self.log.clocks) if one_off else None)
+            self.log.put(lines, Timeworker(self.log.database, self.log.clocks) if one_off else None)
         except TimeInDoubt:
             pass  # they are sent again later
         except InvalidLines as error:
@@ -152,14 +152,14 @@ class Clockwork(RuleBasedStateMachine):
         self.log.timekeeper.note()
 
     @rule()
-    def keeper_works(self) -> None:
-        """Let the keeper do a round."""
-        self.log.keeper.round()
+    def worker_works(self) -> None:
+        """Let the upkeep worker do a round."""
+        self.log.worker.round()
 
     @rule()
     def everything_is_compacted(self) -> None:
         """Compact by hand."""
-        judgement = Timekeeper(self.log.database, self.log.clocks).note()
+        judgement = Timeworker(self.log.database, self.log.clocks).note()
         compact_shop(self.log.database, SHOP, judgement.old_by_ms, everything=True)
 
     @rule(off=st.integers(0, 20 * MINUTES_OF_A_DAY), starts=st.booleans())
@@ -180,7 +180,7 @@ class Clockwork(RuleBasedStateMachine):
         if not hasattr(self, "log"):
             return
         self.log.machine.wrong_ms = 0
-        self.log.keeper.release_lease()
+        self.log.worker.release_lease()
         for hour in range(27):
             self.log.machine.passes(HOUR_MS)
             # as many as outvote what contradicted the clock before
@@ -189,12 +189,12 @@ class Clockwork(RuleBasedStateMachine):
             judgement = self.log.timekeeper.note()
         assert judgement.doubt is None
         assert judgement.late_ms == 0
-        self.log.keeper.round()
+        self.log.worker.round()
         self.nothing_is_lost()
         self.log.machine.passes(6 * DAY_MS)
         oldest = min((date_of(one) for one in self.log.exported()), default=0)
         self.log.restarted()
-        self.log.keeper.round()
+        self.log.worker.round()
         with self.log.database.read() as connection:
             ends = connection.exec_driver_sql("SELECT min(last_date) FROM segments").scalar_one()
         assert ends >= self.log.machine.true_ms - HISTORY_MS - HOUR_MS
@@ -213,11 +213,11 @@ def test_a_clock_ahead_deletes_nothing(running: Running) -> None:
     running.machine.wrong_ms = 100 * DAY_MS
     for _ in range(3):
         running.machine.passes(15_000)
-        assert running.put([running.old_line(2)]) == Receipt(1, 0)
-        assert running.keeper.round()
+        assert running.put([running.old_line(2)]) == ImportResult(1, 0)
+        assert running.worker.round()
     running.machine.wrong_ms = 0
 
-    assert running.keeper.round()
+    assert running.worker.round()
     assert running.exported() == running.expected()
     assert len(running.exported()) == 8
     assert running.timekeeper.note().doubt is None
@@ -227,13 +227,13 @@ def test_a_round_deletes_by_the_time_that_passed(running: Running) -> None:
     """After a machine was off for three days, what became old meanwhile goes only when events bear the clock out."""
     running.machine.restart(3 * DAY_MS)
     running.restarted()
-    assert running.keeper.round()
+    assert running.worker.round()
     assert running.stored() == 5
     for _ in range(2):
         running.machine.passes(HOUR_MS)
         running.put([running.old_line(0)])
         running.timekeeper.note()
-    assert running.keeper.round()
+    assert running.worker.round()
     assert running.stored() == 6  # 5 + 2 - 1
     assert running.exported() == running.expected()
 
@@ -266,13 +266,13 @@ def test_a_clock_that_starts_behind_refuses_nobody_for_good(running: Running) ->
 
 
 def test_compaction_leaves_nothing_out_in_doubt(running: Running) -> None:
-    """While time is in doubt, segments are merged with all that is in them, also by the keeper."""
+    """While time is in doubt, segments are merged with all that is in them, also by the upkeep worker."""
     running.machine.wrong_ms = 100 * DAY_MS
     for number in range(20):
         running.put([line(SHOP, running.machine.true_ms - 50 * DAY_MS - number)])
     before = running.stored()
-    assert running.keeper.round()
-    judgement = Timekeeper(running.database, running.clocks).note()
+    assert running.worker.round()
+    judgement = Timeworker(running.database, running.clocks).note()
     assert judgement.doubt
     compact_shop(running.database, SHOP, judgement.old_by_ms, everything=True)
     assert running.stored() == before
@@ -281,7 +281,7 @@ def test_compaction_leaves_nothing_out_in_doubt(running: Running) -> None:
 
 def test_what_one_process_finds_all_know(running: Running) -> None:
     """A doubt that one process noted is known to the others, and so is its end."""
-    other = Timekeeper(running.database, running.clocks)
+    other = Timeworker(running.database, running.clocks)
     assert other.judge().doubt is None
     running.machine.passes(MINUTE_MS)
     running.machine.wrong_ms = 5 * DAY_MS
@@ -310,7 +310,7 @@ def test_a_new_log_trusts_its_clock(tmp_path: Path) -> None:
     made.restarted()
     assert made.timekeeper.judge_remembered().doubt is None
     assert made.timekeeper.note().is_certain
-    assert made.put([made.old_line(91), made.old_line(1)]) == Receipt(2, 1)
+    assert made.put([made.old_line(91), made.old_line(1)]) == ImportResult(2, 1)
     made.database.close()
 
 
@@ -319,8 +319,8 @@ def test_a_new_log_under_a_clock_ahead_drops_nothing(tmp_path: Path) -> None:
     made = Running(tmp_path)
     made.machine.wrong_ms = 100 * DAY_MS
     assert made.timekeeper.judge().doubt == Doubt.AHEAD
-    assert made.put([made.old_line(89), made.old_line(0)]) == Receipt(2, 0)
-    assert made.keeper.round()
+    assert made.put([made.old_line(89), made.old_line(0)]) == ImportResult(2, 0)
+    assert made.worker.round()
     assert made.exported() == made.expected()
     made.database.close()
 
@@ -334,10 +334,10 @@ def test_an_upgraded_log_is_held_to_its_newest_event(tmp_path: Path) -> None:
     made.restarted()
 
     assert made.timekeeper.judge().doubt == Doubt.AHEAD
-    assert made.keeper.round()
+    assert made.worker.round()
     assert made.stored() == 2
     made.timekeeper.trust_clock()
-    assert made.keeper.round()
+    assert made.worker.round()
     assert made.stored() == 1
     made.database.close()
 
@@ -357,7 +357,7 @@ def test_a_lease_of_a_clock_that_was_ahead_is_not_valid(running: Running) -> Non
     """A lease that ends later than one that is taken now does not keep the upkeep waiting."""
     now = running.machine.true_ms
     length = LEASE_SECONDS * 1000
-    running.keeper.release_lease()
+    running.worker.release_lease()
     for ahead_ms, is_taken in ((100 * DAY_MS, True), (1, True), (0, False), (-1, False), (-length, True)):
         query(running.path, "INSERT OR REPLACE INTO leases VALUES (?, 'other', ?)", LEASE, now + ahead_ms + length)
         assert running.database.write(lambda c: take_lease(c, LEASE, "mine", now, now + length)) is is_taken
@@ -385,7 +385,7 @@ def test_doubt_is_said_once_and_again_each_hour(running: Running) -> None:
 
 
 def test_upkeep_that_does_not_work_is_a_warning(running: Running) -> None:
-    """When no keeper worked for 10 minutes, a server says so, every 10 minutes; not where there is to be none."""
+    """When no upkeep worker worked for 10 minutes, a server says so, every 10 minutes; unless there is to be none."""
     seconds = 0.0
     attendant, other = (
         Attendant(running.timekeeper, upkeep=upkeep, monotonic=lambda: seconds) for upkeep in (True, False)
@@ -401,7 +401,7 @@ def test_upkeep_that_does_not_work_is_a_warning(running: Running) -> None:
             warned.append((minute, logs[0]["idle_seconds"] // 60))
         running.machine.passes(MINUTE_MS)
         if minute == 22:
-            running.keeper.round()
+            running.worker.round()
     assert warned == [(11, 11), (21, 21), (34, 11)]
     assert IDLE_MAX_SECONDS == 600
 

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from smsevents.trusted import (
+from smsevents.clock.trusted import (
     NO_EVIDENCE,
     UNATTENDED_MAX_MS,
     Doubt,

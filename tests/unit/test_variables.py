@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsevents.cli.misspelt import known_variables, warnings
 from smsevents.errors import SettingError
-from smsevents.misspelt import known_variables, warnings
 from smsevents.settings import Settings, is_injected, variable_of
 
 INJECTED = {

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import InvalidRequest
-from smsevents.window import Window, history_start, resolve
+from smsevents.wire.window import Window, history_start, resolve
 from tests.support.lines import DAY_MS
 
 NOW = 1_676_380_261_000

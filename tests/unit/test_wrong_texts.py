@@ -11,14 +11,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.errors import InvalidRequest, TimeInDoubt
-from smsevents.events import NotAnEvent, NotJson, decode
-from smsevents.formats import format_of
-from smsevents.intake import Intake
-from smsevents.possible import decode_possible, why_impossible
-from smsevents.refusals import FILE
+from smsevents.log.ingest import Ingest
+from smsevents.log.plausible import decode_possible, why_impossible
+from smsevents.log.refusals import FILE
+from smsevents.wire.events import NotAnEvent, NotJson, decode
+from smsevents.wire.file_formats import format_of
 from tests.support.lines import line
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ def test_names_that_cannot_be_kept_are_refused(database: Database, text: str) ->
 
 def test_who_runs_the_command_is_not_sent_to_the_operator() -> None:
     """A file of the future, by a clock in doubt, is refused with what the one who runs the command can do."""
-    with Intake(7, NOW - 100 * DAY_MS, gzip=False, lines_max_mib=1, origin=FILE, in_doubt=True) as intake:
-        intake.feed(GOOD + b"\n")
+    with Ingest(7, NOW - 100 * DAY_MS, gzip=False, lines_max_mib=1, origin=FILE, in_doubt=True) as ingest:
+        ingest.feed(GOOD + b"\n")
         with pytest.raises(TimeInDoubt) as refusal:
-            intake.finish()
+            ingest.finish()
 
     assert "this machine's clock" in str(refusal.value)
     assert "smsevents expire --force" in str(refusal.value)

@@ -1,27 +1,23 @@
 """The catalog: the SQL database that holds shops, keys and segments.
 
-database.py   transactions, durability, writes that share a commit
-identity.py   whether the file is still the one that a server was started with
-places.py     what lies where a database should be, and why it cannot be opened or written
-room.py       whether there is room for the next write
-failures.py   the database's errors → ours
-schema.py     making and upgrading the tables (alembic, in migrations/)
-tables.py     the tables
-stored.py     statements on segments: store them, read them in order
-outline.py    statements on segments for the upkeep: what is known without their bytes, replacement
-shops.py      statements on shops, keys, blocked users
-marks.py      statements on the mark of trusted time
-leases.py     statements on leases: which process does the upkeep
-chores.py     statements on chores: what an erasure still owes
-milestones.py statements on milestones: when something was done last
-files.py      the database's files as a whole: rewritten, copied, the write-ahead log emptied
+database.py        transactions, durability, writes that share a commit
+dialects/          what one SQL database does differently from another
+schema.py          making and upgrading the tables (alembic, in migrations/)
+tables.py          the tables
+segments.py        statements on segments: store them, read them in order
+outline.py         statements on segments for the upkeep: what is known without their bytes, replacement
+shops.py           statements on shops, keys, blocked users
+trusted_time.py    statements on the mark of trusted time
+leases.py          statements on leases: which process does the upkeep
+pending_scrubs.py  statements on what has to be done to the files after an erasure
+milestones.py      statements on milestones: when something was done last
 """
 
 import os
 
 from smsevents.catalog.database import Database
-from smsevents.catalog.identity import FILE_VARIABLE, require_same
-from smsevents.catalog.places import path_of
+from smsevents.catalog.dialects.sqlite.identity import FILE_VARIABLE, require_same
+from smsevents.catalog.dialects.sqlite.location import path_of
 from smsevents.catalog.schema import migrate
 
 __all__ = ["Database", "open_catalog", "open_existing", "open_served"]

@@ -26,25 +26,28 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from smsevents.catalog.failures import translated
-from smsevents.catalog.files import make_private
-from smsevents.catalog.places import path_of, require_ours, require_usable, why_unusable, why_unwritable
-from smsevents.catalog.room import Room
-from smsevents.errors import StoreFull, StoreUnavailable
-from smsevents.settings import (
-    DATABASE_BUSY_MAX_SECONDS,
-    DATABASE_CONNECTIONS_KEPT,
-    DATABASE_PAGE_BYTES,
-    WAL_KEPT_MAX_BYTES,
-    WAL_PAUSE_SECONDS,
-    WRITES_IN_GROUP_MAX,
+from smsevents.catalog.dialects.sqlite.failures import translated
+from smsevents.catalog.dialects.sqlite.files import DATABASE_BUSY_MAX_SECONDS, make_private
+from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, Room
+from smsevents.catalog.dialects.sqlite.location import (
+    path_of,
+    require_ours,
+    require_usable,
+    why_unusable,
+    why_unwritable,
 )
+from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy.engine import Engine
+
+DATABASE_CONNECTIONS_KEPT = 8  # a thread that needs one more opens it for that time
+WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
+WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
+WRITES_IN_GROUP_MAX = 256
 
 T = TypeVar("T")
 

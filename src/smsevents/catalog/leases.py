@@ -16,6 +16,8 @@ from smsevents.catalog.tables import leases
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+LEASE_SECONDS = 120
+
 
 def take_lease(connection: Connection, name: str, holder: str, now: int, expires: int) -> bool:
     """Take or prolong a lease until `expires` (Unix ms); tell whether it is the holder's now.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, true
 
-from smsevents.catalog.stored import insert_segments, segment_of
+from smsevents.catalog.segments import insert_segments, segment_of
 from smsevents.catalog.tables import quarantine, segments
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from smsevents.segments import Entry, Segment
+    from smsevents.segments.segment import Entry, Segment
 
 _c = segments.c
 _READ_AHEAD_ROWS = 200
@@ -76,19 +76,19 @@ def newest_id(connection: Connection) -> int:
     return connection.execute(select(func.max(_c.id))).scalar() or 0
 
 
-def shops_changed(connection: Connection, behind_id: int) -> list[int]:
-    """Give the shops, by trackpoint, that have segments with higher ids than `behind_id`."""
-    return sorted(set(connection.execute(select(_c.trackpoint + 0).where(_c.id > behind_id)).scalars()))
+def shops_changed(connection: Connection, after_id: int) -> list[int]:
+    """Give the shops, by trackpoint, that have segments with higher ids than `after_id`."""
+    return sorted(set(connection.execute(select(_c.trackpoint + 0).where(_c.id > after_id)).scalars()))
 
 
 def rows_between(
-    connection: Connection, behind_id: int, until_id: int, trackpoint: int | None, at_most: int
+    connection: Connection, after_id: int, until_id: int, trackpoint: int | None, at_most: int
 ) -> Iterator[tuple[int, int, Segment]]:
     """Go through all that is stored of segments, unchecked, by their ids, of one shop or of all (None).
 
     They are in `behind_id < id <= until_id`. Gives of each the shop, the span in milliseconds, and the segment.
     """
-    statement = select(segments).where(_c.id > behind_id, _c.id <= until_id, _of_shop(trackpoint)).order_by(_c.id)
+    statement = select(segments).where(_c.id > after_id, _c.id <= until_id, _of_shop(trackpoint)).order_by(_c.id)
     for row in connection.execute(statement.limit(at_most).execution_options(yield_per=1)):
         yield row.trackpoint, row.span_ms, segment_of(row)
 
@@ -133,7 +133,7 @@ def delete_older(connection: Connection, before: int, at_most: int) -> tuple[int
     return len(rows), sum(row.events for row in rows)
 
 
-def set_aside(connection: Connection, segment_id: int, reason: str, now: int) -> None:
+def quarantine_segment(connection: Connection, segment_id: int, reason: str, now: int) -> None:
     """Move a damaged segment into quarantine, with its bytes as they are."""
     row = connection.execute(select(segments).where(_c.id == segment_id)).first()
     if row is None:

@@ -23,10 +23,10 @@ import sys
 
 import typer
 
-from smsevents import __version__, misspelt
-from smsevents.cli import console, demo, doctor, key, output, pull, serve, shop, sync, transfer, upkeep
+from smsevents import __version__
+from smsevents.cli import console, demo, doctor, key, misspelt, output, pull, serve, shop, sync, transfer, upkeep
 from smsevents.cli.database import with_database
-from smsevents.misspelt import WARNED_VARIABLE
+from smsevents.cli.misspelt import WARNED_VARIABLE
 
 _TERMINAL = sys.stderr is not None and sys.stderr.isatty()
 

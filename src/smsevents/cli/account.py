@@ -13,7 +13,7 @@ from smsevents.client import ACCOUNTS, Timeouts
 from smsevents.client.account import KEY_VARIABLE, URL_VARIABLE
 from smsevents.client.errors import ConfigurationError
 
-PACE_MAX = 10**9
+PACE_MAX_BYTES_PER_MINUTE = 10**9
 
 
 class AccountName(StrEnum):
@@ -30,7 +30,7 @@ PaceOption = Annotated[
     typer.Option(
         "--min-rate",
         min=0,
-        max=PACE_MAX,
+        max=PACE_MAX_BYTES_PER_MINUTE,
         help="Give up an export that brings fewer bytes of events a minute, 4096 by default; 0 waits on.",
     ),
 ]

@@ -21,19 +21,28 @@ import msgspec
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from smsevents.catalog.marks import find_mark, first_mark_of
-from smsevents.catalog.places import name_of_user, path_of, require_ours, require_usable, why_unusable, why_unwritable
+from smsevents.catalog.dialects.sqlite.location import (
+    name_of_user,
+    path_of,
+    require_ours,
+    require_usable,
+    why_unusable,
+    why_unwritable,
+)
+from smsevents.catalog.leases import LEASE_SECONDS
 from smsevents.catalog.schema import HEAD
-from smsevents.clock import SYSTEM_CLOCKS
+from smsevents.catalog.trusted_time import find_mark, first_mark_of
+from smsevents.clock.system import SYSTEM_CLOCKS
+from smsevents.clock.trusted import judgement_of, noted, utc
 from smsevents.errors import NoDatabase, SettingError, StoreUnavailable
-from smsevents.settings import FUTURE_MAX_MS, LEASE_SECONDS, Settings
 from smsevents.timekeeper import WHAT_TO_DO
-from smsevents.trusted import judgement_of, noted, utc
+from smsevents.wire.limits import FUTURE_MAX_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smsevents.trusted import Judgement
+    from smsevents.clock.trusted import Judgement
+    from smsevents.settings import Settings
 
 LOCK_WAIT_MAX_SECONDS = 2
 FREE_WRONG_BYTES = 64 * 1024 * 1024  # an import could not be stored
@@ -218,12 +227,14 @@ def _upkeep(path: Path, now: int, settings: Settings) -> Check:
     name = "upkeep"
     # these take long to load, and only this check needs them
     from smsevents.upkeep.erasure import EMPTY_WAL, VACUUM  # noqa: PLC0415
-    from smsevents.upkeep.keeper import LEASE  # noqa: PLC0415
+    from smsevents.worker.worker import LEASE  # noqa: PLC0415
 
     ends = _value(path, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
-    owed = _value(path, "SELECT min(since_ms) FROM chores WHERE name IN (:one, :other)", one=VACUUM, other=EMPTY_WAL)
-    if isinstance(owed, int):
-        detail = f"Since {utc(owed)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
+    pending = _value(path, "SELECT min(since_ms) FROM chores WHERE name IN (:one, :other)", one=VACUUM, other=EMPTY_WAL)
+    if isinstance(pending, int):
+        detail = (
+            f"Since {utc(pending)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
+        )
         return Check(name, State.WARNING, detail)
     # one that ends later was written by a clock that is ahead, see `take_lease`
     if isinstance(ends, int) and now < ends <= now + LEASE_SECONDS * 1000:

@@ -26,15 +26,15 @@ from smsevents.cli import output
 from smsevents.cli.database import OPTION, settings_in_force, sources
 from smsevents.cli.output import OutputClosed, OutputFailed
 from smsevents.errors import CannotListen, InvalidLines, NoDatabase, SmsEventsError
-from smsevents.events import INT64_MAX
-from smsevents.reasons import printable
 from smsevents.settings import variable_of
 from smsevents.timekeeper import WHAT_TO_DO
+from smsevents.wire.events import INT64_MAX
+from smsevents.wire.reasons import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from smsevents.trusted import Judgement
+    from smsevents.clock.trusted import Judgement
 
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line; times in Unix milliseconds.")]
 Trackpoint = Annotated[int, typer.Argument(metavar="TRACKPOINT", min=1, max=INT64_MAX, help="The number of the shop.")]

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.cli.transfer import import_file
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
+from smsevents.demo.generate import generate
 from smsevents.errors import SmsEventsError
-from smsevents.generate import generate
-from smsevents.settings import ENVIRONMENT_PREFIX, HISTORY_MS
+from smsevents.settings import ENVIRONMENT_PREFIX
+from smsevents.wire.limits import HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,12 +89,12 @@ def _fill(url: str, events: int) -> str:
         key = access.create_key(TRACKPOINT, ["export", "import"], label="demo")
         lines = generate(TRACKPOINT, events=events, days=DAYS - _MARGIN_MS / 86_400_000, seed=1, end_ms=now_ms())
         started = time.perf_counter()
-        receipt = import_file(database, TRACKPOINT, _LineFile(lines), None)
+        result = import_file(database, TRACKPOINT, _LineFile(lines), None)
         seconds = time.perf_counter() - started
     finally:
         database.close()
-    rate = receipt.received / seconds
-    typer.echo(f"   made and recorded {receipt.received:,} in {seconds:.1f} s ({rate:,.0f} events/s)")
+    rate = result.received / seconds
+    typer.echo(f"   made and recorded {result.received:,} in {seconds:.1f} s ({rate:,.0f} events/s)")
     return key
 
 

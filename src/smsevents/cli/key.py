@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.cli import output
 from smsevents.cli.console import JsonOption, Trackpoint, opened_database, say_doubt, show_json, show_table
 from smsevents.cli.database import with_database
 from smsevents.cli.output import OutputFailed
 from smsevents.cli.shop import day_of
 from smsevents.cli.times import option_time
-from smsevents.clock import now_ms
-from smsevents.timekeeper import Timekeeper
+from smsevents.clock.system import now_ms
+from smsevents.timekeeper import Timeworker
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
@@ -46,7 +46,7 @@ def create(
         raise typer.BadParameter(f"{expires!r} is past", param_hint="--expires")
     with opened_database() as database:
         if expires_ms is not None:
-            say_doubt(Timekeeper(database).judge())
+            say_doubt(Timeworker(database).judge())
         access = Access(database)
         key = access.create_key(trackpoint, [s.value for s in scope], label=label, expires_ms=expires_ms)
         try:

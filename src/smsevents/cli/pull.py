@@ -23,8 +23,8 @@ from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.directory import Directory, Wish
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
 from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
-from smsevents.clock import now_ms
-from smsevents.settings import PULL_JOBS, PULL_JOBS_MAX, PULL_LOOKBACK_DAYS
+from smsevents.client.pull.terms import PULL_JOBS, PULL_JOBS_MAX, PULL_LOOKBACK_DAYS
+from smsevents.clock.system import now_ms
 
 if TYPE_CHECKING:
     from datetime import date

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smsevents.client.errors import NotWhole, RateLimited, ServerFault, ServerUnavailable, Unreachable
 from smsevents.client.pull.errors import Stopped
 from smsevents.client.pull.gaps import ranges_text
-from smsevents.settings import DAY_MS, HISTORY_MS
+from smsevents.wire.limits import DAY_MS, HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.cli.console import JsonOption, Trackpoint, opened_database, show_json, show_table
 from smsevents.cli.database import repeated, with_database
 

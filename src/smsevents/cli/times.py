@@ -20,12 +20,10 @@ from typing import NamedTuple
 
 import typer
 
-from smsevents.settings import DAY_MS
+from smsevents.wire.limits import DAY_MS
+from smsevents.wire.times import is_time
 
 HOUR_MS = 60 * 60 * 1000
-# Unix milliseconds: 2000-01-01 and 2100-01-01
-TIMES_START_MS = 946_684_800_000
-TIMES_END_MS = 4_102_444_800_000
 
 EXAMPLES = "2027-01-31, 2027-01-31T12:00Z, 1801396800000 (Unix milliseconds), yesterday, 30d or 12h"
 _CALENDAR_START_MS = -62_135_596_800_000  # 0001-01-01
@@ -81,11 +79,11 @@ def option_time(option: str, text: str, now_ms: int, *, ahead: bool = False) -> 
 
 
 def _number(number: int) -> Meant:
-    if TIMES_START_MS <= number < TIMES_END_MS:
+    if is_time(number):
         return Meant(number, number)
     for unit, (times, parts) in _UNITS.items():
         in_ms = number * times // parts
-        if TIMES_START_MS <= in_ms < TIMES_END_MS:
+        if is_time(in_ms):
             raise NotATime(f"{number} looks like Unix {unit}, but milliseconds are wanted: give {in_ms}")
     if not _CALENDAR_START_MS <= number < _CALENDAR_END_MS:
         raise NotATime(f"{number} is outside every calendar as Unix milliseconds; give a time such as {EXAMPLES}")

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.cli.console import Trackpoint, opened_database, progress, say_doubt
 from smsevents.cli.times import option_time
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
+from smsevents.demo.generate import generate as generate_lines
 from smsevents.errors import InvalidRequest, StoreUnavailable
-from smsevents.formats import GZIP
-from smsevents.generate import generate as generate_lines
-from smsevents.intake import Intake, Receipt
-from smsevents.log import Log
-from smsevents.refusals import FILE
-from smsevents.segments import splice, unpack
-from smsevents.settings import DAY_MS, HISTORY_MS
-from smsevents.timekeeper import Timekeeper
-from smsevents.times import is_time, unit_of
-from smsevents.window import resolve
+from smsevents.log.ingest import ImportResult, Ingest
+from smsevents.log.log import Log
+from smsevents.log.refusals import FILE
+from smsevents.segments.segment import splice, unpack
+from smsevents.timekeeper import Timeworker
+from smsevents.wire.file_formats import GZIP
+from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.wire.times import is_time, unit_of
+from smsevents.wire.window import resolve
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
-    from smsevents.window import Window
+    from smsevents.wire.window import Window
 
 _READ_BYTES = 256 * 1024
 _UNLIMITED_MIB = 2**40
@@ -65,17 +65,17 @@ def import_(
                 raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
             total = path.stat().st_size
         database = stack.enter_context(opened_database())
-        receipt = import_file(database, trackpoint, source, total, skip_impossible=skip_impossible)
-    blocked = f", blocked {receipt.blocked}" if receipt.blocked else ""
-    impossible = f", impossible {receipt.impossible}" if skip_impossible else ""
-    typer.echo(f"received {receipt.received}, expired {receipt.expired}{blocked}{impossible}", err=True)
-    if receipt.received == 0:
+        result = import_file(database, trackpoint, source, total, skip_impossible=skip_impossible)
+    blocked = f", blocked {result.blocked}" if result.blocked else ""
+    impossible = f", impossible {result.impossible}" if skip_impossible else ""
+    typer.echo(f"received {result.received}, expired {result.expired}{blocked}{impossible}", err=True)
+    if result.received == 0:
         typer.echo("The file holds no events.", err=True)
 
 
 def import_file(
     database: Database, trackpoint: int, source: BinaryIO, total_bytes: int | None, *, skip_impossible: bool = False
-) -> Receipt:
+) -> ImportResult:
     """Record the lines of an open file, plain or gzip, and return when they are durable.
 
     Events that cannot be true are left out and counted if `skip_impossible` says so, else refused.
@@ -88,10 +88,10 @@ def import_file(
     bar, task = progress(total_bytes)
     log = Log(database)
     blocked = log.blocked(trackpoint)
-    timekeeper = Timekeeper(database)
+    timekeeper = Timeworker(database)
     judgement = timekeeper.note()
     say_doubt(judgement)
-    intake = Intake.judged(
+    ingest = Ingest.judged(
         trackpoint,
         judgement,
         gzip=gzip,
@@ -100,17 +100,17 @@ def import_file(
         origin=FILE,
         skip_impossible=skip_impossible,
     )
-    with intake, bar:
+    with ingest, bar:
         while data:
-            intake.feed(data)
+            ingest.feed(data)
             bar.advance(task, len(data))
             data = _read(source)
-        receipt = intake.finish()
-        log.append(trackpoint, intake.segments(), blocked).result()
-        timekeeper.witness(intake.newest_ms)
+        result = ingest.finish()
+        log.append(trackpoint, ingest.segments(), blocked).result()
+        timekeeper.witness(ingest.newest_ms)
     with suppress(StoreUnavailable):  # the lines are stored, whatever becomes of what they say of the time
         timekeeper.note()
-    return receipt
+    return result
 
 
 def _read(source: BinaryIO) -> bytes:

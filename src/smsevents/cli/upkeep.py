@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.cli.console import (
     EXIT_FAILED,
     JsonOption,
@@ -22,14 +22,14 @@ from smsevents.cli.console import (
     show_json,
     show_table,
 )
-from smsevents.clock import now_ms
+from smsevents.clock.system import now_ms
+from smsevents.clock.trusted import span, utc
 from smsevents.errors import StoreUnavailable, TimeInDoubt
-from smsevents.events import INT64_MAX
-from smsevents.reasons import printable
-from smsevents.timekeeper import WHAT_TO_DO, Timekeeper
-from smsevents.trusted import span, utc
+from smsevents.timekeeper import WHAT_TO_DO, Timeworker
 from smsevents.upkeep import backup as backups
 from smsevents.upkeep import compaction, erasure, retention, statistics, verification
+from smsevents.wire.events import INT64_MAX
+from smsevents.wire.reasons import printable
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
@@ -43,7 +43,7 @@ OptionalTrackpoint = Annotated[
 def compact(trackpoint: OptionalTrackpoint = None) -> None:
     """Merge small and overlapping segments now; `serve` does it by itself."""
     with opened_database() as database:
-        judgement = Timekeeper(database).note()
+        judgement = Timeworker(database).note()
         say_doubt(judgement)
         for shop in _shops(database, trackpoint):
             done = compaction.compact_shop(database, shop, judgement.old_by_ms, everything=True)
@@ -69,7 +69,7 @@ def expire(
 ) -> None:
     """Delete what is older than the history now; `serve` does it by itself."""
     with opened_database() as database:
-        timekeeper = Timekeeper(database)
+        timekeeper = Timeworker(database)
         judgement = timekeeper.trust_clock() if force else timekeeper.note()
         if judgement.doubt:
             raise TimeInDoubt(f"Nothing was deleted: time is in doubt. {judgement.explain()} {WHAT_TO_DO}")
@@ -146,8 +146,8 @@ def verify(
             typer.echo(f"segment {one.segment_id} of shop {one.trackpoint}, {one.events} events: {one.damage}")
             if quarantine:
                 verification.quarantine(database, one, now_ms())
-    aside = ", set aside" if quarantine and damaged else ""
-    typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{aside}", err=True)
+    set_aside = ", set aside" if quarantine and damaged else ""
+    typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{set_aside}", err=True)
     if damaged:
         raise typer.Exit(EXIT_FAILED)
 

@@ -6,7 +6,7 @@
         for event in client.export():
             print(event.smsEvent.status)
 
-It imports nothing of the server: the wire model (`smsevents.events`) and what lies beneath it.
+It imports nothing of the server: the wire model (`smsevents.wire.events`) and what lies beneath it.
 
 account.py     whom to ask, for which shop, with which key
 interval.py    the caller's times → the body of the request
@@ -16,7 +16,6 @@ head.py        what the head of an export tells about time
 pace.py        how slow a server may be
 lines.py       chunks → whole lines → checked events
 answers.py     an error answer → the error that is raised
-receipt.py     what an import gives
 patience.py    timeouts, tries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the tree of errors
@@ -54,8 +53,8 @@ from smsevents.client.errors import (
 from smsevents.client.head import ExportHead
 from smsevents.client.lines import Batch
 from smsevents.client.patience import NEVER, Retry, Timeouts
-from smsevents.client.receipt import Receipt
-from smsevents.events import Campaign, Event, Flow, Node, OneOff, SmsEvent
+from smsevents.wire.events import Campaign, Event, Flow, Node, OneOff, SmsEvent
+from smsevents.wire.results import ImportResult
 
 __all__ = [
     "ACCOUNTS",
@@ -73,12 +72,12 @@ __all__ = [
     "ExportHead",
     "Flow",
     "Forbidden",
+    "ImportResult",
     "MissingExtra",
     "Node",
     "NotWhole",
     "OneOff",
     "RateLimited",
-    "Receipt",
     "Refused",
     "RefusedLine",
     "RefusedLines",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from smsevents.client.errors import ConfigurationError
-from smsevents.events import INT64_MAX
+from smsevents.wire.events import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

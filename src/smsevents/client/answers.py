@@ -22,7 +22,7 @@ from smsevents.client.errors import (
 from smsevents.client.head import clock_of, spoken
 from smsevents.client.lines import printable, shortened
 from smsevents.client.patience import retry_after_seconds
-from smsevents.inflate import Inflater, NotGzip
+from smsevents.wire.gzip_stream import Inflater, NotGzip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

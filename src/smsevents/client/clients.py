@@ -9,10 +9,10 @@ from collections.abc import AsyncIterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
-from smsevents import clock
 from smsevents.client import interval
 from smsevents.client.account import Account
 from smsevents.client.patience import Retry, Timeouts
+from smsevents.clock import system as clock
 
 if TYPE_CHECKING:
     import ssl
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from smsevents.client.head import OnHead
     from smsevents.client.interval import Time
     from smsevents.client.lines import Batch
-    from smsevents.client.receipt import Receipt
-    from smsevents.events import Event
+    from smsevents.wire.events import Event
+    from smsevents.wire.results import ImportResult
 
 _RETRY = Retry()
 _TIMEOUTS = Timeouts()
@@ -125,7 +125,7 @@ class Client(_Named):
         batches = self.export_batches(from_, to)
         return (event for batch in batches for event in batch.events)
 
-    def import_events(self, events: Iterable[Event | bytes]) -> Receipt:
+    def import_events(self, events: Iterable[Event | bytes]) -> ImportResult:
         """Import events, or lines as bytes, of this shop: all of them or, if one is bad, none.
 
         They are read once, compressed into memory and, if they are many, into a temporary file, and sent as
@@ -220,7 +220,7 @@ class AsyncClient(_Named):
                 for event in batch.events:
                     yield event
 
-    async def import_events(self, events: Iterable[Event | bytes] | AsyncIterable[Event | bytes]) -> Receipt:
+    async def import_events(self, events: Iterable[Event | bytes] | AsyncIterable[Event | bytes]) -> ImportResult:
         """Import events, or lines as bytes, from either kind of iterable; see `Client.import_events`."""
         from smsevents.client.transport import no_wait  # noqa: PLC0415 -- loaded by now
 

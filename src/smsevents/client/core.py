@@ -2,7 +2,7 @@
 
     export   request → try, and try again until the first line is given → check the head
              → chunks → (inflate, with the checksum) → whole lines → checked events → batches
-    import   events or lines → gzip, in a spool → request → receipt
+    import   events or lines → gzip, in a spool → request → result
 
 An export is whole only if the transfer coding (RFC 9112, 7.1 and 6.3) said so, the gzip trailer was there
 and right, and the last line was ended. All else is `CutStream`.
@@ -27,10 +27,10 @@ from smsevents.client.head import export_head
 from smsevents.client.lines import Checker, Splitter, shortened
 from smsevents.client.pace import Pace
 from smsevents.client.patience import Tries
-from smsevents.client.receipt import Receipt
 from smsevents.client.transport import Body, Broken, timeout_extension, url_of
-from smsevents.events import Event, encode
-from smsevents.inflate import Inflater, NotGzip
+from smsevents.wire.events import Event, encode
+from smsevents.wire.gzip_stream import Inflater, NotGzip
+from smsevents.wire.results import ImportResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable
@@ -91,7 +91,7 @@ class Core:
                 return
             await self._transport.sleep(wait)
 
-    async def import_(self, items: AsyncIterable[Event | bytes]) -> Receipt:
+    async def import_(self, items: AsyncIterable[Event | bytes]) -> ImportResult:
         """Send events or lines as one import, all or nothing.
 
         An import may be sent twice without harm, as an event is stored once; so every failure that may
@@ -183,7 +183,7 @@ class Core:
             )
         return coding
 
-    async def _import(self, request: httpx2.Request, sent: int) -> Receipt:
+    async def _import(self, request: httpx2.Request, sent: int) -> ImportResult:
         pace = self._pace()
         answer = await self._transport.send(request, pace)
         pace.head_came()
@@ -194,15 +194,15 @@ class Core:
         finally:
             await self._transport.close(answer)
         try:
-            receipt = msgspec.json.decode(body, type=Receipt)
+            result = msgspec.json.decode(body, type=ImportResult)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UnexpectedAnswer(f"The response is not an import result; it begins: {shortened(body)}") from error
-        if receipt.received < sent:
+        if result.received < sent:
             raise UnexpectedAnswer(
-                f"The server says that it received {receipt.received:,} events, but {sent:,} were sent. Look for a"
+                f"The server says that it received {result.received:,} events, but {sent:,} were sent. Look for a"
                 " proxy that loses the body of requests, then send them again: no event is stored twice."
             )
-        return receipt
+        return result
 
     def _pace(self) -> Pace:
         return Pace(self._options.timeouts, self._options.monotonic)

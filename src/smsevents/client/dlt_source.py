@@ -23,15 +23,15 @@ from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from smsevents import clock
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
 from smsevents.client.errors import ConfigurationError, CutStream, MissingExtra, TooSlow
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, CLOCK_END_MS, CLOCK_START_MS
 from smsevents.client.patience import Retry, Timeouts, Tries
 from smsevents.client.reached import Reached
-from smsevents.events import Event, Flow, encode
-from smsevents.settings import HISTORY_MS
+from smsevents.clock import system as clock
+from smsevents.wire.events import Event, Flow, encode
+from smsevents.wire.limits import HISTORY_MS
 
 try:
     import dlt

@@ -7,7 +7,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from smsevents.settings import HISTORY_MS
+from smsevents.wire.limits import HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from smsevents.client.errors import ConfigurationError
-from smsevents.events import INT64_MAX
+from smsevents.wire.events import INT64_MAX
 
 Time = datetime | int
 """A time: a datetime with a time zone, or Unix milliseconds."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from smsevents.client.errors import BadLine
-from smsevents.events import Event, NotAnEvent, NotJson, decode
-from smsevents.settings import LINE_MAX_BYTES
+from smsevents.wire.events import Event, NotAnEvent, NotJson, decode
+from smsevents.wire.limits import LINE_MAX_BYTES
 
 TEXT_SHOWN_CHARACTERS = 120
 REASON_SHOWN_CHARACTERS = 300

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
-from smsevents import clock
 from smsevents.client.account import Account
 from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
@@ -26,7 +25,8 @@ from smsevents.client.lines import printable
 from smsevents.client.locks import held
 from smsevents.client.patience import Retry, Timeouts
 from smsevents.client.reached import Reached
-from smsevents.settings import DAY_MS
+from smsevents.clock import system as clock
+from smsevents.wire.limits import DAY_MS
 
 # dlt tells its makers about each run unless told not to, and asks when a pipeline is made
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"

@@ -6,6 +6,5 @@ erasure.py       a user's events leave the disk, and may be kept out
 verification.py  every segment is checked; damaged ones can be set aside
 backup.py        a copy of the database while it is in use
 statistics.py    what a log holds
-keeper.py        the process that does the first two by itself
-attendance.py    a server looks at the clock, and at whether the keeper works
+distinct.py      counts distinct events in bounded memory
 """

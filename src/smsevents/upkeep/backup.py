@@ -9,7 +9,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.files import copy_to
+from smsevents.catalog.dialects.sqlite.files import copy_to
 from smsevents.catalog.milestones import BACKUP, reach
 from smsevents.errors import InvalidRequest, StoreUnavailable
 

@@ -14,25 +14,23 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.locks import Busy, shop_step
+from smsevents.catalog.dialects.sqlite.locks import Busy, shop_step
 from smsevents.catalog.outline import Outline, outlines, replace_segments
-from smsevents.catalog.stored import segments_of
-from smsevents.pages import BEHIND_ALL, MERGED, merge
-from smsevents.segments import deflate, deflate_settled, pack_lines
-from smsevents.settings import (
-    COMPACTION_HELD_MAX_BYTES,
-    COMPACTION_PASSES_MAX,
-    COMPACTION_SMALL_SEGMENTS_MIN,
-    COMPACTION_WORTH_RATIO,
-    SEGMENT_LINES_BYTES,
-)
-from smsevents.window import history_start
+from smsevents.catalog.segments import segments_of
+from smsevents.segments.merge import END, MERGED, merge
+from smsevents.segments.segment import SEGMENT_LINES_BYTES, deflate, deflate_compacted, pack_lines
+from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from smsevents.catalog import Database
-    from smsevents.segments import Entry, Segment
+    from smsevents.segments.segment import Entry, Segment
+
+COMPACTION_HELD_MAX_BYTES = 16 * 1024 * 1024
+COMPACTION_PASSES_MAX = 12
+COMPACTION_SMALL_SEGMENTS_MIN = 8  # small ones are merged with each other while rewriting large ones is too dear
+COMPACTION_WORTH_RATIO = 4  # large segments are rewritten for small ones that hold at least this part of them
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
         with shop_step(database.path, trackpoint):
             # it is written once more by the sweep that follows, so this time fast
             packed, reach = _packed(database, batch, oldest, room, deflate)
-            if reach == BEHIND_ALL and _replace(database, trackpoint, ids, ids, packed):
+            if reach == END and _replace(database, trackpoint, ids, ids, packed):
                 done += Compacted(len(batch), len(packed))
     return done
 
@@ -201,7 +199,7 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
     made = 0
     while left:
         with shop_step(database.path, trackpoint):
-            packed, reach = _packed(database, left, after, sizes, deflate_settled)
+            packed, reach = _packed(database, left, after, sizes, deflate_compacted)
             used_up = {member.id for member in left if member.last <= reach}
             if len(packed) > 1 and len(used_up) < len(left):
                 # what does not fill a segment is left to the next step

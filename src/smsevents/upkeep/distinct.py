@@ -7,7 +7,7 @@ import os
 from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Self
 
-from smsevents.spool import open_temporary, write_temporary
+from smsevents.segments.spool import open_temporary, write_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

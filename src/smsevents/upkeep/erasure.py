@@ -29,17 +29,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from smsevents.catalog.chores import forget_chore, owe, owed, owed_since, settle
-from smsevents.catalog.files import empty_wal, vacuum
-from smsevents.catalog.locks import shop_alone, wipe_alone
+from smsevents.catalog.dialects.sqlite.files import empty_wal, vacuum
+from smsevents.catalog.dialects.sqlite.locks import shop_alone, wipe_alone
 from smsevents.catalog.outline import outlines, quarantined, replace_segments
+from smsevents.catalog.pending_scrubs import add_pending, drop_pending, mark_done, pending, pending_since
+from smsevents.catalog.segments import find_segment
 from smsevents.catalog.shops import block_user, require_shop, unblock_user
-from smsevents.catalog.stored import find_segment
 from smsevents.errors import InvalidRequest, StoreUnavailable
-from smsevents.events import digest_of, encode_text
-from smsevents.segments import entries_of, inflate, pack
-from smsevents.settings import TEXT_MAX_CHARACTERS
+from smsevents.segments.segment import inflate, pack, parse_entries
 from smsevents.upkeep.distinct import Distinct
+from smsevents.wire.events import digest_of, encode_text
+from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.segments import Entry
+    from smsevents.segments.segment import Entry
 
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
@@ -135,8 +135,8 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
             segments += bool(removed)
         events += shared.count()
     with database.read() as connection:
-        set_aside = quarantined(connection, trackpoint)
-    return Erased(events, segments, wiped=False, quarantined=set_aside)
+        quarantine_segment = quarantined(connection, trackpoint)
+    return Erased(events, segments, wiped=False, quarantined=quarantine_segment)
 
 
 def _segments_of(database: Database, trackpoint: int) -> tuple[array[int], array[int]]:
@@ -163,31 +163,31 @@ def _segments_of(database: Database, trackpoint: int) -> tuple[array[int], array
 def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.monotonic) -> str | None:
     """Do what erasures owe; give None when nothing is owed any more, else the reason why. It stays owed then."""
     try:
-        if not _owed(database).keys() & {VACUUM, EMPTY_WAL}:
+        if not _pending(database).keys() & {VACUUM, EMPTY_WAL}:
             return None
         with wipe_alone(database.path, WIPE_PATIENCE_SECONDS):
             # looked up only now: who wiped before us may have done it for our erasure, too
-            if token := _owed(database).get(VACUUM):
+            if token := _pending(database).get(VACUUM):
                 began = monotonic()
                 vacuum(database)
                 large = database.path.stat().st_size > WIPE_BRIEF_MAX_BYTES
                 took_ms = int((monotonic() - began) * 1000) if large else None
                 database.write(partial(_vacuumed, token=token, now=now, took_ms=took_ms))
-            if (token := _owed(database).get(EMPTY_WAL)) and empty_wal(database):
-                database.write(partial(settle, name=EMPTY_WAL, token=token))
-            left = _owed(database).keys() & {VACUUM, EMPTY_WAL}
+            if (token := _pending(database).get(EMPTY_WAL)) and empty_wal(database):
+                database.write(partial(mark_done, name=EMPTY_WAL, token=token))
+            left = _pending(database).keys() & {VACUUM, EMPTY_WAL}
     except StoreUnavailable as error:
         return str(error)
     return "Somebody reads the database, or erases from it, at the same time." if left else None
 
 
 def _vacuumed(connection: Connection, token: str, now: int, took_ms: int | None) -> None:
-    settle(connection, VACUUM, token)
-    owe(connection, EMPTY_WAL, token, now)
+    mark_done(connection, VACUUM, token)
+    add_pending(connection, EMPTY_WAL, token, now)
     if took_ms is None:
-        forget_chore(connection, PAUSE)
+        drop_pending(connection, PAUSE)
     else:
-        owe(connection, PAUSE, str(took_ms), now + took_ms)
+        add_pending(connection, PAUSE, str(took_ms), now + took_ms)
 
 
 def seconds_to_wipe(database: Database, now: int) -> float:
@@ -196,7 +196,7 @@ def seconds_to_wipe(database: Database, now: int) -> float:
     A clock that was set back ends the wait, and one that was ahead is waited for no longer than the pause.
     """
     with database.read() as connection:
-        found = owed_since(connection)
+        found = pending_since(connection)
     if VACUUM not in found or PAUSE not in found:
         return 0
     took_ms, ended = found[PAUSE]
@@ -204,9 +204,9 @@ def seconds_to_wipe(database: Database, now: int) -> float:
     return 0 if passed < 0 else max(0, int(took_ms) * WIPE_PAUSE_RATIO - passed) / 1000
 
 
-def _owed(database: Database) -> dict[str, str]:
+def _pending(database: Database) -> dict[str, str]:
     with database.read() as connection:
-        return owed(connection)
+        return pending(connection)
 
 
 def check_user_id(user_id: str) -> str:
@@ -238,7 +238,7 @@ def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set
     if not any(_KEY + mark in lines for mark in marks):  # far cheaper than to look at each line
         return ()
     users = _user.findall(lines)
-    held = entries_of(lines, segment.name)
+    held = parse_entries(lines, segment.name)
     if len(users) != len(held):
         raise segment.damaged("its lines are not events")
     packed = list(pack([entry for entry, user in zip(held, users, strict=True) if user not in marks]))
@@ -246,7 +246,7 @@ def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set
     def replace(connection: Connection) -> bool:
         if not replace_segments(connection, trackpoint, {segment_id}, {segment_id}, packed):
             return False
-        owe(connection, VACUUM, secrets.token_hex(8), now)
+        add_pending(connection, VACUUM, secrets.token_hex(8), now)
         return True
 
     if not database.write(replace):

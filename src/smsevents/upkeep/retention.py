@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.outline import delete_older
-from smsevents.settings import EXPIRED_SEGMENTS_IN_STATEMENT_MAX
-from smsevents.window import history_start
+from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
+
+EXPIRED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages are in memory until the statement is done
 
 
 @dataclass(frozen=True)

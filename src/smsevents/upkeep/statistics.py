@@ -10,7 +10,7 @@ from smsevents.catalog.outline import outlines, quarantined
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
-    from smsevents.segments import Entry
+    from smsevents.segments.segment import Entry
 
 
 class Statistics(msgspec.Struct):

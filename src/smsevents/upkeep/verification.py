@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.outline import discard_quarantine, newest_id, rows_between, set_aside
-from smsevents.catalog.stored import span_of
+from smsevents.catalog.outline import discard_quarantine, newest_id, quarantine_segment, rows_between
+from smsevents.catalog.segments import span_of
 from smsevents.errors import DamagedSegment
-from smsevents.events import NotAnEvent, NotJson, decode
-from smsevents.segments import entries
-from smsevents.settings import VERIFY_SEGMENTS_IN_READ_MAX
+from smsevents.segments.segment import entries
+from smsevents.wire.events import NotAnEvent, NotJson, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsevents.catalog import Database
-    from smsevents.segments import Segment
+    from smsevents.segments.segment import Segment
 
-DISCARDED_IN_STATEMENT_MAX = 100  # their pages are in memory until the statement is done
+VERIFY_SEGMENTS_IN_READ_MAX = 32  # a read that lasts keeps the write-ahead log from being emptied
+
+DISCARDED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages are in memory until the statement is done
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,18 @@ def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
     """
     with database.read() as connection:
         newest = newest_id(connection)
-    behind = 0
+    after = 0
     while True:
         with database.read() as connection:
             checked = None
             for shop, span_ms, segment in rows_between(
-                connection, behind, newest, trackpoint, VERIFY_SEGMENTS_IN_READ_MAX
+                connection, after, newest, trackpoint, VERIFY_SEGMENTS_IN_READ_MAX
             ):
                 checked = Checked(int(segment.name), shop, segment.events, damage_of(shop, span_ms, segment))
                 yield checked
         if checked is None:
             return
-        behind = checked.segment_id
+        after = checked.segment_id
 
 
 def damage_of(trackpoint: int, span_ms: int, segment: Segment) -> str | None:
@@ -87,12 +88,12 @@ def _damage_of_line(date: int, line: bytes, trackpoint: int) -> str | None:
 def quarantine(database: Database, checked: Checked, now: int) -> None:
     """Set a damaged segment aside, so that the rest can be exported."""
     reason = checked.damage or ""
-    database.write(lambda c: set_aside(c, checked.segment_id, reason, now))
+    database.write(lambda c: quarantine_segment(c, checked.segment_id, reason, now))
 
 
 def discard(database: Database, trackpoint: int | None) -> int:
     """Delete what was set aside, of a shop or of all (None); give how many segments that were."""
     discarded = 0
-    while some := database.write(lambda c: discard_quarantine(c, trackpoint, DISCARDED_IN_STATEMENT_MAX)):
+    while some := database.write(lambda c: discard_quarantine(c, trackpoint, DISCARDED_SEGMENTS_IN_STATEMENT_MAX)):
         discarded += some
     return discarded

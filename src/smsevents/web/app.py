@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from litestar import Litestar
 
-from smsevents.lifeline import end_with_parent
-from smsevents.logs import configure_logs
+from smsevents.logging_config import configure_logging
 from smsevents.networks import parse_networks
 from smsevents.settings import Settings, variable_of
-from smsevents.upkeep.attendance import attended
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
 from smsevents.web.exports import export_sms_events
@@ -24,6 +22,8 @@ from smsevents.web.metrics import show_metrics
 from smsevents.web.requests import Requests
 from smsevents.web.state import Shared
 from smsevents.web.users import forget_user
+from smsevents.worker.attendance import attended
+from smsevents.worker.lifeline import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None) -> Requests:
     A worker process of `serve` calls this without arguments.
     """
     settings = settings or Settings.from_environment()
-    configure_logs(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level)
     end_with_parent(settings.shutdown_max_seconds + WORKER_END_SECONDS)
 
     @asynccontextmanager

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from litestar import HttpMethod, Request, Response, route
 
-from smsevents.clock import now_ms
-from smsevents.settings import DAY_MS
+from smsevents.clock.system import now_ms
 from smsevents.web.openapi import description
+from smsevents.wire.limits import DAY_MS
 
 METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 STATIC = Path(__file__).parent / "static"

@@ -20,28 +20,27 @@ from litestar import Request, Response, post
 from litestar.datastructures import State
 
 from smsevents.errors import DamagedSegment, InvalidRequest, SmsEventsError, UnsupportedEncoding
-from smsevents.events import Milliseconds
-from smsevents.formats import START_MAX_BYTES, format_of
-from smsevents.segments import count, splice, unpack
-from smsevents.settings import (
-    DAY_MS,
-    EXPORT_AHEAD_MAX_SECONDS,
-    EXPORT_FAST_PAGE_BYTES,
-    EXPORT_RUN_MIN_BYTES,
-    PAGE_HELD_MAX_BYTES,
-)
+from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
+from smsevents.segments.segment import count, splice, unpack
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.body import stream
 from smsevents.web.note import note_of
 from smsevents.web.shop import authorized_shop
-from smsevents.window import Window, resolve, warning_of
+from smsevents.wire.events import Milliseconds
+from smsevents.wire.file_formats import START_MAX_BYTES, format_of
+from smsevents.wire.limits import DAY_MS
+from smsevents.wire.window import Window, resolve, warning_of
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
-    from smsevents.segments import Piece
+    from smsevents.segments.segment import Piece
     from smsevents.web.note import Note
     from smsevents.web.state import Shared
+
+EXPORT_RUN_MIN_BYTES = 256 * 1024
+EXPORT_FAST_PAGE_BYTES = 1024 * 1024
+EXPORT_AHEAD_MAX_SECONDS = 0.02  # a client that takes longer for a run is not read ahead for
 
 logger = structlog.get_logger()
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 # A shop may have so many times as many places as are free. So one alone can have four fifths of them, two can have
 # four ninths each, and however many there are, some places are left for the next one.
-GATE_SHARE_OF_FREE = 4
+GATE_FREE_RATIO = 4
 
 
 class Gate:
@@ -54,7 +54,7 @@ class Gate:
                 f"The server is busy with {self._at_once_max} {self._kind} already. Try again in a moment."
                 + (f" The operator of the server can raise {self._setting}." if self._setting else "")
             )
-        if has and (has >= free * GATE_SHARE_OF_FREE or free == 1):
+        if has and (has >= free * GATE_FREE_RATIO or free == 1):
             raise TooManyAtOnce(
                 f"The server is busy with {has} {self._kind} of this shop already, and keeps places free for others."
                 " Try again when one of them has ended."

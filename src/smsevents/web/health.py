@@ -12,7 +12,7 @@ from smsevents.errors import StoreUnavailable
 from smsevents.timekeeper import WHAT_TO_DO
 
 if TYPE_CHECKING:
-    from smsevents.trusted import Judgement
+    from smsevents.clock.trusted import Judgement
     from smsevents.web.state import Shared
 
 

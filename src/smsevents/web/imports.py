@@ -1,6 +1,6 @@
 """`POST /shop/{trackpointId}/import-sms-events`: lines in, durable before the answer.
 
-    key → body → intake (inflate, check, sort, pack) → log.append → commit → answer
+    key → body → ingest (inflate, check, sort, pack) → log.append → commit → answer
 
 All or nothing: until the last line was found good nothing is stored, and a client that goes away before
 leaves nothing behind.
@@ -17,7 +17,7 @@ from litestar import Request, post
 from litestar.datastructures import State
 
 from smsevents.errors import UnsupportedEncoding
-from smsevents.intake import INFLATION_MAX_RATIO, MIB, Intake, Receipt
+from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, ImportResult, Ingest
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
@@ -47,16 +47,16 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
         tenant_metrics.imports_running.track_inprogress(),
         closing(_Taking(shared, trackpoint, gzip=gzip)) as taking,
     ):
-        receipt, stored = await _take_in(request, shared, taking)
+        result, stored = await _take_in(request, shared, taking)
         # an import whose client goes away now is still stored, as its body was whole
         await asyncio.wrap_future(stored)
-    stored_events = receipt.received - receipt.expired - receipt.blocked
+    stored_events = result.received - result.expired - result.blocked
     metrics.events_in.inc(stored_events)
     tenant_metrics.shop_events_in.labels(tenant_metrics.shop_label(trackpoint)).inc(stored_events)
-    metrics.events_expired.inc(receipt.expired)
+    metrics.events_expired.inc(result.expired)
     metrics.import_seconds.observe(time.perf_counter() - started)
-    answer = {"received": receipt.received, "expired": receipt.expired}
-    return answer | {"blocked": receipt.blocked} if receipt.blocked else answer
+    answer = {"received": result.received, "expired": result.expired}
+    return answer | {"blocked": result.blocked} if result.blocked else answer
 
 
 class _Taking:
@@ -71,7 +71,7 @@ class _Taking:
         self._trackpoint = trackpoint
         self._gzip = gzip
         self._blocked: frozenset[bytes] = frozenset()
-        self._intake: Intake | None = None
+        self._ingest: Ingest | None = None
         self._steps: Iterator[int] = iter(())
         self._is_given_up = False
 
@@ -81,7 +81,7 @@ class _Taking:
         while not await self._shared.importers.run(self._trackpoint, self._take_some):
             pass
 
-    async def finish(self, data: bytes) -> tuple[Receipt, Future[None]]:
+    async def finish(self, data: bytes) -> tuple[ImportResult, Future[None]]:
         """Take the last bytes in; give what came, and the future that is done once it is durable."""
         self._steps = self._steps_of(data)
         while (done := await self._shared.importers.run(self._trackpoint, self._finish_some)) is None:
@@ -94,9 +94,9 @@ class _Taking:
 
     def close(self) -> None:
         """Drop what was taken in."""
-        if self._intake is not None:
-            self._shared.timekeeper.witness(self._intake.newest_ms)
-            self._intake.close()
+        if self._ingest is not None:
+            self._shared.timekeeper.witness(self._ingest.newest_ms)
+            self._ingest.close()
 
     def _take_some(self) -> bool:
         """Take as much in as one turn may; tell whether that was all there is."""
@@ -109,21 +109,21 @@ class _Taking:
                 return False
         return True
 
-    def _finish_some(self) -> tuple[Receipt, Future[None]] | None:
+    def _finish_some(self) -> tuple[ImportResult, Future[None]] | None:
         if not self._take_some():
             return None
-        intake = self._opened()
-        receipt = intake.finish()
-        stored = self._shared.log.append(self._trackpoint, intake.segments(), self._blocked, intake.stored_bytes)
-        return receipt, stored
+        ingest = self._opened()
+        result = ingest.finish()
+        stored = self._shared.log.append(self._trackpoint, ingest.segments(), self._blocked, ingest.stored_bytes)
+        return result, stored
 
     def _steps_of(self, data: bytes) -> Iterator[int]:
         yield from self._opened().steps(data)
 
-    def _opened(self) -> Intake:
-        if self._intake is None:
+    def _opened(self) -> Ingest:
+        if self._ingest is None:
             self._blocked = self._shared.log.blocked(self._trackpoint)
-            self._intake = Intake.judged(
+            self._ingest = Ingest.judged(
                 self._trackpoint,
                 self._shared.timekeeper.judge(),
                 gzip=self._gzip,
@@ -132,10 +132,12 @@ class _Taking:
                 inflation_max_ratio=INFLATION_MAX_RATIO,
                 is_short_of_memory=lambda: _is_short_of_memory(self._shared),
             )
-        return self._intake
+        return self._ingest
 
 
-async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Taking) -> tuple[Receipt, Future[None]]:
+async def _take_in(
+    request: Request[Any, Any, Any], shared: Shared, taking: _Taking
+) -> tuple[ImportResult, Future[None]]:
     """Take the body in, in a worker thread, while more of it arrives."""
     max_mib = shared.settings.import_body_max_mib
     too_large = (
@@ -162,7 +164,7 @@ async def _take_in(request: Request[Any, Any, Any], shared: Shared, taking: _Tak
         raise
     finally:
         if feeding is not None:
-            await asyncio.wait([feeding])  # the thread must not find the intake closed
+            await asyncio.wait([feeding])  # the thread must not find the ingest closed
             if not feeding.cancelled():
                 feeding.exception()  # looked at, so that nobody misses it where the body has failed too
 

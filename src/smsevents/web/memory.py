@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from smsevents.settings import MEMORY_KEPT_MAX_BYTES, MEMORY_MAPPED_MIN_BYTES
+MEMORY_KEPT_MAX_BYTES = 4 * 1024 * 1024
+MEMORY_MAPPED_MIN_BYTES = 8 * 1024 * 1024  # larger than any piece of an export or import
+
 
 _M_TRIM_THRESHOLD = -1  # the numbers of malloc.h, see mallopt(3)
 _M_MMAP_THRESHOLD = -3

@@ -25,11 +25,11 @@ from litestar.openapi.spec import (
 )
 
 from smsevents import __version__
-from smsevents.events import INT64_MAX
-from smsevents.settings import DAY_MS, TEXT_MAX_CHARACTERS
 from smsevents.web import negotiate
 from smsevents.web.problems import MEDIA_TYPE as PROBLEM
 from smsevents.web.problems import title_of
+from smsevents.wire.events import INT64_MAX
+from smsevents.wire.limits import DAY_MS, TEXT_MAX_CHARACTERS
 
 LINES = Schema(
     type=OpenAPIType.STRING,

@@ -15,12 +15,13 @@ from litestar import MediaType, Response
 from litestar.exceptions import HTTPException
 
 from smsevents import errors
-from smsevents.settings import RETRY_AFTER_SECONDS
 from smsevents.web.note import note_of
 from smsevents.web.requests import shown_path
 
 if TYPE_CHECKING:
     from litestar import Request
+
+RETRY_AFTER_SECONDS = 2
 
 logger = structlog.get_logger()
 

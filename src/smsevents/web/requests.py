@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from litestar.enums import ScopeType
 
-from smsevents.access import parse_trackpoint
+from smsevents.accounts.access import parse_trackpoint
 from smsevents.web import metrics, tenant_metrics
 from smsevents.web.note import begin_note
 

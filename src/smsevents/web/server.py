@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from smsevents.catalog.identity import FILE_VARIABLE, identity_of
-from smsevents.catalog.places import path_of
-from smsevents.logs import configure_logs
+from smsevents.catalog.dialects.sqlite.identity import FILE_VARIABLE, identity_of
+from smsevents.catalog.dialects.sqlite.location import path_of
+from smsevents.logging_config import configure_logging
 from smsevents.settings import Settings, variable_of
-from smsevents.upkeep.keeper import kept
 from smsevents.web.connection.protocol import HttpConnection
 from smsevents.web.connection.registry import raise_file_limit
 from smsevents.web.gathering import ADDRESS_VARIABLE, gathered
 from smsevents.web.listen import BACKLOG_CONNECTIONS
 from smsevents.web.workers import Workers
+from smsevents.worker.worker import kept
 
 if TYPE_CHECKING:
     from socket import socket
@@ -35,7 +35,7 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
         os.environ[FILE_VARIABLE] = identity_of(path_of(settings.database))
-        configure_logs(settings.log_format, settings.log_level)
+        configure_logging(settings.log_format, settings.log_level)
         raise_file_limit()
         asked = _StopAsked()
         signal.signal(signal.SIGTERM, asked)

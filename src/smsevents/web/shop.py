@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smsevents.access import Scope, parse_trackpoint
+from smsevents.accounts.access import Scope, parse_trackpoint
 from smsevents.errors import InvalidRequest, NoSuchPath
 from smsevents.web.note import note_of
 

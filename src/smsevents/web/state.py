@@ -5,25 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smsevents.access import Access
+from smsevents.accounts.access import Access
 from smsevents.catalog import Database, open_served
-from smsevents.log import Log
-from smsevents.settings import (
-    ERASURES_AT_ONCE_MAX,
-    EXPORT_MERGERS,
-    EXPORT_READERS,
-    EXPORT_RUNS_AHEAD_MAX,
-    IMPORT_WORKERS,
-    Settings,
-)
-from smsevents.timekeeper import Timekeeper
+from smsevents.log.log import Log
+from smsevents.timekeeper import Timeworker
 from smsevents.web import tenant_metrics
 from smsevents.web.connection.registry import connections_max
 from smsevents.web.fair import Gate, Workers
 from smsevents.web.once import Once
 
 if TYPE_CHECKING:
-    from smsevents.trusted import Judgement
+    from smsevents.clock.trusted import Judgement
+    from smsevents.settings import Settings
+
+EXPORT_READERS = 2  # threads; more of them wait for the interpreter's lock rather than for the disk
+EXPORT_MERGERS = 1  # for what would keep them from all other exports
+EXPORT_RUNS_AHEAD_MAX = 8  # in a process: what is read ahead for clients that stop reading stays bounded
+IMPORT_WORKERS = 4
+ERASURES_AT_ONCE_MAX = 64
 
 # One shop alone keeps the interpreter busy with two; the other threads are free for small imports of other shops.
 IMPORT_WORKERS_OF_SHOP_MAX = IMPORT_WORKERS // 2
@@ -56,7 +55,7 @@ class Shared:
     database: Database
     log: Log
     access: Access
-    timekeeper: Timekeeper
+    timekeeper: Timeworker
     readers: Workers
     mergers: Workers
     importers: Workers
@@ -74,7 +73,7 @@ class Shared:
     def open(cls, settings: Settings) -> Shared:
         """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
         database = open_served(settings.database)
-        timekeeper = Timekeeper(database)
+        timekeeper = Timeworker(database)
         # all gates together are smaller than what may connect, or the requests let in would keep everybody else out
         gate_max = max(1, connections_max() // 2)
         probes = _workers("probe", 2, tenant_threads_max=1)  # so that no readiness waits for numbers

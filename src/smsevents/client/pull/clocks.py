@@ -18,7 +18,7 @@ from smsevents.client.head import (
     clock_warning,
 )
 from smsevents.client.pull.days import DAY_MS, end_of, is_final, lies_within_history, start_of
-from smsevents.settings import FUTURE_MAX_MS, HISTORY_MS
+from smsevents.wire.limits import FUTURE_MAX_MS, HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from smsevents.events import Campaign, Event, Flow, Node, OneOff, SmsEvent, Status
+from smsevents.wire.events import Campaign, Event, Flow, Node, OneOff, SmsEvent, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

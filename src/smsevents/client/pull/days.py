@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from smsevents.settings import FUTURE_MAX_MS, HISTORY_MS
+from smsevents.wire.limits import FUTURE_MAX_MS, HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

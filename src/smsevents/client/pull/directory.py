@@ -40,7 +40,7 @@ from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from smsevents.client.pull.lines import Entry
+    from smsevents.wire.lines import Entry
 
 STATE = ".smsevents"
 MANIFEST = "manifest.json"

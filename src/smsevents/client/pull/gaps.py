@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from smsevents.client.pull.days import end_of
-from smsevents.settings import HISTORY_MS
+from smsevents.wire.limits import HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

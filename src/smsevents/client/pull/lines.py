@@ -7,31 +7,24 @@ Entries sort by date, then by the bytes of the line; equal entries are one event
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from operator import lt
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from smsevents.client.lines import Batch, printable, shortened
 from smsevents.client.pull.errors import BadEvent
-from smsevents.events import Event, NotAnEvent, NotJson, decode, encode_lines
+from smsevents.wire.events import Event, NotAnEvent, NotJson, decode, encode_lines
+from smsevents.wire.lines import Entry, join_lines
+from smsevents.wire.times import is_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-Entry: TypeAlias = tuple[int, bytes]
+    from collections.abc import Iterator
 
 _decoder = msgspec.json.Decoder(Event)
 
-# In a canonical line `"date":` stands once: within a string its quotes would be escaped.
-_date = re.compile(rb'"date":(-?[0-9]+)\}')
 # The last member of a canonical line; within a string its quotes would be escaped, too.
 _send_date = re.compile(rb'"sendDate":(-?[0-9]+)\}\}\Z')
 
-# Unix milliseconds: 2000-01-01 and 2100-01-01
-TIMES_START_MS = 946_684_800_000
-TIMES_END_MS = 4_102_444_800_000
 # a part of the possible ones that is quick to tell, and nearly all of them
 _possible_send_date = re.compile(rb'"sendDate":(?:9[5-9]\d{10}|[1-3]\d{12}|40\d{11})\}\}\n')
 
@@ -119,17 +112,12 @@ class Checker:
         return BadEvent(f"Line {self._lines_before:,}: {printable(reason)}. It reads: {shortened(line)}")
 
 
-def is_a_time(milliseconds: int) -> bool:
-    """Tell whether a number can be a time in Unix milliseconds: in the years 2000 to 2099, as the contract has it."""
-    return TIMES_START_MS <= milliseconds < TIMES_END_MS
-
-
 def settled(entries: list[Entry]) -> list[Entry]:
     """Give entries as formats with columns keep them: a send date that cannot be a time is none, written as 0.
 
     In a column it is NULL, so what it was cannot be read back; an event must be the same before and after.
     """
-    lines = plain(entries)
+    lines = join_lines(entries)
     if len(_possible_send_date.findall(lines)) == len(entries):
         return entries
     return [(date, _settled_line(line)) for date, line in entries]
@@ -137,34 +125,9 @@ def settled(entries: list[Entry]) -> list[Entry]:
 
 def _settled_line(line: bytes) -> bytes:
     found = _send_date.search(line)
-    if found is None or is_a_time(int(found[1])):
+    if found is None or is_time(int(found[1])):
         return line
     return line[: found.start(1)] + b"0" + line[found.end(1) :]
-
-
-def trusted_entries(block: bytes) -> list[Entry]:
-    r"""Give the entries of canonical lines that were checked before, each ended by `\n`."""
-    return list(zip(map(int, _date.findall(block)), block[:-1].split(b"\n"), strict=True))
-
-
-def plain(entries: Iterable[Entry]) -> bytes:
-    r"""Give the lines of entries, each ended by `\n`."""
-    lines = [line for _, line in entries]
-    lines.append(b"")
-    return b"\n".join(lines)
-
-
-def ascending(entries: list[Entry]) -> bool:
-    """Tell whether entries are in order and each there once."""
-    return all(map(lt, entries, entries[1:]))
-
-
-def unique(entries: list[Entry]) -> list[Entry]:
-    """Sort entries and keep each once."""
-    if ascending(entries):
-        return entries
-    entries.sort()
-    return [*entries[:1], *(entry for before, entry in pairwise(entries) if entry != before)]
 
 
 def batches_of(entries: list[Entry], at_most: int) -> Iterator[list[Entry]]:

@@ -16,13 +16,18 @@ import pyarrow.parquet as pq
 from smsevents.client.pull.columns import COLUMNS, event_of
 from smsevents.client.pull.errors import BadEvent
 from smsevents.client.pull.formats import resettled, sound
-from smsevents.client.pull.lines import TIMES_END_MS, TIMES_START_MS, Checker, Entry, plain
-from smsevents.events import encode_lines
-from smsevents.settings import LINE_MAX_BYTES, PULL_ROW_GROUP_ROWS
+from smsevents.wire.events import encode_lines
+from smsevents.wire.limits import LINE_MAX_BYTES
+from smsevents.wire.lines import Entry, join_lines
+from smsevents.wire.times import TIME_MAX_MS, TIME_MIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from smsevents.client.pull.lines import Checker
+
+PULL_ROW_GROUP_ROWS = 64 * 1024
 
 ZSTD_LEVEL = 3
 _ROWS_READ_AT_ONCE = 4096
@@ -84,7 +89,7 @@ class Parquet:
             held: list[pa.Table] = []
             rows = 0
             for batch in batches:
-                held.append(_table(plain(batch)))
+                held.append(_table(join_lines(batch)))
                 rows += len(batch)
                 if rows >= PULL_ROW_GROUP_ROWS:
                     writer.write_table(pa.concat_tables(held), row_group_size=rows)
@@ -116,8 +121,8 @@ def _read(path: Path, checker: Checker) -> Iterator[list[Entry]]:
 def _times(milliseconds: pa.Array) -> pa.Array:
     """Make times of numbers; NULL of what cannot be one, or readers that count in finer units could not read it."""
     possible = pc.and_(
-        pc.greater_equal(milliseconds, TIMES_START_MS),
-        pc.less(milliseconds, TIMES_END_MS),
+        pc.greater_equal(milliseconds, TIME_MIN_MS),
+        pc.less_equal(milliseconds, TIME_MAX_MS),
     )
     return pc.if_else(possible, milliseconds, pa.scalar(None, pa.int64())).cast(_TIME)
 

@@ -42,15 +42,10 @@ from smsevents.client.pull.days import (
 from smsevents.client.pull.directory import STAGED_FORMAT, Counted
 from smsevents.client.pull.errors import BadEvent, DirectoryUnusable, Stopped
 from smsevents.client.pull.gaps import lost_days, was_fetched
-from smsevents.client.pull.lines import Checker, Entry
+from smsevents.client.pull.lines import Checker
 from smsevents.client.pull.sort import Sorter, merged
 from smsevents.client.pull.terms import Choice, Report, Source, Stopping, Summary
-from smsevents.settings import (
-    HISTORY_MS,
-    PULL_BACKOFF_FIRST_SECONDS,
-    PULL_DAY_TRIES_MAX,
-    PULL_FAILED_DAYS_MAX,
-)
+from smsevents.wire.limits import HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,6 +53,12 @@ if TYPE_CHECKING:
 
     from smsevents.client.head import ExportHead
     from smsevents.client.pull.directory import Directory, Staged
+    from smsevents.wire.lines import Entry
+
+PULL_DAY_TRIES_MAX = 4
+PULL_BACKOFF_FIRST_SECONDS = 1
+# So many days that fail one after the other mean that the server is down, not that days are bad.
+PULL_FAILED_DAYS_MAX = 8
 
 __all__ = ["Choice", "Pull", "Report", "Source", "Stopping", "Summary"]
 

@@ -11,12 +11,16 @@ from bisect import bisect_right
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Self
 
-from smsevents.client.pull.lines import Entry, batches_of, plain, trusted_entries, unique
-from smsevents.settings import PULL_RUN_READ_BYTES, PULL_RUNS_MAX, PULL_SORT_HELD_MAX_BYTES
+from smsevents.client.pull.lines import batches_of
+from smsevents.wire.lines import Entry, join_lines, parse_entries, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+PULL_SORT_HELD_MAX_BYTES = 24 * 1024 * 1024
+PULL_RUNS_MAX = 16  # all jobs together have fewer files open than a process may
+PULL_RUN_READ_BYTES = 256 * 1024
 
 BATCH_ENTRIES = 4096
 # What Python needs for an entry beside the bytes of its line: a tuple, an integer, the head of a bytes object.
@@ -33,13 +37,13 @@ class _Run:
 
     def append(self, entries: list[Entry]) -> None:
         for batch in batches_of(entries, BATCH_ENTRIES):
-            self._file.write(plain(batch))
+            self._file.write(join_lines(batch))
         self.last = entries[-1]
 
     def batches(self) -> Iterator[list[Entry]]:
         self._file.seek(0)
         while block := self._file.read(PULL_RUN_READ_BYTES):
-            yield trusted_entries(block + self._file.readline())
+            yield parse_entries(block + self._file.readline())
 
     def close(self) -> None:
         self._file.close()

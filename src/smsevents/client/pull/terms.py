@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from smsevents.client.pull.errors import Stopped
-from smsevents.settings import PULL_JOBS, PULL_LOOKBACK_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
     from smsevents.client.lines import Batch
     from smsevents.client.pull.days import Plan
     from smsevents.client.pull.directory import FileRecord
+
+PULL_JOBS = 4
+PULL_JOBS_MAX = 16
+PULL_LOOKBACK_DAYS = 3
 
 
 class Source(Protocol):

@@ -24,7 +24,6 @@ from smsevents.errors import (
     StoreUnavailable,
     TooManyConnections,
 )
-from smsevents.settings import HEAD_MAX_BYTES, HEAD_MAX_SECONDS
 from smsevents.web.connection.exchange import Exchange
 from smsevents.web.connection.framing import Body, ChunkedBody, LengthBody
 from smsevents.web.connection.head import Head, check_unfinished, parse_head
@@ -34,6 +33,9 @@ from smsevents.web.problems import MEDIA_TYPE, problem_body, status_of
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
+
+HEAD_MAX_BYTES = 64 * 1024
+HEAD_MAX_SECONDS = 30
 
 logger = structlog.get_logger()
 

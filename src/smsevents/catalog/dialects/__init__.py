@@ -1,0 +1,1 @@
+"""What one SQL database does differently from another, and nothing else."""

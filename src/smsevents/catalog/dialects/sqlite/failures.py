@@ -1,0 +1,65 @@
+"""The errors of the database, turned into ours: here and nowhere else."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from smsevents.catalog.dialects.sqlite.location import why_unusable
+from smsevents.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+# The primary result codes of SQLite (https://www.sqlite.org/rescode.html) that waiting does not change. A full disk is
+# an SQLITE_IOERR where `-shm` must grow.
+_NOT_USABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_PRIMARY = 0xFF
+
+_OUTSIDE = "The database of the server cannot be {done}: {cause}. Try again later, and tell the operator of the server."
+_NO_ROOM_OUTSIDE = (
+    "There is no room left on the disk of the database. Nothing of this was stored; try again later, and tell the"
+    " operator of the server."
+)
+
+
+@contextmanager
+def translated(done: str, path: Path) -> Iterator[None]:
+    """Run a block that works on the database at `path`; `done` says what cannot be done when it fails.
+
+    `done` is "read" or "written".
+    """
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise _ours(done, path, error) from error
+
+
+def _ours(done: str, path: Path, error: Exception) -> StoreUnavailable:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    outside = _OUTSIDE.format(done=done, cause=cause)
+    code = getattr(cause, "sqlite_errorcode", 0) & _PRIMARY
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(
+            "There is no room left on the disk of the database. Nothing of this was stored;"
+            " free some room and try again.",
+            _NO_ROOM_OUTSIDE,
+        )
+    if code in _NOT_USABLE and (why := why_unusable(path)):
+        return StoreUnavailable(f"The database {path} cannot be {done}: {why}", outside)
+    if code in _BUSY:
+        return StoreUnavailable(f"The database cannot be {done}: {cause}. Try again in a moment.")
+    if code in _DAMAGED:
+        help_ = "Keep its files as they are and restore a backup, as docs/operating.md says."
+    elif code == sqlite3.SQLITE_IOERR:
+        help_ = "Look at the messages of the kernel (dmesg); the disk may be at fault."
+    else:
+        help_ = "docs/operating.md says what may help."
+    return StoreUnavailable(f"The database {path} cannot be {done}: {cause}. {help_}", outside)

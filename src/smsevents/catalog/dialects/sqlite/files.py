@@ -1,0 +1,87 @@
+"""What is done to the files of a SQLite database as a whole, while it is in use."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.dialects.sqlite.failures import translated
+from smsevents.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smsevents.catalog.database import Database
+
+DATABASE_BUSY_MAX_SECONDS = 30
+CHECKPOINT_TRIES = 50
+CHECKPOINT_PAUSE_SECONDS = 0.1
+
+PRIVATE_MODE = 0o600
+
+
+def make_private(path: Path) -> None:
+    """Make the file of a database, empty, if there is none, so that only its owner may read it (0600).
+
+    SQLite would make it as the umask says, also where a link leads to. It gives `-wal` and `-shm` the mode of the
+    database; one that is there keeps its mode. Raises `StoreUnavailable`.
+    """
+    try:
+        os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreUnavailable(f"The database {path} cannot be made: {error.strerror}.") from error
+
+
+def vacuum(database: Database) -> None:
+    """Rewrite the complete file, so that nothing is left of deleted rows, also on pages that are in use.
+
+    Where SQLite moved a row from one page to another, what it left on the first stays there until it needs the
+    place: neither `secure_delete` nor REINDEX reaches that. Readers go on, writers wait. It needs as much free
+    space as the file is large, in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
+    """
+    try:
+        _run(database, "VACUUM")
+    except StoreFull as error:
+        raise StoreFull(
+            "There is no room to rewrite the files. That takes as much as they are large, beside the database and"
+            " in SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp). Free some room and try again."
+        ) from error
+
+
+def copy_to(database: Database, target: Path) -> None:
+    """Write a copy of the database as it is at one moment, without free pages. Raises `StoreUnavailable`.
+
+    The target must not be there yet, or be empty.
+    """
+    _run(database, "VACUUM INTO ?", str(target))
+
+
+def _run(database: Database, statement: str, *values: str) -> None:
+    with (
+        translated("written", database.path),
+        closing(sqlite3.connect(database.path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)) as connection,
+    ):
+        connection.execute(statement, values)
+
+
+def empty_wal(database: Database) -> bool:
+    """Move what is in the write-ahead log into the database file, and empty it; tell whether that worked.
+
+    It does not while somebody reads what is older than the last write, so it is tried for some seconds.
+    """
+    for _ in range(CHECKPOINT_TRIES):
+        # not longer at a time: while SQLite waits here it keeps writers waiting too
+        with (
+            translated("written", database.path),
+            closing(sqlite3.connect(database.path, timeout=CHECKPOINT_PAUSE_SECONDS)) as wal,
+        ):
+            busy = wal.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if not busy:
+            return True
+        time.sleep(CHECKPOINT_PAUSE_SECONDS)
+    return False

@@ -1,0 +1,54 @@
+"""Whether there is room for the next write: told without writing anything."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from smsevents.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DATABASE_PAGE_BYTES = 16 * 1024  # a segment is read page by page: larger ones are fewer calls
+
+ROOM_MIN_BYTES = 4 * DATABASE_PAGE_BYTES  # the least write changes a few pages
+# A failed write is not remembered for longer: a balancer sends nothing to a server that is not ready, so no write would
+# come to find out.
+REMEMBERED_SECONDS = 60
+FREED_MIN_BYTES = 256 * 1024  # so much more than there was when a write failed is worth another one
+
+
+class Room:
+    """Remembers whether the last write of this process found room, and how much was left then."""
+
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Look at the disk of a database file, with a clock in seconds that never steps back."""
+        self._folder = path.absolute().parent
+        self._monotonic = monotonic
+        self._needed_bytes = ROOM_MIN_BYTES
+        self._until = 0.0
+
+    def found(self) -> None:
+        """Note that a write found room."""
+        self._until = 0.0
+
+    def missed(self) -> None:
+        """Note that a write found no room."""
+        self._needed_bytes = self._free_bytes() + FREED_MIN_BYTES
+        self._until = self._monotonic() + REMEMBERED_SECONDS
+
+    def check(self) -> None:
+        """Raise `StoreUnavailable` if the next write will probably find no room."""
+        needed = self._needed_bytes if self._monotonic() < self._until else ROOM_MIN_BYTES
+        if self._free_bytes() < needed:
+            raise StoreUnavailable(
+                f"There is no room left on the disk of the database, {self._folder}. Free some.",
+                "There is no room left on the disk of the database.",
+            )
+
+    def _free_bytes(self) -> int:
+        found = os.statvfs(self._folder)
+        return found.f_bavail * found.f_frsize

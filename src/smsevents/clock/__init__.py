@@ -1,0 +1,5 @@
+"""Time: the clocks of the machine, and how far each of them is trusted.
+
+system.py   the wall clock and the clock that cannot be set
+trusted.py  the mark of trusted time, held against both: pure functions
+"""

@@ -1,0 +1,328 @@
+"""Invented SMS delivery events that look like those of a real shop, for demos, tests and benchmarks.
+
+A shop has **sources** of messages: one-off campaigns, each a burst of some minutes at daytime, and one
+trickle of all automated flows with a daily rhythm. Every message has a **fate**: it is accepted and then
+delivered, expired and so on, or refused at once; so it makes one or two events.
+
+The window is cut into **slices** of equal length, short enough that the busiest holds some ten thousand
+events. A slice's messages are made when its turn comes; an event that falls into a later slice waits
+there. So what is in memory is one slice and the receipts on their way, whatever the number of events.
+
+Every source has to make a fixed number of events. It counts an event when the message is made, also one
+that waits, and does not make one that would fall behind the window. So the counts come out exactly.
+
+No line comes twice. The two events of a message differ in their status. The messages of one campaign go
+to different users. So do those of flows within a slice; those of two slices differ in their `sendDate`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
+
+from smsevents.errors import InvalidRequest
+from smsevents.wire.events import INT64_MAX, Campaign, Event, Flow, Node, OneOff, SmsEvent, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smsevents.wire.events import Status
+
+DAYS_MAX = 3650
+
+_SECOND_MS = 1000
+_MINUTE_MS = 60 * _SECOND_MS
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
+_YEAR_MS = 31_556_952 * _SECOND_MS  # the mean year of the Gregorian calendar
+
+_SLICE_EVENTS = 16_384  # in the busiest slice; more is no faster and takes more memory
+_SLICE_MAX_MS = _HOUR_MS
+_EVENTS_OF_USER = 10  # on average, so about five messages
+_USERS_MIN = 50
+
+_CAMPAIGN_SHARE = 0.7  # of the events; the rest is of flows
+_CAMPAIGNS_A_DAY = 3 / 7
+_CAMPAIGN_EVENTS_MIN = 200  # a small log has fewer campaigns, not tiny ones
+_BURST_MINUTES = (10, 40)
+_DAYTIME_HOURS = range(7, 18)  # UTC, for a shop one or two hours ahead of it
+
+# How much the flows send in each hour of the day, UTC.
+_RHYTHM = (2, 1, 1, 1, 2, 5, 10, 16, 22, 25, 26, 24, 22, 22, 24, 25, 27, 30, 32, 28, 20, 12, 6, 3)
+_RHYTHM_BEFORE = tuple(sum(_RHYTHM[:hour]) for hour in range(24))
+
+# By the month of the campaign, from January.
+_CAMPAIGN_NAMES = (
+    ("Novoroční výprodej", "Zimný výpredaj", 'January "Last Pieces"'),
+    ("Valentýn ❤️", "Zimní doprodej -50 %", "Valentine's Gifts"),
+    ("Jarní novinky", "Jar je tu 🌷", "Spring Sale"),
+    ("Velikonoční sleva", "Veľká noc 🐣", "Easter Basket"),
+    ("Den matek", "Deň matiek 💐", "May Days -15 %"),
+    ("Den dětí", 'Letné "must have" kúsky', "Hello Summer"),
+    ("Letní sleva -20 %", "Letný výpredaj", "Summer Sale ☀️"),
+    ("Zpátky do školy", "Späť do školy ✏️", "Back to School"),
+    ("Podzimní kolekce", "Jesenná akcia 1+1", "Autumn Picks"),
+    ('Dny slev "jen pro vás"', "Jesenné zľavy", "Halloween 🎃"),
+    ("Black Friday", "Čierny piatok", "Cyber Week"),
+    ("Vánoční výprodej", "Vianočné darčeky 🎁", "Last-Minute Christmas"),
+)
+
+# Each flow with its nodes, and how often a node sends beside the others. One name was pasted with a
+# U+2028 in it, as happens: canonical lines escape that character.
+_FLOWS: dict[str, dict[str, int]] = {
+    "Retention": {"Retention VIP SMS": 3, "Retention SMS": 5},
+    "Abandoned cart": {"Abandoned cart 1 h": 8, "Abandoned cart 24 h": 5},
+    "Narozeniny 🎂": {"Narozeniny\u2028dárek": 2},
+    "Potvrzení objednávky": {"Objednávka přijata": 9, 'Stav "na cestě"': 8},
+    "Späť na sklade": {"Späť na sklade SMS": 3},
+    "Win-back": {"Win-back 90 dní": 2, "Win-back poslední šance": 1},
+}
+
+# Takes the head of the line, the user's number, the status, the date, the tail and the send date.
+_LINE = b'%b%d","status":"%b","date":%d%b%d}}'
+
+
+class _Fate(NamedTuple):
+    """What becomes of a message: its first status, and the last one `low_ms` to `low_ms + width_ms` later."""
+
+    first: bytes
+    last: bytes  # empty where the first status is also the last
+    low_ms: int
+    width_ms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Source:
+    """A campaign or all flows: it sends from `start` up to, not including, `stop` (both Unix ms).
+
+    `events` is how many it makes in all, `made` how many so far. `tails` are the ends of its lines, up to
+    the value of `sendDate`; one is drawn for each message. `sent_before` gives how much of its sending lies
+    before a time (Unix ms), in a unit of its own. `user` is the place of the next receiver among the users.
+    """
+
+    start: int
+    stop: int
+    events: int
+    tails: tuple[bytes, ...]
+    sent_before: Callable[[int], int]
+    user: int = 0
+    made: int = 0
+
+    def due(self, until: int) -> int:
+        """Give how many of its events belong to messages sent before `until` (Unix ms)."""
+        if until >= self.stop:
+            return self.events
+        before = self.sent_before(self.start)
+        return self.events * (self.sent_before(until) - before) // (self.sent_before(self.stop) - before)
+
+
+def generate(trackpoint: int, *, events: int, days: float, seed: int, end_ms: int) -> Iterator[bytes]:
+    r"""Give exactly `events` different canonical lines, without `\n`, in the order of the export.
+
+    Their dates lie in the closed interval from `days` (of 24 hours) before `end_ms` (Unix milliseconds)
+    to `end_ms`, and so do their send dates. The same arguments give the same lines.
+
+    Raises `InvalidRequest`, before the first line, for an argument out of its range.
+    """
+    if not 1 <= trackpoint <= INT64_MAX:
+        raise InvalidRequest(f"The trackpoint is {trackpoint}; give the number of a shop, 1 to {INT64_MAX}.")
+    if events < 0:
+        raise InvalidRequest(f"The number of events is {events}; give 0 or more.")
+    if not 0 < days <= DAYS_MAX:
+        raise InvalidRequest(f"The number of days is {days}; give more than 0 and at most {DAYS_MAX}.")
+    start = end_ms - math.floor(days * _DAY_MS)
+    if start < -INT64_MAX - 1 or end_ms > INT64_MAX:
+        raise InvalidRequest(f"The end is {end_ms}; give Unix ms so that all dates fit into 64 bits.")
+    rng = random.Random(seed)  # noqa: S311 -- invented data that must repeat, nothing secret
+    return _Shop(trackpoint, events, start, end_ms + 1, rng).lines()
+
+
+class _Shop:
+    """The events of one shop from `start` up to, not including, `stop` (both Unix ms)."""
+
+    def __init__(self, trackpoint: int, events: int, start: int, stop: int, rng: random.Random) -> None:
+        self._start = start
+        self._stop = stop
+        self._rng = rng
+        self._head = b'{"smsEvent":{"trackpoint":%d,"userId":"' % trackpoint
+        self._fates = _fates()
+        of_campaigns = round(events * _CAMPAIGN_SHARE)
+        flows = _flows(events - of_campaigns, start, stop, rng)
+        campaigns = _campaigns(of_campaigns, start, stop, rng)
+        self._sources = sorted([flows, *campaigns], key=lambda source: source.start)
+
+        flows_weight = flows.sent_before(stop) - flows.sent_before(start)
+        flows_peak = flows.events * max(_RHYTHM) / flows_weight  # events a millisecond
+        campaigns_peak = max(campaign.events / (campaign.stop - campaign.start) for campaign in campaigns)
+        peak = flows_peak + campaigns_peak
+        self._slice_ms = max(1, min(_SLICE_MAX_MS, int(_SLICE_EVENTS / peak) if peak else _SLICE_MAX_MS))
+
+        # A campaign writes to a user once, and so do the flows within a slice: there must be enough users.
+        most_of_flows = math.ceil(flows_peak * self._slice_ms) + 1
+        most_of_campaigns = max(campaign.events for campaign in campaigns)
+        self._users = max(_USERS_MIN, events // _EVENTS_OF_USER, most_of_flows, most_of_campaigns)
+        self._first_user = rng.randrange(10_000, 1_000_000)
+        self._stride = _coprime(self._users, rng)
+        for source in self._sources:
+            source.user = rng.randrange(self._users)
+
+        # The events of slices to come, by the number of the slice: (milliseconds into the slice, line).
+        self._waiting: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
+
+    def lines(self) -> Iterator[bytes]:
+        """Give all lines, slice by slice."""
+        to_start = self._sources[::-1]
+        sending: list[_Source] = []
+        for number, start in enumerate(range(self._start, self._stop, self._slice_ms)):
+            stop = min(start + self._slice_ms, self._stop)
+            while to_start and to_start[-1].start < stop:
+                sending.append(to_start.pop())
+            for source in sending:
+                self._send(source, start, stop)
+            sending = [source for source in sending if source.stop > stop]
+            entries = self._waiting.pop(number, [])
+            entries.sort()
+            for _, line in entries:
+                yield line
+
+    def _send(self, source: _Source, start: int, stop: int) -> None:
+        """Make the messages that a source sends from `start` up to `stop`, and put their events in slices."""
+        due = source.due(stop)
+        made = source.made
+        if made >= due:
+            return
+        # Local names, because this loop is what generating costs.
+        window_start, window_stop, slice_ms = self._start, self._stop, self._slice_ms
+        rand, fates, head, waiting = self._rng.random, self._fates, self._head, self._waiting
+        first_user, users, stride, user = self._first_user, self._users, self._stride, source.user
+        tails, all_events = source.tails, source.events
+        start = max(start, source.start)
+        length = min(stop, source.stop) - start
+        fates_count, tails_count = len(fates), len(tails)
+        while made < due:
+            drawn = rand() * fates_count
+            fate = int(drawn)
+            first, last, low_ms, width_ms = fates[fate]
+            tail = tails[int(rand() * tails_count)]
+            sent = start + int(rand() * length)
+            pause = rand()
+            date = sent + 20 + int(3000 * pause * pause * pause)  # the gateway's answer, mostly within 1 s
+            if date >= window_stop:
+                date = sent + (date - sent) % (window_stop - sent)
+            number, offset = divmod(date - window_start, slice_ms)
+            line = _LINE % (head, first_user + user, first, date, tail, sent)
+            waiting[number].append((offset, line))
+            made += 1
+            if last:
+                date += low_ms + int((drawn - fate) * width_ms)
+                # The source's very last event may leave no room for a second one.
+                if date < window_stop and made < all_events:
+                    number, offset = divmod(date - window_start, slice_ms)
+                    line = _LINE % (head, first_user + user, last, date, tail, sent)
+                    waiting[number].append((offset, line))
+                    made += 1
+            user = (user + stride) % users
+        source.made = made
+        source.user = user
+
+
+def _coprime(users: int, rng: random.Random) -> int:
+    """Give a step through the users that comes to each of them before it comes to one again."""
+    while True:
+        step = rng.randrange(1, users)
+        if math.gcd(step, users) == 1:
+            return step
+
+
+def _fates() -> tuple[_Fate, ...]:
+    """Give ten thousand fates that are equally likely."""
+    fates = [
+        *_log_normal("DELIVERED", 9300, median_ms=8 * _SECOND_MS, sigma=2.0),
+        *_log_normal("UNDELIVERABLE", 250, median_ms=40 * _SECOND_MS, sigma=1.5),
+        *_log_normal("DELETED", 10, median_ms=30 * _MINUTE_MS, sigma=1.0),
+        *[_Fate(b"ACCEPTED", b"EXPIRED", 24 * _HOUR_MS, 48 * _HOUR_MS)] * 230,
+        *[_Fate(b"REJECTED", b"", 0, 0)] * 90,
+        *[_Fate(b"SKIPPED", b"", 0, 0)] * 120,
+    ]
+    return tuple(fates)
+
+
+def _log_normal(last: Status, count: int, *, median_ms: int, sigma: float) -> list[_Fate]:
+    """Give equally likely fates whose delays together are log-normal; `sigma` is that of the logarithm."""
+    normal = NormalDist(math.log(median_ms), sigma)
+    # Evenly spaced quantiles. The outermost half steps are cut off: the distribution has no ends.
+    bounds = [int(math.exp(normal.inv_cdf((place + 0.5) / (count + 1)))) for place in range(count + 1)]
+    # At least 1 ms, so that a receipt comes behind the answer that the message was accepted.
+    return [_Fate(b"ACCEPTED", last.encode(), max(1, low), high - low) for low, high in pairwise(bounds)]
+
+
+def _flows(events: int, start: int, stop: int, rng: random.Random) -> _Source:
+    """Give the source that stands for all flows."""
+    tails: list[bytes] = []
+    for name, nodes in _FLOWS.items():
+        campaign = Campaign(_id(rng), name)
+        for node, weight in nodes.items():
+            tails += [_tail(Flow(campaign, Node(_id(rng), node), 0))] * weight
+    return _Source(start=start, stop=stop, events=events, tails=tuple(tails), sent_before=_rhythm_before)
+
+
+def _rhythm_before(time: int) -> int:
+    """Give how much flows send from 1970 up to a time (Unix ms), in units of `_RHYTHM` times milliseconds."""
+    days, in_day = divmod(time, _DAY_MS)
+    hour, in_hour = divmod(in_day, _HOUR_MS)
+    return (days * sum(_RHYTHM) + _RHYTHM_BEFORE[hour]) * _HOUR_MS + _RHYTHM[hour] * in_hour
+
+
+def _campaigns(events: int, start: int, stop: int, rng: random.Random) -> list[_Source]:
+    """Give one or more campaigns, spread over the window, with `events` events together."""
+    days = (stop - start) / _DAY_MS
+    count = max(1, min(round(days * _CAMPAIGNS_A_DAY), events // _CAMPAIGN_EVENTS_MIN))
+    weights = [rng.randint(50, 200) for _ in range(count)]
+    campaigns: list[_Source] = []
+    weight_before = 0
+    for index, weight in enumerate(weights):
+        earliest = start + (stop - start) * index // count
+        latest = start + (stop - start) * (index + 1) // count
+        length = min(rng.randint(*_BURST_MINUTES) * _MINUTE_MS, max(1, (latest - earliest) // 2))
+        burst = _daytime(earliest, latest - length, rng)
+        names = _CAMPAIGN_NAMES[burst % _YEAR_MS * 12 // _YEAR_MS]
+        source = OneOff(Campaign(_id(rng), names[index % len(names)]), 0)
+        share = events * (weight_before + weight) // sum(weights) - events * weight_before // sum(weights)
+        weight_before += weight
+        campaigns.append(
+            _Source(
+                start=burst,
+                stop=burst + length,
+                events=share,
+                tails=(_tail(source),),
+                sent_before=int,  # the time itself: a burst is even
+            )
+        )
+    return campaigns
+
+
+def _daytime(earliest: int, latest: int, rng: random.Random) -> int:
+    """Give a time (Unix ms) between the two, both possible, at daytime unless they leave no such time."""
+    time = earliest
+    for _ in range(50):
+        time = rng.randint(earliest, latest)
+        if time % _DAY_MS // _HOUR_MS in _DAYTIME_HOURS:
+            break
+    return time
+
+
+def _id(rng: random.Random) -> str:
+    """Give an invented id of 32 hex digits."""
+    return uuid.UUID(int=rng.getrandbits(128), version=4).hex
+
+
+def _tail(source: Flow | OneOff) -> bytes:
+    """Give what stands in the source's lines between the values of `date` and `sendDate`."""
+    line = encode(Event(SmsEvent(1, "1", "DELIVERED", 0), source))
+    return line[line.index(b'},"source":') : -len(b"0}}")]

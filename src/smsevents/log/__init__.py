@@ -1,0 +1,7 @@
+"""The log of each shop: the way in and the way out.
+
+ingest.py     the body of an import → segments
+plausible.py  which events cannot be true
+refusals.py   why an import is refused, told to the person who sent it
+log.py        appends segments, and reads a window page by page
+"""

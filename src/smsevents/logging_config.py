@@ -1,0 +1,67 @@
+"""The log: one line for each thing that happened, as JSON or for a terminal, on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.config
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+# What a terminal would obey, or what would make one line look like two: controls, separators of lines, and marks that
+# turn the direction of writing.
+_controls = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def configure_logging(log_format: str, log_level: str = "info") -> None:
+    """Send our own and the server's log through one format: `json`, `console`, or `auto` (by the terminal).
+
+    `log_level` is the least level that is logged.
+    """
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_controls,
+    ]
+    renderer: Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    last: list[Processor] = [] if console else [structlog.processors.format_exc_info]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(log_level.upper())
+    server = logging.getLogger("uvicorn.error")
+    server.filters[:] = [_said_already]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Write control characters as escapes, wherever a text came from."""
+    for name, value in event.items():
+        if isinstance(value, str) and _controls.search(value):
+            event[name] = _controls.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+    return event
+
+
+def _said_already(record: logging.LogRecord) -> bool:
+    """Leave out what the HTTP server says of a response that was cut: a line of our own says it, and why."""
+    if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+        return False
+    return not str(record.msg).startswith(("ASGI callable returned without completing response", "Cancel %s running"))

@@ -1,0 +1,70 @@
+"""What is set aside: segments that overlap deeper than a page may hold, merged once, until an export has read them.
+
+A page opens all segments that overlap where it begins. If they hold much more than it has room for, it gets a
+small part further, and so does the next one, which opens them all again: the work would grow with the square of
+what overlaps. So they are merged as many at a time as there is room for, each into a sorted run of small segments
+in a spool. Of these no more overlap than there are runs, and each page opens a few of them.
+
+That is rare. It takes far more late or shuffled events in one place than the upkeep worker leaves unmerged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, MERGED, merge_runs
+from smsevents.segments.segment import cut, pack_lines
+from smsevents.segments.spool import MIB, Room, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smsevents.segments.segment import Entry, Segment
+
+SPILL_SEGMENT_BYTES = 64 * 1024  # small, as a page opens one of each run
+SPILL_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; more lies in a temporary file
+
+SPILL_ON_DISK_MAX_BYTES = 1024 * MIB  # of all exports of a process
+_room = Room("exports", SPILL_ON_DISK_MAX_BYTES)
+
+
+class Spill:
+    """All events of a log in `after < event <= reach`, in segments of which few overlap."""
+
+    def __init__(
+        self,
+        ordered: Iterator[Segment],
+        after: Entry,
+        until: Entry,
+        *,
+        held_max_bytes: int = MERGE_HELD_MAX_BYTES,
+        segment_bytes: int = SPILL_SEGMENT_BYTES,
+    ) -> None:
+        """Read the segments that overlap, one the next, from `after` on and no further than `until`.
+
+        `ordered` gives the segments that reach behind `after`, by their first entry, and is read up to the first
+        gap. Raises `DamagedSegment`, and `StoreFull` or `StoreUnavailable` if there is no room for temporary files.
+        """
+        self._spool = Spool(SPILL_MEMORY_MAX_BYTES, _room)
+        self._segment_bytes = segment_bytes
+        self.reach = after
+        runs: list[bytes] = []
+        held = 0
+        for segment in ordered:
+            if after < self.reach < segment.first:
+                break
+            self.reach = max(self.reach, min(segment.last, until))
+            runs.append(cut(segment, after, until))
+            held += len(runs[-1])
+            if held >= held_max_bytes:
+                self._put(runs)
+                held = 0
+        self._put(runs)
+
+    def _put(self, runs: list[bytes]) -> None:
+        for segment in pack_lines(merge_runs(runs), MERGED, self._segment_bytes) if runs else ():
+            self._spool.put(segment)
+
+    def after(self, after: Entry) -> Iterator[Segment]:
+        """Give the segments that reach behind an entry, by their first entry."""
+        return self._spool.after(after)

@@ -1,0 +1,174 @@
+"""A spool: segments that wait, in memory while they are few, then in a temporary file that has no name."""
+
+from __future__ import annotations
+
+import errno
+import io
+import tempfile
+import threading
+import weakref
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING
+
+from smsevents.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from smsevents.segments.segment import Entry, Segment
+
+MIB = 1024 * 1024
+IMPORTS_ON_DISK_MAX_BYTES = 4096 * MIB  # of all imports of a process that wait in temporary files
+
+
+class Room:
+    """How much temporary files of one kind may take in this process, together.
+
+    A spool that is alone gets what it asks for: what is too large beside others must still be possible by itself.
+    """
+
+    def __init__(self, kind: str, max_bytes: int) -> None:
+        """Let spools of a kind ("exports") take `max_bytes` of temporary files."""
+        self._kind = kind
+        self._max_bytes = max_bytes
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    def take(self, size: int, *, held: int) -> None:
+        """Take some bytes more, for one who holds `held`. Raises `StoreUnavailable` if others leave too few."""
+        with self._lock:
+            if self._taken > held and self._taken + size > self._max_bytes:
+                raise StoreUnavailable(
+                    f"Other {self._kind} fill the {self._max_bytes // MIB} MiB of temporary files that the server"
+                    f" uses for {self._kind}. Try again in a moment."
+                )
+            self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Give bytes back."""
+        with self._lock:
+            self._taken -= size
+
+
+IMPORTS_ROOM = Room("imports", IMPORTS_ON_DISK_MAX_BYTES)
+
+
+class Spool:
+    """Holds segments, and of each in memory no more than its bounds. `close` it, or it goes with the last reference."""
+
+    def __init__(self, memory_max_bytes: int, room: Room = IMPORTS_ROOM) -> None:
+        """Keep up to `memory_max_bytes` of stored bytes in memory, and more of them in a temporary file."""
+        self._bytes = _Bytes(memory_max_bytes, room)
+        self._finish = weakref.finalize(self, self._bytes.close)
+        self._size = 0
+        self._waiting: list[
+            tuple[Segment, int, int]
+        ] = []  # without their data, which lies in the file: where, how much
+
+    def put(self, segment: Segment) -> None:
+        """Take a segment. Raises `StoreFull` without room for temporary files, `StoreUnavailable` if others fill it."""
+        self._bytes.append(segment.data, self._size)
+        self._waiting.append((replace(segment, data=b""), self._size, len(segment.data)))
+        self._size += len(segment.data)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many stored bytes the segments have."""
+        return self._size
+
+    def __iter__(self) -> Iterator[Segment]:
+        """Give the segments in the order in which they came."""
+        return self._given(self._waiting)
+
+    def after(self, after: Entry) -> Iterator[Segment]:
+        """Give the segments that reach behind an entry, by their first entry."""
+        return self._given(sorted((one for one in self._waiting if one[0].last > after), key=lambda one: one[0].first))
+
+    def _given(self, some: Iterable[tuple[Segment, int, int]]) -> Iterator[Segment]:
+        for segment, start, size in some:
+            yield replace(segment, data=self._bytes.read(start, size))
+
+    def close(self) -> None:
+        """Drop what is held."""
+        self._finish()
+
+
+class _Bytes:
+    """Bytes in memory, or once there are more of them than a bound, all of them in a temporary file."""
+
+    def __init__(self, memory_max_bytes: int, room: Room) -> None:
+        self._memory_max = memory_max_bytes
+        self._room = room
+        self._file: IO[bytes] = io.BytesIO()
+        self._on_disk = 0  # bytes that were taken from the room
+        self._in_memory = True
+
+    def append(self, data: bytes, at: int) -> None:
+        if self._in_memory and at + len(data) > self._memory_max:
+            self._move_to_disk(at)
+        if not self._in_memory:
+            self._take(len(data))
+        self._file.seek(at)
+        write_temporary(self._file, data)
+
+    def _move_to_disk(self, size: int) -> None:
+        self._take(size)
+        file = open_temporary()
+        try:
+            with self._file as memory:
+                memory.seek(0)
+                write_temporary(file, memory.read())
+        finally:
+            self._file, self._in_memory = file, False
+
+    def _take(self, size: int) -> None:
+        self._room.take(size, held=self._on_disk)
+        self._on_disk += size
+
+    def read(self, start: int, size: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        self._file.close()
+        self._room.give_back(self._on_disk)
+        self._on_disk = 0
+
+
+def open_temporary() -> IO[bytes]:
+    """Open a temporary file that has no name, so that it goes with the process. Raises what `write_temporary` does."""
+    with _translated():
+        # without a buffer: what does not fit is seen where it is written, not where the file is closed
+        return tempfile.TemporaryFile(buffering=0)
+
+
+def write_temporary(file: IO[bytes], data: bytes) -> None:
+    """Write all of the data. Raises `StoreFull` if there is no room, `StoreUnavailable` if it cannot be written."""
+    left = memoryview(data)
+    with _translated():
+        while left:
+            left = left[file.write(left) :]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StoreFull(
+                f"There is no room for a temporary file in {_folder()}: {error.strerror}."
+                " Free some room there and try again."
+            ) from error
+        raise StoreUnavailable(
+            f"The server cannot write a temporary file in {_folder()}: {error.strerror}."
+            " Its operator has to make such a folder writable, or name another one in TMPDIR."
+        ) from error
+
+
+def _folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # it has looked for one that can be written, and there is none
+        return "any folder"

@@ -1,0 +1,73 @@
+"""Attendance: a server process looks at the clock now and then, and at whether the upkeep is at work.
+
+The upkeep worker does so too. But there may be none, and one that cannot work does not say so itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from smsevents.errors import StoreUnavailable
+from smsevents.timekeeper import Herald
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smsevents.timekeeper import Timeworker
+
+logger = structlog.get_logger()
+
+NOTE_INTERVAL_SECONDS = 60
+IDLE_MAX_SECONDS = 10 * 60  # upkeep that did not work for longer than this is worth a warning
+
+
+class Attendant:
+    """Notes the time, and warns when the upkeep does not work."""
+
+    def __init__(
+        self, timekeeper: Timeworker, *, upkeep: bool, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Attend for a database; `upkeep` says whether somebody should be at work there."""
+        self._timekeeper = timekeeper
+        self._upkeep = upkeep
+        self._monotonic = monotonic
+        self._herald = Herald(monotonic)
+        self._patient_until = monotonic() + IDLE_MAX_SECONDS  # the upkeep worker starts when we do
+
+    def look(self) -> None:
+        """Look once. The database may be busy or full; the next look is soon."""
+        try:
+            judgement = self._timekeeper.note()
+        except StoreUnavailable as error:
+            logger.warning("time not noted", error=str(error))
+            return
+        self._herald.hear(judgement)
+        idle_seconds = judgement.idle_ms // 1000
+        if self._upkeep and idle_seconds > IDLE_MAX_SECONDS and self._monotonic() >= self._patient_until:
+            logger.warning("no upkeep", idle_seconds=idle_seconds)
+            self._patient_until = self._monotonic() + IDLE_MAX_SECONDS
+
+
+@contextmanager
+def attended(timekeeper: Timeworker, *, upkeep: bool) -> Iterator[None]:
+    """Have an attendant look on, from a thread, for as long as the block runs."""
+    stopping = threading.Event()
+    attendant = Attendant(timekeeper, upkeep=upkeep)
+
+    def attend() -> None:
+        attendant.look()
+        while not stopping.wait(NOTE_INTERVAL_SECONDS):
+            attendant.look()
+
+    thread = threading.Thread(target=attend, name="smsevents-attendant", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()

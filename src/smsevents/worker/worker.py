@@ -1,0 +1,209 @@
+"""The upkeep worker: a process that compacts and expires by itself, if it holds the lease.
+
+`serve` starts one beside its workers. It is a process of its own, and a nice one, because merging keeps an
+interpreter busy: no request should wait for it. Of all upkeep workers of a database, on whatever machine, the one that
+holds the lease works.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import secrets
+import signal
+import threading
+import time
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING
+
+import structlog
+
+from smsevents.catalog import open_served
+from smsevents.catalog.leases import LEASE_SECONDS, release_lease, take_lease
+from smsevents.catalog.outline import newest_id, shops_changed
+from smsevents.clock.system import Clocks, now_ms
+from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
+from smsevents.logging_config import configure_logging
+from smsevents.settings import Settings
+from smsevents.timekeeper import Herald, Timeworker
+from smsevents.upkeep.compaction import compact_shop
+from smsevents.upkeep.erasure import seconds_to_wipe, wipe
+from smsevents.upkeep.retention import expire
+from smsevents.worker.lifeline import end_with_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.process import BaseProcess
+
+    from smsevents.catalog import Database
+    from smsevents.clock.trusted import Judgement
+
+UPKEEP_INTERVAL_SECONDS = 15
+WORKER_WATCH_SECONDS = 0.5  # how soon the server sees that the upkeep worker is gone
+UPKEEP_NICENESS = 10  # less than serving
+
+logger = structlog.get_logger()
+
+LEASE = "upkeep"
+WORKER_STOP_MAX_SECONDS = 5
+_NOT_FOR_THE_WORKER = {signal.SIGINT, signal.SIGHUP}
+_STOPPED = {0, -signal.SIGTERM}  # the exit codes of an upkeep worker that was told to stop; the second while it starts
+
+
+class UpkeepWorker:
+    """Does the upkeep of a database when it is its turn."""
+
+    def __init__(
+        self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: Timeworker | None = None
+    ) -> None:
+        """Use a database, a clock that tells Unix milliseconds, and who knows whether it is to be trusted."""
+        self._database = database
+        self._now = clock
+        self._timekeeper = timekeeper or Timeworker(database, Clocks(wall_ms=clock))
+        self._herald = Herald()
+        self._note_again = 0.0
+        self.holder = secrets.token_hex(8)
+        self._looked_at = 0  # the highest id of a segment when the last round began: only newer ones need a look
+        self._left: set[int] = set()  # shops that the last round left alone, as somebody erased from them
+
+    def take_lease(self) -> bool:
+        """Take or prolong the lease; tell whether this upkeep worker holds it."""
+        now = self._now()
+        expires = now + LEASE_SECONDS * 1000
+        return self._database.write(lambda c: take_lease(c, LEASE, self.holder, now, expires))
+
+    def release_lease(self) -> None:
+        """Give the lease back, so that another upkeep worker need not wait for its end."""
+        self._database.write(lambda c: release_lease(c, LEASE, self.holder))
+
+    def round(self) -> bool:
+        """Expire, compact what is new, and wipe what is owed, if the lease is ours; tell whether it was to the end.
+
+        While time is in doubt, nothing is taken for old: nothing expires, and compaction leaves nothing out.
+        """
+        if not self.take_lease():
+            self._herald.hear(self._timekeeper.note())
+            return False
+        judgement = self._timekeeper.note(worked=True)
+        self._herald.hear(judgement)
+        expired = expire(self._database, judgement.old_by_ms)
+        if expired.segments:
+            logger.info("expired", segments=expired.segments, events=expired.events)
+        with self._database.read() as connection:
+            newest = newest_id(connection)
+            changed = shops_changed(connection, self._looked_at)
+        for trackpoint in sorted({*changed, *self._left}):
+            if not self.take_lease():
+                return False
+            self._compact(trackpoint, self._judge_at_work().old_by_ms)
+        self._looked_at = newest
+        if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
+            logger.warning("not wiped", reason=not_wiped)
+        return True
+
+    def _judge_at_work(self) -> Judgement:
+        """Judge the time, and note from time to time that the upkeep is at work."""
+        if time.monotonic() < self._note_again:
+            return self._timekeeper.judge()
+        self._note_again = time.monotonic() + UPKEEP_INTERVAL_SECONDS
+        return self._timekeeper.note(worked=True)
+
+    def _compact(self, trackpoint: int, old_by_ms: int) -> None:
+        try:
+            done = compact_shop(self._database, trackpoint, old_by_ms, everything=False)
+        except DamagedSegment as error:
+            logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
+            return
+        self._left.discard(trackpoint)
+        if done.gave_way:
+            self._left.add(trackpoint)
+        if done.before:
+            logger.info("compacted", trackpoint=trackpoint, segments_before=done.before, segments_after=done.after)
+
+
+@contextmanager
+def kept(url: str, log_format: str) -> Iterator[None]:
+    """Have an upkeep worker of a database run beside this process for as long as the block does.
+
+    One that ends by itself, which only a defect or a kill can make it do, is started again after a pause. When the
+    block ends the upkeep worker is told to stop, and killed if it has not after WORKER_STOP_MAX_SECONDS: its work may
+    be given up at any moment.
+    """
+    stopping = threading.Event()
+    watch = threading.Thread(
+        target=_watch, args=(url, log_format, stopping), name="smsevents-upkeep worker", daemon=True
+    )
+    watch.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        watch.join()
+
+
+def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
+    # Ctrl-C reaches the server too, which stops the upkeep worker with SIGTERM. A process starts with the signals
+    # blocked that its starter's thread blocks, so this holds from its first moment on. The tracker of multiprocessing
+    # is started before, as that would unblock them.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_WORKER)
+    while not stopping.is_set():
+        process = multiprocessing.get_context("spawn").Process(target=keep, args=(url, log_format), daemon=True)
+        try:
+            process.start()
+        except OSError as error:
+            logger.error("upkeep worker not started", error=str(error), again_in_seconds=UPKEEP_INTERVAL_SECONDS)  # noqa: TRY400 -- the text says all
+            stopping.wait(UPKEEP_INTERVAL_SECONDS)
+            continue
+        while process.is_alive() and not stopping.is_set():
+            stopping.wait(WORKER_WATCH_SECONDS)
+        if not stopping.is_set():
+            # a supervisor may stop the whole group of processes: the server is just stopping then, too
+            told = logger.info if process.exitcode in _STOPPED else logger.error
+            told("upkeep worker ended", exit_code=process.exitcode, again_in_seconds=UPKEEP_INTERVAL_SECONDS)
+            stopping.wait(UPKEEP_INTERVAL_SECONDS)
+        _end(process)
+
+
+def _end(process: BaseProcess) -> None:
+    process.terminate()
+    process.join(WORKER_STOP_MAX_SECONDS)
+    if process.is_alive():  # it waits for SQLite, which does not hear signals
+        process.kill()
+        process.join()
+
+
+def keep(url: str, log_format: str) -> None:
+    """Do the upkeep of a database until the process is told to stop or the one that started it is gone.
+
+    A stop does not wait for the work at hand: it may be given up at any moment.
+    """
+    configure_logging(log_format, Settings.from_environment().log_level)
+    os.nice(UPKEEP_NICENESS)
+    for not_for_us in _NOT_FOR_THE_WORKER:
+        signal.signal(not_for_us, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    end_with_parent(WORKER_STOP_MAX_SECONDS)
+    try:
+        database = open_served(url)
+    except SmsEventsError as error:
+        logger.error("upkeep worker cannot begin", error=str(error))  # noqa: TRY400 -- the text says all
+        raise SystemExit(1) from error
+    worker = UpkeepWorker(database)
+    try:
+        while True:
+            try:
+                worker.round()
+            except StoreUnavailable as error:
+                logger.warning("upkeep has to wait", error=str(error))
+            # not a sleep: where the clock is faked, one until a moment can fail; a signal ends this one, too
+            threading.Event().wait(UPKEEP_INTERVAL_SECONDS)
+    finally:
+        with suppress(StoreUnavailable):  # the lease then ends by itself
+            worker.release_lease()
+        database.close()
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(0)
