@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hypothesis import strategies as st
 
-from smsevents.segments.segment import (
-    Entry,
-    Segment,
-    end_of,
-    pack,
-)
+from smsevents.segments.segment import Entry, Segment, end_of, pack
 from tests.support.lines import line
 
 if TYPE_CHECKING:

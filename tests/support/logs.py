@@ -12,7 +12,7 @@ from smsevents.catalog.outline import outlines
 from smsevents.clock.system import now_ms
 from smsevents.log.ingest import Ingest
 from smsevents.log.log import Log
-from smsevents.segments.segment import unpack
+from smsevents.segments.splice import unpack
 from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS

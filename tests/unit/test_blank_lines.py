@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smsevents.errors import BodyTooLarge, InvalidLines
 from smsevents.log import ingest as ingest_module
 from smsevents.log.ingest import ImportResult, Ingest
-from smsevents.segments.segment import unpack
+from smsevents.segments.splice import unpack
 from smsevents.wire import events
 from smsevents.wire.blank_lines import place_of, without_blank_lines
 from smsevents.wire.gzip_stream import INFLATE_RUN_MAX_BYTES

@@ -24,7 +24,8 @@ from smsevents.catalog.segments import insert_segments
 from smsevents.catalog.shops import Key, Shop, all_shops, insert_key, insert_shop
 from smsevents.catalog.tables import metadata
 from smsevents.errors import SettingError, ShopExists, StoreUnavailable, StoreVersionError
-from smsevents.segments.segment import pack, unpack
+from smsevents.segments.segment import pack
+from smsevents.segments.splice import unpack
 from smsevents.upkeep.verification import verify
 from smsevents.wire.window import Window
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model

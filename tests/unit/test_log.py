@@ -23,7 +23,8 @@ from smsevents.catalog.tables import segments as segments_table
 from smsevents.errors import DamagedSegment, UnknownShop
 from smsevents.log.log import Log
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, PAGE_HELD_MAX_BYTES
-from smsevents.segments.segment import pack, splice, unpack
+from smsevents.segments.segment import pack
+from smsevents.segments.splice import splice, unpack
 from smsevents.wire.window import Window, resolve
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
 from tests.support.logs import store

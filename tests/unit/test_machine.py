@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.log.log import Log
-from smsevents.segments.segment import unpack
+from smsevents.segments.splice import unpack
 from smsevents.upkeep.compaction import Sizes, compact_shop
 from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.retention import expire

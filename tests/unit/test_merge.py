@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.segments.merge import END, merge, merge_runs, page
-from smsevents.segments.segment import Segment, end_of, pack, unpack
+from smsevents.segments.segment import Segment, end_of, pack
+from smsevents.segments.splice import unpack
 from tests.support.lines import body_of, line
 
 Entry = tuple[int, bytes]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from smsevents.errors import InvalidLines
 from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.plausible import decode_possible, why_impossible
-from smsevents.segments.segment import entries, pack, unpack
+from smsevents.segments.segment import entries, pack
+from smsevents.segments.splice import unpack
 from smsevents.upkeep.erasure import erase
 from smsevents.wire.events import decode, decode_block, encode_lines
 from smsevents.wire.limits import HISTORY_MS

@@ -20,7 +20,6 @@ from smsevents.segments.segment import (
     SEGMENT_LINES_BYTES,
     Entry,
     Segment,
-    count,
     deflate,
     deflate_compacted,
     end_of,
@@ -29,10 +28,9 @@ from smsevents.segments.segment import (
     pack,
     pack_lines,
     plain,
-    splice,
     unique,
-    unpack,
 )
+from smsevents.segments.splice import count, splice, unpack
 from tests.support.entries import (
     DATES,
     Batches,

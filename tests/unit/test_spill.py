@@ -13,8 +13,9 @@ from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.log.log import Log
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, page
-from smsevents.segments.segment import Segment, end_of, pack, unpack
+from smsevents.segments.segment import Segment, end_of, pack
 from smsevents.segments.spill import Spill
+from smsevents.segments.splice import unpack
 from smsevents.wire.window import Window
 from tests.support.entries import DATES, Batches, batches, entry, entry_bounds, entry_values, in_order
 from tests.support.lines import body_of, line

@@ -21,7 +21,7 @@ from smsevents.clock.trusted import Doubt
 from smsevents.errors import InvalidLines, StoreUnavailable, TimeInDoubt, Unauthorized
 from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.log import Log
-from smsevents.segments.segment import unpack
+from smsevents.segments.splice import unpack
 from smsevents.timekeeper import Herald, Timeworker
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.wire.limits import HISTORY_MS

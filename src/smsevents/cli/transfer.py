@@ -21,7 +21,7 @@ from smsevents.errors import InvalidRequest, StoreUnavailable
 from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.log import Log
 from smsevents.log.refusals import FILE
-from smsevents.segments.segment import splice, unpack
+from smsevents.segments.splice import splice, unpack
 from smsevents.timekeeper import Timeworker
 from smsevents.wire.file_formats import GZIP
 from smsevents.wire.limits import DAY_MS, HISTORY_MS

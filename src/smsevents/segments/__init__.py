@@ -1,6 +1,7 @@
 """The stored form: pure functions on runs of lines.
 
 segment.py  lines packed into a segment and back
+splice.py   pieces → one gzip member, or plain lines
 merge.py    segments that may overlap → the events in order, each exactly once
 spill.py    segments that overlap too much for a page, merged once, on disk if need be
 spool.py    segments in memory, or in a temporary file once there are many

@@ -47,9 +47,7 @@ DEFLATE_COMPACTED_LEVEL = 6
 Entry: TypeAlias = tuple[int, bytes]
 
 RAW_DEFLATE = -15  # zlib's wbits for a deflate stream without header and trailer
-GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, no time, system unknown
 FULL_FLUSH = b"\x00\x00\xff\xff"  # an empty stored block ends at a byte boundary (RFC 1951, section 3.2.4)
-FINAL_BLOCK = b"\x03\x00"  # an empty block with fixed codes, marked as the last one
 
 # In a canonical line `"date":` stands once: within a string its quotes would be escaped.
 _date = re.compile(rb'"date":(-?[0-9]+)\}')
@@ -238,54 +236,3 @@ def bisect(lines: bytes, bound: Entry, name: str, *, from_start: int = 0, at: bo
 def end_of(time: int) -> Entry:
     """Give an entry behind every event of the millisecond `time` and before every later one."""
     return (time, b"\xff")  # no line starts with this byte: it is not UTF-8
-
-
-def splice(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
-    """Give one gzip member out of the pieces of pages: a run of bytes for each page, and the end.
-
-    The end holds the CRC-32 of all lines, combined from the pieces' own (RFC 1952, section 2.3.1): a client
-    that gets it has got the whole, and one that does not can tell.
-    """
-    member = _Member()
-    yield from map(member.take, pages)  # holds nothing of a page while its run is on its way
-    yield member.end()
-
-
-class _Member:
-    """A gzip member while it is made: its head, if that was not given yet, and the sums for its end."""
-
-    def __init__(self) -> None:
-        self._head = GZIP_HEADER
-        self._crc = self._size = 0
-
-    def take(self, pieces: Iterable[Piece]) -> bytes:
-        """Give the bytes of the next pieces."""
-        run = [self._head]
-        self._head = b""
-        for piece in pieces:
-            if isinstance(piece, Segment):
-                crc, size, data = piece.line_crc, piece.line_bytes, piece.data
-            else:
-                crc, size, data = isal_zlib.crc32(piece), len(piece), deflate(piece)
-            self._crc = isal_zlib.crc32_combine(self._crc, crc, size)
-            self._size += size
-            run.append(data)
-        return b"".join(run)
-
-    def end(self) -> bytes:
-        """Give what ends the member."""
-        return self._head + FINAL_BLOCK + self._crc.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
-
-
-def unpack(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
-    """Give the plain lines of the pieces of pages, a run of bytes for each piece."""
-    return map(_lines_of, chain.from_iterable(pages))
-
-
-def _lines_of(piece: Piece) -> bytes:
-    return inflate(piece) if isinstance(piece, Segment) else piece
-
-
-def count(pieces: Iterable[Piece]) -> int:
-    """Tell how many events pieces hold."""
-    return sum(piece.events if isinstance(piece, Segment) else piece.count(b"\n") for piece in pieces)

@@ -21,7 +21,7 @@ from litestar.datastructures import State
 
 from smsevents.errors import DamagedSegment, InvalidRequest, SmsEventsError, UnsupportedEncoding
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
-from smsevents.segments.segment import count, splice, unpack
+from smsevents.segments.splice import count, splice, unpack
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.body import stream
 from smsevents.web.note import note_of
@@ -144,15 +144,15 @@ class ExportStream(Response[None]):
         self._shared = shared
         self._trackpoint = trackpoint
         self._sent = metrics.export_bytes_gzip if gzip else metrics.export_bytes_identity
-        self._reading = shared.log.read(trackpoint, window, lambda: self._page_max_bytes)
+        self._page_max_bytes = PAGE_HELD_MAX_BYTES
+        self._reader = shared.log.read(trackpoint, window)
         self._events_out = tenant_metrics.shop_events_out.labels(tenant_metrics.shop_label(trackpoint))
-        pages = map(self._counted, self._reading)
+        pages = map(self._counted, iter(lambda: self._reader.next_page(self._page_max_bytes), []))
         self._runs = splice(pages) if gzip else unpack(pages)
         self._asked = time.perf_counter()
         self._note: Note | None = None
         self._run = NOTHING  # what is to be sent next; held nowhere else, so that it goes once it is
         self._keeps_up = True
-        self._page_max_bytes = PAGE_HELD_MAX_BYTES
 
     def to_asgi_response(self, *_args: object, **_kwargs: object) -> ASGIApp:  # type: ignore[override]
         """Give the ASGI app that sends the answer."""
@@ -227,7 +227,7 @@ class ExportStream(Response[None]):
             metrics.export_seconds.observe(time.perf_counter() - self._asked)
 
     async def _read(self) -> Run:
-        workers = self._shared.mergers if self._reading.is_deep else self._shared.readers
+        workers = self._shared.mergers if self._reader.next_is_slow else self._shared.readers
         return await workers.run(self._trackpoint, self._take_run)
 
     def _take_run(self) -> Run:

@@ -1,0 +1,110 @@
+"""The one way out of a log: its events in a window, in order and each exactly once, page by page.
+
+A reader holds no view of the database between two pages. It goes on after the last entry that it returned, and
+nothing that happens to the log can move that.
+
+Pages come from a source. Mostly that is the catalog. Where segments overlap more than a page can hold, the reader
+takes them from a spill instead: there they are merged once, and the pages that follow come from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from smsevents.catalog.segments import segments_after
+from smsevents.segments.merge import PAGE_HELD_MAX_BYTES, page
+from smsevents.segments.segment import end_of
+from smsevents.segments.spill import Spill
+
+if TYPE_CHECKING:
+    from smsevents.catalog import Database
+    from smsevents.segments.merge import Page
+    from smsevents.segments.segment import Entry, Piece
+    from smsevents.wire.window import Window
+
+
+class Reader:
+    """Reads page after page. It is an iterator rather than a generator, which would hold each page until the next.
+
+    `next_is_slow` tells that the next page has much to merge, so it should be read where it keeps nobody waiting.
+    Raises `StoreUnavailable`, and `DamagedSegment` for a segment whose bytes are not what was written.
+    """
+
+    def __init__(self, database: Database, trackpoint: int, window: Window) -> None:
+        """Read the log of a shop. Nothing is read before the first page is asked for."""
+        self._catalog = CatalogPages(database, trackpoint, window.end)
+        self._source: PageSource = self._catalog
+        # before every entry of that millisecond: a line is never empty
+        self._after: Entry | None = None if window.is_empty else (window.start, b"")
+        self.next_is_slow = False
+
+    def next_page(self, max_bytes: int = PAGE_HELD_MAX_BYTES) -> list[Piece]:
+        """Return the next pieces, of about `max_bytes` together; none at the end of the window."""
+        while self._after is not None:
+            if self.next_is_slow and self._source is self._catalog:
+                self._source = self._catalog.spilled(self._after)
+            found = self._source.page(self._after, max_bytes)
+            self._after = found.after
+            self.next_is_slow = found.deep
+            if not found.deep:
+                self._source = self._catalog
+            if found.pieces:
+                return found.pieces
+        return []
+
+    def __iter__(self) -> Reader:
+        return self
+
+    def __next__(self) -> list[Piece]:
+        pieces = self.next_page()
+        if not pieces:
+            raise StopIteration
+        return pieces
+
+
+class PageSource(Protocol):
+    """Where pages come from."""
+
+    def page(self, after: Entry, max_bytes: int) -> Page:
+        """Return the page that follows an entry. It is `deep` if the next one is slow."""
+
+
+class CatalogPages:
+    """Pages of a shop's segments in the catalog, each read in a transaction of its own."""
+
+    def __init__(self, database: Database, trackpoint: int, end_ms: int) -> None:
+        """Read up to a time (Unix ms), which belongs to the window."""
+        self._database = database
+        self._trackpoint = trackpoint
+        self._end_ms = end_ms
+        self._until = end_of(end_ms)
+
+    def page(self, after: Entry, max_bytes: int) -> Page:
+        """Return the page that follows an entry."""
+        with self._database.read() as connection:
+            segments = segments_after(connection, self._trackpoint, after, self._end_ms)
+            return page(segments, after, self._until, page_max_bytes=max_bytes)
+
+    def spilled(self, after: Entry) -> SpilledPages:
+        """Merge what overlaps after an entry, up to the first gap."""
+        with self._database.read() as connection:
+            segments = segments_after(connection, self._trackpoint, after, self._end_ms)
+            return SpilledPages(Spill(segments, after, self._until), self._until)
+
+
+class SpilledPages:
+    """Pages of a spill. The last one reaches as far as the spill does, and is no longer `deep`."""
+
+    def __init__(self, spill: Spill, until: Entry) -> None:
+        """Read a spill of a window that ends with `until`."""
+        self._spill = spill
+        self._until = until
+
+    def page(self, after: Entry, max_bytes: int) -> Page:
+        """Return the page that follows an entry."""
+        found = page(self._spill.after(after), after, self._spill.reach, page_max_bytes=max_bytes)
+        if found.after is not None:
+            return replace(found, deep=True)
+        reach = self._spill.reach
+        return replace(found, after=reach if reach < self._until else None, deep=False)

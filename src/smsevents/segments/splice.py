@@ -1,0 +1,74 @@
+"""Splice: pieces of a log → one gzip member, or plain lines. Pure functions on bytes.
+
+Segments are runs of raw deflate that end on a byte boundary, so those one after the other are a deflate stream. A
+gzip header before them, and a final block, the combined CRC-32 and the size after them, make it a gzip member
+(RFC 1952). Nothing that is stored is inflated for that.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from isal import isal_zlib
+
+from smsevents.segments.segment import Segment, deflate, inflate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from smsevents.segments.segment import Piece
+
+GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, no time, system unknown
+FINAL_BLOCK = b"\x03\x00"  # an empty block with fixed codes, marked as the last one (RFC 1951, section 3.2.6)
+
+
+class GzipMember:
+    """A gzip member while it is made: what is to come before the next bytes, and the sums for its end."""
+
+    def __init__(self) -> None:
+        self._head = GZIP_HEADER
+        self._crc = self._size = 0
+
+    def take(self, pieces: Iterable[Piece]) -> bytes:
+        """Return the bytes of the next pieces. The first ones come after the header."""
+        run = [self._head]
+        self._head = b""
+        for piece in pieces:
+            if isinstance(piece, Segment):
+                crc, size, data = piece.line_crc, piece.line_bytes, piece.data
+            else:
+                crc, size, data = isal_zlib.crc32(piece), len(piece), deflate(piece)
+            self._crc = isal_zlib.crc32_combine(self._crc, crc, size)
+            self._size += size
+            run.append(data)
+        return b"".join(run)
+
+    def end(self) -> bytes:
+        """Return what ends the member. It holds the CRC-32 of all lines and their size (RFC 1952, section 2.3.1).
+
+        So a client that has it has all of the member, and one that does not can tell.
+        """
+        return self._head + FINAL_BLOCK + self._crc.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
+
+
+def splice(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
+    """Return one gzip member made of the pieces of pages: the bytes of each page, and the end."""
+    member = GzipMember()
+    yield from map(member.take, pages)  # holds nothing of a page while its bytes are on their way
+    yield member.end()
+
+
+def unpack(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
+    """Return the plain lines of the pieces of pages: the bytes of each piece."""
+    return map(lines_of, chain.from_iterable(pages))
+
+
+def lines_of(piece: Piece) -> bytes:
+    """Return the plain lines of a piece. Raises `DamagedSegment`."""
+    return inflate(piece) if isinstance(piece, Segment) else piece
+
+
+def count(pieces: Iterable[Piece]) -> int:
+    """Return how many events pieces hold."""
+    return sum(piece.events if isinstance(piece, Segment) else piece.count(b"\n") for piece in pieces)
