@@ -62,7 +62,7 @@ class Days(Held):
             self.put(lines)
         Access(self.database).add_shop(OTHER, "")
         store(self.log, OTHER, [line(OTHER, self.now - HOUR_MS)])
-        self.ids = [one.id for one in self.outlines()]
+        self.ids = [one.id for one in self.headers()]
         self.bad = self.ids[1]
 
     def line_at(self, day: int, index: int, trackpoint: int = Held.trackpoint) -> bytes:

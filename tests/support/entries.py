@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from smsevents.segments.segment import Entry, Segment, end_of, pack
+from smsevents.segments.segment import Segment, pack
+from smsevents.wire.lines import Entry, end_of
 from tests.support.lines import line
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ some_entries = st.lists(entry_values, min_size=1, max_size=40)
 def in_order(batched: Batches, after: Entry) -> list[Segment]:
     """Pack batches into segments that may overlap in any way; give those that reach behind `after`, as asked for."""
     segments = [packed(batch) for batch in batched]
-    return sorted((s for s in segments if s.last > after), key=lambda s: s.first)
+    return sorted((s for s in segments if s.header.last > after), key=lambda s: s.header.first)
 
 
 @st.composite
@@ -45,3 +47,8 @@ def entry_bounds(draw: st.DrawFn) -> Entry:
     """Give any bound: before, behind or exactly at an entry."""
     date = draw(st.integers(-1, DATES + 1))
     return draw(st.sampled_from([(date, b""), end_of(date)]) | entry_values)
+
+
+def altered(segment: Segment, data: bytes | None = None, **fields: Any) -> Segment:
+    """Return a segment with other bytes, or another header than what they are."""
+    return Segment(replace(segment.header, **fields), segment.data if data is None else data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.catalog.outline import outlines
+from smsevents.catalog.segments import headers_of
 from smsevents.clock.system import now_ms
 from smsevents.log.ingest import Ingest
 from smsevents.log.log import Log
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from smsevents.catalog.outline import Outline
+    from smsevents.segments.header import SegmentHeader
     from smsevents.upkeep.compaction import Compacted, Sizes
 
 
@@ -85,10 +85,10 @@ class Held:
         """Tell what an export of everything must be."""
         return model(self.lines, self.now - HISTORY_MS, self.now + DAY_MS)
 
-    def outlines(self) -> list[Outline]:
-        """Give the outlines of the segments, by their first entry."""
+    def headers(self) -> list[SegmentHeader]:
+        """Give the headers of the segments, by their first entry."""
         with self.database.read() as connection:
-            return list(outlines(connection, self.trackpoint))
+            return list(headers_of(connection, self.trackpoint))
 
     def compact(self, sizes: Sizes = DEFAULT_SIZES, *, everything: bool = True) -> Compacted:
         """Compact the shop."""

@@ -77,7 +77,7 @@ def test_a_backup_that_is_late_does_not_truncate_a_finished_one(
     with pytest.raises(InvalidRequest, match="is there already"):
         backup(held.database, target, held.now)
 
-    assert segments_of(target) == len(held.outlines())
+    assert segments_of(target) == len(held.headers())
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -94,7 +94,7 @@ def test_a_late_backup_starts_anew_where_the_finished_one_was_moved_away(
     at_its_lock(monkeypatch, finish_and_move)
     backup(held.database, target, held.now)
 
-    assert segments_of(target) == segments_of(moved) == len(held.outlines())
+    assert segments_of(target) == segments_of(moved) == len(held.headers())
     assert sorted(target.parent.iterdir()) == [target, moved]
 
 
@@ -115,7 +115,7 @@ def test_of_two_backups_at_once_one_wins(held: Held, target: Path, monkeypatch: 
             backup(held.database, target, held.now)
         go_on.set()
         assert first.result() == target.stat().st_size
-    assert segments_of(target) == len(held.outlines())
+    assert segments_of(target) == len(held.headers())
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -136,7 +136,7 @@ def test_many_backups_at_once_leave_one(held: Held, target: Path) -> None:
 
     told.remove("")
     assert all("Another backup writes" in text or "is there already" in text for text in told)
-    assert segments_of(target) == len(held.outlines())
+    assert segments_of(target) == len(held.headers())
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -178,7 +178,7 @@ def test_what_a_killed_backup_left_is_used_again(held: Held, target: Path, monke
     part.write_bytes(b"rubbish" * 1000)
     part.chmod(0o600)
     backup(held.database, target, held.now)
-    assert segments_of(target) == len(held.outlines())
+    assert segments_of(target) == len(held.headers())
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -193,7 +193,7 @@ def test_a_backup_killed_once_it_had_its_name_is_kept(
 
     backup(held.database, target, held.now)
 
-    assert segments_of(target) == segments_of(moved) == len(held.outlines())
+    assert segments_of(target) == segments_of(moved) == len(held.headers())
     assert sorted(target.parent.iterdir()) == [target, moved]
 
 
@@ -231,7 +231,7 @@ def test_without_hard_links_it_is_renamed(held: Held, target: Path, monkeypatch:
 
     monkeypatch.setattr(backups.os, "link", refuse)  # type: ignore[attr-defined]
     backup(held.database, target, held.now)
-    assert segments_of(target) == len(held.outlines())
+    assert segments_of(target) == len(held.headers())
     assert list(target.parent.iterdir()) == [target]
 
 

@@ -62,13 +62,13 @@ def mark_done(held: Held, chance: random.Random) -> set[int]:
     """Fill the shop with compacted segments of SMALL's size; give their ids."""
     put_in_random_order(held, chance, [400, 400])
     held.compact(SMALL)
-    assert len(held.outlines()) > 30
-    return {member.id for member in held.outlines()}
+    assert len(held.headers()) > 30
+    return {member.id for member in held.headers()}
 
 
 def assert_compact(held: Held, sizes: Sizes) -> None:
     """Segments are sorted and disjoint, none is larger than wanted, and no two neighbours are small."""
-    found = held.outlines()
+    found = held.headers()
     assert all(one.last < following.first for one, following in pairwise(found))
     assert all(member.line_bytes < sizes.segment_bytes + LINE_BYTES for member in found)
     assert not [one for one, following in pairwise(found) if sizes.is_small(one) and sizes.is_small(following)]
@@ -105,7 +105,7 @@ def test_many_steps(held: Held, segment_bytes: int, held_max_bytes: int) -> None
 
     held.compact(Sizes(segment_bytes, held_max_bytes))
 
-    found = held.outlines()
+    found = held.headers()
     assert all(one.last < following.first for one, following in pairwise(found))
     assert sum(member.events for member in found) == len(held.lines)
     assert held.exported() == held.expected()
@@ -116,10 +116,10 @@ def test_a_second_compaction_does_nothing(held: Held) -> None:
     """What is compact is left alone, row by row."""
     put_in_random_order(held, random.Random(2), [300] * 4 + [1] * 20)  # noqa: S311 -- invented data
     held.compact(SMALL)
-    rows = held.outlines()
+    rows = held.headers()
 
     assert held.compact(SMALL) == Compacted(0, 0)
-    assert held.outlines() == rows
+    assert held.headers() == rows
 
 
 def test_a_group_leaves_nothing_small_beside_its_neighbour(held: Held) -> None:
@@ -144,7 +144,7 @@ def test_few_late_events_leave_large_segments_alone(held: Held) -> None:
 
     held.compact(SMALL, everything=False)
 
-    assert settled < {member.id for member in held.outlines()}
+    assert settled < {member.id for member in held.headers()}
     assert held.exported() == held.expected()
 
 
@@ -152,12 +152,12 @@ def test_enough_late_events_are_merged(held: Held) -> None:
     """In the background a large segment is rewritten once the late events in it are a quarter of it."""
     chance = random.Random(4)  # noqa: S311 -- invented data
     mark_done(held, chance)
-    large = held.outlines()[10]
+    large = held.headers()[10]
     held.put(random_lines(chance, held.trackpoint, 5, large.first[0] + 1, large.last[0] - 1))
 
     held.compact(SMALL, everything=False)
 
-    assert large.id not in {member.id for member in held.outlines()}
+    assert large.id not in {member.id for member in held.headers()}
     assert_compact(held, SMALL)
     assert held.exported() == held.expected()
 
@@ -166,9 +166,9 @@ def test_late_events_all_over_the_log_are_merged_only_when_they_are_enough(held:
     """In the background large segments are rewritten for a quarter of their bytes, and not for less."""
     chance = random.Random(5)  # noqa: S311 -- invented data
     settled = mark_done(held, chance)
-    bytes_of = {member.id: member.line_bytes for member in held.outlines()}
+    bytes_of = {member.id: member.line_bytes for member in held.headers()}
     late = 0
-    while settled <= (ids := {member.id for member in held.outlines()}):
+    while settled <= (ids := {member.id for member in held.headers()}):
         some = random_lines(chance, held.trackpoint, 2, held.now - 89 * DAY_MS, held.now)
         held.put(some)
         late += sum(map(len, some))
@@ -189,7 +189,7 @@ def test_the_log_stays_small_in_the_background(held: Held) -> None:
             held.put(random_lines(chance, held.trackpoint, 2, held.now - 2 * HOUR_MS, held.now))
         held.compact(SMALL, everything=False)
 
-    assert len(held.outlines()) < 1.5 * statistics(held.database, held.trackpoint).line_bytes / SMALL.segment_bytes
+    assert len(held.headers()) < 1.5 * statistics(held.database, held.trackpoint).line_bytes / SMALL.segment_bytes
     assert held.exported() == held.expected()
 
 
@@ -197,12 +197,12 @@ def test_what_is_older_than_the_history_leaves_when_it_is_rewritten(held: Held) 
     """Compaction leaves out the entries of a straddling segment that are older than the history."""
     put_in_random_order(held, random.Random(7), [100, 100])  # noqa: S311 -- invented data
     held.now += 40 * DAY_MS
-    assert held.outlines()[0].first[0] < held.now - HISTORY_MS
+    assert held.headers()[0].first[0] < held.now - HISTORY_MS
 
     held.compact(SMALL)
 
-    assert held.outlines()[0].first[0] >= held.now - HISTORY_MS
-    assert sum(member.events for member in held.outlines()) == held.expected().count(b"\n") < 150
+    assert held.headers()[0].first[0] >= held.now - HISTORY_MS
+    assert sum(member.events for member in held.headers()) == held.expected().count(b"\n") < 150
     assert held.exported() == held.expected()
 
 
@@ -255,7 +255,7 @@ def test_a_group_is_given_up_when_it_was_changed(held: Held, what: str, skip: in
     """What was read before somebody compacted or expired it is not written back, also in a later step."""
     chance = random.Random(8)  # noqa: S311 -- invented data
     put_in_random_order(held, chance, [100, 100, 100])
-    (group,) = groups(held.outlines())
+    (group,) = groups(held.headers())
 
     def meanwhile() -> None:
         if what == "compact":
@@ -341,11 +341,11 @@ def test_one_worker_works_at_a_time(held: Held) -> None:
     put_in_random_order(held, random.Random(11), [10] * COMPACTION_SMALL_SEGMENTS_MIN)  # noqa: S311 -- invented data
 
     assert first.take_lease()
-    rows = held.outlines()
+    rows = held.headers()
     assert not second.round()
-    assert held.outlines() == rows
+    assert held.headers() == rows
     assert first.round()
-    assert len(held.outlines()) == 1
+    assert len(held.headers()) == 1
 
     held.now += LEASE_SECONDS * 1000 - 1
     assert not second.take_lease()

@@ -173,7 +173,7 @@ def test_an_erasure_ends_beside_imports_and_compactions_at_every_step(held: Held
     """However fast others import and compact, an erasure looks at no more than what was there when it began."""
     theirs = fill(held, 12)
     held.compact(SMALL)
-    there = len(held.outlines())
+    there = len(held.headers())
     chance = random.Random(3)  # noqa: S311 -- invented data
     steps = 0
 
@@ -254,7 +254,7 @@ def test_a_compaction_gives_way_and_says_so(held: Held) -> None:
     """While somebody is alone with a shop its compaction changes nothing and tells so; that of others goes on."""
     fill(held, 12)
     other = Access(held.database).add_shop(77, "").trackpoint
-    before = [one.id for one in held.outlines()]
+    before = [one.id for one in held.headers()]
 
     with shop_alone(held.path, held.trackpoint, 0):
         done = held.compact(SMALL)
@@ -264,7 +264,7 @@ def test_a_compaction_gives_way_and_says_so(held: Held) -> None:
             pass
 
     assert done.gave_way
-    assert [one.id for one in held.outlines()] == before
+    assert [one.id for one in held.headers()] == before
     assert held.compact(SMALL).before > 0
 
 
@@ -274,10 +274,10 @@ def test_the_worker_comes_back_to_a_shop_that_it_left(held: Held) -> None:
     worker = UpkeepWorker(held.database, lambda: held.now)
     with shop_alone(held.path, held.trackpoint, 0):
         assert worker.round()
-    assert len(held.outlines()) == 12
+    assert len(held.headers()) == 12
 
     assert worker.round()
-    assert len(held.outlines()) < 12
+    assert len(held.headers()) < 12
 
 
 def test_an_erasure_waits_for_the_step_that_runs_and_no_further_one_begins(held: Held) -> None:
@@ -317,7 +317,7 @@ def test_a_compaction_does_not_bring_an_erased_user_back(held: Held, step: int) 
 
     database = Beside(held.url, happens)
     outcome: list[Any] = []
-    (group,) = groups(held.outlines(), SMALL)
+    (group,) = groups(held.headers(), SMALL)
     compaction = threading.Thread(
         target=lambda: outcome.append(compact_group(database, held.trackpoint, group, held.now, SMALL))
     )
@@ -365,7 +365,7 @@ def test_an_erasure_of_nobody_owes_nothing(held: Held, user: str, monkeypatch: p
     fill(held, 4)
     vacuumed: list[object] = []
     monkeypatch.setattr(erasure, "vacuum", vacuumed.append)
-    before = [one.id for one in held.outlines()]
+    before = [one.id for one in held.headers()]
 
     for block in (False, True):
         done = forget(held.database, held.trackpoint, [user], held.now, block=block)
@@ -373,7 +373,7 @@ def test_an_erasure_of_nobody_owes_nothing(held: Held, user: str, monkeypatch: p
 
     assert vacuumed == []
     assert pending(held) == set()
-    assert [one.id for one in held.outlines()] == before
+    assert [one.id for one in held.headers()] == before
     assert query(held.path, "SELECT count(*) FROM blocked_users") == [(1,)]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
 from smsevents.log.ingest import INGEST_CHUNK_BYTES, INGEST_SPOOL_MAX_BYTES, ImportResult, Ingest
-from smsevents.segments.segment import SEGMENT_LINES_BYTES, entries
+from smsevents.segments.segment import SEGMENT_LINES_BYTES, read_entries
 from smsevents.wire.events import NotAnEvent, NotJson, decode, digest_of
 from smsevents.wire.times import TIME_MIN_MS
 from tests.support.lines import DAY_MS, body_of, date_of, line
@@ -68,7 +68,7 @@ def lines_in(segments: Iterable[Segment]) -> list[bytes]:
     """Give the lines of segments; each segment must be sorted by date and line, with every line once."""
     found = []
     for segment in segments:
-        held = entries(segment)
+        held = read_entries(segment)
         assert all(one < other for one, other in pairwise(held))
         assert [date for date, _ in held] == [date_of(one) for _, one in held]
         found += [one for _, one in held]
@@ -380,7 +380,7 @@ def test_a_body_of_many_chunks_loses_nothing() -> None:
     result, segments = take(body[i : i + 100_000] for i in range(0, len(body), 100_000))
     assert result == ImportResult(received=len(sent), expired=0)
     assert set(lines_in(segments)) == set(lines)
-    assert sum(segment.line_bytes < SEGMENT_LINES_BYTES for segment in segments) <= 1
+    assert sum(segment.header.line_bytes < SEGMENT_LINES_BYTES for segment in segments) <= 1
 
 
 def test_no_segment_holds_a_midnight() -> None:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.segments.merge import END, merge, merge_runs, page
-from smsevents.segments.segment import Segment, end_of, pack
+from smsevents.segments.segment import Segment, pack
 from smsevents.segments.splice import unpack
+from smsevents.wire.lines import end_of
 from tests.support.lines import body_of, line
 
 Entry = tuple[int, bytes]
@@ -28,7 +29,7 @@ def test_a_wide_segment_opens_only_what_its_events_lie_in() -> None:
     """Late events in one wide segment leave every segment whole in which none of them lies."""
     settled = [packed(*(entry(ten + one) for one in range(0, 10, 2))) for ten in range(0, 100, 10)]
     late = packed(entry(1, "late"), entry(45, "late"), entry(99, "late"))
-    found = page(iter(sorted([*settled, late], key=lambda one: one.first)), (-1, b""), end_of(200))
+    found = page(iter(sorted([*settled, late], key=lambda one: one.header.first)), (-1, b""), end_of(200))
     whole = [piece for piece in found.pieces if isinstance(piece, Segment)]
     assert whole == [*settled[1:4], *settled[5:9], settled[9]]
     lines = b"".join(unpack([found.pieces]))
@@ -76,11 +77,11 @@ def test_few_lines_are_woven_into_many() -> None:
 )
 def test_merging_on_and_on_gives_everything_once(batches: list[list[Entry]], room: int) -> None:
     """Whatever there is room for, each merge gives the lines up to where it says, and the last one says so."""
-    segments = sorted((packed(*batch) for batch in batches), key=lambda one: one.first)
+    segments = sorted((packed(*batch) for batch in batches), key=lambda one: one.header.first)
     after: Entry = (-1, b"")
     given_lines = b""
     while after != END:
-        lines, reach = merge((one for one in segments if one.last > after), after, room)
+        lines, reach = merge((one for one in segments if one.header.last > after), after, room)
         assert reach > after
         given_lines += lines
         after = reach

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smsevents.errors import InvalidLines
 from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.plausible import decode_possible, why_impossible
-from smsevents.segments.segment import entries, pack
+from smsevents.segments.segment import pack, read_entries
 from smsevents.segments.splice import unpack
 from smsevents.upkeep.erasure import erase
 from smsevents.wire.events import decode, decode_block, encode_lines
@@ -43,7 +43,7 @@ def imported(body: bytes, *, skip_impossible: bool = False, size: int = 1 << 20)
         for start in range(0, len(body), size):
             ingest.feed(body[start : start + size])
         result = ingest.finish()
-        return result, [one for segment in ingest.segments() for _, one in entries(segment)]
+        return result, [one for segment in ingest.segments() for _, one in read_entries(segment)]
 
 
 def refusal_of(body: bytes) -> InvalidLines:

@@ -54,7 +54,7 @@ def test_whole_old_segments_are_deleted(held: Held) -> None:
     gone = expire(held.database, held.now)
 
     assert gone == Expired(2, 30)
-    assert [one.events for one in held.outlines()] == [30, 40]
+    assert [one.events for one in held.headers()] == [30, 40]
     assert held.exported() == before == held.expected()
     assert expire(held.database, held.now) == Expired(0, 0)
 
@@ -68,7 +68,7 @@ def test_the_bound_is_exact(held: Held) -> None:
     assert held.exported() == held.expected() != b""
     held.now += 1
     assert expire(held.database, held.now) == Expired(1, 1)
-    assert held.outlines() == []
+    assert held.headers() == []
 
 
 def test_many_segments_are_deleted_in_steps(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,12 +92,12 @@ def test_a_straddling_segment_stays_until_it_is_rewritten(held: Held) -> None:
     before = held.exported()
 
     assert expire(held.database, held.now) == Expired(0, 0)
-    assert max(one.events for one in held.outlines()) == 300
+    assert max(one.events for one in held.headers()) == 300
     assert held.exported() == before
     held.compact()
 
     assert 50 < len(kept(held)) < 350
-    assert [one.events for one in held.outlines()] == [len(kept(held))]
+    assert [one.events for one in held.headers()] == [len(kept(held))]
     assert held.exported() == before == held.expected()
 
 
@@ -110,7 +110,7 @@ def test_compaction_of_old_segments_leaves_none(held: Held) -> None:
 
     held.compact()
 
-    assert held.outlines() == []
+    assert held.headers() == []
     assert held.exported() == b""
 
 

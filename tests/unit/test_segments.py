@@ -15,25 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import DamagedSegment
-from smsevents.segments.merge import Page, page
+from smsevents.segments.merge import Page, merge, page
 from smsevents.segments.segment import (
     SEGMENT_LINES_BYTES,
-    Entry,
     Segment,
     deflate,
     deflate_compacted,
-    end_of,
-    entries,
     inflate,
     pack,
     pack_lines,
-    plain,
-    unique,
+    read_entries,
 )
 from smsevents.segments.splice import count, splice, unpack
+from smsevents.wire.lines import Entry, end_of, join_lines, unique
 from tests.support.entries import (
     DATES,
     Batches,
+    altered,
     batches,
     entry,
     entry_bounds,
@@ -66,11 +64,12 @@ def test_a_segment_gives_back_what_was_packed(batch: list[Entry]) -> None:
     segment = packed(batch)
     ordered = sorted(set(batch))
     lines = lines_of(batch)
-    assert entries(segment) == ordered
-    assert inflate(segment) == plain(ordered) == lines
-    assert (segment.first, segment.last) == (ordered[0], ordered[-1])
-    assert (segment.events, segment.line_bytes) == (len(ordered), len(lines))
-    assert (segment.line_crc, segment.stored_crc) == (zlib.crc32(lines), zlib.crc32(segment.data))
+    assert read_entries(segment) == ordered
+    assert inflate(segment) == join_lines(ordered) == lines
+    assert (segment.header.first, segment.header.last) == (ordered[0], ordered[-1])
+    assert (segment.header.events, segment.header.line_bytes) == (len(ordered), len(lines))
+    assert segment.header.stored_bytes == len(segment.data)
+    assert (segment.header.line_crc, segment.header.stored_crc) == (zlib.crc32(lines), zlib.crc32(segment.data))
     assert segment.check_stored() is segment
 
 
@@ -97,7 +96,7 @@ def test_segments_of_either_compressor_are_one_stream(
     batches: list[tuple[list[Entry], Callable[[bytes], bytes]]],
 ) -> None:
     """Whichever compressor wrote which segment, each reads back, and all of them splice into one gzip member."""
-    segments = [one for batch, compress in batches for one in pack_lines(lines_of(batch), "1", compress=compress)]
+    segments = [one for batch, compress in batches for one in pack_lines(lines_of(batch), compress=compress)]
     lines = b"".join(map(inflate, segments))
     assert lines == b"".join(lines_of(batch) for batch, _ in batches)
     assert gzip.decompress(b"".join(splice([segments]))) == lines
@@ -107,12 +106,12 @@ def test_segments_are_about_the_target_size() -> None:
     """Many lines become segments of the target size, each over it by less than a line, and the last the rest."""
     many = sorted(entry(date, str(date) * 5) for date in range(20_000))
     segments = list(pack(many))
-    assert [one for segment in segments for one in entries(segment)] == many
+    assert [one for segment in segments for one in read_entries(segment)] == many
     assert len(segments) == sum(len(one) + 1 for _, one in many) // SEGMENT_LINES_BYTES + 1
     longest = max(len(one) + 1 for _, one in many)
     for segment in segments[:-1]:
-        assert SEGMENT_LINES_BYTES <= segment.line_bytes < SEGMENT_LINES_BYTES + longest
-    assert 0 < segments[-1].line_bytes < SEGMENT_LINES_BYTES + longest
+        assert SEGMENT_LINES_BYTES <= segment.header.line_bytes < SEGMENT_LINES_BYTES + longest
+    assert 0 < segments[-1].header.line_bytes < SEGMENT_LINES_BYTES + longest
 
 
 def test_nothing_is_packed_into_nothing() -> None:
@@ -193,7 +192,7 @@ def test_a_gzip_member_without_its_end_can_be_told() -> None:
 def test_the_size_in_the_trailer_wraps_at_four_gib() -> None:
     """The trailer tells the size modulo 2**32, as gzip demands, when the lines are more than 4 GiB."""
     size = 3 * 2**30 + 7
-    segment = replace(packed([entry(1)]), line_bytes=size)
+    segment = altered(packed([entry(1)]), line_bytes=size)
     trailer = b"".join(splice([[segment], [segment]]))[-4:]
     assert int.from_bytes(trailer, "little") == 2 * size - 2**32
 
@@ -243,7 +242,7 @@ def test_a_page_reads_no_more_segments_than_it_needs() -> None:
     found = page(ordered(), (-1, b""), end_of(99), page_max_bytes=len(log[0].data) * 3)
     assert 3 <= len(found.pieces) <= 5
     assert len(asked) <= len(found.pieces) + 1
-    assert found.after == log[len(found.pieces) - 1].last
+    assert found.after == log[len(found.pieces) - 1].header.last
 
 
 @pytest.mark.parametrize("segments", [2, 10, 60])
@@ -251,7 +250,7 @@ def test_what_a_page_holds_does_not_grow_with_what_overlaps(segments: int) -> No
     """The merged lines of a page stay near the room for them, however many segments overlap."""
     page_max, merge_max = 2_000, 8_000
     batched = [[entry(date, f"{one}") for date in range(20)] for one in range(segments)]
-    longest = max(packed(batch).line_bytes for batch in batched)
+    longest = max(packed(batch).header.line_bytes for batch in batched)
     read = []
     for found in pages_of(batched, (-1, b""), end_of(99), page_max, merge_max):
         held = sum(len(piece) for piece in found.pieces if isinstance(piece, bytes))
@@ -296,7 +295,7 @@ def test_a_cut_segment_is_seen(batch: list[Entry], where: float) -> None:
 
 def assert_lines_or_damaged(segment: Segment, data: bytes) -> None:
     """Check that data with a matching checksum inflates to the very lines (padding bits may differ) or is refused."""
-    disguised = replace(segment, data=data, stored_crc=zlib.crc32(data)).check_stored()
+    disguised = altered(segment, data=data, stored_crc=zlib.crc32(data)).check_stored()
     with suppress(DamagedSegment):
         assert inflate(disguised) == inflate(segment)
 
@@ -307,17 +306,17 @@ def test_a_byte_turned_over_is_seen_without_its_checksum() -> None:
     for index in range(len(segment.data)):
         data = changed(segment.data, index, 0xFF)
         with pytest.raises(DamagedSegment, match="Segment new is damaged"):
-            inflate(replace(segment, data=data, stored_crc=zlib.crc32(data)))
+            inflate(altered(segment, data=data, stored_crc=zlib.crc32(data)))
 
 
 def test_lines_that_are_not_those_packed_are_seen() -> None:
     """Whole deflate data of other lines, more lines or fewer lines is refused, and the name is told."""
-    segment = replace(packed([entry(1), entry(2)]), name="4711")
+    segment = altered(packed([entry(1), entry(2)]), id=4711)
     others = [deflate(b""), packed([entry(1)]).data, packed([entry(1), entry(3)]).data, segment.data * 2, b"", b"\x00"]
     for data in others:
         with pytest.raises(DamagedSegment, match="Segment 4711 "):
-            entries(replace(segment, data=data, stored_crc=zlib.crc32(data)))
-    for wrong in (replace(segment, line_crc=0), replace(segment, line_bytes=segment.line_bytes - 1)):
+            read_entries(altered(segment, data=data, stored_crc=zlib.crc32(data)))
+    for wrong in (altered(segment, line_crc=0), altered(segment, line_bytes=segment.header.line_bytes - 1)):
         with pytest.raises(DamagedSegment, match="Segment 4711 "):
             inflate(wrong)
 
@@ -325,11 +324,25 @@ def test_lines_that_are_not_those_packed_are_seen() -> None:
 def test_a_damaged_segment_stops_the_page_and_the_export() -> None:
     """A page that must open a damaged segment, and the plain export of one, stop with the segment's name."""
     good = packed([entry(1), entry(2)])
-    bad = replace(good, line_crc=good.line_crc ^ 1, name="12")
+    bad = altered(good, line_crc=good.header.line_crc ^ 1, id=12)
     with pytest.raises(DamagedSegment, match="Segment 12 "):
         page(iter([good, bad]), (0, b""), end_of(9))
     with pytest.raises(DamagedSegment, match="Segment 12 "):
         list(unpack([[bad]]))
+
+
+def test_lines_without_a_date_name_the_segments_that_may_hold_them() -> None:
+    """Lines that are not events are found when segments are merged, and the error names those that were open."""
+    good = packed([entry(1), entry(3)])
+    lines = b"".join(b'{"no":"event"}\n' for _ in range(20))
+    data = deflate(lines)
+    bad = altered(good, data, line_bytes=len(lines), line_crc=zlib.crc32(lines), stored_crc=zlib.crc32(data), id=12)
+    with pytest.raises(DamagedSegment, match=r"segments that overlap \(7, 12\) is damaged: its lines are not events"):
+        page(iter([altered(good, id=7), bad]), (0, b""), end_of(9))
+    with pytest.raises(DamagedSegment, match=r"Segment 12 is damaged: its lines are not events"):
+        merge(iter([altered(bad, last=entry(9))]), entry(2), 1000)
+    with pytest.raises(DamagedSegment, match=r"Segment 12 is damaged: its lines are not events"):
+        read_entries(bad)
 
 
 def test_bounds_of_a_millisecond_enclose_all_its_lines() -> None:

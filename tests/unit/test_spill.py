@@ -13,9 +13,10 @@ from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.log.log import Log
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, page
-from smsevents.segments.segment import Segment, end_of, pack
+from smsevents.segments.segment import Segment, pack
 from smsevents.segments.spill import Spill
 from smsevents.segments.splice import unpack
+from smsevents.wire.lines import end_of
 from smsevents.wire.window import Window
 from tests.support.entries import DATES, Batches, batches, entry, entry_bounds, entry_values, in_order
 from tests.support.lines import body_of, line
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from smsevents.segments.segment import Entry
+    from smsevents.wire.lines import Entry
 
 NOW = 1_676_380_261_000
 
@@ -50,8 +51,8 @@ def test_it_holds_each_event_up_to_its_reach_and_no_other(
         one for _, one in expected
     )
     assert spill.reach <= max(until, after)
-    later = [segment for segment in ordered if segment.first > spill.reach]
-    assert all(one >= min(segment.first for segment in later) for one in everything if one > spill.reach)
+    later = [segment for segment in ordered if segment.header.first > spill.reach]
+    assert all(one >= min(segment.header.first for segment in later) for one in everything if one > spill.reach)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import errno
 import gc
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +17,7 @@ from smsevents.errors import StoreFull, StoreUnavailable
 from smsevents.segments.segment import Segment, pack
 from smsevents.segments.spool import Room, Spool
 from smsevents.upkeep.distinct import DIGEST_BYTES, Distinct
-from tests.support.entries import entry
+from tests.support.entries import altered, entry
 
 SIZE = 100
 
@@ -26,7 +25,7 @@ SIZE = 100
 def segments(count: int) -> list[Segment]:
     """Give small segments, one behind the other, of SIZE bytes each."""
     (one,) = pack([entry(1)])
-    return [replace(one, data=bytes([number]) * SIZE) for number in range(count)]
+    return [altered(one, bytes([number]) * SIZE, stored_bytes=SIZE) for number in range(count)]
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,8 +4,8 @@ database.py        transactions, durability, writes that share a commit
 dialects/          what one SQL database does differently from another
 schema.py          making and upgrading the tables (alembic, in migrations/)
 tables.py          the tables
-segments.py        statements on segments: store them, read them in order
-outline.py         statements on segments for the upkeep: what is known without their bytes, replacement
+segments.py        statements on segments: store and replace them, read them in order
+quarantine.py      statements on damaged segments that were set aside
 shops.py           statements on shops, keys, blocked users
 trusted_time.py    statements on the mark of trusted time
 leases.py          statements on leases: which process does the upkeep

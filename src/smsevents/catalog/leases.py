@@ -2,7 +2,7 @@
 
 A lease keeps processes from doing the same work twice. It is not a lock: what holds a lease may be slow and lose
 it, so that two may work for a while. Every step of the upkeep is therefore right by itself, see
-`outline.replace_segments`.
+`segments.replace_segments`.
 """
 
 from __future__ import annotations

@@ -1,34 +1,67 @@
-"""The statements on segments: insert them, and go through those of a shop in order."""
+"""The statements on segments: store and replace them, and go through them in order, with their bytes or without.
+
+Rows are read by position, because by name is three times slower. So each statement names its columns, and a further
+column of the table changes nothing here.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, bindparam, func, insert, select
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, true
 
 from smsevents.catalog.tables import segments
+from smsevents.segments.header import IN_ROW, SegmentHeader
 from smsevents.segments.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
-    from smsevents.segments.segment import Entry
+    from smsevents.wire.lines import Entry
 
-_READ_AHEAD_ROWS = 4
-_SEGMENTS_AT_ONCE = 32
+_c = segments.c
+_HEADER = (
+    *(_c.id, _c.first_date, _c.first_line, _c.last_date, _c.last_line),
+    *(_c.events, _c.line_bytes, _c.line_crc, _c.stored_crc),
+)
+HEADERS_READ_AHEAD = 200
+SEGMENTS_READ_AHEAD = 4
+SEGMENTS_IN_STATEMENT_MAX = 32
+ROWS_IN_STATEMENT_MAX = 500
+
+
+def _header_of(row: Sequence[Any], stored_bytes: int) -> SegmentHeader:
+    segment_id, first_date, first_line, last_date, last_line, events, line_bytes, line_crc, stored_crc, *_ = row
+    return SegmentHeader(
+        id=segment_id,
+        first=(first_date, first_line),
+        last=(last_date, last_line),
+        events=events,
+        line_bytes=line_bytes,
+        line_crc=line_crc,
+        stored_bytes=stored_bytes,
+        stored_crc=stored_crc,
+        place=IN_ROW,
+    )
+
+
+def _segment_of(row: Sequence[Any]) -> Segment:
+    data = row[len(_HEADER)]
+    return Segment(_header_of(row, len(data)), data)
+
 
 # A statement takes longer to build than to run, so those that every request needs are built once.
 _INSERT = insert(segments)
-_FIND = select(segments.c.id).where(
-    segments.c.trackpoint == bindparam("trackpoint"),
-    segments.c.first_date == bindparam("first_date"),
-    segments.c.first_line == bindparam("first_line"),
-    segments.c.stored_crc == bindparam("stored_crc"),
-    segments.c.data == bindparam("data"),
+_FIND = select(_c.id).where(
+    _c.trackpoint == bindparam("trackpoint"),
+    _c.first_date == bindparam("first_date"),
+    _c.first_line == bindparam("first_line"),
+    _c.stored_crc == bindparam("stored_crc"),
+    _c.data == bindparam("data"),
 )
-_BY_IDS = select(segments).where(segments.c.id.in_(bindparam("ids", expanding=True)))
+_BY_IDS = select(*_HEADER, _c.data).where(_c.id.in_(bindparam("ids", expanding=True)))
 
 
 def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segment]) -> None:
@@ -44,49 +77,56 @@ def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segme
 
 
 def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:
+    header = segment.header
     return {
         "trackpoint": trackpoint,
-        "first_date": segment.first[0],
-        "first_line": segment.first[1],
-        "last_date": segment.last[0],
-        "last_line": segment.last[1],
-        "span_ms": span_of(segment.first[0], segment.last[0]),
-        "events": segment.events,
-        "line_bytes": segment.line_bytes,
-        "line_crc": segment.line_crc,
-        "stored_crc": segment.stored_crc,
+        "first_date": header.first[0],
+        "first_line": header.first[1],
+        "last_date": header.last[0],
+        "last_line": header.last[1],
+        "span_ms": span_of(header.first[0], header.last[0]),
+        "events": header.events,
+        "line_bytes": header.line_bytes,
+        "line_crc": header.line_crc,
+        "stored_crc": header.stored_crc,
         "data": segment.data,
     }
 
 
-def segments_after(connection: Connection, trackpoint: int, after: Entry, until: int) -> Iterator[Segment]:
-    """Go through a shop's segments that hold entries behind `after` and not later than `until`.
+def span_of(first_ms: int, last_ms: int) -> int:
+    """Return the span under which a segment is stored: the least power of two not less than its own, or 0 (in ms)."""
+    span = last_ms - first_ms
+    return span if span < 1 else 1 << (span - 1).bit_length()
 
-    They come by their first entry, each checked against the checksum of its stored bytes, and are fetched
-    as they are asked for: first those that begin before `after` and reach behind it, then those that begin there.
+
+def segments_after(connection: Connection, trackpoint: int, after: Entry, until_ms: int) -> Iterator[Segment]:
+    """Go through a shop's segments that hold entries after `after` and not later than `until_ms` (Unix ms).
+
+    They come by their first entry, each checked against the checksum of its stored bytes, and are fetched as they
+    are asked for: first those that begin before `after` and reach past it, then those that begin there. Raises
+    `DamagedSegment`.
     """
     for segment in segments_of(connection, _reaching_over(connection, trackpoint, after)):
         yield segment.check_stored()
-    for row in connection.execute(_IN_ORDER, {"trackpoint": trackpoint, "after": after[0], "until": until}):
-        segment = segment_of(row)
-        if segment.last > after:
+    for row in connection.execute(_IN_ORDER, {"trackpoint": trackpoint, "after": after[0], "until": until_ms}):
+        segment = _segment_of(row)
+        if segment.header.last > after:
             yield segment.check_stored()
 
 
 def _in_order_statement() -> Select[Any]:
-    """Build the statement that gives the segments of a shop which begin in `after <= date <= until`, in order."""
-    c = segments.c
+    """Build the statement that finds the segments of a shop which begin in `after <= date <= until`, in order."""
     trackpoint, after, until = (bindparam(name, type_=BigInteger) for name in ("trackpoint", "after", "until"))
     return (
-        select(segments)
-        .where(c.trackpoint == trackpoint, c.first_date >= after, c.first_date <= until)
-        .order_by(c.first_date, c.first_line)
-        .execution_options(yield_per=_READ_AHEAD_ROWS)
+        select(*_HEADER, _c.data)
+        .where(_c.trackpoint == trackpoint, _c.first_date >= after, _c.first_date <= until)
+        .order_by(_c.first_date, _c.first_line)
+        .execution_options(yield_per=SEGMENTS_READ_AHEAD)
     )
 
 
 def _reaching_over(connection: Connection, trackpoint: int, after: Entry) -> list[int]:
-    """Give the ids of the segments that begin before the date of `after` and reach behind it, by their first entry."""
+    """Return the ids of the segments that begin before the date of `after` and reach past it, by their first entry."""
     rows = connection.execute(_REACHING_OVER, {"trackpoint": trackpoint, "time": after[0]})
     # Mostly that is where the page before ended, and the segment that it ended with is not to be read again.
     reaching = [row for row in rows if (row.last_date, row.last_line) > after]
@@ -94,26 +134,27 @@ def _reaching_over(connection: Connection, trackpoint: int, after: Entry) -> lis
 
 
 def _reaching_over_statement() -> Select[int, int, bytes, int, bytes]:
-    """Build the statement that gives the segments which begin before a time (Unix ms) and end at or behind it.
+    """Build the statement that finds the segments which begin before a time (Unix ms) and end at or after it.
 
     Spans are powers of two, so a shop has few different ones, and for each of them only the segments that begin
     no longer than the span before the time are looked at. That is few, however many there are in all and
-    however wide some of them are. The rows are not ordered by the database: SQLite would then go through all
+    however wide some of them are. The rows are not ordered by the database: it would then go through all
     segments before the time, because they lie in that order.
     """
-    c = segments.c
     trackpoint, time = bindparam("trackpoint", type_=BigInteger), bindparam("time", type_=BigInteger)
-    spans = select(func.min(c.span_ms).label("span_ms")).where(c.trackpoint == trackpoint).cte("spans", recursive=True)
-    wider = select(func.min(c.span_ms)).where(c.trackpoint == trackpoint, c.span_ms > spans.c.span_ms)
+    spans = (
+        select(func.min(_c.span_ms).label("span_ms")).where(_c.trackpoint == trackpoint).cte("spans", recursive=True)
+    )
+    wider = select(func.min(_c.span_ms)).where(_c.trackpoint == trackpoint, _c.span_ms > spans.c.span_ms)
     spans = spans.union_all(select(wider.scalar_subquery()).where(spans.c.span_ms.is_not(None)))
     return (
-        select(c.id, c.first_date, c.first_line, c.last_date, c.last_line)
-        .join(spans, c.span_ms == spans.c.span_ms)
+        select(_c.id, _c.first_date, _c.first_line, _c.last_date, _c.last_line)
+        .join(spans, _c.span_ms == spans.c.span_ms)
         .where(
-            c.trackpoint == trackpoint,
-            c.first_date >= time - spans.c.span_ms,
-            c.first_date < time,
-            c.last_date >= time,
+            _c.trackpoint == trackpoint,
+            _c.first_date >= time - spans.c.span_ms,
+            _c.first_date < time,
+            _c.last_date >= time,
         )
     )
 
@@ -122,38 +163,104 @@ _IN_ORDER = _in_order_statement()
 _REACHING_OVER = _reaching_over_statement()
 
 
-def span_of(first_ms: int, last_ms: int) -> int:
-    """Give the span under which a segment is stored: the least power of two that is not less than its own, or 0."""
-    span = last_ms - first_ms
-    return span if span < 1 else 1 << (span - 1).bit_length()
-
-
 def segments_of(connection: Connection, ids: Sequence[int]) -> Iterator[Segment]:
-    """Give the segments with these ids, unchecked, in the order of the ids; those that are gone are left out."""
-    for start in range(0, len(ids), _SEGMENTS_AT_ONCE):
-        some = ids[start : start + _SEGMENTS_AT_ONCE]
-        found = {row.id: row for row in connection.execute(_BY_IDS, {"ids": some})}
+    """Go through the segments with these ids, unchecked, in the order of the ids; those that are gone are left out."""
+    for start in range(0, len(ids), SEGMENTS_IN_STATEMENT_MAX):
+        some = ids[start : start + SEGMENTS_IN_STATEMENT_MAX]
+        found = {row[0]: row for row in connection.execute(_BY_IDS, {"ids": some})}
         for segment_id in some:
             if segment_id in found:
-                yield segment_of(found[segment_id])
+                yield _segment_of(found[segment_id])
 
 
 def find_segment(connection: Connection, segment_id: int) -> Segment | None:
-    """Give a segment, unchecked."""
-    row = connection.execute(select(segments).where(segments.c.id == segment_id)).first()
-    return None if row is None else segment_of(row)
+    """Return a segment, unchecked, or None if it is gone."""
+    return next(segments_of(connection, [segment_id]), None)
 
 
-def segment_of(row: Sequence[Any]) -> Segment:
-    """Give the segment of a row of all columns. They are read by position; by name is three times slower."""
-    segment_id, _, first_date, first_line, last_date, last_line, _, events, line_bytes, line_crc, stored_crc, data = row
-    return Segment(
-        first=(first_date, first_line),
-        last=(last_date, last_line),
-        events=events,
-        line_bytes=line_bytes,
-        line_crc=line_crc,
-        stored_crc=stored_crc,
-        data=data,
-        name=str(segment_id),
+def headers_of(connection: Connection, trackpoint: int) -> Iterator[SegmentHeader]:
+    """Go through the headers of a shop's segments, by their first entry."""
+    statement = (
+        select(*_HEADER, func.length(_c.data))
+        .where(_c.trackpoint == trackpoint)
+        .order_by(_c.first_date, _c.first_line)
+        .execution_options(yield_per=HEADERS_READ_AHEAD)
     )
+    return (_header_of(row, row[len(_HEADER)]) for row in connection.execute(statement))
+
+
+def rows_between(
+    connection: Connection, after_id: int, until_id: int, trackpoint: int | None, at_most: int
+) -> Iterator[tuple[int, int, Segment]]:
+    """Go through all that is stored of segments, unchecked, by their ids, of one shop or of all (None).
+
+    They are in `after_id < id <= until_id`. Of each come the shop, the span in milliseconds, and the segment.
+    """
+    statement = (
+        select(*_HEADER, _c.data, _c.trackpoint, _c.span_ms)
+        .where(_c.id > after_id, _c.id <= until_id, _of_shop(trackpoint))
+        .order_by(_c.id)
+        .limit(at_most)
+        .execution_options(yield_per=1)
+    )
+    for row in connection.execute(statement):
+        yield row.trackpoint, row.span_ms, _segment_of(row)
+
+
+def _of_shop(trackpoint: int | None) -> ColumnElement[bool]:
+    """Return the condition for one shop or for all (None), for a statement that goes by ids.
+
+    The column is hidden in an expression, as SQLite would take the index that begins with it and sort all
+    segments of the shop by their ids again and again.
+    """
+    return true() if trackpoint is None else _c.trackpoint + 0 == trackpoint
+
+
+def newest_id(connection: Connection) -> int:
+    """Return the highest id of a segment, or 0."""
+    return connection.execute(select(func.max(_c.id))).scalar() or 0
+
+
+def shops_changed(connection: Connection, after_id: int) -> list[int]:
+    """Return the shops, by trackpoint, that have segments with higher ids than `after_id`."""
+    return sorted(set(connection.execute(select(_c.trackpoint + 0).where(_c.id > after_id)).scalars()))
+
+
+def replace_segments(
+    connection: Connection, trackpoint: int, read: Collection[int], gone: Collection[int], new: Iterable[Segment]
+) -> bool:
+    """Put new segments in the place of those that are `gone`, unless one that was `read` is no longer there.
+
+    Ids are never used twice and a row is never changed, so a segment that is still there is the one that was
+    read. When one is not, another process replaced it in between, perhaps to erase a user: what was made of it is
+    thrown away, and the result is False.
+    """
+    if _still_there(connection, read) != len(read):
+        return False
+    for some in _batches(gone):
+        connection.execute(delete(segments).where(_c.id.in_(some)))
+    insert_segments(connection, trackpoint, new)
+    return True
+
+
+def _still_there(connection: Connection, ids: Collection[int]) -> int:
+    return sum(
+        connection.execute(select(func.count()).select_from(segments).where(_c.id.in_(some))).scalar_one()
+        for some in _batches(ids)
+    )
+
+
+def _batches(ids: Collection[int]) -> Iterator[list[int]]:
+    in_order = sorted(ids)
+    for start in range(0, len(in_order), ROWS_IN_STATEMENT_MAX):
+        yield in_order[start : start + ROWS_IN_STATEMENT_MAX]
+
+
+def delete_older(connection: Connection, before_ms: int, at_most: int) -> tuple[int, int]:
+    """Delete up to `at_most` segments that end before a time (Unix ms); return how many, and their events."""
+    rows = connection.execute(
+        select(_c.id, _c.events).where(_c.last_date < before_ms).order_by(_c.last_date).limit(at_most)
+    ).all()
+    for some in _batches([row.id for row in rows]):
+        connection.execute(delete(segments).where(_c.id.in_(some)))
+    return len(rows), sum(row.events for row in rows)

@@ -17,13 +17,14 @@ from smsevents.errors import BadLine, TimeInDoubt
 from smsevents.log import refusals
 from smsevents.log.plausible import decode_possible, why_impossible
 from smsevents.log.refusals import BODY, Origin
-from smsevents.segments.segment import SEGMENT_LINES_BYTES, days, pack, unique
+from smsevents.segments.segment import SEGMENT_LINES_BYTES, pack
 from smsevents.segments.spool import Spool
 from smsevents.wire.blank_lines import place_of, without_blank_lines
 from smsevents.wire.events import NotAnEvent, NotJson, decode, digest_of
 from smsevents.wire.file_formats import START_MAX_BYTES
 from smsevents.wire.gzip_stream import DamagedGzip, Inflater, NotGzip
 from smsevents.wire.limits import FUTURE_MAX_MS, LINE_MAX_BYTES
+from smsevents.wire.lines import split_days, unique
 from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from smsevents.clock.trusted import Judgement
     from smsevents.errors import InvalidLines
-    from smsevents.segments.segment import Entry, Segment
+    from smsevents.segments.segment import Segment
     from smsevents.wire.events import Event
+    from smsevents.wire.lines import Entry
 
 BAD_LINES_MAX = 20
 INGEST_CHUNK_BYTES = 4 * 1024 * 1024
@@ -358,9 +360,9 @@ class Ingest:
         """Sort what is held and pack it; keep what does not fill a segment, unless all of it is to be packed."""
         entries = unique(self._entries)
         self._entries, self._held = [], 0
-        packed = [segment for day in days(entries) for segment in pack(day)]
-        if packed and not to_the_end and packed[-1].line_bytes < SEGMENT_LINES_BYTES:
+        packed = [segment for day in split_days(entries) for segment in pack(day)]
+        if packed and not to_the_end and packed[-1].header.line_bytes < SEGMENT_LINES_BYTES:
             rest = packed.pop()
-            self._entries, self._held = entries[-rest.events :], rest.line_bytes
+            self._entries, self._held = entries[-rest.header.events :], rest.header.line_bytes
         for segment in packed:
             self._spool.put(segment)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from smsevents.catalog.segments import segments_after
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES, page
-from smsevents.segments.segment import end_of
 from smsevents.segments.spill import Spill
+from smsevents.wire.lines import end_of
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.segments.merge import Page
-    from smsevents.segments.segment import Entry, Piece
+    from smsevents.segments.segment import Piece
+    from smsevents.wire.lines import Entry
     from smsevents.wire.window import Window
 
 

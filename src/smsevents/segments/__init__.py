@@ -1,5 +1,6 @@
 """The stored form: pure functions on runs of lines.
 
+header.py   what is known of a segment apart from its bytes
 segment.py  lines packed into a segment and back
 splice.py   pieces → one gzip member, or plain lines
 merge.py    segments that may overlap → the events in order, each exactly once

@@ -1,4 +1,4 @@
-"""Pages: the events of a log in order and each once, out of segments that may overlap. Pure functions on bytes.
+"""Merge: the events of a log in order and deduplicated, out of segments that may overlap. Pure functions on bytes.
 
     page    segments by their first entry → the next pieces of the log, as many as a page holds
     merge   segments by their first entry → the next lines of the log, as many as there is room for
@@ -14,24 +14,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smsevents.segments.segment import bisect, cut, entry_at, parse_entries, plain, unique
+from smsevents.segments.header import damaged_among
+from smsevents.segments.segment import cut
+from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, parse_entries, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smsevents.segments.segment import Entry, Piece, Segment
+    from smsevents.errors import DamagedSegment
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.segment import Piece, Segment
+    from smsevents.wire.lines import Entry
 
 PAGE_HELD_MAX_BYTES = 256 * 1024  # and what fills it; a client that keeps up gets EXPORT_FAST_PAGE_BYTES
 MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
 MERGE_INTO_LARGEST_RATIO = 16  # lines are woven into so many times more lines, rather than all of them sorted
 
-END: Entry = (2**63, b"")
-MERGED = "(one of several that overlap)"  # to name lines whose segment is not known any more
+END: Entry = (2**63, b"")  # after every event
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The next pieces of a log, and the entry behind which the page after it goes on (None: that is all).
+    """The next pieces of a log, and the entry after which the next page goes on (None: that is all).
 
     It is `deep` where more overlapped than could be held, so that some was opened in vain.
     """
@@ -49,55 +53,65 @@ def page(
     page_max_bytes: int = PAGE_HELD_MAX_BYTES,
     merge_max_bytes: int = MERGE_HELD_MAX_BYTES,
 ) -> Page:
-    """Read on in a log: give the events in `after < event <= until`, in order, each once, until a page is full.
+    """Read on in a log: return the events in `after < event <= until`, in order, deduplicated, until a page is full.
 
-    `ordered` gives the segments that reach behind `after`, by their first entry. A page that is full ends where
-    no more is held of opened segments than was given, so that what must be opened again for the next page is
-    never most of the work.
+    `ordered` holds the segments that reach past `after`, by their first entry. A page that is full ends where no more
+    is held of opened segments than was returned, so that what must be opened again for the next page is never most
+    of the work. Raises `DamagedSegment`.
     """
-    pieces: list[Piece] = []
-    given = after
-    held = 0
     opened = _Opened(after, until, merge_max_bytes)
+    try:
+        return _page(ordered, after, opened, page_max_bytes)
+    except NotLines as error:
+        raise opened.damaged(str(error)) from error
+
+
+def _page(ordered: Iterator[Segment], after: Entry, opened: _Opened, page_max_bytes: int) -> Page:
+    pieces: list[Piece] = []
+    returned = after
+    held = 0
     head = next(ordered, None)
-    while head is not None and head.first <= opened.until:
-        if opened.bytes and opened.reach < head.first:
+    while head is not None and head.header.first <= opened.until:
+        if opened.bytes and opened.reach < head.header.first:
             pieces.append(done := opened.take())
             held += len(done)
-            given = opened.reach
+            returned = opened.reach
         if held >= page_max_bytes and opened.bytes <= held:
-            return Page(pieces, given, opened.is_cut)
+            return Page(pieces, returned, opened.is_truncated)
         following = next(ordered, None)
-        overlaps = following is not None and following.first <= head.last
-        if overlaps or not opened.encloses(head) or opened.holds_any_within(head):
+        overlaps = following is not None and following.header.first <= head.header.last
+        if overlaps or not opened.encloses(head.header) or opened.holds_any_within(head.header):
             opened.add(head)
         else:
-            if before := opened.take(head.first):
+            if before := opened.take(head.header.first):
                 pieces.append(before)
                 held += len(before)
             pieces.append(head)
             held += len(head.data)
-            given = head.last
+            returned = head.header.last
         head = following
     if rest := opened.take():
         pieces.append(rest)
-    return Page(pieces, opened.until if opened.is_cut else None, opened.is_cut)
+    return Page(pieces, opened.until if opened.is_truncated else None, opened.is_truncated)
 
 
-def merge(ordered: Iterator[Segment], after: Entry, room: int) -> tuple[bytes, Entry]:
-    """Give the next lines behind `after`, in order, each once, and the entry up to which these are all.
+def merge(ordered: Iterator[Segment], after: Entry, room_bytes: int) -> tuple[bytes, Entry]:
+    """Return the next lines after an entry, in order, deduplicated, and the entry up to which these are all.
 
-    They are about `room` bytes at most, and at least half of that unless it is all there is, which `END`
-    in the place of the entry tells.
+    They are about `room_bytes` at most, and at least half of that unless it is all there is: then the entry is END.
+    Raises `DamagedSegment`.
     """
-    opened = _Opened(after, END, room)
-    for segment in ordered:
-        if segment.first > opened.until:
-            break
-        if segment.first > opened.reach and opened.bytes > room // 2:
-            return opened.take(), opened.reach
-        opened.add(segment)
-    return opened.take(), opened.until
+    opened = _Opened(after, END, room_bytes)
+    try:
+        for segment in ordered:
+            if segment.header.first > opened.until:
+                break
+            if segment.header.first > opened.reach and opened.bytes > room_bytes // 2:
+                return opened.take(), opened.reach
+            opened.add(segment)
+        return opened.take(), opened.until
+    except NotLines as error:
+        raise opened.damaged(str(error)) from error
 
 
 class _Opened:
@@ -105,45 +119,51 @@ class _Opened:
 
     However many segments overlap, the room is enough: whenever it is full, only the earlier half of what is
     held is kept, and from then on `until` is the last of it. So each round ends with the earliest events there
-    are, and the next one goes on behind them.
+    are, and the next one goes on after them.
     """
 
-    def __init__(self, after: Entry, until: Entry, room: int) -> None:
+    def __init__(self, after: Entry, until: Entry, room_bytes: int) -> None:
         self._after = after
         self.until = until
-        self.reach = after  # no segment that was opened ends behind it
-        self.is_cut = False
+        self.reach = after  # no segment that was opened ends after it
+        self.is_truncated = False
         self.bytes = 0
-        self._room = room
+        self._room_bytes = room_bytes
         self._runs: list[bytes] = []  # each in order, but not with one another
+        self._ids: list[int] = []  # of the segments that the runs are from
 
-    def encloses(self, segment: Segment) -> bool:
-        """Tell whether a segment lies whole within the bounds."""
-        return self._after < segment.first and segment.last <= self.until
+    def encloses(self, header: SegmentHeader) -> bool:
+        """Return whether a segment lies completely within the bounds."""
+        return self._after < header.first and header.last <= self.until
 
     def add(self, segment: Segment) -> None:
         """Open a segment and hold its lines."""
-        self.reach = max(self.reach, segment.last)
+        self.reach = max(self.reach, segment.header.last)
         if lines := cut(segment, self._after, self.until):
             self._runs.append(lines)
+            self._ids.append(segment.header.id)
             self.bytes += len(lines)
-            if self.bytes > self._room:
+            if self.bytes > self._room_bytes:
                 self._keep_the_earlier_half()
 
-    def holds_any_within(self, segment: Segment) -> bool:
-        """Tell whether an event within the bounds of a segment is held."""
-        lines = self._united()
-        start = bisect(lines, segment.first, MERGED, at=True)
-        return start < len(lines) and entry_at(lines, start, MERGED)[0] <= segment.last
+    def holds_any_within(self, header: SegmentHeader) -> bool:
+        """Return whether an event within the bounds of a segment is held."""
+        lines = self._merged()
+        start = bisect_lines(lines, header.first, at=True)
+        return start < len(lines) and entry_at(lines, start)[0] <= header.last
+
+    def damaged(self, reason: str) -> DamagedSegment:
+        """Make the error that names the segments whose lines are held."""
+        return damaged_among(self._ids, reason)
 
     def take(self, before: Entry | None = None) -> bytes:
-        """Give the lines before a bound, or all, and hold them no longer."""
-        lines = self._united()
-        end = len(lines) if before is None else bisect(lines, before, MERGED, at=True)
+        """Return the lines before a bound, or all of them, and hold them no longer."""
+        lines = self._merged()
+        end = len(lines) if before is None else bisect_lines(lines, before, at=True)
         self._hold(lines[end:])
         return lines[:end]
 
-    def _united(self) -> bytes:
+    def _merged(self) -> bytes:
         if len(self._runs) > 1:
             self._hold(merge_runs(self._runs))
         return self._runs[0] if self._runs else b""
@@ -151,30 +171,35 @@ class _Opened:
     def _hold(self, lines: bytes) -> None:
         self._runs = [lines] if lines else []
         self.bytes = len(lines)
+        if not lines:
+            self._ids = []
 
     def _keep_the_earlier_half(self) -> None:
-        lines = self._united()
-        if self.bytes <= self._room:
+        lines = self._merged()
+        if self.bytes <= self._room_bytes:
             return  # it was full of equal events
-        end = lines.index(b"\n", self._room // 2) + 1
+        end = lines.index(b"\n", self._room_bytes // 2) + 1
         if end < len(lines):
             self._hold(lines[:end])
-            self.until = entry_at(lines, lines.rfind(b"\n", 0, end - 1) + 1, MERGED)[0]
-            self.is_cut = True
+            self.until = entry_at(lines, lines.rfind(b"\n", 0, end - 1) + 1)[0]
+            self.is_truncated = True
 
 
 def merge_runs(runs: list[bytes]) -> bytes:
-    """Unite runs of sorted lines: all lines in order, each once. The list is empty then, as memory is short."""
+    """Merge runs of sorted lines into one without duplicates. The list is emptied on the way, as memory is short.
+
+    Raises `NotLines`.
+    """
     runs.sort(key=len)
     largest = runs.pop()
-    weave = sum(map(len, runs)) < len(largest) // MERGE_INTO_LARGEST_RATIO
-    if not weave:
+    is_few = sum(map(len, runs)) < len(largest) // MERGE_INTO_LARGEST_RATIO
+    if not is_few:
         runs.append(largest)
     entries: list[Entry] = []
     while runs:
-        entries += parse_entries(runs.pop(), MERGED)
+        entries += parse_entries(runs.pop())
     entries = unique(entries)
-    return _merge_few_into_many(largest, entries) if weave else plain(entries)
+    return _merge_few_into_many(largest, entries) if is_few else join_lines(entries)
 
 
 def _merge_few_into_many(lines: bytes, entries: list[Entry]) -> bytes:
@@ -182,9 +207,9 @@ def _merge_few_into_many(lines: bytes, entries: list[Entry]) -> bytes:
     parts: list[bytes] = []
     start = 0
     for entry in entries:
-        end = bisect(lines, entry, MERGED, from_start=start, at=True)
+        end = bisect_lines(lines, entry, from_start=start, at=True)
         parts.append(lines[start:end])
-        if end == len(lines) or entry_at(lines, end, MERGED)[0] != entry:
+        if end == len(lines) or entry_at(lines, end)[0] != entry:
             parts += (entry[1], b"\n")
         start = end
     parts.append(lines[start:])

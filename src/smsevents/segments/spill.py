@@ -1,4 +1,4 @@
-"""What is set aside: segments that overlap deeper than a page may hold, merged once, until an export has read them.
+"""Spill: an external merge of segments that overlap too much for one page, kept until an export has read it.
 
 A page opens all segments that overlap where it begins. If they hold much more than it has room for, it gets a
 small part further, and so does the next one, which opens them all again: the work would grow with the square of
@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, MERGED, merge_runs
+from smsevents.segments.header import damaged_among
+from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, merge_runs
 from smsevents.segments.segment import cut, pack_lines
 from smsevents.segments.spool import MIB, Room, Spool
+from smsevents.wire.lines import NotLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smsevents.segments.segment import Entry, Segment
+    from smsevents.segments.segment import Segment
+    from smsevents.wire.lines import Entry
 
 SPILL_SEGMENT_BYTES = 64 * 1024  # small, as a page opens one of each run
 SPILL_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; more lies in a temporary file
@@ -42,29 +45,37 @@ class Spill:
     ) -> None:
         """Read the segments that overlap, one the next, from `after` on and no further than `until`.
 
-        `ordered` gives the segments that reach behind `after`, by their first entry, and is read up to the first
-        gap. Raises `DamagedSegment`, and `StoreFull` or `StoreUnavailable` if there is no room for temporary files.
+        `ordered` holds the segments that reach past `after`, by their first entry, and is read up to the first gap.
+        Raises `DamagedSegment`, and `StoreFull` or `StoreUnavailable` if there is no room for temporary files.
         """
         self._spool = Spool(SPILL_MEMORY_MAX_BYTES, _room)
         self._segment_bytes = segment_bytes
         self.reach = after
         runs: list[bytes] = []
+        ids: list[int] = []
         held = 0
         for segment in ordered:
-            if after < self.reach < segment.first:
+            if after < self.reach < segment.header.first:
                 break
-            self.reach = max(self.reach, min(segment.last, until))
+            self.reach = max(self.reach, min(segment.header.last, until))
             runs.append(cut(segment, after, until))
+            ids.append(segment.header.id)
             held += len(runs[-1])
             if held >= held_max_bytes:
-                self._put(runs)
-                held = 0
-        self._put(runs)
+                self._put(runs, ids)
+                ids, held = [], 0
+        self._put(runs, ids)
 
-    def _put(self, runs: list[bytes]) -> None:
-        for segment in pack_lines(merge_runs(runs), MERGED, self._segment_bytes) if runs else ():
-            self._spool.put(segment)
+    def _put(self, runs: list[bytes], ids: list[int]) -> None:
+        """Merge runs into one, and spool it; `ids` are of the segments that they are from."""
+        if not runs:
+            return
+        try:
+            for segment in pack_lines(merge_runs(runs), self._segment_bytes):
+                self._spool.put(segment)
+        except NotLines as error:
+            raise damaged_among(ids, str(error)) from error
 
     def after(self, after: Entry) -> Iterator[Segment]:
-        """Give the segments that reach behind an entry, by their first entry."""
+        """Return the segments that reach past an entry, by their first entry."""
         return self._spool.after(after)

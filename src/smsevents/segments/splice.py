@@ -36,7 +36,7 @@ class GzipMember:
         self._head = b""
         for piece in pieces:
             if isinstance(piece, Segment):
-                crc, size, data = piece.line_crc, piece.line_bytes, piece.data
+                crc, size, data = piece.header.line_crc, piece.header.line_bytes, piece.data
             else:
                 crc, size, data = isal_zlib.crc32(piece), len(piece), deflate(piece)
             self._crc = isal_zlib.crc32_combine(self._crc, crc, size)
@@ -71,4 +71,4 @@ def lines_of(piece: Piece) -> bytes:
 
 def count(pieces: Iterable[Piece]) -> int:
     """Return how many events pieces hold."""
-    return sum(piece.events if isinstance(piece, Segment) else piece.count(b"\n") for piece in pieces)
+    return sum(piece.header.events if isinstance(piece, Segment) else piece.count(b"\n") for piece in pieces)

@@ -12,11 +12,14 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from smsevents.errors import StoreFull, StoreUnavailable
+from smsevents.segments.header import Place
+from smsevents.segments.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from smsevents.segments.segment import Entry, Segment
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.wire.lines import Entry
 
 MIB = 1024 * 1024
 IMPORTS_ON_DISK_MAX_BYTES = 4096 * MIB  # of all imports of a process that wait in temporary files
@@ -62,14 +65,12 @@ class Spool:
         self._bytes = _Bytes(memory_max_bytes, room)
         self._finish = weakref.finalize(self, self._bytes.close)
         self._size = 0
-        self._waiting: list[
-            tuple[Segment, int, int]
-        ] = []  # without their data, which lies in the file: where, how much
+        self._waiting: list[SegmentHeader] = []
 
     def put(self, segment: Segment) -> None:
         """Take a segment. Raises `StoreFull` without room for temporary files, `StoreUnavailable` if others fill it."""
         self._bytes.append(segment.data, self._size)
-        self._waiting.append((replace(segment, data=b""), self._size, len(segment.data)))
+        self._waiting.append(replace(segment.header, place=Place("spool", self._size)))
         self._size += len(segment.data)
 
     @property
@@ -78,16 +79,15 @@ class Spool:
         return self._size
 
     def __iter__(self) -> Iterator[Segment]:
-        """Give the segments in the order in which they came."""
-        return self._given(self._waiting)
+        """Return the segments in the order in which they came."""
+        return map(self._read, self._waiting)
 
     def after(self, after: Entry) -> Iterator[Segment]:
-        """Give the segments that reach behind an entry, by their first entry."""
-        return self._given(sorted((one for one in self._waiting if one[0].last > after), key=lambda one: one[0].first))
+        """Return the segments that reach past an entry, by their first entry."""
+        return map(self._read, sorted((one for one in self._waiting if one.last > after), key=lambda one: one.first))
 
-    def _given(self, some: Iterable[tuple[Segment, int, int]]) -> Iterator[Segment]:
-        for segment, start, size in some:
-            yield replace(segment, data=self._bytes.read(start, size))
+    def _read(self, header: SegmentHeader) -> Segment:
+        return Segment(header, self._bytes.read(header.place.start, header.stored_bytes))
 
     def close(self) -> None:
         """Drop what is held."""

@@ -15,17 +15,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.dialects.sqlite.locks import Busy, shop_step
-from smsevents.catalog.outline import Outline, outlines, replace_segments
-from smsevents.catalog.segments import segments_of
-from smsevents.segments.merge import END, MERGED, merge
+from smsevents.catalog.segments import headers_of, replace_segments, segments_of
+from smsevents.segments.header import damaged_among
+from smsevents.segments.merge import END, merge
 from smsevents.segments.segment import SEGMENT_LINES_BYTES, deflate, deflate_compacted, pack_lines
+from smsevents.wire.lines import NotLines
 from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from smsevents.catalog import Database
-    from smsevents.segments.segment import Entry, Segment
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.segment import Segment
+    from smsevents.wire.lines import Entry
 
 COMPACTION_HELD_MAX_BYTES = 16 * 1024 * 1024
 COMPACTION_PASSES_MAX = 12
@@ -40,7 +43,7 @@ class Sizes:
     segment_bytes: int = SEGMENT_LINES_BYTES
     held_max_bytes: int = COMPACTION_HELD_MAX_BYTES
 
-    def is_small(self, member: Outline) -> bool:
+    def is_small(self, member: SegmentHeader) -> bool:
         """Tell whether a segment is so small that it should be one with its neighbours."""
         return member.line_bytes < self.segment_bytes // 2
 
@@ -53,7 +56,7 @@ FLATTEN_SEGMENTS_MIN = 4  # with room for fewer, merging some at a time hardly m
 class Group:
     """Segments that overlap or are small neighbours, by their first entry."""
 
-    members: list[Outline] = field(default_factory=list)
+    members: list[SegmentHeader] = field(default_factory=list)
 
     @property
     def deepest_bytes(self) -> int:
@@ -92,7 +95,7 @@ class Compacted:
         )
 
 
-def groups(ordered: Iterable[Outline], sizes: Sizes = DEFAULT_SIZES) -> Iterator[Group]:
+def groups(ordered: Iterable[SegmentHeader], sizes: Sizes = DEFAULT_SIZES) -> Iterator[Group]:
     """Find the groups of a shop that have something to be merged."""
     group = Group()
     reach: Entry | None = None
@@ -126,9 +129,9 @@ def worth_it(group: Group, sizes: Sizes = DEFAULT_SIZES) -> Group | None:
     return worth_it(Group(late), sizes)
 
 
-def _settled_and_late(members: list[Outline], sizes: Sizes) -> tuple[list[Outline], list[Outline]]:
+def _settled_and_late(members: list[SegmentHeader], sizes: Sizes) -> tuple[list[SegmentHeader], list[SegmentHeader]]:
     """Find as many large segments as possible that do not overlap, and give them and all others, in order."""
-    settled: list[Outline] = []
+    settled: list[SegmentHeader] = []
     for member in sorted(members, key=lambda member: member.last):
         if not sizes.is_small(member) and (not settled or member.first > settled[-1].last):
             settled.append(member)
@@ -136,7 +139,7 @@ def _settled_and_late(members: list[Outline], sizes: Sizes) -> tuple[list[Outlin
     return settled, [member for member in members if member.id not in chosen]
 
 
-def _line_bytes(members: list[Outline]) -> int:
+def _line_bytes(members: list[SegmentHeader]) -> int:
     return sum(member.line_bytes for member in members)
 
 
@@ -179,8 +182,8 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
     return done
 
 
-def _batches(members: list[Outline], held_max_bytes: int) -> Iterator[list[Outline]]:
-    batch: list[Outline] = []
+def _batches(members: list[SegmentHeader], held_max_bytes: int) -> Iterator[list[SegmentHeader]]:
+    batch: list[SegmentHeader] = []
     held = 0
     for member in members:
         if len(batch) > 1 and held + member.line_bytes > held_max_bytes:
@@ -204,7 +207,7 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
             if len(packed) > 1 and len(used_up) < len(left):
                 # what does not fill a segment is left to the next step
                 packed.pop()
-                reach = packed[-1].last
+                reach = packed[-1].header.last
                 used_up = {member.id for member in left if member.last <= reach}
             read = {member.id for member in left if member.first <= reach}
             if not _replace(database, trackpoint, read, used_up, packed):
@@ -216,14 +219,17 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
 
 
 def _packed(
-    database: Database, members: list[Outline], after: Entry, sizes: Sizes, compress: Callable[[bytes], bytes]
+    database: Database, members: list[SegmentHeader], after: Entry, sizes: Sizes, compress: Callable[[bytes], bytes]
 ) -> tuple[list[Segment], Entry]:
     """Pack the first lines of members behind `after`, as many as may be held; tell how far they reach, too."""
     with database.read() as connection:
         # one that is gone is left out here; the commit sees it
         found = segments_of(connection, [member.id for member in members])
         lines, reach = merge((segment.check_stored() for segment in found), after, sizes.held_max_bytes)
-    return list(pack_lines(lines, MERGED, sizes.segment_bytes, compress)), reach
+    try:
+        return list(pack_lines(lines, sizes.segment_bytes, compress)), reach
+    except NotLines as error:
+        raise damaged_among([member.id for member in members], str(error)) from error
 
 
 def _replace(database: Database, trackpoint: int, read: set[int], gone: set[int], new: list[Segment]) -> bool:
@@ -242,7 +248,7 @@ def compact_shop(
     done = Compacted()
     for _ in range(COMPACTION_PASSES_MAX):
         with database.read() as connection:
-            found = list(groups(outlines(connection, trackpoint), sizes))
+            found = list(groups(headers_of(connection, trackpoint), sizes))
         chosen = found if everything else [part for group in found if (part := worth_it(group, sizes)) is not None]
         gained = sum((compact_group(database, trackpoint, group, now, sizes) for group in chosen), Compacted())
         done = Compacted(done.before + gained.before, done.after + gained.after, gained.whole, gained.gave_way)

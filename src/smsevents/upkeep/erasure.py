@@ -31,15 +31,16 @@ import msgspec
 
 from smsevents.catalog.dialects.sqlite.files import empty_wal, vacuum
 from smsevents.catalog.dialects.sqlite.locks import shop_alone, wipe_alone
-from smsevents.catalog.outline import outlines, quarantined, replace_segments
 from smsevents.catalog.pending_scrubs import add_pending, drop_pending, mark_done, pending, pending_since
-from smsevents.catalog.segments import find_segment
+from smsevents.catalog.quarantine import quarantined
+from smsevents.catalog.segments import find_segment, headers_of, replace_segments
 from smsevents.catalog.shops import block_user, require_shop, unblock_user
 from smsevents.errors import InvalidRequest, StoreUnavailable
-from smsevents.segments.segment import inflate, pack, parse_entries
+from smsevents.segments.segment import inflate, pack
 from smsevents.upkeep.distinct import Distinct
 from smsevents.wire.events import digest_of, encode_text
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
+from smsevents.wire.lines import NotLines, parse_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.segments.segment import Entry
+    from smsevents.wire.lines import Entry
 
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
@@ -149,7 +150,7 @@ def _segments_of(database: Database, trackpoint: int) -> tuple[array[int], array
     overlaps = False  # whether the segment before overlaps one
     before: int | None = None
     with database.read() as connection:
-        for one in outlines(connection, trackpoint):
+        for one in headers_of(connection, trackpoint):
             reaches_in = reach is not None and one.first <= reach
             if before is not None:
                 (overlapping if overlaps or reaches_in else alone).append(before)
@@ -238,9 +239,12 @@ def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set
     if not any(_KEY + mark in lines for mark in marks):  # far cheaper than to look at each line
         return ()
     users = _user.findall(lines)
-    held = parse_entries(lines, segment.name)
-    if len(users) != len(held):
-        raise segment.damaged("its lines are not events")
+    try:
+        held = parse_entries(lines)
+        if len(users) != len(held):
+            raise NotLines
+    except NotLines as error:
+        raise segment.header.damaged(str(error)) from error
     packed = list(pack([entry for entry, user in zip(held, users, strict=True) if user not in marks]))
 
     def replace(connection: Connection) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.outline import delete_older
+from smsevents.catalog.segments import delete_older
 from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:

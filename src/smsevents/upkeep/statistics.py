@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from smsevents.catalog.outline import outlines, quarantined
+from smsevents.catalog.quarantine import quarantined
+from smsevents.catalog.segments import headers_of
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
-    from smsevents.segments.segment import Entry
+    from smsevents.wire.lines import Entry
 
 
 class Statistics(msgspec.Struct):
@@ -37,7 +38,7 @@ def statistics(database: Database, trackpoint: int) -> Statistics:
     sums = Statistics(trackpoint)
     reach: Entry | None = None
     with database.read() as connection:
-        for one in outlines(connection, trackpoint):
+        for one in headers_of(connection, trackpoint):
             sums.events += one.events
             sums.segments += 1
             sums.line_bytes += one.line_bytes

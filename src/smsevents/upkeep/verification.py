@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.outline import discard_quarantine, newest_id, quarantine_segment, rows_between
-from smsevents.catalog.segments import span_of
+from smsevents.catalog.quarantine import discard_quarantine, quarantine_segment
+from smsevents.catalog.segments import newest_id, rows_between, span_of
 from smsevents.errors import DamagedSegment
-from smsevents.segments.segment import entries
+from smsevents.segments.segment import read_entries
 from smsevents.wire.events import NotAnEvent, NotJson, decode
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
             for shop, span_ms, segment in rows_between(
                 connection, after, newest, trackpoint, VERIFY_SEGMENTS_IN_READ_MAX
             ):
-                checked = Checked(int(segment.name), shop, segment.events, damage_of(shop, span_ms, segment))
+                checked = Checked(segment.header.id, shop, segment.header.events, damage_of(shop, span_ms, segment))
                 yield checked
         if checked is None:
             return
@@ -58,14 +58,15 @@ def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
 def damage_of(trackpoint: int, span_ms: int, segment: Segment) -> str | None:
     """Tell what is wrong with a segment of a shop: checksums, bounds, count, order, form or shop; None if nothing."""
     try:
-        held = entries(segment.check_stored())
+        held = read_entries(segment.check_stored())
     except DamagedSegment as error:
         return str(error)
-    if len(held) != segment.events:
-        return f"it holds {len(held)} events, not {segment.events}"
-    if held[0] != segment.first or held[-1] != segment.last:
+    header = segment.header
+    if len(held) != header.events:
+        return f"it holds {len(held)} events, not {header.events}"
+    if held[0] != header.first or held[-1] != header.last:
         return "its bounds are not its first and last event"
-    if span_ms != span_of(segment.first[0], segment.last[0]):
+    if span_ms != span_of(header.first[0], header.last[0]):
         return f"its span is told as {span_ms} ms, which hides it from exports that begin within it"
     if any(one >= following for one, following in pairwise(held)):
         return "its events are not in order, each once"

@@ -21,7 +21,7 @@ import structlog
 
 from smsevents.catalog import open_served
 from smsevents.catalog.leases import LEASE_SECONDS, release_lease, take_lease
-from smsevents.catalog.outline import newest_id, shops_changed
+from smsevents.catalog.segments import newest_id, shops_changed
 from smsevents.clock.system import Clocks, now_ms
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
 from smsevents.logging_config import configure_logging

@@ -1,0 +1,45 @@
+"""The statements on quarantine: damaged segments, kept apart from the log with their bytes as they were found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, insert, select, true
+
+from smsevents.catalog.tables import quarantine, segments
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def quarantine_segment(connection: Connection, segment_id: int, reason: str, now: int) -> None:
+    """Move a damaged segment into quarantine at the time `now` (Unix ms); nothing if it is gone."""
+    row = connection.execute(select(segments).where(segments.c.id == segment_id)).first()
+    if row is None:
+        return
+    connection.execute(
+        insert(quarantine).values(
+            id=row.id,
+            trackpoint=row.trackpoint,
+            first_date=row.first_date,
+            last_date=row.last_date,
+            events=row.events,
+            reason=reason,
+            set_aside_ms=now,
+            data=row.data,
+        )
+    )
+    connection.execute(delete(segments).where(segments.c.id == segment_id))
+
+
+def quarantined(connection: Connection, trackpoint: int) -> int:
+    """Return how many segments of a shop are in quarantine."""
+    statement = select(func.count()).select_from(quarantine).where(quarantine.c.trackpoint == trackpoint)
+    return connection.execute(statement).scalar_one()
+
+
+def discard_quarantine(connection: Connection, trackpoint: int | None, at_most: int) -> int:
+    """Delete some of what is in quarantine, of one shop or of all (None); return how many segments that were."""
+    of_shop = true() if trackpoint is None else quarantine.c.trackpoint == trackpoint
+    ids = select(quarantine.c.id).where(of_shop).limit(at_most)
+    return connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids))).rowcount
