@@ -39,7 +39,7 @@ SAID_AGAIN_SECONDS = 60 * 60
 WHAT_TO_DO = "If the clock is wrong, set it right. If it is right, run `smsevents expire --force`."
 
 
-class Timeworker:
+class Timekeeper:
     """Knows the trusted time of one database. It is safe to use from many threads."""
 
     def __init__(self, database: Database, clocks: Clocks = SYSTEM_CLOCKS) -> None:

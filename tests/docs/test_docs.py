@@ -25,7 +25,7 @@ from smsevents.client.account import KEY_VARIABLE, URL_VARIABLE
 from smsevents.clock.system import now_ms
 from smsevents.errors import InvalidRequest
 from smsevents.settings import Settings, variable_of
-from smsevents.timekeeper import Timeworker
+from smsevents.timekeeper import Timekeeper
 from smsevents.web import metrics, tenant_metrics
 from smsevents.web.exports import ExportRequest
 from smsevents.web.house_metrics import House
@@ -79,7 +79,7 @@ def test_checks_of_the_doctor(tmp_path: Path) -> None:
 def test_metrics(url: str) -> None:
     """The table of metrics has every metric that `/metrics` can give, with its type and its labels."""
     with closing(open_catalog(url)) as database:
-        house = list(House(database, Timeworker(database), 0).collect())
+        house = list(House(database, Timekeeper(database), 0).collect())
     families = {found.name: found for found in [*REGISTRY.collect(), *house] if found.name.startswith("smsevents_")}
     labels = {family.name: list(family.samples[0].labels) if family.samples else [] for family in house} | {
         family.name: wrapper._labelnames  # noqa: SLF001 -- there is no public way to ask before the first use

@@ -22,7 +22,7 @@ from smsevents.errors import InvalidLines, StoreUnavailable, TimeInDoubt, Unauth
 from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.log import Log
 from smsevents.segments.splice import unpack
-from smsevents.timekeeper import Herald, Timeworker
+from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
@@ -60,10 +60,10 @@ class Running:
 
     def restarted(self) -> None:
         """Let the processes be new ones."""
-        self.timekeeper = Timeworker(self.database, self.clocks)
-        self.worker = UpkeepWorker(self.database, self.clocks.wall_ms, Timeworker(self.database, self.clocks))
+        self.timekeeper = Timekeeper(self.database, self.clocks)
+        self.worker = UpkeepWorker(self.database, self.clocks.wall_ms, Timekeeper(self.database, self.clocks))
 
-    def put(self, lines: Iterable[bytes], timekeeper: Timeworker | None = None) -> ImportResult:
+    def put(self, lines: Iterable[bytes], timekeeper: Timekeeper | None = None) -> ImportResult:
         """Import lines, and remember that they were acknowledged, as an import does."""
         lines = list(lines)
         timekeeper = timekeeper or self.timekeeper
@@ -128,7 +128,7 @@ class Clockwork(RuleBasedStateMachine):
         now = self.log.machine.true_ms
         lines = [line(SHOP, now - age * MINUTE_MS, f"{self.count}.{number}") for number, age in enumerate(ages)]
         try:
-            self.log.put(lines, Timeworker(self.log.database, self.log.clocks) if one_off else None)
+            self.log.put(lines, Timekeeper(self.log.database, self.log.clocks) if one_off else None)
         except TimeInDoubt:
             pass  # they are sent again later
         except InvalidLines as error:
@@ -159,7 +159,7 @@ class Clockwork(RuleBasedStateMachine):
     @rule()
     def everything_is_compacted(self) -> None:
         """Compact by hand."""
-        judgement = Timeworker(self.log.database, self.log.clocks).note()
+        judgement = Timekeeper(self.log.database, self.log.clocks).note()
         compact_shop(self.log.database, SHOP, judgement.old_by_ms, everything=True)
 
     @rule(off=st.integers(0, 20 * MINUTES_OF_A_DAY), starts=st.booleans())
@@ -272,7 +272,7 @@ def test_compaction_leaves_nothing_out_in_doubt(running: Running) -> None:
         running.put([line(SHOP, running.machine.true_ms - 50 * DAY_MS - number)])
     before = running.stored()
     assert running.worker.round()
-    judgement = Timeworker(running.database, running.clocks).note()
+    judgement = Timekeeper(running.database, running.clocks).note()
     assert judgement.doubt
     compact_shop(running.database, SHOP, judgement.old_by_ms, everything=True)
     assert running.stored() == before
@@ -281,7 +281,7 @@ def test_compaction_leaves_nothing_out_in_doubt(running: Running) -> None:
 
 def test_what_one_process_finds_all_know(running: Running) -> None:
     """A doubt that one process noted is known to the others, and so is its end."""
-    other = Timeworker(running.database, running.clocks)
+    other = Timekeeper(running.database, running.clocks)
     assert other.judge().doubt is None
     running.machine.passes(MINUTE_MS)
     running.machine.wrong_ms = 5 * DAY_MS

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.timekeeper import Timeworker
+    from smsevents.timekeeper import Timekeeper
 
 KEY_CACHE_SECONDS = 2
 
@@ -62,7 +62,7 @@ class Access:
         database: Database,
         clock: Callable[[], int] = now_ms,
         monotonic: Callable[[], float] = time.monotonic,
-        timekeeper: Timeworker | None = None,
+        timekeeper: Timekeeper | None = None,
     ) -> None:
         """Use a database, a clock that tells Unix milliseconds, and one in seconds that never steps back.
 

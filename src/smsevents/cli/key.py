@@ -16,7 +16,7 @@ from smsevents.cli.output import OutputFailed
 from smsevents.cli.shop import day_of
 from smsevents.cli.times import option_time
 from smsevents.clock.system import now_ms
-from smsevents.timekeeper import Timeworker
+from smsevents.timekeeper import Timekeeper
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
@@ -46,7 +46,7 @@ def create(
         raise typer.BadParameter(f"{expires!r} is past", param_hint="--expires")
     with opened_database() as database:
         if expires_ms is not None:
-            say_doubt(Timeworker(database).judge())
+            say_doubt(Timekeeper(database).judge())
         access = Access(database)
         key = access.create_key(trackpoint, [s.value for s in scope], label=label, expires_ms=expires_ms)
         try:

@@ -12,7 +12,7 @@ from smsevents.cli.console import say_doubt, tell_created
 from smsevents.cli.database import settings_in_force
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
-from smsevents.timekeeper import Timeworker
+from smsevents.timekeeper import Timekeeper
 
 WORKERS_MAX = 256  # far more than pays; a number that was mistyped would take the machine down
 
@@ -35,7 +35,7 @@ def serve(
     try:
         if database.is_new:
             tell_created(database)
-        timekeeper = Timeworker(database)
+        timekeeper = Timekeeper(database)
         with suppress(StoreUnavailable):  # a full disk does not keep exports from being served
             timekeeper.note()
         say_doubt(timekeeper.judge())

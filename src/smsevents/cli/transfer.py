@@ -22,7 +22,7 @@ from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.log import Log
 from smsevents.log.refusals import FILE
 from smsevents.segments.splice import splice, unpack
-from smsevents.timekeeper import Timeworker
+from smsevents.timekeeper import Timekeeper
 from smsevents.wire.file_formats import GZIP
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
 from smsevents.wire.times import is_time, unit_of
@@ -88,7 +88,7 @@ def import_file(
     bar, task = progress(total_bytes)
     log = Log(database)
     blocked = log.blocked(trackpoint)
-    timekeeper = Timeworker(database)
+    timekeeper = Timekeeper(database)
     judgement = timekeeper.note()
     say_doubt(judgement)
     ingest = Ingest.judged(

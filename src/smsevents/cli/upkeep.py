@@ -25,7 +25,7 @@ from smsevents.cli.console import (
 from smsevents.clock.system import now_ms
 from smsevents.clock.trusted import span, utc
 from smsevents.errors import StoreUnavailable, TimeInDoubt
-from smsevents.timekeeper import WHAT_TO_DO, Timeworker
+from smsevents.timekeeper import WHAT_TO_DO, Timekeeper
 from smsevents.upkeep import backup as backups
 from smsevents.upkeep import compaction, erasure, retention, statistics, verification
 from smsevents.wire.events import INT64_MAX
@@ -43,7 +43,7 @@ OptionalTrackpoint = Annotated[
 def compact(trackpoint: OptionalTrackpoint = None) -> None:
     """Merge small and overlapping segments now; `serve` does it by itself."""
     with opened_database() as database:
-        judgement = Timeworker(database).note()
+        judgement = Timekeeper(database).note()
         say_doubt(judgement)
         for shop in _shops(database, trackpoint):
             done = compaction.compact_shop(database, shop, judgement.old_by_ms, everything=True)
@@ -69,7 +69,7 @@ def expire(
 ) -> None:
     """Delete what is older than the history now; `serve` does it by itself."""
     with opened_database() as database:
-        timekeeper = Timeworker(database)
+        timekeeper = Timekeeper(database)
         judgement = timekeeper.trust_clock() if force else timekeeper.note()
         if judgement.doubt:
             raise TimeInDoubt(f"Nothing was deleted: time is in doubt. {judgement.explain()} {WHAT_TO_DO}")

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from smsevents.catalog import Database
     from smsevents.clock.trusted import Judgement
-    from smsevents.timekeeper import Timeworker
+    from smsevents.timekeeper import Timekeeper
 
 
 class House:
     """Collects the metrics of a database, in the way of the metrics library."""
 
-    def __init__(self, database: Database, timekeeper: Timeworker, now: int) -> None:
+    def __init__(self, database: Database, timekeeper: Timekeeper, now: int) -> None:
         """Look at a database at the time `now` (Unix ms)."""
         self._database = database
         self._timekeeper = timekeeper
@@ -66,7 +66,7 @@ class House:
         return None if at is None else (self._now - at) / 1000
 
 
-def exposition(database: Database, timekeeper: Timeworker, now: int) -> bytes:
+def exposition(database: Database, timekeeper: Timekeeper, now: int) -> bytes:
     """Give the metrics of the house in the Prometheus text format, at the time `now` (Unix ms)."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(House(database, timekeeper, now))

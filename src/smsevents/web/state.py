@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smsevents.accounts.access import Access
 from smsevents.catalog import Database, open_served
 from smsevents.log.log import Log
-from smsevents.timekeeper import Timeworker
+from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
 from smsevents.web.connection.registry import connections_max
 from smsevents.web.fair import Gate, Workers
@@ -55,7 +55,7 @@ class Shared:
     database: Database
     log: Log
     access: Access
-    timekeeper: Timeworker
+    timekeeper: Timekeeper
     readers: Workers
     mergers: Workers
     importers: Workers
@@ -73,7 +73,7 @@ class Shared:
     def open(cls, settings: Settings) -> Shared:
         """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
         database = open_served(settings.database)
-        timekeeper = Timeworker(database)
+        timekeeper = Timekeeper(database)
         # all gates together are smaller than what may connect, or the requests let in would keep everybody else out
         gate_max = max(1, connections_max() // 2)
         probes = _workers("probe", 2, tenant_threads_max=1)  # so that no readiness waits for numbers

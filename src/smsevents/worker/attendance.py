@@ -18,7 +18,7 @@ from smsevents.timekeeper import Herald
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from smsevents.timekeeper import Timeworker
+    from smsevents.timekeeper import Timekeeper
 
 logger = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Attendant:
     """Notes the time, and warns when the upkeep does not work."""
 
     def __init__(
-        self, timekeeper: Timeworker, *, upkeep: bool, monotonic: Callable[[], float] = time.monotonic
+        self, timekeeper: Timekeeper, *, upkeep: bool, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """Attend for a database; `upkeep` says whether somebody should be at work there."""
         self._timekeeper = timekeeper
@@ -54,7 +54,7 @@ class Attendant:
 
 
 @contextmanager
-def attended(timekeeper: Timeworker, *, upkeep: bool) -> Iterator[None]:
+def attended(timekeeper: Timekeeper, *, upkeep: bool) -> Iterator[None]:
     """Have an attendant look on, from a thread, for as long as the block runs."""
     stopping = threading.Event()
     attendant = Attendant(timekeeper, upkeep=upkeep)

@@ -26,7 +26,7 @@ from smsevents.clock.system import Clocks, now_ms
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
 from smsevents.logging_config import configure_logging
 from smsevents.settings import Settings
-from smsevents.timekeeper import Herald, Timeworker
+from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import seconds_to_wipe, wipe
 from smsevents.upkeep.retention import expire
@@ -55,12 +55,12 @@ class UpkeepWorker:
     """Does the upkeep of a database when it is its turn."""
 
     def __init__(
-        self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: Timeworker | None = None
+        self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: Timekeeper | None = None
     ) -> None:
         """Use a database, a clock that tells Unix milliseconds, and who knows whether it is to be trusted."""
         self._database = database
         self._now = clock
-        self._timekeeper = timekeeper or Timeworker(database, Clocks(wall_ms=clock))
+        self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
         self._herald = Herald()
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
