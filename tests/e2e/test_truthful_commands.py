@@ -16,10 +16,9 @@ import httpx
 import pytest
 
 from smsevents.clock.system import now_ms
-from smsevents.segments.segment import pack
 from tests.support.forbidden import full_disk, make_read_only, not_writable
 from tests.support.lines import body_of, line, model
-from tests.support.logs import opened_log, query
+from tests.support.logs import query, store_segments
 from tests.support.servers import eventually, free_port, run_command
 
 TRACKPOINT = 4541245641234564
@@ -259,10 +258,7 @@ def test_an_old_database_with_impossible_events_goes_on(shop: dict[str, str], tm
     """Impossible events that are stored are exported, compacted, verified, backed up and erased."""
     now = now_ms()
     lines = [*impossible_lines(), line(TRACKPOINT, now - 5)]
-    with opened_log(url_of(shop)) as log:
-        for one in lines:
-            date = json.loads(one)["smsEvent"]["date"]
-            log.append(TRACKPOINT, list(pack([(date, one)]))).result()
+    store_segments(url_of(shop), TRACKPOINT, [[(json.loads(one)["smsEvent"]["date"], one)] for one in lines])
 
     for words in (["compact"], ["verify"], ["backup", str(tmp_path / "copy.db")], ["stats"]):
         assert run_command(*words, environment=shop).returncode == 0

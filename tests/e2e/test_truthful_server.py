@@ -11,10 +11,9 @@ import httpx
 import pytest
 
 from smsevents.clock.system import now_ms
-from smsevents.segments.segment import pack
 from tests.support.forbidden import full_disk, not_writable
 from tests.support.lines import DAY_MS, body_of, line, model
-from tests.support.logs import opened_log
+from tests.support.logs import store_segments
 from tests.support.servers import STILL, Server
 
 if TYPE_CHECKING:
@@ -134,8 +133,7 @@ def test_stored_impossible_events_are_exported(server: Server) -> None:
     shop = server.shop()
     now = now_ms()
     old = [sent_at(shop.trackpoint, now - 9, now * 1_000_000), line(shop.trackpoint, now - 8, user="\0")]
-    with opened_log(server.url) as log:
-        log.append(shop.trackpoint, list(pack([(json.loads(one)["smsEvent"]["date"], one) for one in old]))).result()
+    store_segments(server.url, shop.trackpoint, [[(json.loads(one)["smsEvent"]["date"], one) for one in old]])
     new = line(shop.trackpoint, now - 7)
     assert shop.send(new).status_code == 200
 

@@ -10,21 +10,25 @@ from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.catalog.segments import headers_of
 from smsevents.clock.system import now_ms
-from smsevents.log.ingest import Ingest
 from smsevents.log.log import Log
+from smsevents.log.recorder import append_segments
+from smsevents.segments.segment import pack
 from smsevents.segments.splice import unpack
 from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
+from tests.support.ingests import CertainTime
 from tests.support.lines import DAY_MS, body_of, model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from smsevents.catalog import Database
     from smsevents.segments.header import SegmentHeader
     from smsevents.upkeep.compaction import Compacted, Sizes
+    from smsevents.wire.lines import Entry
 
 
 @contextmanager
@@ -32,17 +36,32 @@ def opened_log(url: str, now: int | None = None) -> Iterator[Log]:
     """Open the log of a database, with a clock that stands still if `now` is given."""
     database = open_catalog(url)
     try:
-        yield Log(database, now_ms if now is None else lambda: now)
+        yield log_at(database, now_ms if now is None else lambda: now)
+    finally:
+        database.close()
+
+
+def log_at(database: Database, clock: Callable[[], int]) -> Log:
+    """Return the log of a database by a clock that is believed, whatever it says (Unix ms)."""
+    return Log(database, clock, CertainTime(clock))
+
+
+def store_segments(url: str, trackpoint: int, batches: Iterable[Iterable[Entry]]) -> None:
+    """Store each batch of sorted entries as segments of its own, unchecked, as earlier versions might have."""
+    database = open_catalog(url)
+    try:
+        for batch in batches:
+            append_segments(database, trackpoint, pack(batch)).result()
     finally:
         database.close()
 
 
 def store(log: Log, trackpoint: int, lines: Iterable[bytes]) -> None:
     """Store lines as one import, without a server."""
-    with Ingest(trackpoint, log.now(), gzip=False, lines_max_mib=4096) as ingest:
-        ingest.feed(body_of(lines))
-        ingest.finish()
-        log.append(trackpoint, ingest.segments()).result()
+    with log.recording(trackpoint, gzip=False) as recorder:
+        recorder.feed(body_of(lines))
+        _, stored = recorder.finish()
+        stored.result()
 
 
 def query(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -62,7 +81,7 @@ class Held:
         self.now = 1_790_000_000_000
         self.lines: set[bytes] = set()
         self.database = open_catalog(url)
-        self.log = Log(self.database, lambda: self.now)
+        self.log = log_at(self.database, lambda: self.now)
         Access(self.database).add_shop(self.trackpoint, "")
 
     @property

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents.errors import BodyTooLarge, InvalidLines
-from smsevents.log import ingest as ingest_module
-from smsevents.log.ingest import ImportResult, Ingest
+from smsevents.log import checked_lines
 from smsevents.segments.splice import unpack
 from smsevents.wire import events
 from smsevents.wire.blank_lines import place_of, without_blank_lines
 from smsevents.wire.gzip_stream import INFLATE_RUN_MAX_BYTES
+from smsevents.wire.results import ImportResult
+from tests.support.ingests import ingesting
 from tests.support.lines import line
 
 SHOP, NOW = 7, 1_795_000_000_000
@@ -48,11 +49,11 @@ def test_blank_lines_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatc
         looked_at.append(text)
         return events.decode(text)
 
-    monkeypatch.setattr(ingest_module, "decode", counted)
+    monkeypatch.setattr(checked_lines, "decode", counted)
     good = line(SHOP, NOW)
     repeated = good.replace(b'"status"', b'"status":"DELIVERED","status"')
     gap = b"\n" * 100_000 + b" \r\n" * 200_000
-    with Ingest(SHOP, NOW, gzip=False, lines_max_mib=64) as ingest:
+    with ingesting(SHOP, NOW, gzip=False, lines_max_mib=64) as ingest:
         for part in (gap, good + b"\n", gap, repeated + b"\n" + gap, b"{}\n" + gap):
             ingest.feed(part)
         with pytest.raises(InvalidLines) as refusal:
@@ -64,7 +65,7 @@ def test_blank_lines_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatc
 def test_a_body_of_blank_lines_is_many_small_steps() -> None:
     """However far a little gzip inflates, no step takes in more than a run."""
     body = gzip.compress(b"\n" * (20 * MIB))
-    with Ingest(SHOP, NOW, gzip=True, lines_max_mib=64) as ingest:
+    with ingesting(SHOP, NOW, gzip=True, lines_max_mib=64) as ingest:
         steps = list(ingest.steps(body))
         assert ingest.finish() == ImportResult(0, 0)
     assert sum(steps) == 20 * MIB
@@ -85,14 +86,14 @@ def test_gzip_may_not_inflate_beyond_reason(free: int, content: bytes) -> None:
     count = 4 * free // len(content)
     body = gzip.compress(content * count, 9)
     taken = 0
-    with Ingest(SHOP, NOW, gzip=True, lines_max_mib=1024, inflation_max_ratio=200) as ingest:
+    with ingesting(SHOP, NOW, gzip=True, lines_max_mib=1024, inflation_max_ratio=200) as ingest:
         with pytest.raises(BodyTooLarge, match="more than 200 times its size"):  # noqa: PT012 -- counts as it goes
             for size in ingest.steps(body):
                 taken += size
         assert list(ingest.segments()) == []
     may = max(free, 200 * len(body))
     assert may - INFLATE_RUN_MAX_BYTES <= taken <= may
-    with Ingest(SHOP, NOW, gzip=True, lines_max_mib=1024) as ingest:
+    with ingesting(SHOP, NOW, gzip=True, lines_max_mib=1024) as ingest:
         ingest.feed(body)
         assert ingest.finish().received == (count if content.strip() else 0)
 
@@ -104,7 +105,7 @@ def test_what_compresses_as_events_do_is_taken(free: int) -> None:
     ]
     body = gzip.compress(b"\n".join(lines), 9)
     assert sum(map(len, lines)) > max(free, 30 * len(body))
-    with Ingest(SHOP, NOW, gzip=True, lines_max_mib=1024, inflation_max_ratio=200) as ingest:
+    with ingesting(SHOP, NOW, gzip=True, lines_max_mib=1024, inflation_max_ratio=200) as ingest:
         ingest.feed(body)
         assert ingest.finish() == ImportResult(9000, 0)
 
@@ -117,7 +118,7 @@ def test_less_is_held_where_memory_is_short() -> None:
     stored: list[set[bytes]] = []
     for is_short in (repeat(True), repeat(False)):
         tracemalloc.start()
-        with Ingest(SHOP, NOW, gzip=False, lines_max_mib=64, is_short_of_memory=is_short.__next__) as ingest:
+        with ingesting(SHOP, NOW, gzip=False, lines_max_mib=64, is_short_of_memory=is_short.__next__) as ingest:
             for start in range(0, len(lines), 500):
                 ingest.feed(b"".join(one + b"\n" for one in lines[start : start + 500]))
             peaks.append(tracemalloc.get_traced_memory()[1])

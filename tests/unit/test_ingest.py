@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
-from smsevents.log.ingest import INGEST_CHUNK_BYTES, INGEST_SPOOL_MAX_BYTES, ImportResult, Ingest
+from smsevents.log.ingest import INGEST_CHUNK_BYTES, INGEST_SPOOL_MAX_BYTES, Ingest
 from smsevents.segments.segment import SEGMENT_LINES_BYTES, read_entries
 from smsevents.wire.events import NotAnEvent, NotJson, decode, digest_of
+from smsevents.wire.results import ImportResult
 from smsevents.wire.times import TIME_MIN_MS
+from tests.support.ingests import ingesting
 from tests.support.lines import DAY_MS, body_of, date_of, line
 
 if TYPE_CHECKING:
@@ -43,14 +45,14 @@ def feed_all(ingest: Ingest, chunks: Iterable[bytes]) -> ImportResult:
 
 def take(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int = 64) -> tuple[ImportResult, list[Segment]]:
     """Take a body in; give what it held and its segments."""
-    with Ingest(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
+    with ingesting(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
         result = feed_all(ingest, chunks)
         return result, list(ingest.segments())
 
 
 def refused(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int = 64) -> InvalidRequest:
     """Take in a body that must be refused; give the refusal. Nothing is handed on."""
-    with Ingest(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
+    with ingesting(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
         with pytest.raises(InvalidRequest) as refusal:
             feed_all(ingest, chunks)
         assert list(ingest.segments()) == []
@@ -197,7 +199,7 @@ def test_many_lines_at_once_are_taken_as_one_by_one(
     body = b"".join(one + pick.draw(gaps) for one in mixed)
     digests = frozenset({digest_of(SHOP, blocked)} if blocked else ())
     expected = one_by_one(body, blocked)
-    with Ingest(SHOP, NOW, gzip=False, lines_max_mib=64, blocked=digests) as ingest:
+    with ingesting(SHOP, NOW, gzip=False, lines_max_mib=64, blocked=digests) as ingest:
         if isinstance(expected, list):
             with pytest.raises(InvalidLines) as refusal:
                 feed_all(ingest, cut_up(body, places))
@@ -412,7 +414,7 @@ def test_a_large_body_goes_through_a_file() -> None:
         for step in range(20_000)
     ]
     opened = open_files()
-    with Ingest(SHOP, NOW, gzip=False, lines_max_mib=64) as ingest:
+    with ingesting(SHOP, NOW, gzip=False, lines_max_mib=64) as ingest:
         for start in range(0, len(lines), 1000):
             ingest.feed(body_of(lines[start : start + 1000]))
         assert ingest.finish() == ImportResult(len(lines), 0)

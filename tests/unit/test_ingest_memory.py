@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from smsevents.log.ingest import Ingest
+from tests.support.ingests import ingesting
 from tests.support.lines import line
 
 MIB = 1024 * 1024
@@ -23,7 +23,7 @@ def test_what_an_import_holds_between_its_turns(is_short: bool, held_max_mib: fl
     most = taken = 0
     tracemalloc.start()
     try:
-        with Ingest(SHOP, NOW, gzip=True, lines_max_mib=64, is_short_of_memory=lambda: is_short) as ingest:
+        with ingesting(SHOP, NOW, gzip=True, lines_max_mib=64, is_short_of_memory=lambda: is_short) as ingest:
             for size in ingest.steps(body):
                 taken += size
                 most = max(most, tracemalloc.get_traced_memory()[0])

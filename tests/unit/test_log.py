@@ -21,13 +21,13 @@ from smsevents.catalog import open_catalog
 from smsevents.catalog.segments import insert_segments
 from smsevents.catalog.tables import segments as segments_table
 from smsevents.errors import DamagedSegment, UnknownShop
-from smsevents.log.log import Log
+from smsevents.log.recorder import append_segments
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, PAGE_HELD_MAX_BYTES
 from smsevents.segments.segment import pack
 from smsevents.segments.splice import splice, unpack
 from smsevents.wire.window import Window, resolve
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
-from tests.support.logs import store
+from tests.support.logs import log_at, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +50,7 @@ class Opened:
         """Open the database that `url` names, with a clock that stands still."""
         self.path = url.removeprefix("sqlite:///")
         self.database: Database = open_catalog(url)
-        self.log = Log(self.database, lambda: NOW)
+        self.log = log_at(self.database, lambda: NOW)
         self._shops = counter(1)
 
     def shop(self) -> int:
@@ -194,7 +194,7 @@ def test_the_same_lines_of_two_shops_are_both_stored(opened: Opened) -> None:
     """That a shop has some bytes stored already says nothing of another shop."""
     one, other = opened.shop(), opened.shop()
     for shop in (one, other):
-        opened.log.append(shop, one_segment(1, "a")).result()
+        append_segments(opened.database, shop, one_segment(1, "a")).result()
     assert (opened.rows(one), opened.rows(other)) == (1, 1)
 
 
@@ -236,7 +236,7 @@ def test_appends_that_wait_share_one_commit(opened: Opened, commits: list[Connec
     shop = opened.shop()
     before = len(commits)
     with held_writer(opened.database):
-        waiting = [opened.log.append(shop, one_segment(shop, f"{user}")) for user in range(100)]
+        waiting = [append_segments(opened.database, shop, one_segment(shop, f"{user}")) for user in range(100)]
         assert not any(future.done() for future in waiting)
         assert opened.rows(shop) == 0
     for future in waiting:
@@ -251,7 +251,7 @@ def test_appends_of_many_threads_all_land(opened: Opened) -> None:
     shop = opened.shop()
     users = [f"{thread} {one}" for thread in range(16) for one in range(10)]
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda user: opened.log.append(shop, one_segment(shop, user)).result(), users))
+        list(threads.map(lambda user: append_segments(opened.database, shop, one_segment(shop, user)).result(), users))
     assert opened.rows(shop) == len(users)
     assert opened.read(shop) == model([line(shop, NOW, user) for user in users], OLDEST, NOW)
 
@@ -260,9 +260,9 @@ def test_a_refused_append_takes_no_other_with_it(opened: Opened) -> None:
     """In a group that shares a commit, the one that is refused is told so, and the others are stored."""
     shop = opened.shop()
     with held_writer(opened.database):
-        good = opened.log.append(shop, one_segment(shop, "a"))
-        bad = opened.log.append(4_000_000_000, one_segment(1, "b"))
-        also_good = opened.log.append(shop, one_segment(shop, "c"))
+        good = append_segments(opened.database, shop, one_segment(shop, "a"))
+        bad = append_segments(opened.database, 4_000_000_000, one_segment(1, "b"))
+        also_good = append_segments(opened.database, shop, one_segment(shop, "c"))
     for future in (good, also_good):
         future.result()
     assert isinstance(bad.exception(), UnknownShop)
@@ -278,9 +278,9 @@ def test_an_append_that_breaks_off_takes_no_other_with_it(opened: Opened) -> Non
         raise ValueError("read of closed file")
 
     with held_writer(opened.database):
-        good = opened.log.append(shop, one_segment(shop, "a"))
-        bad = opened.log.append(shop, broken())
-        also_good = opened.log.append(shop, one_segment(shop, "c"))
+        good = append_segments(opened.database, shop, one_segment(shop, "a"))
+        bad = append_segments(opened.database, shop, broken())
+        also_good = append_segments(opened.database, shop, one_segment(shop, "c"))
     assert isinstance(bad.exception(), ValueError)
     assert [future.exception() for future in (good, also_good)] == [None, None]
     assert opened.read(shop) == model([line(shop, NOW, "a"), line(shop, NOW, "c")], OLDEST, NOW)
@@ -290,8 +290,8 @@ def test_a_cancelled_append_takes_no_other_with_it(opened: Opened) -> None:
     """An append that is given up while it waits is not stored, and the others of its group are."""
     shop = opened.shop()
     with held_writer(opened.database):
-        good = opened.log.append(shop, one_segment(shop, "a"))
-        given_up: Future[None] = opened.log.append(shop, one_segment(shop, "b"))
+        good = append_segments(opened.database, shop, one_segment(shop, "a"))
+        given_up: Future[None] = append_segments(opened.database, shop, one_segment(shop, "b"))
         assert given_up.cancel()
     good.result()
     assert opened.read(shop) == model([line(shop, NOW, "a")], OLDEST, NOW)

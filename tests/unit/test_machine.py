@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.log.log import Log
 from smsevents.segments.splice import unpack
 from smsevents.upkeep.compaction import Sizes, compact_shop
 from smsevents.upkeep.erasure import forget
@@ -23,7 +22,7 @@ from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
 from tests.support.lines import DAY_MS, line, model
-from tests.support.logs import store
+from tests.support.logs import log_at, store
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +46,7 @@ class Machine(RuleBasedStateMachine):
         self.now = START
         self.lines: set[bytes] = set()
         self.database = open_catalog(self.url)
-        self.log = Log(self.database, lambda: self.now)
+        self.log = log_at(self.database, lambda: self.now)
         Access(self.database).add_shop(TRACKPOINT, "")
 
     @property
@@ -92,7 +91,7 @@ class Machine(RuleBasedStateMachine):
         self.database.close()
         self.now += milliseconds
         self.database = open_catalog(self.url)
-        self.log = Log(self.database, lambda: self.now)
+        self.log = log_at(self.database, lambda: self.now)
 
     @rule(start=OFFSETS, length=st.integers(0, 5) | st.integers(0, HISTORY_MS))
     def export_window(self, start: int, length: int) -> None:

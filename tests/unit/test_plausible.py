@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.errors import InvalidLines
-from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.plausible import decode_possible, why_impossible
+from smsevents.log.recorder import append_segments
 from smsevents.segments.segment import pack, read_entries
 from smsevents.segments.splice import unpack
 from smsevents.upkeep.erasure import erase
 from smsevents.wire.events import decode, decode_block, encode_lines
 from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.results import ImportResult
 from smsevents.wire.times import TIME_MAX_MS, TIME_MIN_MS, unit_of
 from smsevents.wire.window import resolve
 from tests.support.events import canonical_of, events
+from tests.support.ingests import ingesting
 from tests.support.lines import DAY_MS, body_of, line, model
 from tests.support.logs import Held, store
 
@@ -39,7 +41,7 @@ def at(date: int = NOW, sent: int = NOW - 300, user: str = "123456", name: str =
 
 def imported(body: bytes, *, skip_impossible: bool = False, size: int = 1 << 20) -> tuple[ImportResult, list[bytes]]:
     """Take a body in, in parts of a size; give what it held and the lines that are to be stored."""
-    with Ingest(SHOP, NOW, gzip=False, lines_max_mib=64, skip_impossible=skip_impossible) as ingest:
+    with ingesting(SHOP, NOW, gzip=False, lines_max_mib=64, skip_impossible=skip_impossible) as ingest:
         for start in range(0, len(body), size):
             ingest.feed(body[start : start + size])
         result = ingest.finish()
@@ -236,7 +238,7 @@ def old(url: str) -> Held:
     far = line(held.trackpoint, TIME_MAX_MS + 5)
     entries_ = sorted({(json.loads(one)["smsEvent"]["date"], one) for one in [*lines, far]})
     for batch in (entries_[:3], entries_[3:], entries_[:5]):
-        held.log.append(held.trackpoint, list(pack(batch))).result()
+        append_segments(held.database, held.trackpoint, list(pack(batch))).result()
     held.lines = {one for _, one in entries_}
     return held
 

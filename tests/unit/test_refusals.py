@@ -9,18 +9,22 @@ import lzma
 import zipfile
 import zlib
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents.errors import InvalidLines, InvalidRequest
-from smsevents.log.ingest import Ingest
 from smsevents.log.refusals import BODY, FILE, Origin
 from smsevents.wire.events import STATUSES, NotAnEvent, NotJson, decode
 from smsevents.wire.file_formats import START_MAX_BYTES, format_of
 from smsevents.wire.reasons import nearest, shown
+from tests.support.ingests import ingesting
 from tests.support.lines import body_of, line
+
+if TYPE_CHECKING:
+    from smsevents.log.ingest import Ingest
 
 NOW = 1_790_000_000_000
 LINES = body_of(line(7, NOW - number, user=f"user {number}") for number in range(50))
@@ -63,7 +67,7 @@ def feed_all(ingest: Ingest, body: bytes, size: int) -> None:
 
 def refusal_of(body: bytes, *, inflate: bool = False, origin: Origin = BODY, size: int = 1 << 20) -> InvalidRequest:
     """Take in a body that must be refused; give the refusal. Nothing is handed on."""
-    with Ingest(7, NOW, gzip=inflate, lines_max_mib=64, origin=origin) as ingest:
+    with ingesting(7, NOW, gzip=inflate, lines_max_mib=64, origin=origin) as ingest:
         with pytest.raises(InvalidRequest) as refusal:
             feed_all(ingest, body, size)
         assert list(ingest.segments()) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.log.log import Log
+from smsevents.log.recorder import append_segments
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, page
 from smsevents.segments.segment import Segment, pack
 from smsevents.segments.spill import Spill
@@ -20,6 +20,7 @@ from smsevents.wire.lines import end_of
 from smsevents.wire.window import Window
 from tests.support.entries import DATES, Batches, batches, entry, entry_bounds, entry_values, in_order
 from tests.support.lines import body_of, line
+from tests.support.logs import log_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ def test_a_deep_log_is_read_whole_and_opened_few_times(tmp_path: Path, monkeypat
     """A log of which far more overlaps than may be held comes whole, in order, and with few looks at each segment."""
     database = open_catalog(f"sqlite:///{tmp_path / 'log.db'}")
     shop = Access(database).add_shop(7, "").trackpoint
-    log = Log(database, lambda: NOW)
+    log = log_at(database, lambda: NOW)
     chance = random.Random(5)  # noqa: S311 -- invented data
     segments = 1000
     lines: set[Entry] = set()
@@ -102,7 +103,7 @@ def test_a_deep_log_is_read_whole_and_opened_few_times(tmp_path: Path, monkeypat
         dates = [start + chance.randrange(span) for _ in range(150)]
         batch = {(date, line(shop, date, f"{number}-{date}")) for date in dates}
         lines |= batch
-        log.append(shop, pack(sorted(batch))).result()
+        append_segments(database, shop, pack(sorted(batch))).result()
     looks = 0
     check_stored = Segment.check_stored
 

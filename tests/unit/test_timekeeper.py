@@ -19,12 +19,12 @@ from smsevents.catalog.leases import LEASE_SECONDS, take_lease
 from smsevents.clock.system import Clocks, Reading, start_of_machine
 from smsevents.clock.trusted import Doubt
 from smsevents.errors import InvalidLines, StoreUnavailable, TimeInDoubt, Unauthorized
-from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.log import Log
 from smsevents.segments.splice import unpack
 from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.results import ImportResult
 from smsevents.wire.window import resolve
 from smsevents.worker.attendance import IDLE_MAX_SECONDS, Attendant
 from smsevents.worker.worker import LEASE, UpkeepWorker
@@ -67,15 +67,11 @@ class Running:
         """Import lines, and remember that they were acknowledged, as an import does."""
         lines = list(lines)
         timekeeper = timekeeper or self.timekeeper
-        log = Log(self.database, self.clocks.wall_ms)
-        judgement = timekeeper.judge()
-        with Ingest.judged(SHOP, judgement, gzip=False, lines_max_mib=64, blocked=frozenset()) as ingest:
-            ingest.feed(body_of(lines))
-            try:
-                result = ingest.finish()
-                log.append(SHOP, ingest.segments()).result()
-            finally:
-                timekeeper.witness(ingest.newest_ms)
+        log = Log(self.database, self.clocks.wall_ms, timekeeper)
+        with log.recording(SHOP, gzip=False) as recorder:
+            recorder.feed(body_of(lines))
+            result, stored = recorder.finish()
+            stored.result()
         self.acknowledged.update(lines)
         return result
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.errors import InvalidRequest, TimeInDoubt
-from smsevents.log.ingest import Ingest
 from smsevents.log.plausible import decode_possible, why_impossible
 from smsevents.log.refusals import FILE
 from smsevents.wire.events import NotAnEvent, NotJson, decode
 from smsevents.wire.file_formats import format_of
+from tests.support.ingests import ingesting
 from tests.support.lines import line
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def test_names_that_cannot_be_kept_are_refused(database: Database, text: str) ->
 
 def test_who_runs_the_command_is_not_sent_to_the_operator() -> None:
     """A file of the future, by a clock in doubt, is refused with what the one who runs the command can do."""
-    with Ingest(7, NOW - 100 * DAY_MS, gzip=False, lines_max_mib=1, origin=FILE, in_doubt=True) as ingest:
+    with ingesting(7, NOW - 100 * DAY_MS, gzip=False, lines_max_mib=1, origin=FILE, in_doubt=True) as ingest:
         ingest.feed(GOOD + b"\n")
         with pytest.raises(TimeInDoubt) as refusal:
             ingest.finish()

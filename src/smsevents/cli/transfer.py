@@ -18,7 +18,6 @@ from smsevents.cli.times import option_time
 from smsevents.clock.system import now_ms
 from smsevents.demo.generate import generate as generate_lines
 from smsevents.errors import InvalidRequest, StoreUnavailable
-from smsevents.log.ingest import ImportResult, Ingest
 from smsevents.log.log import Log
 from smsevents.log.refusals import FILE
 from smsevents.segments.splice import splice, unpack
@@ -30,10 +29,10 @@ from smsevents.wire.window import resolve
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
+    from smsevents.wire.results import ImportResult
     from smsevents.wire.window import Window
 
 _READ_BYTES = 256 * 1024
-_UNLIMITED_MIB = 2**40
 _LINES_AT_ONCE = 4096
 
 
@@ -86,28 +85,16 @@ def import_file(
     data = _read(source)
     gzip = data.startswith(GZIP)
     bar, task = progress(total_bytes)
-    log = Log(database)
-    blocked = log.blocked(trackpoint)
     timekeeper = Timekeeper(database)
-    judgement = timekeeper.note()
-    say_doubt(judgement)
-    ingest = Ingest.judged(
-        trackpoint,
-        judgement,
-        gzip=gzip,
-        lines_max_mib=_UNLIMITED_MIB,
-        blocked=blocked,
-        origin=FILE,
-        skip_impossible=skip_impossible,
-    )
-    with ingest, bar:
+    say_doubt(timekeeper.note())
+    log = Log(database, timekeeper=timekeeper)
+    with log.recording(trackpoint, gzip=gzip, origin=FILE, skip_impossible=skip_impossible) as recorder, bar:
         while data:
-            ingest.feed(data)
+            recorder.feed(data)
             bar.advance(task, len(data))
             data = _read(source)
-        result = ingest.finish()
-        log.append(trackpoint, ingest.segments(), blocked).result()
-        timekeeper.witness(ingest.newest_ms)
+        result, stored = recorder.finish()
+        stored.result()
     with suppress(StoreUnavailable):  # the lines are stored, whatever becomes of what they say of the time
         timekeeper.note()
     return result

@@ -1,59 +1,56 @@
-"""The log of each shop: `append` stores lines for good, `read` returns them in order and deduplicated."""
+"""The logs of all shops in one database: who records asks for a recorder, who reads for a reader."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.segments import insert_segments
-from smsevents.catalog.shops import blocked_digests, require_shop
-from smsevents.clock.system import now_ms
-from smsevents.errors import StoreUnavailable
+from smsevents.clock.system import Clocks, now_ms
+from smsevents.log.ingest import NO_LIMITS
 from smsevents.log.reader import Reader
+from smsevents.log.recorder import Recorder
+from smsevents.log.refusals import BODY
+from smsevents.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from concurrent.futures import Future
-
-    from sqlalchemy import Connection
+    from collections.abc import Callable
 
     from smsevents.catalog import Database
-    from smsevents.segments.segment import Segment
+    from smsevents.log.ingest import Limits
+    from smsevents.log.recorder import TimeJudge
+    from smsevents.log.refusals import Origin
     from smsevents.wire.window import Window
 
 
 class Log:
     """The logs of all shops in one database."""
 
-    def __init__(self, database: Database, clock: Callable[[], int] = now_ms) -> None:
-        """Use a database and a clock that tells Unix milliseconds."""
+    def __init__(
+        self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: TimeJudge | None = None
+    ) -> None:
+        """Use a database, a clock that tells Unix milliseconds, and one who judges it."""
         self._database = database
+        self._time = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
         self.now = clock
 
-    def append(
+    def recording(
         self,
         trackpoint: int,
-        segments: Iterable[Segment],
-        blocked: frozenset[bytes] = frozenset(),
-        size_bytes: int = 0,
-    ) -> Future[None]:
-        """Store segments of so many stored bytes, all or none. The future is done when they are durable.
-
-        It raises `UnknownShop` if there is no such shop, `StoreUnavailable` if the database cannot be
-        written, or if other users than those in `blocked`, by digest, must not be recorded.
-        """
-
-        def store(connection: Connection) -> None:
-            require_shop(connection, trackpoint)
-            if blocked_digests(connection, trackpoint) != blocked:
-                raise StoreUnavailable("A user of the shop was blocked or unblocked meanwhile. Send the import again.")
-            insert_segments(connection, trackpoint, segments)
-
-        return self._database.submit(store, size_bytes)
-
-    def blocked(self, trackpoint: int) -> frozenset[bytes]:
-        """Give the digests of the users of a shop who must not be recorded."""
-        with self._database.read() as connection:
-            return blocked_digests(connection, trackpoint)
+        *,
+        gzip: bool,
+        limits: Limits = NO_LIMITS,
+        origin: Origin = BODY,
+        skip_impossible: bool = False,
+    ) -> Recorder:
+        """Return a recorder of one import for a shop; its parameters are explained there."""
+        return Recorder(
+            self._database,
+            self._time,
+            trackpoint,
+            gzip=gzip,
+            limits=limits,
+            origin=origin,
+            skip_impossible=skip_impossible,
+        )
 
     def read(self, trackpoint: int, window: Window) -> Reader:
         """Return a reader of the events of a shop that lie in the window."""

@@ -1,31 +1,32 @@
-"""`POST /shop/{trackpointId}/import-sms-events`: lines in, durable before the answer.
+"""`POST /shop/{trackpointId}/import-sms-events`: lines in, durable before the response.
 
-    key → body → ingest (inflate, check, sort, pack) → log.append → commit → answer
+    key → body → recorder (inflate, check, sort, pack, commit) → response
 
-All or nothing: until the last line was found good nothing is stored, and a client that goes away before
-leaves nothing behind.
+All or nothing: until the last line was found good nothing is stored, and a client that goes away before then
+leaves nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, post
 from litestar.datastructures import State
 
 from smsevents.errors import UnsupportedEncoding
-from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, ImportResult, Ingest
+from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, Limits
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.body import stream
 from smsevents.web.shop import authorized_shop
+from smsevents.wire.results import ImportResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
+    from smsevents.log.recorder import Recorder
     from smsevents.web.state import Shared
 
 _FEED_BYTES = 256 * 1024  # collected before the work goes to a thread
@@ -35,7 +36,7 @@ _TURN_LINES_BYTES = 1024 * 1024  # taken in before it is another shop's turn: so
 
 
 @post("/shop/{trackpointId:str}/import-sms-events", status_code=200)
-async def import_sms_events(request: Request[Any, Any, Any], state: State) -> dict[str, int]:
+async def import_sms_events(request: Request[Any, Any, Any], state: State) -> ImportResult:
     """Record events of a shop."""
     shared: Shared = state.shared
     started = time.perf_counter()
@@ -45,9 +46,9 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
     with (
         shared.imports.enter(trackpoint),
         tenant_metrics.imports_running.track_inprogress(),
-        closing(_Taking(shared, trackpoint, gzip=gzip)) as taking,
+        shared.log.recording(trackpoint, gzip=gzip, limits=_limits_of(shared)) as recorder,
     ):
-        result, stored = await _take_in(request, shared, taking)
+        result, stored = await _take_in(request, shared, _Feeding(shared, trackpoint, recorder))
         # an import whose client goes away now is still stored, as its body was whole
         await asyncio.wrap_future(stored)
     stored_events = result.received - result.expired - result.blocked
@@ -55,36 +56,32 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> di
     tenant_metrics.shop_events_in.labels(tenant_metrics.shop_label(trackpoint)).inc(stored_events)
     metrics.events_expired.inc(result.expired)
     metrics.import_seconds.observe(time.perf_counter() - started)
-    answer = {"received": result.received, "expired": result.expired}
-    return answer | {"blocked": result.blocked} if result.blocked else answer
+    return result
 
 
-class _Taking:
-    """What an import does in worker threads: read who is blocked, take lines in, hand them to the log.
+class _Feeding:
+    """Feeds a recorder in worker threads, a bounded step at a time, so that other shops have their turn in between.
 
-    All of it waits for the first bytes, so that a small import is one call into a thread. A large one is many: after
-    each bounded step it is another shop's turn.
+    All of it waits for the first bytes, so that a small import is one call into a thread.
     """
 
-    def __init__(self, shared: Shared, trackpoint: int, *, gzip: bool) -> None:
-        self._shared = shared
+    def __init__(self, shared: Shared, trackpoint: int, recorder: Recorder) -> None:
+        self._threads = shared.importers
         self._trackpoint = trackpoint
-        self._gzip = gzip
-        self._blocked: frozenset[bytes] = frozenset()
-        self._ingest: Ingest | None = None
+        self._recorder = recorder
         self._steps: Iterator[int] = iter(())
         self._is_given_up = False
 
     async def feed(self, data: bytes) -> None:
-        """Take the next bytes in."""
-        self._steps = self._steps_of(data)
-        while not await self._shared.importers.run(self._trackpoint, self._take_some):
+        """Take the next bytes."""
+        self._steps = self._recorder.steps(data)
+        while not await self._threads.run(self._trackpoint, self._take_some):
             pass
 
     async def finish(self, data: bytes) -> tuple[ImportResult, Future[None]]:
-        """Take the last bytes in; give what came, and the future that is done once it is durable."""
-        self._steps = self._steps_of(data)
-        while (done := await self._shared.importers.run(self._trackpoint, self._finish_some)) is None:
+        """Take the last bytes; return what came, and the future that is done once it is durable."""
+        self._steps = self._recorder.steps(data)
+        while (done := await self._threads.run(self._trackpoint, self._finish_some)) is None:
             pass
         return done
 
@@ -92,14 +89,8 @@ class _Taking:
         """Take no more steps after the one that runs now."""
         self._is_given_up = True
 
-    def close(self) -> None:
-        """Drop what was taken in."""
-        if self._ingest is not None:
-            self._shared.timekeeper.witness(self._ingest.newest_ms)
-            self._ingest.close()
-
     def _take_some(self) -> bool:
-        """Take as much in as one turn may; tell whether that was all there is."""
+        """Take as much as one turn may; return whether that was all there is."""
         taken = 0
         for size in self._steps:
             taken += size
@@ -110,33 +101,11 @@ class _Taking:
         return True
 
     def _finish_some(self) -> tuple[ImportResult, Future[None]] | None:
-        if not self._take_some():
-            return None
-        ingest = self._opened()
-        result = ingest.finish()
-        stored = self._shared.log.append(self._trackpoint, ingest.segments(), self._blocked, ingest.stored_bytes)
-        return result, stored
-
-    def _steps_of(self, data: bytes) -> Iterator[int]:
-        yield from self._opened().steps(data)
-
-    def _opened(self) -> Ingest:
-        if self._ingest is None:
-            self._blocked = self._shared.log.blocked(self._trackpoint)
-            self._ingest = Ingest.judged(
-                self._trackpoint,
-                self._shared.timekeeper.judge(),
-                gzip=self._gzip,
-                lines_max_mib=self._shared.settings.import_lines_max_mib,
-                blocked=self._blocked,
-                inflation_max_ratio=INFLATION_MAX_RATIO,
-                is_short_of_memory=lambda: _is_short_of_memory(self._shared),
-            )
-        return self._ingest
+        return self._recorder.finish() if self._take_some() else None
 
 
 async def _take_in(
-    request: Request[Any, Any, Any], shared: Shared, taking: _Taking
+    request: Request[Any, Any, Any], shared: Shared, feeding: _Feeding
 ) -> tuple[ImportResult, Future[None]]:
     """Take the body in, in a worker thread, while more of it arrives."""
     max_mib = shared.settings.import_body_max_mib
@@ -147,28 +116,36 @@ async def _take_in(
     )
     parts: list[bytes] = []
     held = 0
-    feeding: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] | None = None
     try:
         async for part in stream(request, max_mib * MIB, shared.settings, too_large):
             parts.append(part)
             held += len(part)
             if held >= (_FEED_SHORT_BYTES if _is_short_of_memory(shared) else _FEED_BYTES):
-                if feeding is not None:
-                    await feeding
-                feeding = asyncio.create_task(taking.feed(b"".join(parts)))
+                if task is not None:
+                    await task
+                task = asyncio.create_task(feeding.feed(b"".join(parts)))
                 parts, held = [], 0
-        if feeding is not None:
-            await feeding
+        if task is not None:
+            await task
     except BaseException:
-        taking.give_up()
+        feeding.give_up()
         raise
     finally:
-        if feeding is not None:
-            await asyncio.wait([feeding])  # the thread must not find the ingest closed
-            if not feeding.cancelled():
-                feeding.exception()  # looked at, so that nobody misses it where the body has failed too
+        if task is not None:
+            await asyncio.wait([task])  # the thread must not find the recorder closed
+            if not task.cancelled():
+                task.exception()  # looked at, so that nobody misses it where the body has failed too
 
-    return await taking.finish(b"".join(parts))
+    return await feeding.finish(b"".join(parts))
+
+
+def _limits_of(shared: Shared) -> Limits:
+    return Limits(
+        lines_max_mib=shared.settings.import_lines_max_mib,
+        inflation_max_ratio=INFLATION_MAX_RATIO,
+        is_short_of_memory=lambda: _is_short_of_memory(shared),
+    )
 
 
 def _is_short_of_memory(shared: Shared) -> bool:

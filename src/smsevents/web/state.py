@@ -80,7 +80,7 @@ class Shared:
         return cls(
             settings=settings,
             database=database,
-            log=Log(database),
+            log=Log(database, timekeeper=timekeeper),
             access=Access(database, timekeeper=timekeeper),
             timekeeper=timekeeper,
             readers=_workers("reader", EXPORT_READERS),

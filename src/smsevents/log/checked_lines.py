@@ -1,0 +1,211 @@
+"""Lines, checked: which of them are stored, which are dropped, and which are refused, with their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smsevents.errors import BadLine, TimeInDoubt
+from smsevents.log import refusals
+from smsevents.log.plausible import decode_possible, why_impossible
+from smsevents.log.refusals import BODY
+from smsevents.wire.blank_lines import place_of, without_blank_lines
+from smsevents.wire.events import NotAnEvent, NotJson, decode, digest_of
+from smsevents.wire.limits import FUTURE_MAX_MS
+from smsevents.wire.results import ImportResult
+from smsevents.wire.window import history_start
+
+if TYPE_CHECKING:
+    from smsevents.clock.trusted import Judgement
+    from smsevents.errors import InvalidLines
+    from smsevents.log.refusals import Origin
+    from smsevents.wire.events import Event
+    from smsevents.wire.lines import Entry
+
+BAD_LINES_MAX = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What lines are held to. Times are Unix milliseconds.
+
+    Lines older than `oldest_ms` are dropped as expired, and so are those of users whose digest is `blocked`. A line
+    later than `newest_ms` is refused; while the clock is in doubt (not `is_certain`) that would be its word alone, so
+    it raises `TimeInDoubt` instead. Lines that cannot be true are refused, or dropped with `skip_impossible`.
+    """
+
+    trackpoint: int
+    oldest_ms: int
+    newest_ms: int
+    is_certain: bool = True
+    blocked: frozenset[bytes] = frozenset()
+    skip_impossible: bool = False
+    origin: Origin = BODY
+
+    @classmethod
+    def judged(
+        cls,
+        trackpoint: int,
+        judgement: Judgement,
+        *,
+        blocked: frozenset[bytes] = frozenset(),
+        skip_impossible: bool = False,
+        origin: Origin = BODY,
+    ) -> Rules:
+        """Return the rules at the time that is judged: a clock in doubt drops no line, and refuses none for good."""
+        return cls(
+            trackpoint=trackpoint,
+            oldest_ms=history_start(judgement.old_by_ms),
+            newest_ms=judgement.clock_ms + FUTURE_MAX_MS,
+            is_certain=judgement.is_certain,
+            blocked=blocked,
+            skip_impossible=skip_impossible,
+            origin=origin,
+        )
+
+
+class CheckedLines:
+    """Takes blocks of lines, and holds the entries of those to be stored until they are taken off."""
+
+    def __init__(self, rules: Rules, *, inflated: bool) -> None:
+        """Hold lines to rules; `inflated` tells whether they were sent as gzip, for what a person is told."""
+        self._rules = rules
+        self._inflated = inflated
+        self.start = b""  # of all lines: what they are if they are not lines
+        self.entries: list[Entry] = []
+        self.held_bytes = 0
+        self.newest_ms: int | None = None  # the newest date of a good line, also of one that is far ahead
+        self._line = 0  # how many lines, also blank ones, came before the block that is looked at
+        self._received = self._expired = self._blocked = self._impossible = 0
+        self._bad: list[BadLine] = []
+        self._doubted: BadLine | None = None
+        self._malformed = self._any_impossible = False
+
+    def take_off(self) -> list[Entry]:
+        """Return the entries that are held, and hold them no longer."""
+        entries = self.entries
+        self.entries, self.held_bytes = [], 0
+        return entries
+
+    def hold(self, entries: list[Entry], size_bytes: int) -> None:
+        """Hold entries again that were taken off."""
+        self.entries, self.held_bytes = entries, size_bytes
+
+    def finish(self) -> ImportResult:
+        """Return what came, or raise `InvalidLines` or `TimeInDoubt`."""
+        if self._bad:
+            raise self._invalid(more=False)
+        if self._doubted:
+            raise TimeInDoubt(
+                f"Nothing was stored. Line {self._doubted.line}: {self._doubted.reason}. But that clock may be wrong"
+                f" itself. {self._rules.origin.for_doubt}"
+            )
+        return ImportResult(self._received, self._expired, self._blocked, self._impossible)
+
+    def take_block(self, block: bytes) -> None:
+        """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones.
+
+        Blank lines are looked for only where the lines are not all good, and then all at once too.
+        """
+        lines = block
+        decoded = None if block.isspace() else decode_possible(block)
+        if decoded is None:
+            lines = without_blank_lines(block)
+            if lines and len(lines) < len(block):
+                decoded = decode_possible(lines)
+        if decoded is not None and self._take_events(*decoded):
+            # to count the ends of lines is slow: it looks at each byte by itself
+            self._line += len(decoded[1]) if lines is block else block.count(b"\n")
+            return
+        if lines:
+            for which, line in enumerate(lines[:-1].split(b"\n")):
+                self._take_line(line, block, which)
+        self._line += block.count(b"\n")
+
+    def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
+        """Take events and their canonical lines, if all of them may be stored; return whether they were taken."""
+        dates = [event.smsEvent.date for event in events]
+        newest = max(dates)
+        if {event.smsEvent.trackpoint for event in events} != {
+            self._rules.trackpoint
+        } or newest > self._rules.newest_ms:
+            return False
+        self._received += len(lines)
+        self._see(newest)
+        if self._rules.blocked or min(dates) < self._rules.oldest_ms:
+            for event, line in zip(events, lines, strict=True):
+                self._keep(event, line)
+        else:
+            self.entries += zip(dates, lines, strict=True)
+            self.held_bytes += sum(map(len, lines))
+        return True
+
+    def _take_line(self, line: bytes, block: bytes, which: int) -> None:
+        """Take the line that is the `which`-th of a block's lines that are not blank, counted from 0."""
+        self._received += 1
+        try:
+            event, canonical = decode(line)
+            if event.smsEvent.trackpoint != self._rules.trackpoint:
+                raise NotAnEvent(
+                    f"`trackpoint` is {event.smsEvent.trackpoint}, but the import is for {self._rules.trackpoint}"
+                )
+            impossible = why_impossible(event)
+            if impossible and self._rules.skip_impossible:
+                self._impossible += 1
+                return
+            if impossible:
+                self._any_impossible = True
+                raise NotAnEvent(impossible)
+            date = event.smsEvent.date
+            self._see(date)
+            if date > self._rules.newest_ms:
+                ahead = f"`date` {date} is more than 24 hours ahead of {self._rules.origin.clock}"
+                if not self._rules.is_certain:
+                    if self._doubted is None:
+                        self._doubted = BadLine(self._line + 1 + place_of(block, which), ahead)
+                    return
+                raise NotAnEvent(f"{ahead}; send Unix milliseconds, UTC")
+        except (NotJson, NotAnEvent) as error:
+            number = self._line + 1 + place_of(block, which)
+            self._refuse(number, str(error), malformed=isinstance(error, NotJson))
+            return
+        self._keep(event, canonical)
+
+    def _see(self, date: int) -> None:
+        if self.newest_ms is None or date > self.newest_ms:
+            self.newest_ms = date
+
+    def _keep(self, event: Event, canonical: bytes) -> None:
+        """Hold a good event, unless it is one to drop."""
+        date = event.smsEvent.date
+        if date < self._rules.oldest_ms:
+            self._expired += 1
+        elif self._rules.blocked and digest_of(self._rules.trackpoint, event.smsEvent.userId) in self._rules.blocked:
+            self._blocked += 1
+        else:
+            self.entries.append((date, canonical))
+            self.held_bytes += len(canonical)
+
+    def refuse_endless(self, line: bytes) -> InvalidLines:
+        """Take a line that is longer than any event, before its end, and return the error that it leads to."""
+        self._take_line(line, line, 0)
+        return self._invalid(more=True)
+
+    def take_last(self, line: bytes) -> None:
+        """Take the last line, which no line feed ends."""
+        self._take_line(line, line, 0)
+
+    def _refuse(self, number: int, reason: str, *, malformed: bool) -> None:
+        if self._received == 1:
+            foreign = refusals.foreign(self._rules.origin, self.start, inflated=self._inflated)
+            if foreign:
+                raise foreign
+        self._bad.append(BadLine(number, reason))
+        self._malformed = self._malformed or malformed
+        if len(self._bad) == BAD_LINES_MAX:
+            raise self._invalid(more=True)
+
+    def _invalid(self, *, more: bool) -> InvalidLines:
+        return refusals.bad_lines(
+            self._rules.origin, self._bad, malformed=self._malformed, impossible=self._any_impossible, more=more
+        )
