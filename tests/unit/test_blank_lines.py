@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from smsevents.errors import BodyTooLarge, InvalidLines
 from smsevents.log import checked_lines
+from smsevents.log import ingest as ingest_module
 from smsevents.segments.splice import unpack
 from smsevents.wire import events
 from smsevents.wire.blank_lines import place_of, without_blank_lines
