@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.catalog import open_catalog, open_existing
-from smsevents.cli.checks import State, examine
+from smsevents.catalog.checks import State
+from smsevents.cli.checks import examine
 from smsevents.clock.system import now_ms
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import Settings

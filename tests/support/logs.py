@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
+from smsevents.catalog.dialects.sqlite.dialect import SqliteDialect
 from smsevents.catalog.segments import headers_of
 from smsevents.clock.system import now_ms
 from smsevents.log.log import Log
@@ -64,6 +65,12 @@ def store(log: Log, trackpoint: int, lines: Iterable[bytes]) -> None:
         stored.result()
 
 
+def file_of(database: Database) -> Path:
+    """Return the path of a SQLite database's file."""
+    assert isinstance(database.dialect, SqliteDialect)
+    return database.dialect.path
+
+
 def query(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
     """Run a statement on a database file, past smsevents; give its rows."""
     with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
@@ -87,7 +94,7 @@ class Held:
     @property
     def path(self) -> Path:
         """Give the path of the database file."""
-        return self.database.path
+        return file_of(self.database)
 
     def put(self, lines: Iterable[bytes]) -> None:
         """Store lines, all of them within the history, as one import."""

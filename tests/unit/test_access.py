@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from smsevents.accounts.access import KEY_CACHE_SECONDS, SCOPES, Access, parse_trackpoint
 from smsevents.catalog import open_catalog
 from smsevents.errors import Forbidden, InvalidRequest, ShopExists, Unauthorized, UnknownKey, UnknownShop
+from tests.support.logs import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def test_the_digest_alone_is_at_rest(database: Database, access: Access) -> None
     """Neither the key nor its secret occurs in any file of the database, used or not; its SHA-256 does."""
     key = access.create_key(1, ["export"])
     access.authorize(key, 1, "export")
-    files = list(Path(database.path).parent.iterdir())
+    files = list(Path(file_of(database)).parent.iterdir())
     at_rest = b"".join(file.read_bytes() for file in files)
     assert any(file.name.endswith("-wal") for file in files)
     assert key.encode() not in at_rest
@@ -202,7 +203,7 @@ def test_a_remembered_key_is_checked_without_the_database(database: Database, ac
     assert not access.authorize_remembered(key, 1, "export")
     access.authorize(key, 1, "export")
     database.close()
-    database.path.rename(database.path.with_suffix(".away"))  # from here on reading it would fail
+    file_of(database).rename(file_of(database).with_suffix(".away"))  # from here on reading it would fail
     assert access.authorize_remembered(key, 1, "export")
     with pytest.raises(Forbidden):
         access.authorize_remembered(key, 1, "import")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smsevents.catalog.dialects.sqlite import files
 from smsevents.catalog.dialects.sqlite.files import copy_to
 from smsevents.errors import InvalidRequest
 from smsevents.upkeep import backup as backups
@@ -23,8 +24,6 @@ from tests.support.logs import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from smsevents.catalog import Database
 
 
 @pytest.fixture
@@ -102,12 +101,12 @@ def test_of_two_backups_at_once_one_wins(held: Held, target: Path, monkeypatch: 
     """While one backup writes, another one to its name is refused at once, and the first one is whole."""
     copying, go_on = threading.Event(), threading.Event()
 
-    def slow(database: Database, part: Path) -> None:
+    def slow(path: Path, part: Path) -> None:
         copying.set()
         assert go_on.wait(60)
-        copy_to(database, part)
+        copy_to(path, part)
 
-    monkeypatch.setattr(backups, "copy_to", slow)
+    monkeypatch.setattr(files, "copy_to", slow)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(backup, held.database, target, held.now)
         assert copying.wait(60)
@@ -143,11 +142,11 @@ def test_many_backups_at_once_leave_one(held: Held, target: Path) -> None:
 def test_a_file_that_appears_meanwhile_stays(held: Held, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that somebody else puts under the name while the copy is made is not replaced."""
 
-    def beside(database: Database, part: Path) -> None:
-        copy_to(database, part)
+    def beside(path: Path, part: Path) -> None:
+        copy_to(path, part)
         target.write_bytes(b"precious")
 
-    monkeypatch.setattr(backups, "copy_to", beside)
+    monkeypatch.setattr(files, "copy_to", beside)
     with pytest.raises(InvalidRequest, match="is there already"):
         backup(held.database, target, held.now)
     assert target.read_bytes() == b"precious"
@@ -166,7 +165,7 @@ def part_of(held: Held, target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Tell the temporary name of backups to a target."""
     seen: list[Path] = []
     with monkeypatch.context() as patch:
-        patch.setattr(backups, "copy_to", lambda _, part: seen.append(part))
+        patch.setattr(files, "copy_to", lambda _, part: seen.append(part))
         backup(held.database, target, held.now)
     target.unlink()
     return seen[0]

@@ -29,7 +29,7 @@ from smsevents.segments.splice import unpack
 from smsevents.upkeep.verification import verify
 from smsevents.wire.window import Window
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
-from tests.support.logs import opened_log
+from tests.support.logs import file_of, opened_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,16 +113,16 @@ def test_the_migrated_tables_are_those_that_sqlalchemy_would_make(database: Data
     made = create_engine(f"sqlite:///{tmp_path / 'made.db'}")
     metadata.create_all(made)
     made.dispose()
-    assert structure(database.path) == structure(tmp_path / "made.db")
+    assert structure(file_of(database)) == structure(tmp_path / "made.db")
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
     """A database that is at the head is left as it is, whether it is migrated or opened again."""
     database.write(adding(1))
-    before = dump(database.path)
+    before = dump(file_of(database))
     migrate(database)
-    open_catalog(f"sqlite:///{database.path}").close()
-    assert dump(database.path) == before
+    open_catalog(f"sqlite:///{file_of(database)}").close()
+    assert dump(file_of(database)) == before
 
 
 def open_each(urls: list[str], together: Barrier, failures: SimpleQueue[str]) -> None:
@@ -157,11 +157,11 @@ def test_many_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
 def test_a_newer_database_is_refused_and_left_alone(database: Database) -> None:
     """A database at a revision that this smsevents does not know is refused by name, and not touched."""
     database.write(adding(1))
-    sql(database.path, "UPDATE alembic_version SET version_num = '9999'")
-    before = dump(database.path)
+    sql(file_of(database), "UPDATE alembic_version SET version_num = '9999'")
+    before = dump(file_of(database))
     with pytest.raises(StoreVersionError, match=r"'9999'.*newer"):
-        open_catalog(f"sqlite:///{database.path}")
-    assert dump(database.path) == before
+        open_catalog(f"sqlite:///{file_of(database)}")
+    assert dump(file_of(database)) == before
 
 
 BAD_URLS = [
@@ -259,14 +259,14 @@ def test_a_statement_that_fails_rolls_back_its_write(database: Database) -> None
     with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
         database.write(fail)
     assert shops(database) == []
-    assert sql(database.path, "SELECT count(*) FROM keys") == [(0,)]
+    assert sql(file_of(database), "SELECT count(*) FROM keys") == [(0,)]
 
 
 def test_a_write_gives_its_result(database: Database) -> None:
     """A write gives what its function gave, and what an earlier one stored is seen by it and by others."""
     database.write(adding(1))
     assert database.write(all_shops) == [Shop(1, "", NOW)]
-    assert sql(database.path, "SELECT trackpoint FROM shops") == [(1,)]
+    assert sql(file_of(database), "SELECT trackpoint FROM shops") == [(1,)]
 
 
 def pragma(connection: Connection, text: str) -> Any:
@@ -300,7 +300,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 
 def test_a_locked_database_is_read_and_waited_for(database: Database) -> None:
     """While another process writes, reading goes on, and a write waits until it is its turn."""
-    with locked(database.path) as other:
+    with locked(file_of(database)) as other:
         waiting = database.submit(adding(1))
         assert shops(database) == []
         assert not waiting.done()
@@ -360,9 +360,9 @@ def test_close_ends_also_when_writes_come_in_meanwhile(url: str, path: Path) -> 
 
 def test_reading_what_is_gone_is_told(database: Database) -> None:
     """A database whose tables another program dropped is unavailable for reading and for writing."""
-    sql(database.path, "DROP TABLE keys")
-    sql(database.path, "DROP TABLE segments")
-    sql(database.path, "DROP TABLE shops")
+    sql(file_of(database), "DROP TABLE keys")
+    sql(file_of(database), "DROP TABLE segments")
+    sql(file_of(database), "DROP TABLE shops")
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         shops(database)
     with pytest.raises(StoreUnavailable, match="cannot be written"):
@@ -373,10 +373,10 @@ def test_the_id_of_a_segment_is_never_used_again(database: Database) -> None:
     """The last segment's id is not given to the next one after it is gone, as others may still name it."""
     database.write(adding(1))
     database.write(lambda connection: insert_segments(connection, 1, pack([(NOW, line(1, NOW))])))
-    ((first,),) = sql(database.path, "SELECT id FROM segments")
-    sql(database.path, "DELETE FROM segments")
+    ((first,),) = sql(file_of(database), "SELECT id FROM segments")
+    sql(file_of(database), "DELETE FROM segments")
     database.write(lambda connection: insert_segments(connection, 1, pack([(NOW, line(1, NOW))])))
-    ((second,),) = sql(database.path, "SELECT id FROM segments")
+    ((second,),) = sql(file_of(database), "SELECT id FROM segments")
     assert second > first
 
 

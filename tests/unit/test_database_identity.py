@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from smsevents.catalog import open_catalog, open_served
-from smsevents.catalog.dialects.sqlite.identity import FILE_VARIABLE, identity_of
+from smsevents.catalog.dialects import IDENTITY_VARIABLE
+from smsevents.catalog.dialects.sqlite.identity import identity_of
 from smsevents.errors import StoreUnavailable
 
 
@@ -22,7 +23,7 @@ def test_a_file_that_was_put_there_meanwhile_is_not_touched(
     open_catalog(url).close()
     backup = tmp_path / "backup.db"
     shutil.copy(path, backup)
-    monkeypatch.setenv(FILE_VARIABLE, identity_of(path))
+    monkeypatch.setenv(IDENTITY_VARIABLE, identity_of(path))
     open_served(url).close()
 
     with closing(sqlite3.connect(path)) as first:  # has a write-ahead log with a page that the other file lacks
@@ -43,7 +44,7 @@ def test_a_file_that_is_gone_is_not_made_anew(url: str, monkeypatch: pytest.Monk
     """Where the file was moved away, nothing is created."""
     path = Path(url.removeprefix("sqlite:///"))
     open_catalog(url).close()
-    monkeypatch.setenv(FILE_VARIABLE, identity_of(path))
+    monkeypatch.setenv(IDENTITY_VARIABLE, identity_of(path))
     path.unlink()
     with pytest.raises(StoreUnavailable, match="moved or replaced"):
         open_served(url)
@@ -52,6 +53,6 @@ def test_a_file_that_is_gone_is_not_made_anew(url: str, monkeypatch: pytest.Monk
 
 def test_who_was_not_started_by_a_server_opens_what_is_there(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a server that tells which file it is, the one under the path is opened."""
-    monkeypatch.delenv(FILE_VARIABLE, raising=False)
+    monkeypatch.delenv(IDENTITY_VARIABLE, raising=False)
     open_catalog(url).close()
     open_served(url).close()

@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
+from smsevents.catalog.checks import Check, State
+from smsevents.catalog.dialects.sqlite.dialect import VACUUM
 from smsevents.catalog.pending_scrubs import add_pending
 from smsevents.cli import app
-from smsevents.cli.checks import CLOCK_BEHIND_MAX_MS, Check, State, examine
+from smsevents.cli.checks import CLOCK_BEHIND_MAX_MS, examine
 from smsevents.clock.system import now_ms
 from smsevents.settings import Settings
-from smsevents.upkeep.erasure import PAUSE, VACUUM
+from smsevents.upkeep.erasure import PAUSE
 from smsevents.worker.worker import UpkeepWorker
 
 if TYPE_CHECKING:
@@ -196,7 +198,7 @@ def test_other_files_are_wrong(tmp_path: Path) -> None:
 
 def test_held_write_lock_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who holds the write lock is a warning, and the doctor does not wait for long."""
-    monkeypatch.setattr("smsevents.cli.checks.LOCK_WAIT_MAX_SECONDS", 0.1)
+    monkeypatch.setattr("smsevents.catalog.dialects.sqlite.diagnosis.LOCK_WAIT_MAX_SECONDS", 0.1)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
 
@@ -304,10 +306,10 @@ def test_limit_that_the_server_raises_is_good(path: Path, monkeypatch: pytest.Mo
 
 def test_full_disk_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too little room for an import is wrong, and too little for a copy of the database is a warning."""
-    monkeypatch.setattr("smsevents.cli.checks.FREE_WARNING_BYTES", 2**62)
+    monkeypatch.setattr("smsevents.catalog.dialects.sqlite.diagnosis.FREE_WARNING_BYTES", 2**62)
     assert checked(path)["disk"].state is State.WARNING
 
-    monkeypatch.setattr("smsevents.cli.checks.FREE_WRONG_BYTES", 2**62)
+    monkeypatch.setattr("smsevents.catalog.dialects.sqlite.diagnosis.FREE_WRONG_BYTES", 2**62)
     assert checked(path)["disk"].state is State.WRONG
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import Database
-from smsevents.catalog.dialects.sqlite.files import vacuum
-from smsevents.catalog.dialects.sqlite.locks import Busy, shop_alone, shop_step
+from smsevents.catalog.dialects.base import Busy
+from smsevents.catalog.dialects.sqlite import dialect, files
+from smsevents.catalog.dialects.sqlite.locks import shop_alone, shop_step
 from smsevents.errors import UnknownShop
 from smsevents.upkeep import erasure
 from smsevents.upkeep.compaction import Sizes, compact_group, groups
@@ -364,7 +365,7 @@ def test_an_erasure_of_nobody_owes_nothing(held: Held, user: str, monkeypatch: p
     """Where nothing was erased no file is written anew, also with `block`, and it counts as wiped."""
     fill(held, 4)
     vacuumed: list[object] = []
-    monkeypatch.setattr(erasure, "vacuum", vacuumed.append)
+    monkeypatch.setattr(files, "vacuum", vacuumed.append)
     before = [one.id for one in held.headers()]
 
     for block in (False, True):
@@ -416,7 +417,7 @@ class Watch:
 def test_wipes_of_a_large_file_keep_a_distance(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a wipe of a large file that took 10 seconds, what shops ask for is wiped 1,000 seconds later."""
     fill(held, 3)
-    monkeypatch.setattr(erasure, "WIPE_BRIEF_MAX_BYTES", 0)
+    monkeypatch.setattr(dialect, "SCRUB_BRIEF_MAX_BYTES", 0)
     now = held.now
     erase(held.database, held.trackpoint, [USER], now, block=False)
     assert wipe(held.database, now, Watch()) is None
@@ -443,7 +444,7 @@ def test_wipes_of_a_large_file_keep_a_distance(held: Held, monkeypatch: pytest.M
 def test_a_wrong_clock_does_not_hold_a_wipe_up(held: Held, monkeypatch: pytest.MonkeyPatch, off_ms: int) -> None:
     """A clock that was set back or is ahead ends the distance between two wipes, rather than make it longer."""
     fill(held, 3)
-    monkeypatch.setattr(erasure, "WIPE_BRIEF_MAX_BYTES", 0)
+    monkeypatch.setattr(dialect, "SCRUB_BRIEF_MAX_BYTES", 0)
     erase(held.database, held.trackpoint, [USER], held.now, block=False)
     assert wipe(held.database, held.now, Watch()) is None
     erase(held.database, held.trackpoint, ["other"], held.now, block=False)
@@ -467,7 +468,7 @@ def test_what_was_erased_is_told_though_the_database_is_gone(held: Held) -> None
 def test_an_operator_wipes_at_once(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """`forget`, as the command does it, waits for no distance between wipes."""
     fill(held, 3)
-    monkeypatch.setattr(erasure, "WIPE_BRIEF_MAX_BYTES", 0)
+    monkeypatch.setattr(dialect, "SCRUB_BRIEF_MAX_BYTES", 0)
     for user in (USER, "other"):
         assert forget(held.database, held.trackpoint, [user], held.now, block=False).wiped
     assert pending(held) == set()
@@ -480,13 +481,15 @@ def test_erasures_of_several_processes_share_a_wipe(held: Held, monkeypatch: pyt
     wipes: list[object] = []
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(database: Database) -> None:
-        wipes.append(database)
+    vacuum = files.vacuum
+
+    def slow(path: Path) -> None:
+        wipes.append(path)
         begun.set()
         assert go_on.wait(60)
-        vacuum(database)
+        vacuum(path)
 
-    monkeypatch.setattr(erasure, "vacuum", slow)
+    monkeypatch.setattr(files, "vacuum", slow)
     outcomes: list[str | None] = []
     threads = [threading.Thread(target=lambda: outcomes.append(wipe(held.database, held.now))) for _ in range(3)]
     for thread in threads:

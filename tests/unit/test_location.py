@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.catalog import Database, open_catalog, open_existing
+from smsevents.catalog.dialects.sqlite import free_space
 from smsevents.catalog.dialects.sqlite.free_space import FREED_MIN_BYTES, Room
 from smsevents.catalog.dialects.sqlite.location import path_of
 from smsevents.catalog.shops import Shop, all_shops, insert_shop
 from smsevents.errors import NoDatabase, SettingError, StoreFull, StoreUnavailable
+from tests.support.logs import file_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +59,7 @@ def test_what_is_there_is_opened_and_what_is_not_is_not_created(tmp_path: Path) 
     opened = open_existing(url)
     with opened.read() as connection:
         assert [shop.trackpoint for shop in all_shops(connection)] == [7]
-    assert (created.is_new, opened.is_new) == (True, False)
+    assert (created.dialect.is_new, opened.dialect.is_new) == (True, False)
     opened.close()
 
 
@@ -139,12 +141,12 @@ def test_a_writable_database_is_found_writable(tmp_path: Path) -> None:
     """The check says nothing of a database that can be written, also while somebody else writes, and writes nothing."""
     database = open_catalog(f"sqlite:///{tmp_path}/log.db")
     database.check_writable()
-    with closing(sqlite3.connect(database.path)) as connection:
+    with closing(sqlite3.connect(file_of(database))) as connection:
         connection.execute("BEGIN IMMEDIATE")
         database.check_writable()
-    before = database.path.read_bytes()
+    before = file_of(database).read_bytes()
     database.check_writable()
-    assert database.path.read_bytes() == before
+    assert file_of(database).read_bytes() == before
     database.close()
 
 
@@ -154,7 +156,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have room."""
         self.free_bytes = 1 << 30
-        monkeypatch.setattr(Room, "_free_bytes", lambda _room: self.free_bytes)
+        monkeypatch.setattr(free_space, "free_bytes", lambda _folder: self.free_bytes)
 
 
 def test_a_disk_without_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_the_file_levels_off(held: Held) -> None:
         )
         held.now += 9 * DAY_MS
         expire(held.database, held.now)
-        assert empty_wal(held.database)
+        assert empty_wal(held.path)
         sizes.append(held.path.stat().st_size)
 
     settled = CYCLES * 2 // 3

@@ -1,6 +1,7 @@
 """The catalog: the SQL database that holds shops, keys and segments.
 
 database.py        transactions, durability, writes that share a commit
+checks.py          what a check of a database can find
 dialects/          what one SQL database does differently from another
 schema.py          making and upgrading the tables (alembic, in migrations/)
 tables.py          the tables
@@ -13,18 +14,15 @@ pending_scrubs.py  statements on what has to be done to the files after an erasu
 milestones.py      statements on milestones: when something was done last
 """
 
-import os
-
 from smsevents.catalog.database import Database
-from smsevents.catalog.dialects.sqlite.identity import FILE_VARIABLE, require_same
-from smsevents.catalog.dialects.sqlite.location import path_of
+from smsevents.catalog.dialects import require_identity
 from smsevents.catalog.schema import migrate
 
 __all__ = ["Database", "open_catalog", "open_existing", "open_served"]
 
 
 def open_catalog(url: str) -> Database:
-    """Open the database that `url` names, created or upgraded if need be."""
+    """Open the database that `url` names, created or upgraded if necessary."""
     return _migrated(Database(url))
 
 
@@ -36,10 +34,9 @@ def open_existing(url: str) -> Database:
 def open_served(url: str) -> Database:
     """Do what `open_existing` does, in a process that a server started.
 
-    Raises `StoreUnavailable` if another file lies there than when the server began; it is not touched.
+    Raises `StoreUnavailable` if another database lies there than when the server began; it is not touched.
     """
-    if identity := os.environ.get(FILE_VARIABLE):
-        require_same(path_of(url), identity)
+    require_identity(url)
     return open_existing(url)
 
 

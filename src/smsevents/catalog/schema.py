@@ -50,6 +50,6 @@ def migrate(database: Database) -> None:
             command.upgrade(config, HEAD)
         except CommandError as error:
             raise StoreVersionError(
-                f"The database {database.path} is at revision {found!r}, which this smsevents does not know."
+                f"The database {database.dialect.where} is at revision {found!r}, which this smsevents does not know."
                 " Install the smsevents that made it, or a newer one."
             ) from error

@@ -235,7 +235,7 @@ def replace_segments(
     read. When one is not, another process replaced it in between, perhaps to erase a user: what was made of it is
     thrown away, and the result is False.
     """
-    if _still_there(connection, read) != len(read):
+    if _lock_rows(connection, read) != len(read):
         return False
     for some in _batches(gone):
         connection.execute(delete(segments).where(_c.id.in_(some)))
@@ -243,9 +243,14 @@ def replace_segments(
     return True
 
 
-def _still_there(connection: Connection, ids: Collection[int]) -> int:
+def _lock_rows(connection: Connection, ids: Collection[int]) -> int:
+    """Keep rows as they are until the transaction ends; return how many of them are still there.
+
+    They are locked in the order of ids, so that no two transactions wait for each other. SQLite has one writer, which
+    holds the lock from its begin, and SQLAlchemy leaves FOR UPDATE out there.
+    """
     return sum(
-        connection.execute(select(func.count()).select_from(segments).where(_c.id.in_(some))).scalar_one()
+        len(connection.execute(select(_c.id).where(_c.id.in_(some)).order_by(_c.id).with_for_update()).all())
         for some in _batches(ids)
     )
 

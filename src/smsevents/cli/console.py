@@ -77,7 +77,7 @@ def opened_database(*, create: bool = False) -> Iterator[Database]:
     except NoDatabase as error:
         raise NoDatabase(f"{error} {_looked_for(url)}") from error
     try:
-        if database.is_new:
+        if database.dialect.is_new:
             tell_created(database)
         yield database
     finally:
@@ -92,7 +92,7 @@ def say_doubt(judgement: Judgement) -> None:
 
 def tell_created(database: Database) -> None:
     """Say that a database was created, and where."""
-    typer.echo(f"Created the database {database.path.absolute()}.", err=True)
+    typer.echo(f"Created the database {database.dialect.where}.", err=True)
 
 
 def _looked_for(url: str) -> str:

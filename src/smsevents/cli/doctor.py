@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from smsevents.cli.checks import Check, State, examine
+from smsevents.catalog.checks import Check, State
+from smsevents.cli.checks import examine
 from smsevents.cli.console import EXIT_FAILED, show_table
 from smsevents.cli.database import settings_in_force, sources
 from smsevents.clock.system import now_ms

@@ -33,7 +33,7 @@ def serve(
     # created or upgraded once, so that a fault is told here and not by each worker
     database = open_catalog(settings.database)
     try:
-        if database.is_new:
+        if database.dialect.is_new:
             tell_created(database)
         timekeeper = Timekeeper(database)
         with suppress(StoreUnavailable):  # a full disk does not keep exports from being served

@@ -9,7 +9,6 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.dialects.sqlite.files import copy_to
 from smsevents.catalog.milestones import BACKUP, reach
 from smsevents.errors import InvalidRequest, StoreUnavailable
 
@@ -39,7 +38,7 @@ def backup(database: Database, target: Path, now: int) -> int:
         _check_free(target)
         with _part_of(target) as part:
             _check_free(target)  # another backup may have written it before the part was ours
-            copy_to(database, part)
+            database.dialect.copy_to(part)
             _sync(part)
             _name(part, target)
         _sync(target.parent)

@@ -14,7 +14,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.dialects.sqlite.locks import Busy, shop_step
+from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.segments import headers_of, replace_segments, segments_of
 from smsevents.segments.header import damaged_among
 from smsevents.segments.merge import END, merge
@@ -174,7 +174,7 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
         # twice what they hold, so that all of them are taken
         room = Sizes(sizes.segment_bytes, 2 * _line_bytes(batch))
         ids = {member.id for member in batch}
-        with shop_step(database.path, trackpoint):
+        with database.dialect.shop_step(trackpoint):
             # it is written once more by the sweep that follows, so this time fast
             packed, reach = _packed(database, batch, oldest, room, deflate)
             if reach == END and _replace(database, trackpoint, ids, ids, packed):
@@ -201,7 +201,7 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
     left = group.members
     made = 0
     while left:
-        with shop_step(database.path, trackpoint):
+        with database.dialect.shop_step(trackpoint):
             packed, reach = _packed(database, left, after, sizes, deflate_compacted)
             used_up = {member.id for member in left if member.last <= reach}
             if len(packed) > 1 and len(used_up) < len(left):

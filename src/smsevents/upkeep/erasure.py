@@ -3,14 +3,14 @@
     erase   each segment that holds the user is rewritten without
     wipe    no copy stays in the database's files: the file is rewritten, the write-ahead log emptied
 
-**What is found.** An erasure is alone with the shop (`catalog/locks.py`): nobody compacts it or erases from it
+**What is found.** An erasure is alone with the shop (`catalog/dialects/base.py`): nobody compacts it or erases from it
 meanwhile, so what lay in the log when it began lies where it lay, until it is rewritten or expires. It looks once at
 each segment that was there, and at none that comes in later: imports cannot keep it from ending.
 
-**What is owed.** Each transaction that rewrites a segment owes the wipe, under a token of its own; who wipes settles
-only the token that stood there before the wipe began (`catalog/chores.py`). So at every moment the wipe is owed if
-and only if something was erased since the last one began, whatever was killed. Where nothing was erased nothing is
-owed. Backups and exports that were made before are the operator's to erase: docs/upkeep.md.
+**What is pending.** Each transaction that rewrites a segment makes a scrub pending, under a token of its own. A wipe
+marks only that token done which stood there before it began (`catalog/pending_scrubs.py`). So at every moment a scrub
+is pending if and only if something was erased since the last wipe began, whatever was killed. Backups and exports
+that were made before are the operator's to erase: docs/upkeep.md.
 
 **What it costs.** While the file is rewritten all imports wait. So a wipe serves all erasures that are done when
 it begins, and after one of a large file the next one that a shop asks for waits for WIPE_PAUSE_RATIO times as long.
@@ -29,8 +29,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from smsevents.catalog.dialects.sqlite.files import empty_wal, vacuum
-from smsevents.catalog.dialects.sqlite.locks import shop_alone, wipe_alone
 from smsevents.catalog.pending_scrubs import add_pending, drop_pending, mark_done, pending, pending_since
 from smsevents.catalog.quarantine import quarantined
 from smsevents.catalog.segments import find_segment, headers_of, replace_segments
@@ -50,13 +48,10 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.wire.lines import Entry
 
-VACUUM = "vacuum"
-EMPTY_WAL = "empty the write-ahead log"
 PAUSE = "pause after a wipe"  # no chore: how long the last wipe of a large file took, in milliseconds, and its end
 
 ERASURE_PATIENCE_SECONDS = 30
 WIPE_PATIENCE_SECONDS = 30
-WIPE_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file that is no larger is rewritten in less than a second
 WIPE_PAUSE_RATIO = 100  # imports wait for at most a hundredth of the time, whatever shops erase
 
 # In a canonical line `"userId":` stands once: within a string its quotes would be escaped.
@@ -124,7 +119,7 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
             require_shop(connection, trackpoint)
     marks = {encode_text(user_id) for user_id in user_ids}
     events = segments = 0
-    with shop_alone(database.path, trackpoint, ERASURE_PATIENCE_SECONDS), Distinct() as shared:
+    with database.dialect.shop_alone(trackpoint, ERASURE_PATIENCE_SECONDS), Distinct() as shared:
         alone, overlapping = _segments_of(database, trackpoint)
         for segment_id in alone:
             removed = _erase_from(database, trackpoint, segment_id, marks, now)
@@ -162,29 +157,35 @@ def _segments_of(database: Database, trackpoint: int) -> tuple[array[int], array
 
 
 def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.monotonic) -> str | None:
-    """Do what erasures owe; give None when nothing is owed any more, else the reason why. It stays owed then."""
+    """Do the scrubs that are pending; return None when none is any more, else why. They stay pending then.
+
+    `now` is Unix milliseconds, `monotonic` tells seconds.
+    """
+    steps = database.dialect.scrub_steps
     try:
-        if not _pending(database).keys() & {VACUUM, EMPTY_WAL}:
+        if not _pending(database).keys() & set(steps):
             return None
-        with wipe_alone(database.path, WIPE_PATIENCE_SECONDS):
-            # looked up only now: who wiped before us may have done it for our erasure, too
-            if token := _pending(database).get(VACUUM):
-                began = monotonic()
-                vacuum(database)
-                large = database.path.stat().st_size > WIPE_BRIEF_MAX_BYTES
-                took_ms = int((monotonic() - began) * 1000) if large else None
-                database.write(partial(_vacuumed, token=token, now=now, took_ms=took_ms))
-            if (token := _pending(database).get(EMPTY_WAL)) and empty_wal(database):
-                database.write(partial(mark_done, name=EMPTY_WAL, token=token))
-            left = _pending(database).keys() & {VACUUM, EMPTY_WAL}
+        with database.dialect.scrub_alone(WIPE_PATIENCE_SECONDS):
+            for number, step in enumerate(steps):
+                # looked up only now: who wiped before us may have done it for our erasure, too
+                if token := _pending(database).get(step):
+                    began = monotonic()
+                    scrubbed = database.dialect.scrub(step)
+                    took_ms = None if scrubbed.is_brief else int((monotonic() - began) * 1000)
+                    if scrubbed.done:
+                        database.write(partial(_step_done, steps=steps[number:], token=token, now=now, took_ms=took_ms))
+            left = _pending(database).keys() & set(steps)
     except StoreUnavailable as error:
         return str(error)
     return "Somebody reads the database, or erases from it, at the same time." if left else None
 
 
-def _vacuumed(connection: Connection, token: str, now: int, took_ms: int | None) -> None:
-    mark_done(connection, VACUUM, token)
-    add_pending(connection, EMPTY_WAL, token, now)
+def _step_done(connection: Connection, steps: Sequence[str], token: str, now: int, took_ms: int | None) -> None:
+    """Note that the first of the steps that are left is done, so that the next one is to be done."""
+    mark_done(connection, steps[0], token)
+    if len(steps) == 1:
+        return
+    add_pending(connection, steps[1], token, now)
     if took_ms is None:
         drop_pending(connection, PAUSE)
     else:
@@ -198,7 +199,7 @@ def seconds_to_wipe(database: Database, now: int) -> float:
     """
     with database.read() as connection:
         found = pending_since(connection)
-    if VACUUM not in found or PAUSE not in found:
+    if database.dialect.scrub_steps[0] not in found or PAUSE not in found:
         return 0
     took_ms, ended = found[PAUSE]
     passed = now - ended
@@ -250,7 +251,7 @@ def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set
     def replace(connection: Connection) -> bool:
         if not replace_segments(connection, trackpoint, {segment_id}, {segment_id}, packed):
             return False
-        add_pending(connection, VACUUM, secrets.token_hex(8), now)
+        add_pending(connection, database.dialect.scrub_steps[0], secrets.token_hex(8), now)
         return True
 
     if not database.write(replace):

@@ -5,7 +5,6 @@ They are looked up when they are asked for, so any worker tells them, and nothin
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from smsevents.catalog import Database
     from smsevents.clock.trusted import Judgement
@@ -36,14 +34,13 @@ class House:
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Give the families. One that cannot be told now has no sample."""
-        path = self._database.path
+        sizes = self._database.dialect.sizes()
         build = GaugeMetricFamily("smsevents_build_info", "1: what runs, in the labels.", labels=["version", "python"])
         build.add_metric([version("smsevents"), platform.python_version()], 1)
         yield build
-        yield _family("smsevents_database_bytes", "Size of the database file.", _size_of(path))
-        wal = path.with_name(path.name + "-wal")
-        yield _family("smsevents_wal_bytes", "Size of the write-ahead log.", _size_of(wal) or 0)
-        yield _family("smsevents_disk_free_bytes", "Room on the database's disk.", _free_at(path.absolute().parent))
+        yield _family("smsevents_database_bytes", "Size of the database file.", sizes.database_bytes)
+        yield _family("smsevents_wal_bytes", "Size of the write-ahead log.", sizes.log_bytes)
+        yield _family("smsevents_disk_free_bytes", "Room on the database's disk.", sizes.free_bytes)
         yield _family("smsevents_backup_age_seconds", "Time since the last backup.", self._backup_age())
         judgement = self._judgement()
         in_doubt = None if judgement is None else int(judgement.doubt is not None)
@@ -75,18 +72,3 @@ def exposition(database: Database, timekeeper: Timekeeper, now: int) -> bytes:
 
 def _family(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, documentation, value=value)
-
-
-def _size_of(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _free_at(folder: Path) -> int | None:
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize

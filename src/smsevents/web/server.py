@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from smsevents.catalog.dialects.sqlite.identity import FILE_VARIABLE, identity_of
-from smsevents.catalog.dialects.sqlite.location import path_of
+from smsevents.catalog.dialects import hand_down_identity
 from smsevents.logging_config import configure_logging
 from smsevents.settings import Settings, variable_of
 from smsevents.web.connection.protocol import HttpConnection
@@ -34,7 +33,7 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
             stack.enter_context(gathered())
         for name in ("database", "host", "port"):
             os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
-        os.environ[FILE_VARIABLE] = identity_of(path_of(settings.database))
+        hand_down_identity(settings.database)
         configure_logging(settings.log_format, settings.log_level)
         raise_file_limit()
         asked = _StopAsked()

@@ -22,7 +22,7 @@ import structlog
 from smsevents.catalog import open_served
 from smsevents.catalog.leases import LEASE_SECONDS, release_lease, take_lease
 from smsevents.catalog.segments import newest_id, shops_changed
-from smsevents.clock.system import Clocks, now_ms
+from smsevents.clock.system import Clocks
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
 from smsevents.logging_config import configure_logging
 from smsevents.settings import Settings
@@ -55,12 +55,16 @@ class UpkeepWorker:
     """Does the upkeep of a database when it is its turn."""
 
     def __init__(
-        self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: Timekeeper | None = None
+        self, database: Database, clock: Callable[[], int] | None = None, timekeeper: Timekeeper | None = None
     ) -> None:
-        """Use a database, a clock that tells Unix milliseconds, and who knows whether it is to be trusted."""
+        """Use a database, and who knows whether the time is to be trusted.
+
+        The clock tells Unix milliseconds; by default it is the one that all processes of the database share, because
+        they compare the ends of leases.
+        """
         self._database = database
-        self._now = clock
-        self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
+        self._now = clock or database.dialect.now_ms
+        self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=self._now))
         self._herald = Herald()
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)

@@ -14,7 +14,6 @@ from smsevents.errors import StoreFull, StoreUnavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smsevents.catalog.database import Database
 
 DATABASE_BUSY_MAX_SECONDS = 30
 CHECKPOINT_TRIES = 50
@@ -37,7 +36,7 @@ def make_private(path: Path) -> None:
         raise StoreUnavailable(f"The database {path} cannot be made: {error.strerror}.") from error
 
 
-def vacuum(database: Database) -> None:
+def vacuum(path: Path) -> None:
     """Rewrite the complete file, so that nothing is left of deleted rows, also on pages that are in use.
 
     Where SQLite moved a row from one page to another, what it left on the first stays there until it needs the
@@ -45,7 +44,7 @@ def vacuum(database: Database) -> None:
     space as the file is large, in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
     """
     try:
-        _run(database, "VACUUM")
+        _run(path, "VACUUM")
     except StoreFull as error:
         raise StoreFull(
             "There is no room to rewrite the files. That takes as much as they are large, beside the database and"
@@ -53,35 +52,43 @@ def vacuum(database: Database) -> None:
         ) from error
 
 
-def copy_to(database: Database, target: Path) -> None:
+def copy_to(path: Path, target: Path) -> None:
     """Write a copy of the database as it is at one moment, without free pages. Raises `StoreUnavailable`.
 
     The target must not be there yet, or be empty.
     """
-    _run(database, "VACUUM INTO ?", str(target))
+    _run(path, "VACUUM INTO ?", str(target))
 
 
-def _run(database: Database, statement: str, *values: str) -> None:
+def _run(path: Path, statement: str, *values: str) -> None:
     with (
-        translated("written", database.path),
-        closing(sqlite3.connect(database.path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)) as connection,
+        translated("written", path),
+        closing(sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)) as connection,
     ):
         connection.execute(statement, values)
 
 
-def empty_wal(database: Database) -> bool:
-    """Move what is in the write-ahead log into the database file, and empty it; tell whether that worked.
+def empty_wal(path: Path) -> bool:
+    """Move what is in the write-ahead log into the database file, and empty it; return whether that worked.
 
     It does not while somebody reads what is older than the last write, so it is tried for some seconds.
     """
     for _ in range(CHECKPOINT_TRIES):
         # not longer at a time: while SQLite waits here it keeps writers waiting too
         with (
-            translated("written", database.path),
-            closing(sqlite3.connect(database.path, timeout=CHECKPOINT_PAUSE_SECONDS)) as wal,
+            translated("written", path),
+            closing(sqlite3.connect(path, timeout=CHECKPOINT_PAUSE_SECONDS)) as wal,
         ):
             busy = wal.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if not busy:
             return True
         time.sleep(CHECKPOINT_PAUSE_SECONDS)
     return False
+
+
+def size_of(path: Path) -> int | None:
+    """Return the size of a file in bytes, or None if it cannot be told."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -37,18 +37,24 @@ class Room:
 
     def missed(self) -> None:
         """Note that a write found no room."""
-        self._needed_bytes = self._free_bytes() + FREED_MIN_BYTES
+        self._needed_bytes = (free_bytes(self._folder) or 0) + FREED_MIN_BYTES
         self._until = self._monotonic() + REMEMBERED_SECONDS
 
     def check(self) -> None:
         """Raise `StoreUnavailable` if the next write will probably find no room."""
         needed = self._needed_bytes if self._monotonic() < self._until else ROOM_MIN_BYTES
-        if self._free_bytes() < needed:
+        free = free_bytes(self._folder)
+        if free is not None and free < needed:
             raise StoreUnavailable(
                 f"There is no room left on the disk of the database, {self._folder}. Free some.",
                 "There is no room left on the disk of the database.",
             )
 
-    def _free_bytes(self) -> int:
-        found = os.statvfs(self._folder)
-        return found.f_bavail * found.f_frsize
+
+def free_bytes(folder: Path) -> int | None:
+    """Return how much room is left on the disk of a folder, or None if it cannot be told."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

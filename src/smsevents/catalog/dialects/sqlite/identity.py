@@ -13,12 +13,9 @@ from smsevents.errors import StoreUnavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Its prefix is not that of settings, as it is none: the server tells its workers and its upkeep worker by it.
-FILE_VARIABLE = "_SMSEVENTS_DATABASE_FILE"
-
 
 def identity_of(path: Path) -> str:
-    """Give what tells a file from every other one on this machine; empty if there is none."""
+    """Return what tells a file from every other one on this machine; empty if there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Locks between processes, in one file beside the database: who rewrites a shop's segments, who wipes the files.
+"""Locks between processes, in one file beside the database: who rewrites a shop's segments, who scrubs the files.
 
 A lock ends with the process that holds it, however that ends, so none is ever left behind. The file is empty and
 stays; it is one more file of the database, as `-wal` and `-shm` are. The locks are Linux's locks of open files on
@@ -19,6 +19,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from smsevents.catalog.dialects.base import Busy
 from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -28,12 +29,8 @@ if TYPE_CHECKING:
 LOCK_SUFFIX = "-lock"
 LOCK_PAUSE_SECONDS = 0.01  # between tries
 _SHOPS = 2**61  # two shops that share a byte only wait for each other
-_WIPE = 0  # no shop has the number 0
+_SCRUB = 0  # no shop has the number 0
 _FLOCK = struct.Struct("hhqqi0q")  # type, whence, start, length, process (0)
-
-
-class Busy(StoreUnavailable):
-    """Another process holds the lock."""
 
 
 @contextmanager
@@ -56,9 +53,9 @@ def shop_step(database: Path, trackpoint: int) -> Iterator[None]:
 
 
 @contextmanager
-def wipe_alone(database: Path, patience_seconds: float) -> Iterator[None]:
-    """Be the only one to wipe the files. Raises `Busy`, `StoreUnavailable`."""
-    with _locked(database, [_WIPE], fcntl.F_WRLCK, patience_seconds, "is rewriting the files"):
+def scrub_alone(database: Path, patience_seconds: float) -> Iterator[None]:
+    """Be the only one to scrub the files. Raises `Busy`, `StoreUnavailable`."""
+    with _locked(database, [_SCRUB], fcntl.F_WRLCK, patience_seconds, "is rewriting the files"):
         yield
 
 

@@ -1,0 +1,90 @@
+"""Connections to a SQLite file: how they are opened, and how their transactions begin."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL, Connection, create_engine, event
+
+from smsevents.catalog.dialects.sqlite.files import DATABASE_BUSY_MAX_SECONDS, make_private
+from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES
+from smsevents.catalog.dialects.sqlite.location import require_ours, why_unusable
+from smsevents.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.engine import Engine
+
+DATABASE_CONNECTIONS_KEPT = 8  # a thread that needs one more opens it for that time
+WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
+WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
+
+
+def sqlite_engine(path: Path, *, create: bool) -> Engine:
+    """Make the engine of a file, which is created if there is none. Raises `NoDatabase` or `StoreUnavailable`."""
+    if not path.absolute().parent.is_dir():
+        raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Create it first.")
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        pool_size=DATABASE_CONNECTIONS_KEPT,
+        max_overflow=-1,
+        connect_args={
+            "isolation_level": None,  # transactions begin where we say so, not where the driver guesses
+            "timeout": DATABASE_BUSY_MAX_SECONDS,
+            "check_same_thread": False,
+        },
+    )
+    make_private(path)
+    try:
+        _use_wal(path, create=create)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The database {path} cannot be opened: {why_unusable(path) or f'{error}.'}") from error
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _use_wal(path: Path, *, create: bool) -> None:
+    """Put the file into WAL mode, where it stays; once, as the change needs the file for itself.
+
+    A database of another program is refused before that. Raises `NoDatabase` or `StoreUnavailable`.
+
+    SQLite does not wait for that by itself when several processes open a new file at the same time.
+    """
+    deadline = time.monotonic() + DATABASE_BUSY_MAX_SECONDS
+    connection = sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS)
+    try:
+        while True:
+            try:
+                require_ours(connection, path, create=create)
+                connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")  # of a file that is new
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(WAL_PAUSE_SECONDS)
+            else:
+                return
+    finally:
+        connection.close()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only forgotten
+    # What a savepoint may have to take back goes into memory: else into a temporary file as soon as it is some pages,
+    # and a full folder for these would make imports fail.
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_MAX_BYTES}")
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as a reader, or for a write with the write lock held from the start.
+
+    A read transaction that is upgraded later fails at once when another process wrote in between.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")

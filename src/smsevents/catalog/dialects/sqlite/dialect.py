@@ -1,0 +1,132 @@
+"""SQLite as a dialect: one file, one writer at a time, in WAL mode with `synchronous=FULL`.
+
+A commit that returned is on the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.dialects.base import Scrubbed, Sizes
+from smsevents.catalog.dialects.sqlite import files, locks
+from smsevents.catalog.dialects.sqlite.connections import sqlite_engine
+from smsevents.catalog.dialects.sqlite.failures import translated
+from smsevents.catalog.dialects.sqlite.free_space import Room, free_bytes
+from smsevents.catalog.dialects.sqlite.identity import identity_of
+from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
+from smsevents.clock.system import now_ms
+from smsevents.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from typing import Literal
+
+    from sqlalchemy.engine import Engine
+
+VACUUM = "vacuum"
+EMPTY_WAL = "empty the write-ahead log"
+SCRUB_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file that is no larger is rewritten in less than a second
+
+
+class SqliteDialect:
+    """One SQLite database."""
+
+    scrub_steps = (VACUUM, EMPTY_WAL)
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        """Look at what lies under a path. Raises `NoDatabase`, `StoreUnavailable`."""
+        require_usable(path, create=create)
+        self.path = path
+        self.is_new = not path.exists()
+        self._create = create
+        self._room = Room(path)
+        self._identity: str | None = None  # of the file, once it is open
+
+    @property
+    def where(self) -> str:
+        """Where the file lies."""
+        return str(self.path.absolute())
+
+    def engine(self) -> Engine:
+        """Make the engine, and the file if there is none and it is to be created. Raises `StoreUnavailable`."""
+        engine = sqlite_engine(self.path, create=self._create)
+        try:
+            with self.translated("read"), engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except BaseException:
+            engine.dispose()
+            raise
+        self._identity = identity_of(self.path)
+        return engine
+
+    def translated(self, done: Literal["read", "written"]) -> AbstractContextManager[None]:
+        """Turn SQLite's errors into ours."""
+        return translated(done, self.path)
+
+    def check_same(self) -> None:
+        """Refuse to go on with a file that is no longer the one under our path: what is written to it is lost."""
+        if identity_of(self.path) != self._identity:
+            raise StoreUnavailable(
+                f"The database {self.path} was moved or replaced. Put it back, or restart to use the new one.",
+                "The database of the server was moved or replaced. Try again later, and tell its operator.",
+            )
+
+    def check_writable(self) -> None:
+        """Try to take the write lock, and look at modes and room.
+
+        A process that has the lock can write, so one that waits for it can too. The modes of the files are checked
+        as well, because this process may hold one open for writing that the next one could not open.
+        """
+        if why := why_unwritable(self.path):
+            raise StoreUnavailable(
+                f"The database {self.path} cannot be written: {why}", "The database of the server cannot be written."
+            )
+        with self.translated("written"), closing(sqlite3.connect(self.path, timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+        self._room.check()
+
+    def wrote(self, *, found_room: bool) -> None:
+        """Note whether a write found room."""
+        if found_room:
+            self._room.found()
+        else:
+            self._room.missed()
+
+    def now_ms(self) -> int:
+        """Return the time by the clock of the machine: all processes of a file run on it."""
+        return now_ms()
+
+    def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
+        """Share a shop with other steps."""
+        return locks.shop_step(self.path, trackpoint)
+
+    def shop_alone(self, trackpoint: int, patience_seconds: float) -> AbstractContextManager[None]:
+        """Be alone with a shop."""
+        return locks.shop_alone(self.path, trackpoint, patience_seconds)
+
+    def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
+        """Be alone with the scrub."""
+        return locks.scrub_alone(self.path, patience_seconds)
+
+    def scrub(self, step: str) -> Scrubbed:
+        """Rewrite the file, or empty the write-ahead log."""
+        if step == VACUUM:
+            files.vacuum(self.path)
+            return Scrubbed(done=True, is_brief=self.path.stat().st_size <= SCRUB_BRIEF_MAX_BYTES)
+        return Scrubbed(done=files.empty_wal(self.path))
+
+    def copy_to(self, target: Path) -> None:
+        """Copy the database without free pages."""
+        files.copy_to(self.path, target)
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the files."""
+        log_bytes = files.size_of(self.path.with_name(self.path.name + "-wal")) or 0
+        return Sizes(files.size_of(self.path), log_bytes, free_bytes(self.path.absolute().parent))
