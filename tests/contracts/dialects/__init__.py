@@ -1,0 +1,1 @@
+"""What the catalog may rely on, held against every dialect."""

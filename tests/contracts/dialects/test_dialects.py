@@ -1,0 +1,298 @@
+"""What the catalog may rely on (`catalog/dialects/base.py`), held against every dialect; `HARNESSES` names them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smsevents.catalog import dialects
+from smsevents.catalog.dialects.base import Busy
+from smsevents.catalog.leases import release_lease, take_lease
+from smsevents.catalog.segments import headers_of, insert_segments, replace_segments
+from smsevents.catalog.shops import Shop, all_shops, insert_shop
+from smsevents.clock.system import now_ms
+from smsevents.errors import ShopExists, StoreFull, StoreUnavailable
+from smsevents.segments.segment import pack
+from tests.contracts.dialects.harness import HARNESSES, Harness, held_by_another_process
+from tests.support.entries import entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog import Database
+
+WAIT_MAX_SECONDS = 30
+SHOP = 7
+
+
+@pytest.fixture(params=HARNESSES)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """Make a database of each dialect."""
+    made = HARNESSES[request.param](tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def database(harness: Harness) -> Database:
+    """Open it, with one shop."""
+    opened = harness.opened()
+    opened.write(lambda connection: insert_shop(connection, Shop(SHOP, "first", 1)))
+    return opened
+
+
+def shops_in(connection: Connection) -> list[int]:
+    """Return the shops that a transaction sees."""
+    return [shop.trackpoint for shop in all_shops(connection)]
+
+
+def ids_of(database: Database) -> list[int]:
+    """Return the ids of the segments of the shop."""
+    with database.read() as connection:
+        return [header.id for header in headers_of(connection, SHOP)]
+
+
+def test_the_dialects_that_are_held_to_the_contract() -> None:
+    """Every dialect that a URL can choose is run through this suite, and no other."""
+    packages = {path.name for path in _folder().iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert packages == set(HARNESSES) == {"sqlite"}
+
+
+def _folder() -> Path:
+    from pathlib import Path  # noqa: PLC0415 -- of a type elsewhere
+
+    return Path(dialects.__file__).parent
+
+
+def test_statements_of_one_read_see_one_state(harness: Harness, database: Database) -> None:
+    """Whatever is committed meanwhile, by this process or another, all statements of a read see the same state."""
+    other = harness.opened()
+    with database.read() as connection:
+        before = shops_in(connection)
+        database.write(lambda c: insert_shop(c, Shop(8, "second", 1)))
+        other.write(lambda c: insert_shop(c, Shop(9, "third", 1)))
+        assert shops_in(connection) == before == [SHOP]
+    with database.read() as connection:
+        assert shops_in(connection) == [7, 8, 9]
+
+
+def test_a_write_that_reads_first_is_as_if_it_were_alone(harness: Harness, database: Database) -> None:
+    """Many processes' worth of writes that read a number and write the next one lose none of them."""
+    databases = [database, harness.opened(), harness.opened()]
+    start = threading.Barrier(len(databases))
+
+    def count_up(opened: Database) -> None:
+        start.wait(WAIT_MAX_SECONDS)
+        for _ in range(20):
+            opened.write(lambda c: insert_shop(c, Shop(max(shops_in(c)) + 1, "", 1)))
+
+    with ThreadPoolExecutor(len(databases)) as threads:
+        list(threads.map(count_up, databases))
+    with database.read() as connection:
+        assert shops_in(connection) == list(range(SHOP, SHOP + 61))
+
+
+def test_a_refused_write_takes_no_other_with_it(database: Database) -> None:
+    """Of writes that share a commit, one that is refused changes nothing, and those before and after it are stored."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        began.set()
+        assert go_on.wait(WAIT_MAX_SECONDS)
+
+    def refused(connection: Connection) -> None:
+        insert_shop(connection, Shop(10, "", 1))
+        raise ShopExists("no")
+
+    held = database.submit(hold)
+    assert began.wait(WAIT_MAX_SECONDS)
+    before = database.submit(lambda c: insert_shop(c, Shop(8, "", 1)))
+    bad = database.submit(refused)
+    after = database.submit(lambda c: insert_shop(c, Shop(9, "", 1)))
+    go_on.set()
+    for future in (held, before, after):
+        future.result(WAIT_MAX_SECONDS)
+    with pytest.raises(ShopExists):
+        bad.result(WAIT_MAX_SECONDS)
+    with database.read() as connection:
+        assert shops_in(connection) == [7, 8, 9]
+
+
+def test_segments_are_replaced_only_while_all_that_was_read_are_there(database: Database) -> None:
+    """A replacement made of a segment that is gone meanwhile is thrown away, and the log stays as it is."""
+    for number in range(3):
+        database.write(lambda c, number=number: insert_segments(c, SHOP, pack([entry(number)])))  # type: ignore[misc]
+    first, second, third = ids_of(database)
+    new = list(pack([entry(0), entry(1)]))
+    assert database.write(lambda c: replace_segments(c, SHOP, {second}, {second}, []))
+    assert not database.write(lambda c: replace_segments(c, SHOP, {first, second}, {first, second}, new))
+    assert ids_of(database) == [first, third]
+    assert database.write(lambda c: replace_segments(c, SHOP, {first, third}, {first}, new))
+    assert ids_of(database)[-1] == third
+    assert first not in ids_of(database)
+
+
+def test_an_id_is_never_used_again(database: Database) -> None:
+    """A segment that comes after the newest one is gone has a higher id than that one had."""
+    database.write(lambda c: insert_segments(c, SHOP, pack([entry(1)])))
+    (first,) = ids_of(database)
+    database.write(lambda c: replace_segments(c, SHOP, {first}, {first}, []))
+    database.write(lambda c: insert_segments(c, SHOP, pack([entry(1)])))
+    assert ids_of(database)[0] > first
+
+
+def test_one_process_holds_a_lease(harness: Harness, database: Database) -> None:
+    """Of two who take a lease at the same time one gets it; the other gets it once it is released or has expired."""
+    start = threading.Barrier(2)
+
+    def take(opened: Database, holder: str) -> bool:
+        start.wait(WAIT_MAX_SECONDS)
+        return opened.write(lambda c: take_lease(c, "work", holder, 1000, 2000))
+
+    with ThreadPoolExecutor(2) as threads:
+        taken = list(threads.map(take, [database, harness.opened()], ["one", "two"]))
+    assert sorted(taken) == [False, True]
+    holder, other = ("one", "two") if taken[0] else ("two", "one")
+    database.write(lambda c: release_lease(c, "work", holder))
+    assert database.write(lambda c: take_lease(c, "work", other, 1000, 2000))
+    assert database.write(lambda c: take_lease(c, "work", holder, 2001, 3000))
+
+
+def test_steps_share_a_shop(harness: Harness, database: Database) -> None:
+    """Two steps run in one shop at the same time, and nobody is alone with it meanwhile."""
+    other = harness.opened()
+    with database.dialect.shop_step(SHOP), other.dialect.shop_step(SHOP):
+        with pytest.raises(Busy), other.dialect.shop_alone(SHOP, 0.05):
+            pass
+        with other.dialect.shop_alone(SHOP + 1, 0.05):
+            pass
+
+
+def test_no_step_begins_while_one_waits_to_be_alone(harness: Harness, database: Database) -> None:
+    """Who waits to be alone gets its turn after the steps that run: no further one begins before."""
+    other = harness.opened()
+    alone = threading.Event()
+
+    def wait_to_be_alone() -> None:
+        with other.dialect.shop_alone(SHOP, WAIT_MAX_SECONDS):
+            alone.set()
+
+    waiting = threading.Thread(target=wait_to_be_alone)
+    with database.dialect.shop_step(SHOP):
+        waiting.start()
+        while True:  # until it waits: then a step that would begin is refused
+            try:
+                with database.dialect.shop_step(SHOP):
+                    pass
+            except Busy:
+                break
+        assert not alone.is_set()
+    waiting.join(WAIT_MAX_SECONDS)
+    assert alone.is_set()
+    with database.dialect.shop_step(SHOP):
+        pass
+
+
+def test_a_lock_ends_with_its_process(database: Database, harness: Harness) -> None:
+    """A process that is killed while it is alone with a shop holds up nobody."""
+    with held_by_another_process(harness.url, SHOP) as holder:
+        with pytest.raises(Busy), database.dialect.shop_step(SHOP):
+            pass
+        holder.kill()
+        holder.wait(WAIT_MAX_SECONDS)
+        with database.dialect.shop_step(SHOP):
+            pass
+
+
+def test_one_scrubs_at_a_time(harness: Harness, database: Database) -> None:
+    """While one process scrubs, another one waits, and is told so when it does not get its turn."""
+    other = harness.opened()
+    with database.dialect.scrub_alone(1), pytest.raises(Busy), other.dialect.scrub_alone(0.05):
+        pass
+    with other.dialect.scrub_alone(1):
+        pass
+
+
+def test_a_scrub_leaves_no_copy_of_what_was_deleted(harness: Harness, database: Database) -> None:
+    """After all steps of a scrub no file of the database holds a row that was deleted, and all others are there."""
+    marks = [f"secret-{number}" for number in range(200)]
+    for number, mark in enumerate(marks):
+        database.write(lambda c, n=number, m=mark: insert_shop(c, Shop(1000 + n, m, 1)))  # type: ignore[misc]
+    assert b"secret-" in harness.bytes_stored()
+    database.write(lambda c: c.exec_driver_sql("DELETE FROM shops WHERE trackpoint >= 1000").close())
+    for step in database.dialect.scrub_steps:
+        assert database.dialect.scrub(step).done
+    assert b"secret-" not in harness.bytes_stored()
+    with database.read() as connection:
+        assert shops_in(connection) == [SHOP]
+
+
+def test_a_copy_is_of_one_moment(harness: Harness, database: Database, tmp_path: Path) -> None:
+    """A copy holds what was committed before it and nothing that was deleted, and the database goes on."""
+    database.write(lambda c: insert_shop(c, Shop(8, "deleted later", 1)))
+    database.write(lambda c: c.exec_driver_sql("DELETE FROM shops WHERE trackpoint = 8").close())
+    target = tmp_path / "copy"
+    target.touch()
+    with database.read() as connection:
+        assert shops_in(connection) == [SHOP]
+        database.dialect.copy_to(target)
+    database.write(lambda c: insert_shop(c, Shop(9, "later", 1)))
+    assert harness.copied(target) == [(SHOP, "first")]
+    assert b"deleted later" not in target.read_bytes()
+
+
+def test_a_database_that_was_replaced_is_left_alone(harness: Harness, database: Database) -> None:
+    """Once another database lies in its place, nothing is read from or written to it, and it is not ready."""
+    harness.replace()
+    with pytest.raises(StoreUnavailable, match="moved or replaced"), database.read():
+        pass
+    with pytest.raises(StoreUnavailable, match="moved or replaced"):
+        database.write(lambda c: insert_shop(c, Shop(8, "", 1)))
+    with pytest.raises(StoreUnavailable, match="moved or replaced"):
+        database.check_writable()
+
+
+def test_a_write_without_room_is_told(harness: Harness, database: Database) -> None:
+    """A write that finds no room stores nothing and says so; from then on the database is not ready for writes."""
+    database.check_writable()
+    harness.use_up_room()
+    with pytest.raises(StoreFull):
+        database.write(lambda c: insert_shop(c, Shop(8, "x" * 1_000_000, 1)))
+    with database.read() as connection:
+        assert shops_in(connection) == [SHOP]
+    with pytest.raises(StoreUnavailable, match="room"):
+        database.check_writable()
+
+
+def test_damage_is_told_as_such(harness: Harness, database: Database) -> None:
+    """An error of the database while reading becomes one of ours, which says what to do."""
+    database.close()
+    harness.damage()
+
+    def read() -> list[int]:
+        with harness.opened().read() as connection:
+            return shops_in(connection)
+
+    with pytest.raises(StoreUnavailable, match=r"cannot be read|cannot be opened"):
+        read()
+
+
+def test_the_clock_of_the_database(database: Database) -> None:
+    """The database tells Unix milliseconds, and its time does not stand still."""
+    before = now_ms()
+    told = database.dialect.now_ms()
+    assert before - 60_000 <= told <= now_ms() + 60_000
+
+
+def test_sizes_are_told(database: Database) -> None:
+    """The database tells how large it is and how much room it has, in bytes."""
+    sizes = database.dialect.sizes()
+    assert sizes.database_bytes
+    assert sizes.log_bytes is not None
+    assert sizes.free_bytes
