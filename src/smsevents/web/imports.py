@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from litestar import Request, post
 from litestar.datastructures import State
@@ -23,11 +24,14 @@ from smsevents.web.shop import authorized_shop
 from smsevents.wire.results import ImportResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from smsevents.log.recorder import Recorder
+    from smsevents.web.fair import Workers
     from smsevents.web.state import Shared
+
+T = TypeVar("T")
 
 _FEED_BYTES = 256 * 1024  # collected before the work goes to a thread
 _FEED_SHORT_BYTES = 64 * 1024  # the same when memory is short
@@ -48,7 +52,7 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> Im
         tenant_metrics.imports_running.track_inprogress(),
         shared.log.recording(trackpoint, gzip=gzip, limits=_limits_of(shared)) as recorder,
     ):
-        result, stored = await _take_in(request, shared, _Feeding(shared, trackpoint, recorder))
+        result, stored = await _take_in(request, shared, Feeding(shared.importers, trackpoint, recorder))
         # an import whose client goes away now is still stored, as its body was whole
         await asyncio.wrap_future(stored)
     stored_events = result.received - result.expired - result.blocked
@@ -59,14 +63,15 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> Im
     return result
 
 
-class _Feeding:
+class Feeding:
     """Feeds a recorder in worker threads, a bounded step at a time, so that other shops have their turn in between.
 
     All of it waits for the first bytes, so that a small import is one call into a thread.
     """
 
-    def __init__(self, shared: Shared, trackpoint: int, recorder: Recorder) -> None:
-        self._threads = shared.importers
+    def __init__(self, threads: Workers, trackpoint: int, recorder: Recorder) -> None:
+        """Feed a recorder in turns of a shop."""
+        self._threads = threads
         self._trackpoint = trackpoint
         self._recorder = recorder
         self._steps: Iterator[int] = iter(())
@@ -75,19 +80,31 @@ class _Feeding:
     async def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         self._steps = self._recorder.steps(data)
-        while not await self._threads.run(self._trackpoint, self._take_some):
+        while not await self._in_thread(self._take_some):
             pass
 
     async def finish(self, data: bytes) -> tuple[ImportResult, Future[None]]:
         """Take the last bytes; return what came, and the future that is done once it is durable."""
         self._steps = self._recorder.steps(data)
-        while (done := await self._threads.run(self._trackpoint, self._finish_some)) is None:
+        while (done := await self._in_thread(self._finish_some)) is None:
             pass
         return done
 
     def give_up(self) -> None:
         """Take no more steps after the one that runs now."""
         self._is_given_up = True
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run work in a thread. A caller that is cancelled waits for its end: it must not find the recorder closed."""
+        running = asyncio.wrap_future(self._threads.submit(self._trackpoint, work))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            self.give_up()
+            while not running.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
+            raise
 
     def _take_some(self) -> bool:
         """Take as much as one turn may; return whether that was all there is."""
@@ -101,11 +118,13 @@ class _Feeding:
         return True
 
     def _finish_some(self) -> tuple[ImportResult, Future[None]] | None:
-        return self._recorder.finish() if self._take_some() else None
+        if not self._take_some() or self._is_given_up:  # what was given up is a part, which must not be stored
+            return None
+        return self._recorder.finish()
 
 
 async def _take_in(
-    request: Request[Any, Any, Any], shared: Shared, feeding: _Feeding
+    request: Request[Any, Any, Any], shared: Shared, feeding: Feeding
 ) -> tuple[ImportResult, Future[None]]:
     """Take the body in, in a worker thread, while more of it arrives."""
     max_mib = shared.settings.import_body_max_mib
