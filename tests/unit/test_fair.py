@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents.errors import StoreUnavailable, TooManyAtOnce
-from smsevents.web.fair import Gate, Turns, Workers
+from smsevents.web.fair import ConcurrencyLimit, FairThreads, Turns
 
 WAIT_MAX_SECONDS = 30
 
 
-def fill(gate: Gate, stack: ExitStack, tenant: str) -> int:
+def fill(gate: ConcurrencyLimit, stack: ExitStack, tenant: str) -> int:
     """Enter a gate as often as a tenant may; tell how often that was."""
     count = 0
     with suppress(TooManyAtOnce):
@@ -30,14 +30,14 @@ def fill(gate: Gate, stack: ExitStack, tenant: str) -> int:
 @pytest.mark.parametrize(("places", "greedy"), [(64, [52, 10, 1]), (256, [205, 41, 8]), (4, [3, 1]), (2, [1, 1])])
 def test_a_greedy_shop_leaves_places_to_the_others(places: int, greedy: list[int]) -> None:
     """A shop that takes all it can get leaves some places free, and so does the next one, down to the last place."""
-    gate = Gate("imports", places)
+    gate = ConcurrencyLimit("imports", places)
     with ExitStack() as stack:
         assert [fill(gate, stack, f"shop {number}") for number in range(len(greedy))] == greedy
 
 
 def test_the_only_place_is_for_anybody() -> None:
     """Where there is one place a shop can have it; the next one is told the setting, and gets in after it."""
-    gate = Gate("imports", 1, "SMSEVENTS_X")
+    gate = ConcurrencyLimit("imports", 1, "SMSEVENTS_X")
     with gate.enter("a"), pytest.raises(TooManyAtOnce, match=r"busy with 1 imports already.*SMSEVENTS_X"):
         gate.enter("b").__enter__()
     with gate.enter("b"):
@@ -51,7 +51,7 @@ def test_the_only_place_is_for_anybody() -> None:
 )
 def test_a_gate_keeps_its_bounds(places: int, calls: list[tuple[str, bool]]) -> None:
     """Never are more inside than there are places, and a shop with nothing inside is refused only if all are taken."""
-    gate = Gate("imports", places)
+    gate = ConcurrencyLimit("imports", places)
     inside: dict[str, list[ExitStack]] = defaultdict(list)
     for tenant, enters in calls:
         if not enters:
@@ -136,7 +136,7 @@ def test_a_small_work_waits_for_one_turn_and_not_for_all() -> None:
         began.set()
         assert go_on.wait(WAIT_MAX_SECONDS)
 
-    with closing(Workers("test", 1)) as workers:
+    with closing(FairThreads("test", 1)) as workers:
         workers.submit("big", first)
         assert began.wait(WAIT_MAX_SECONDS)
         big = [workers.submit("big", lambda: order.append("big")) for _ in range(50)]
@@ -167,7 +167,7 @@ def test_a_shop_has_no_more_threads_than_its_part() -> None:
         with lock:
             running -= 1
 
-    with closing(Workers("test", 4, tenant_threads_max=2)) as workers:
+    with closing(FairThreads("test", 4, tenant_threads_max=2)) as workers:
         held = [workers.submit("big", hold) for _ in range(20)]
         barrier.wait(WAIT_MAX_SECONDS)
         others = [workers.submit(name, lambda: "served") for name in ("b", "c", "d")]
@@ -181,7 +181,7 @@ def test_a_shop_has_no_more_threads_than_its_part() -> None:
 
 def test_the_outcome_of_a_work_is_its_caller_s() -> None:
     """A result and an error both reach who asked, and the thread serves on."""
-    with closing(Workers("test", 1)) as workers:
+    with closing(FairThreads("test", 1)) as workers:
         failing = workers.submit("a", lambda: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             failing.result(WAIT_MAX_SECONDS)
@@ -197,7 +197,7 @@ def test_closing_drops_what_waits_and_ends() -> None:
         assert go_on.wait(WAIT_MAX_SECONDS)
         return "done"
 
-    workers = Workers("test", 2, tenant_threads_max=1)
+    workers = FairThreads("test", 2, tenant_threads_max=1)
     running = workers.submit("a", first)
     assert began.wait(WAIT_MAX_SECONDS)
     waiting = [workers.submit("a", lambda: "never") for _ in range(5)]
@@ -217,7 +217,7 @@ def test_closing_drops_what_waits_and_ends() -> None:
 def test_how_long_work_waited_is_told() -> None:
     """Each work that runs is reported once, with the seconds that it waited for its thread."""
     waits: list[float] = []
-    with closing(Workers("test", 1, waits.append)) as workers:
+    with closing(FairThreads("test", 1, waits.append)) as workers:
         for one in [workers.submit("a", lambda: None) for _ in range(3)]:
             one.result(WAIT_MAX_SECONDS)
     assert len(waits) == 3

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from smsevents.web.fair import Workers
+from smsevents.web.fair import FairThreads
 from smsevents.web.imports import Feeding
 
 if TYPE_CHECKING:
@@ -46,16 +46,16 @@ class Paused:
 
 
 @pytest.fixture
-def threads() -> Iterator[Workers]:
+def threads() -> Iterator[FairThreads]:
     """Return one worker thread."""
-    workers = Workers("importer", 1)
+    workers = FairThreads("importer", 1)
     yield workers
     workers.close()
 
 
 @pytest.mark.parametrize("cancellations", [1, 3])
 @pytest.mark.parametrize("call", ["feed", "finish"])
-def test_a_cancelled_import_ends_after_its_thread(threads: Workers, call: str, cancellations: int) -> None:
+def test_a_cancelled_import_ends_after_its_thread(threads: FairThreads, call: str, cancellations: int) -> None:
     """A request that is cancelled, even repeatedly, while a thread works for it goes on only after that step."""
     recorder = Paused()
     feeding = Feeding(threads, SHOP, cast("Recorder", recorder))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.errors import StoreUnavailable
-from smsevents.web.fair import Workers
+from smsevents.web.fair import FairThreads
 from smsevents.web.once import Once
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ class Counted:
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
+def workers() -> Iterator[FairThreads]:
     """Give threads to call in."""
-    workers = Workers("test", 2, tenant_threads_max=1)
+    workers = FairThreads("test", 2, tenant_threads_max=1)
     yield workers
     workers.close()
 
 
-def test_all_who_ask_during_a_call_share_the_next_one(workers: Workers) -> None:
+def test_all_who_ask_during_a_call_share_the_next_one(workers: FairThreads) -> None:
     """However many ask while a call runs, one more is made for all of them, and none of them gets the older result."""
     call = Counted()
 
@@ -61,7 +61,7 @@ def test_all_who_ask_during_a_call_share_the_next_one(workers: Workers) -> None:
     assert call.calls == 2
 
 
-def test_who_asks_after_a_call_gets_a_new_one(workers: Workers) -> None:
+def test_who_asks_after_a_call_gets_a_new_one(workers: FairThreads) -> None:
     """A result is not kept: it may be old."""
     call = Counted()
     call.goes_on.release(3)
@@ -74,7 +74,7 @@ def test_who_asks_after_a_call_gets_a_new_one(workers: Workers) -> None:
     assert asyncio.run(run()) == [1, 2, 3]
 
 
-def test_an_error_is_everybody_s_and_not_for_long(workers: Workers) -> None:
+def test_an_error_is_everybody_s_and_not_for_long(workers: FairThreads) -> None:
     """A call that fails fails for all who share it, and the next one is made all the same."""
 
     def fail() -> int:
@@ -91,7 +91,7 @@ def test_an_error_is_everybody_s_and_not_for_long(workers: Workers) -> None:
     assert after == 7
 
 
-def test_who_goes_away_takes_the_call_from_nobody(workers: Workers) -> None:
+def test_who_goes_away_takes_the_call_from_nobody(workers: FairThreads) -> None:
     """When one of those who wait is cancelled, the others still get their result."""
     call = Counted()
 
@@ -109,7 +109,7 @@ def test_who_goes_away_takes_the_call_from_nobody(workers: Workers) -> None:
     assert call.calls == 1
 
 
-def test_a_long_call_of_one_kind_keeps_no_other_waiting(workers: Workers) -> None:
+def test_a_long_call_of_one_kind_keeps_no_other_waiting(workers: FairThreads) -> None:
     """While numbers take their time, readiness is told."""
     call = Counted()
 

@@ -19,8 +19,8 @@ from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
 from smsevents.web.memory import keep_freed_memory
 from smsevents.web.metrics import show_metrics
-from smsevents.web.requests import Requests
-from smsevents.web.state import Shared
+from smsevents.web.request_log import RequestLog
+from smsevents.web.state import AppState
 from smsevents.web.users import forget_user
 from smsevents.worker.attendance import attended
 from smsevents.worker.lifeline import end_with_parent
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WORKER_END_SECONDS = 5  # beyond SMSEVENTS_SHUTDOWN_MAX_SECONDS: for closing what a worker has open
 
 
-def create_app(settings: Settings | None = None) -> Requests:
+def create_app(settings: Settings | None = None) -> RequestLog:
     """Build the application; the settings are the environment's unless given.
 
     A worker process of `serve` calls this without arguments.
@@ -44,17 +44,17 @@ def create_app(settings: Settings | None = None) -> Requests:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         """Open what requests share, and close it when the process ends."""
         keep_freed_memory()
-        app.state.shared = Shared.open(settings)
+        app.state.app = AppState.open(settings)
         try:
             with (
-                attended(app.state.shared.timekeeper, upkeep=settings.upkeep != "off"),
+                attended(app.state.app.timekeeper, upkeep=settings.upkeep != "off"),
                 reported(os.environ.get(ADDRESS_VARIABLE)),
             ):
                 yield
         finally:
-            app.state.shared.close()
+            app.state.app.close()
 
-    return Requests(
+    return RequestLog(
         Litestar(
             route_handlers=[export_sms_events, import_sms_events, forget_user, live, ready, show_metrics, *docs_routes],
             exception_handlers=problems.HANDLERS,

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from smsevents.errors import BodyTimeout, BodyTooLarge, ClientGone, InvalidRequest
-from smsevents.web.pace import Pace
+from smsevents.web.body_pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -30,7 +30,7 @@ T = TypeVar("T")
 GATE_FREE_RATIO = 4
 
 
-class Gate:
+class ConcurrencyLimit:
     """Lets so many requests of a kind in at a time, and refuses the next ones rather than let them pile up."""
 
     def __init__(self, kind: str, at_once_max: int, setting: str = "") -> None:
@@ -143,7 +143,7 @@ class _Work:
         self.since = time.monotonic()
 
 
-class Workers:
+class FairThreads:
     """Threads of one kind of work, which tenants use in turn; much work of one cannot keep the others waiting."""
 
     def __init__(

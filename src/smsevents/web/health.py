@@ -13,7 +13,7 @@ from smsevents.timekeeper import WHAT_TO_DO
 
 if TYPE_CHECKING:
     from smsevents.clock.trusted import Judgement
-    from smsevents.web.state import Shared
+    from smsevents.web.state import AppState
 
 
 _METHODS = [HttpMethod.GET, HttpMethod.HEAD]  # many monitors ask with HEAD
@@ -31,17 +31,17 @@ async def ready(state: State) -> Response[dict[str, str]]:
 
     It is ready also while time is in doubt, and says so: nothing is lost meanwhile.
     """
-    shared: Shared = state.shared
+    app: AppState = state.app
 
     def check() -> Judgement:
         """Read the version of the tables, try to write, and judge the time."""
-        with shared.database.read() as connection:
+        with app.database.read() as connection:
             if version(connection) != HEAD:
                 raise StoreUnavailable("The database has tables of another version; restart the server.")
-        shared.database.check_writable()
-        return shared.timekeeper.judge()
+        app.database.check_writable()
+        return app.timekeeper.judge()
 
-    judgement = await shared.readiness.run(check)
+    judgement = await app.readiness.run(check)
     return Response({"status": "ready"} | time_in_doubt(judgement))
 
 

@@ -19,8 +19,8 @@ from litestar.datastructures import State
 from smsevents.errors import UnsupportedEncoding
 from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, Limits
 from smsevents.web import metrics, negotiate, query, tenant_metrics
+from smsevents.web.auth import authorized_shop
 from smsevents.web.body import stream
-from smsevents.web.shop import authorized_shop
 from smsevents.wire.results import ImportResult
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from smsevents.log.recorder import Recorder
-    from smsevents.web.fair import Workers
-    from smsevents.web.state import Shared
+    from smsevents.web.fair import FairThreads
+    from smsevents.web.state import AppState
 
 T = TypeVar("T")
 
@@ -42,17 +42,17 @@ _TURN_LINES_BYTES = 1024 * 1024  # taken in before it is another shop's turn: so
 @post("/shop/{trackpointId:str}/import-sms-events", status_code=200)
 async def import_sms_events(request: Request[Any, Any, Any], state: State) -> ImportResult:
     """Record events of a shop."""
-    shared: Shared = state.shared
+    app: AppState = state.app
     started = time.perf_counter()
-    trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "import")
+    trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "import")
     query.refuse_others(request.query_params, set())
     gzip = _is_gzip(negotiate.codings(request))
     with (
-        shared.imports.enter(trackpoint),
+        app.imports.limit.enter(trackpoint),
         tenant_metrics.imports_running.track_inprogress(),
-        shared.log.recording(trackpoint, gzip=gzip, limits=_limits_of(shared)) as recorder,
+        app.log.recording(trackpoint, gzip=gzip, limits=_limits_of(app)) as recorder,
     ):
-        result, stored = await _take_in(request, shared, Feeding(shared.importers, trackpoint, recorder))
+        result, stored = await _take_in(request, app, Feeding(app.imports.threads, trackpoint, recorder))
         # an import whose client goes away now is still stored, as its body was whole
         await asyncio.wrap_future(stored)
     stored_events = result.received - result.expired - result.blocked
@@ -69,7 +69,7 @@ class Feeding:
     All of it waits for the first bytes, so that a small import is one call into a thread.
     """
 
-    def __init__(self, threads: Workers, trackpoint: int, recorder: Recorder) -> None:
+    def __init__(self, threads: FairThreads, trackpoint: int, recorder: Recorder) -> None:
         """Feed a recorder in turns of a shop."""
         self._threads = threads
         self._trackpoint = trackpoint
@@ -124,10 +124,10 @@ class Feeding:
 
 
 async def _take_in(
-    request: Request[Any, Any, Any], shared: Shared, feeding: Feeding
+    request: Request[Any, Any, Any], app: AppState, feeding: Feeding
 ) -> tuple[ImportResult, Future[None]]:
     """Take the body in, in a worker thread, while more of it arrives."""
-    max_mib = shared.settings.import_body_max_mib
+    max_mib = app.settings.import_body_max_mib
     too_large = (
         f"The body of an import is at most {max_mib} MiB as it is sent. Send it with Content-Encoding: gzip,"
         " or in several imports;"
@@ -137,10 +137,10 @@ async def _take_in(
     held = 0
     task: asyncio.Task[None] | None = None
     try:
-        async for part in stream(request, max_mib * MIB, shared.settings, too_large):
+        async for part in stream(request, max_mib * MIB, app.settings, too_large):
             parts.append(part)
             held += len(part)
-            if held >= (_FEED_SHORT_BYTES if _is_short_of_memory(shared) else _FEED_BYTES):
+            if held >= (_FEED_SHORT_BYTES if _is_short_of_memory(app) else _FEED_BYTES):
                 if task is not None:
                     await task
                 task = asyncio.create_task(feeding.feed(b"".join(parts)))
@@ -159,16 +159,16 @@ async def _take_in(
     return await feeding.finish(b"".join(parts))
 
 
-def _limits_of(shared: Shared) -> Limits:
+def _limits_of(app: AppState) -> Limits:
     return Limits(
-        lines_max_mib=shared.settings.import_lines_max_mib,
+        lines_max_mib=app.settings.import_lines_max_mib,
         inflation_max_ratio=INFLATION_MAX_RATIO,
-        is_short_of_memory=lambda: _is_short_of_memory(shared),
+        is_short_of_memory=lambda: _is_short_of_memory(app),
     )
 
 
-def _is_short_of_memory(shared: Shared) -> bool:
-    return shared.imports.inside > IMPORTS_AT_EASE_MAX
+def _is_short_of_memory(app: AppState) -> bool:
+    return app.imports.limit.inside > IMPORTS_AT_EASE_MAX
 
 
 def _is_gzip(codings: list[str]) -> bool:

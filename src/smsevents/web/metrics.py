@@ -25,7 +25,7 @@ from smsevents.web.house_metrics import exposition
 from smsevents.web.samples import Told
 
 if TYPE_CHECKING:
-    from smsevents.web.state import Shared
+    from smsevents.web.state import AppState
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -52,11 +52,9 @@ exports_cut = Counter(
 @route("/metrics", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
 async def show_metrics(state: State) -> Response[bytes]:
     """Return all numbers in the Prometheus text format: of this process or all workers, and of the database."""
-    shared: Shared = state.shared
+    app: AppState = state.app
     return Response(
-        await shared.exposition.run(
-            lambda: _numbers() + exposition(shared.database, shared.timekeeper, shared.log.now())
-        ),
+        await app.exposition.run(lambda: _numbers() + exposition(app.database, app.timekeeper, app.log.now())),
         headers={"Content-Type": CONTENT_TYPE_LATEST},
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smsevents.web.fair import Workers
+    from smsevents.web.fair import FairThreads
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Once(Generic[T]):
     as it may tell of the state before what they did last.
     """
 
-    def __init__(self, workers: Workers, tenant: str) -> None:
+    def __init__(self, workers: FairThreads, tenant: str) -> None:
         """Use the threads of `workers`, as `tenant`."""
         self._workers = workers
         self._tenant = tenant

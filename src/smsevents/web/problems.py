@@ -15,8 +15,8 @@ from litestar import MediaType, Response
 from litestar.exceptions import HTTPException
 
 from smsevents import errors
-from smsevents.web.note import note_of
-from smsevents.web.requests import shown_path
+from smsevents.web.request_info import info_of
+from smsevents.web.request_log import shown_path
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -74,7 +74,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError) -> Response[bytes]:
     """Answer an error that smsevents raised."""
     status, headers = status_of(error)
-    note_of(request.scope).refused(error)
+    info_of(request.scope).refused(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", path=shown_path(request.scope), error=str(error))
     if isinstance(error, errors.UnsupportedEncoding):
@@ -95,7 +95,7 @@ def status_of(error: errors.SmsEventsError) -> tuple[HTTPStatus, dict[str, str]]
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer an error that the framework raised: an unknown path, a wrong method."""
     status = HTTPStatus(error.status_code)
-    note_of(request.scope).reason = status.name.lower()
+    info_of(request.scope).reason = status.name.lower()
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
     if status == HTTPStatus.NOT_FOUND:
         detail = "There is nothing under this path; /docs shows what there is."
@@ -108,13 +108,13 @@ def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) 
 
 def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer an error that nobody foresaw: a defect of ours. The log has its traceback."""
-    note = note_of(request.scope)
-    note.reason = "defect"
+    info = info_of(request.scope)
+    info.reason = "defect"
     logger.error("unforeseen error", path=shown_path(request.scope), exc_info=error)
     return answer(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The server met an error that it did not foresee. Its log has the details, under the request id"
-        f" {note.request_id}; please report them.",
+        f" {info.request_id}; please report them.",
         {},
     )
 

@@ -18,7 +18,7 @@ from smsevents.web.connection.protocol import HttpConnection
 from smsevents.web.connection.registry import raise_file_limit
 from smsevents.web.gathering import ADDRESS_VARIABLE, gathered
 from smsevents.web.listen import BACKLOG_CONNECTIONS
-from smsevents.web.workers import Workers
+from smsevents.web.processes import ServerProcesses
 from smsevents.worker.worker import kept
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
             lifespan="on",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # `note.begin_note` reads them, and only from proxies that are trusted
+            proxy_headers=False,  # `request_info.begin_info` reads them, and only from proxies that are trusted
             server_header=False,
             backlog=BACKLOG_CONNECTIONS,
             timeout_graceful_shutdown=settings.shutdown_max_seconds,
@@ -62,7 +62,7 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
 def _run(config: uvicorn.Config, sockets: list[socket], asked: _StopAsked) -> bool:
     """Serve on sockets; return whether that began at all."""
     if config.workers > 1:
-        supervisor = Workers(config, sockets)
+        supervisor = ServerProcesses(config, sockets)
         if asked.is_set:
             supervisor.should_exit.set()
         supervisor.run()

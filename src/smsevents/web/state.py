@@ -11,7 +11,8 @@ from smsevents.log.log import Log
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
 from smsevents.web.connection.registry import connections_max
-from smsevents.web.fair import Gate, Workers
+from smsevents.web.export_pace import EXPORT_RUNS_AHEAD_MAX, Slots
+from smsevents.web.fair import ConcurrencyLimit, FairThreads
 from smsevents.web.once import Once
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 EXPORT_READERS = 2  # threads; more of them wait for the interpreter's lock rather than for the disk
 EXPORT_MERGERS = 1  # for what would keep them from all other exports
-EXPORT_RUNS_AHEAD_MAX = 8  # in a process: what is read ahead for clients that stop reading stays bounded
 IMPORT_WORKERS = 4
 ERASURES_AT_ONCE_MAX = 64
 
@@ -28,27 +28,33 @@ ERASURES_AT_ONCE_MAX = 64
 IMPORT_WORKERS_OF_SHOP_MAX = IMPORT_WORKERS // 2
 
 
-class Slots:
-    """A fixed number of slots; callers that get none continue without."""
+@dataclass(frozen=True)
+class Lane:
+    """What requests of one kind share: how many may be inside, and the threads that work for them."""
 
-    def __init__(self, free: int) -> None:
-        """Have `free` places."""
-        self._free = free
+    limit: ConcurrencyLimit
+    threads: FairThreads
 
-    def take(self) -> bool:
-        """Take a place, to be given back; tell whether there was one."""
-        if self._free == 0:
-            return False
-        self._free -= 1
-        return True
-
-    def give_back(self) -> None:
-        """Give a place back."""
-        self._free += 1
+    def close(self) -> None:
+        """End the threads."""
+        self.threads.close()
 
 
 @dataclass(frozen=True)
-class Shared:
+class ExportLane(Lane):
+    """Exports also have threads for slow pages, which would keep all others waiting, and slots for reading ahead."""
+
+    mergers: FairThreads
+    ahead: Slots
+
+    def close(self) -> None:
+        """End the threads."""
+        super().close()
+        self.mergers.close()
+
+
+@dataclass(frozen=True)
+class AppState:
     """The parts that requests use. `close` it when the process ends."""
 
     settings: Settings
@@ -56,58 +62,61 @@ class Shared:
     log: Log
     access: Access
     timekeeper: Timekeeper
-    readers: Workers
-    mergers: Workers
-    importers: Workers
-    erasers: Workers
-    doors: Workers  # looks keys up, so that wrong ones keep no export waiting
-    probes: Workers  # for health and metrics, which answer whatever else goes on
+    exports: ExportLane
+    imports: Lane
+    erasures: Lane
+    doors: FairThreads  # look keys up, so that wrong ones keep no export waiting
+    probes: FairThreads  # for health and metrics, which respond whatever else goes on
     readiness: Once[Judgement]
     exposition: Once[bytes]
-    exports: Gate
-    imports: Gate
-    erasures: Gate
-    runs_ahead: Slots
 
     @classmethod
-    def open(cls, settings: Settings) -> Shared:
+    def open(cls, settings: Settings) -> AppState:
         """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
         database = open_served(settings.database)
         timekeeper = Timekeeper(database)
-        # all gates together are smaller than what may connect, or the requests let in would keep everybody else out
-        gate_max = max(1, connections_max() // 2)
-        probes = _workers("probe", 2, tenant_threads_max=1)  # so that no readiness waits for numbers
+        # all limits together are smaller than what may connect, or the requests let in would keep everybody else out
+        at_most = max(1, connections_max() // 2)
+        probes = _threads("probe", 2, tenant_threads_max=1)  # so that no readiness waits for numbers
         return cls(
             settings=settings,
             database=database,
             log=Log(database, timekeeper=timekeeper),
             access=Access(database, timekeeper=timekeeper),
             timekeeper=timekeeper,
-            readers=_workers("reader", EXPORT_READERS),
-            mergers=_workers("merger", EXPORT_MERGERS),
-            importers=_workers("importer", IMPORT_WORKERS, tenant_threads_max=IMPORT_WORKERS_OF_SHOP_MAX),
-            erasers=_workers("eraser", 1),  # see `users.forget_user`
-            doors=_workers("door", 1),
+            exports=ExportLane(
+                _limit("exports", settings.exports_at_once_max, at_most, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
+                _threads("reader", EXPORT_READERS),
+                _threads("merger", EXPORT_MERGERS),
+                Slots(EXPORT_RUNS_AHEAD_MAX),
+            ),
+            imports=Lane(
+                _limit("imports", settings.imports_at_once_max, at_most, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
+                _threads("importer", IMPORT_WORKERS, tenant_threads_max=IMPORT_WORKERS_OF_SHOP_MAX),
+            ),
+            erasures=Lane(
+                ConcurrencyLimit("erasures", min(ERASURES_AT_ONCE_MAX, at_most)),
+                _threads("eraser", 1),  # see `users.forget_user`
+            ),
+            doors=_threads("door", 1),
             probes=probes,
             readiness=Once(probes, "readiness"),
             exposition=Once(probes, "metrics"),
-            exports=_gate("exports", settings.exports_at_once_max, gate_max, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
-            imports=_gate("imports", settings.imports_at_once_max, gate_max, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
-            erasures=Gate("erasures", min(ERASURES_AT_ONCE_MAX, gate_max)),
-            runs_ahead=Slots(EXPORT_RUNS_AHEAD_MAX),
         )
 
     def close(self) -> None:
         """End the threads and close the database."""
-        for workers in (self.readers, self.mergers, self.importers, self.erasers, self.doors, self.probes):
-            workers.close()
+        for one in (self.exports, self.imports, self.erasures, self.doors, self.probes):
+            one.close()
         self.database.close()
 
 
-def _gate(kind: str, wanted: int, at_most: int, setting: str) -> Gate:
-    return Gate(kind, wanted, setting) if wanted <= at_most else Gate(kind, at_most, "`ulimit -n`")
+def _limit(kind: str, wanted: int, at_most: int, setting: str) -> ConcurrencyLimit:
+    return (
+        ConcurrencyLimit(kind, wanted, setting) if wanted <= at_most else ConcurrencyLimit(kind, at_most, "`ulimit -n`")
+    )
 
 
-def _workers(name: str, threads: int, *, tenant_threads_max: int | None = None) -> Workers:
+def _threads(name: str, threads: int, *, tenant_threads_max: int | None = None) -> FairThreads:
     waited = tenant_metrics.wait_seconds.labels(name).observe
-    return Workers(name, threads, waited, tenant_threads_max=tenant_threads_max)
+    return FairThreads(name, threads, waited, tenant_threads_max=tenant_threads_max)

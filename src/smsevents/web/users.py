@@ -12,10 +12,10 @@ from litestar.datastructures import State
 from smsevents.errors import InvalidRequest, NoSuchPath
 from smsevents.upkeep.erasure import Erased, check_user_id, erase, wiped
 from smsevents.web import query
-from smsevents.web.shop import authorized_shop
+from smsevents.web.auth import authorized_shop
 
 if TYPE_CHECKING:
-    from smsevents.web.state import Shared
+    from smsevents.web.state import AppState
 
 _PATH = re.compile(rb"/([^/]+)/[^/]+/([^/]+)/(.*)")
 _BLOCK = {(): False, ("",): False, ("false",): False, ("true",): True}
@@ -24,16 +24,16 @@ _BLOCK = {(): False, ("",): False, ("false",): False, ("true",): True}
 @delete("/shop/{trackpointId:str}/users/{userId:path}", status_code=200)
 async def forget_user(request: Request[Any, Any, Any], state: State) -> Erased:
     """Erase a user's events; with `?block=true` no further ones are recorded."""
-    shared: Shared = state.shared
-    trackpoint = await authorized_shop(request, shared, request.path_params["trackpointId"], "admin")
+    app: AppState = state.app
+    trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "admin")
     user_id = _user_id(request)
     block = _block(request)
-    with shared.erasures.enter(trackpoint):
-        erased = await shared.erasers.run(
-            trackpoint, lambda: erase(shared.database, trackpoint, [user_id], shared.log.now(), block=block)
+    with app.erasures.limit.enter(trackpoint):
+        erased = await app.erasures.threads.run(
+            trackpoint, lambda: erase(app.database, trackpoint, [user_id], app.log.now(), block=block)
         )
         # there is one eraser, and this waits behind the erasures that wait now: one wipe serves them all
-        return await shared.erasers.run(trackpoint, lambda: wiped(erased, shared.database, shared.log.now()))
+        return await app.erasures.threads.run(trackpoint, lambda: wiped(erased, app.database, app.log.now()))
 
 
 def _block(request: Request[Any, Any, Any]) -> bool:

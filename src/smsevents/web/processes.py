@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 
-class Worker(Process):
+class ServerProcess(Process):
     """A worker. It leaves SIGHUP, which a terminal sends to all of its processes, to the one that supervises."""
 
     def target(self, sockets: list[socket] | None = None) -> None:
@@ -32,7 +32,7 @@ class Worker(Process):
         super().target(sockets)
 
 
-class Workers(Multiprocess):
+class ServerProcesses(Multiprocess):
     """Keeps as many workers running as the configuration says, until the process is told to stop."""
 
     failed = False  # whether they stopped because one could not start
@@ -50,8 +50,8 @@ class Workers(Multiprocess):
             self.processes.append(self._started())
             self.handle_signals()
 
-    def _started(self) -> Worker:
-        worker = Worker(self.config, self.sockets)
+    def _started(self) -> ServerProcess:
+        worker = ServerProcess(self.config, self.sockets)
         worker.start()
         return worker
 

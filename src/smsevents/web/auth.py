@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from smsevents.accounts.access import Scope, parse_trackpoint
 from smsevents.errors import InvalidRequest, NoSuchPath
-from smsevents.web.note import note_of
+from smsevents.web.request_info import info_of
 
 if TYPE_CHECKING:
     from litestar import Request
 
-    from smsevents.web.state import Shared
+    from smsevents.web.state import AppState
 
 
-async def authorized_shop(request: Request[Any, Any, Any], shared: Shared, trackpoint_id: str, scope: Scope) -> int:
+async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackpoint_id: str, scope: Scope) -> int:
     """Give the trackpoint in the path, if the key may do `scope` there.
 
     Raises `NoSuchPath` for anything but a positive 64-bit integer, `Unauthorized`, `Forbidden`. Nothing is
@@ -30,9 +30,9 @@ async def authorized_shop(request: Request[Any, Any, Any], shared: Shared, track
     if len(keys) > 1:
         raise InvalidRequest("There are several X-Api-Key headers, and they differ. Send one.")
     key = keys.pop() if keys else None
-    note = note_of(request.scope)
-    good = shared.access.authorize_remembered(key, trackpoint, scope)
+    info = info_of(request.scope)
+    good = app.access.authorize_remembered(key, trackpoint, scope)
     if good is None:
-        good = await shared.doors.run(note.client, lambda: shared.access.authorize(key, trackpoint, scope))
-    note.key_id, note.trackpoint = good.id, trackpoint
+        good = await app.doors.run(info.client, lambda: app.access.authorize(key, trackpoint, scope))
+    info.key_id, info.trackpoint = good.id, trackpoint
     return trackpoint

@@ -26,7 +26,7 @@ _capital = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(slots=True)
-class Note:
+class RequestInfo:
     """A request: its id, where it came from, whose it is, and why it was refused."""
 
     request_id: str
@@ -48,7 +48,7 @@ class Note:
             self.detail = text if quote is None else text[: quote.start()] + "…"
 
 
-def begin_note(scope: Any, trusted: Sequence[Network]) -> Note:  # noqa: ANN401 -- an ASGI scope
+def begin_info(scope: Any, trusted: Sequence[Network]) -> RequestInfo:  # noqa: ANN401 -- an ASGI scope
     """Begin the note of a request, and keep it in its scope."""
     peer = scope["client"][0] if scope.get("client") else None
     forwarded: list[str] = []
@@ -60,12 +60,12 @@ def begin_note(scope: Any, trusted: Sequence[Network]) -> Note:  # noqa: ANN401 
             elif name == b"x-request-id":
                 found = _request_id.fullmatch(value.decode("latin-1").strip())
                 request_id = found[0] if found else request_id
-    note = Note(request_id or secrets.token_hex(8), client_of(peer, forwarded, trusted))
-    scope[_IN_SCOPE] = note
-    return note
+    info = RequestInfo(request_id or secrets.token_hex(8), client_of(peer, forwarded, trusted))
+    scope[_IN_SCOPE] = info
+    return info
 
 
-def note_of(scope: Any) -> Note:  # noqa: ANN401 -- an ASGI scope
+def info_of(scope: Any) -> RequestInfo:  # noqa: ANN401 -- an ASGI scope
     """Give the note of a request."""
-    note: Note = scope[_IN_SCOPE]
-    return note
+    info: RequestInfo = scope[_IN_SCOPE]
+    return info

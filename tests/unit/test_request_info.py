@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from smsevents.errors import BadLine, InvalidLines, InvalidRequest, SmsEventsError, TooManyAtOnce, Unauthorized
 from smsevents.logging_config import configure_logging
 from smsevents.networks import parse_networks
-from smsevents.web.note import Note, begin_note, note_of
+from smsevents.web.request_info import RequestInfo, begin_info, info_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,20 +33,20 @@ def scope(*headers: tuple[str, str], peer: str | None = "10.0.0.1") -> dict[str,
 def test_an_id_of_a_trusted_proxy_is_taken_over() -> None:
     """An id from a trusted proxy is kept, so that both logs name the request alike."""
     asked = scope(("x-request-id", "f00-BA4:7/x+=@._"), ("x-forwarded-for", "198.51.100.7"))
-    note = begin_note(asked, TRUSTED)
+    note = begin_info(asked, TRUSTED)
     assert (note.request_id, note.client) == ("f00-BA4:7/x+=@._", "198.51.100.7")
-    assert note_of(asked) is note
+    assert info_of(asked) is note
 
 
 @pytest.mark.parametrize("given_id", ["", "a b", "a\x1b[31m", 'a"b', "ä", "x" * 129, "-x"])
 def test_an_id_that_could_be_more_than_an_id_is_replaced(given_id: str) -> None:
     """What is not an id, and any id from somebody who is not trusted, is replaced by one of our own."""
-    made = begin_note(scope(("x-request-id", given_id)), TRUSTED).request_id
+    made = begin_info(scope(("x-request-id", given_id)), TRUSTED).request_id
     assert made != given_id
     assert len(made) == 16
-    assert begin_note(scope(("x-request-id", "good"), peer="192.0.2.1"), TRUSTED).request_id != "good"
-    assert begin_note(scope(("x-request-id", "good")), ()).request_id != "good"
-    assert begin_note(scope(peer=None), TRUSTED).client is None
+    assert begin_info(scope(("x-request-id", "good"), peer="192.0.2.1"), TRUSTED).request_id != "good"
+    assert begin_info(scope(("x-request-id", "good")), ()).request_id != "good"
+    assert begin_info(scope(peer=None), TRUSTED).client is None
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_id_that_could_be_more_than_an_id_is_replaced(given_id: str) -> None:
 )
 def test_a_refusal_has_a_reason_without_what_was_sent(error: SmsEventsError, reason: str, detail: str) -> None:
     """The reason is the kind of the error; the detail ends where the client's own words begin."""
-    note = Note("id", None)
+    note = RequestInfo("id", None)
     note.refused(error)
     assert (note.reason, note.detail) == (reason, detail)
 
@@ -78,7 +78,7 @@ def test_a_refusal_has_a_reason_without_what_was_sent(error: SmsEventsError, rea
 def test_no_text_of_a_client_is_noted(sent: str) -> None:
     """Whatever a client sent, quoted in any of our ways, the detail is the same."""
     for quoted in (f"`{sent}`", repr(sent), f'"{sent}"'):
-        note = Note("id", None)
+        note = RequestInfo("id", None)
         note.refused(InvalidRequest(f"Object contains unknown field {quoted}, at {sent}"))
         assert note.detail == "Object contains unknown field …"
 

@@ -12,7 +12,7 @@ from litestar.enums import ScopeType
 
 from smsevents.accounts.access import parse_trackpoint
 from smsevents.web import metrics, tenant_metrics
-from smsevents.web.note import begin_note
+from smsevents.web.request_info import begin_info
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from litestar.types import HTTPScope, Receive, Scope, Send
 
     from smsevents.networks import Network
-    from smsevents.web.note import Note
+    from smsevents.web.request_info import RequestInfo
 
 logger = structlog.get_logger()
 
@@ -29,7 +29,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _OFTEN_ASKED = {"/health/live", "/health/ready", "/metrics"}  # by monitors, day and night
 
 
-class Requests:
+class RequestLog:
     """An ASGI application that counts and logs what the one inside does. Keys, bodies and user ids are never logged."""
 
     def __init__(self, app: Litestar, trusted_proxies: Sequence[Network] = ()) -> None:
@@ -42,8 +42,8 @@ class Requests:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        note = begin_note(scope, self._trusted_proxies)
-        structlog.contextvars.bind_contextvars(request_id=note.request_id)
+        info = begin_info(scope, self._trusted_proxies)
+        structlog.contextvars.bind_contextvars(request_id=info.request_id)
         started = time.perf_counter()
         status = 0
         sent = 0
@@ -52,7 +52,7 @@ class Requests:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", note.request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", info.request_id.encode())]
             else:
                 sent += len(message.get("body", b""))
             await send(message)
@@ -60,22 +60,22 @@ class Requests:
         try:
             await self._app(scope, receive, watch)
         except asyncio.CancelledError:
-            note.reason = note.reason or "shutdown"
+            info.reason = info.reason or "shutdown"
             raise
         finally:
-            _tell(scope, note, status, sent, time.perf_counter() - started)
+            _tell(scope, info, status, sent, time.perf_counter() - started)
 
 
-def _tell(scope: HTTPScope, note: Note, status: int, sent: int, seconds: float) -> None:
+def _tell(scope: HTTPScope, info: RequestInfo, status: int, sent: int, seconds: float) -> None:
     """Count and log a request that has ended."""
     # the route, not the path: the number of label values must not grow with what clients send
     route = route_of(scope)
     method = scope["method"] if scope["method"] in _METHODS else "other"
     metrics.requests.labels(route, method, str(status)).inc()
-    if note.trackpoint is not None:
-        tenant_metrics.shop_requests.labels(tenant_metrics.shop_label(note.trackpoint), str(status)).inc()
-    if status >= HTTPStatus.BAD_REQUEST and note.reason:
-        tenant_metrics.refused.labels(note.reason).inc()
+    if info.trackpoint is not None:
+        tenant_metrics.shop_requests.labels(tenant_metrics.shop_label(info.trackpoint), str(status)).inc()
+    if status >= HTTPStatus.BAD_REQUEST and info.reason:
+        tenant_metrics.refused.labels(info.reason).inc()
     quiet = route in _OFTEN_ASKED and HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST
     (logger.debug if quiet else logger.info)(
         "request",
@@ -84,10 +84,10 @@ def _tell(scope: HTTPScope, note: Note, status: int, sent: int, seconds: float) 
         status=status,
         sent_bytes=sent,
         seconds=round(seconds, 6),
-        client=note.client,
+        client=info.client,
         **{
             name: value
-            for name, value in (("key_id", note.key_id), ("reason", note.reason), ("detail", note.detail))
+            for name, value in (("key_id", info.key_id), ("reason", info.reason), ("detail", info.detail))
             if value is not None
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents.web.pace import Pace
+from smsevents.web.body_pace import Pace
 
 PAUSE, RATE = 60.0, 256.0
 

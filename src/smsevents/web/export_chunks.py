@@ -1,0 +1,70 @@
+"""The chunks of an export: pages of the log, as one gzip member or as plain lines, read in threads."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from smsevents.segments.splice import GzipMember, count, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smsevents.log.reader import Reader
+    from smsevents.web.state import ExportLane
+
+EXPORT_CHUNK_MIN_BYTES = 256 * 1024
+
+
+class Chunk(NamedTuple):
+    """Bytes of an export to be sent at once, and whether they are the last."""
+
+    data: bytes
+    is_last: bool
+
+
+class ExportChunks:
+    """Reads chunk after chunk. None of a chunk is held once it was returned."""
+
+    def __init__(
+        self, reader: Reader, lane: ExportLane, trackpoint: int, *, gzip: bool, counted: Callable[[int], None]
+    ) -> None:
+        """Read in the threads of a lane, in turns of a shop; `counted` is told the events of each page."""
+        self._reader = reader
+        self._lane = lane
+        self._trackpoint = trackpoint
+        self._member = GzipMember() if gzip else None
+        self._lines: Iterator[bytes] = iter(())  # of the pieces of a page that are not taken yet, in plain
+        self._counted = counted
+
+    async def next(self, page_max_bytes: int) -> Chunk:
+        """Return the next chunk, of pages of at most so many bytes. Raises what `Reader.next_page` does."""
+        threads = self._lane.mergers if self._reader.next_is_slow else self._lane.threads
+        return await threads.run(self._trackpoint, partial(self._take, page_max_bytes))
+
+    def _take(self, page_max_bytes: int) -> Chunk:
+        """Take as much as is worth a call into a thread and a call of the network: a small export comes complete."""
+        taken: list[bytes] = []
+        held = 0
+        while held < EXPORT_CHUNK_MIN_BYTES:
+            data = self._next_run(page_max_bytes)
+            if data is None:
+                if self._member is not None:
+                    taken.append(self._member.end())
+                return Chunk(b"".join(taken), is_last=True)
+            taken.append(data)
+            held += len(data)
+        return Chunk(b"".join(taken), is_last=False)
+
+    def _next_run(self, page_max_bytes: int) -> bytes | None:
+        """Return the bytes of the next page in gzip, of the next piece in plain, or None after the last."""
+        if lines := next(self._lines, b""):
+            return lines
+        pieces = self._reader.next_page(page_max_bytes)
+        if not pieces:
+            return None
+        self._counted(count(pieces))
+        if self._member is not None:
+            return self._member.take(pieces)
+        self._lines = map(lines_of, pieces)
+        return next(self._lines)

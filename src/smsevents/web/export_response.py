@@ -1,0 +1,127 @@
+"""The response of an export as ASGI: the head, chunk after chunk, and the end, or a connection that is closed before.
+
+What can be refused is refused before the head, and so is a store that cannot be read. A fault after the first byte
+closes the connection: the last chunk is not sent, so a truncated export cannot be taken for a complete one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from smsevents.errors import DamagedSegment, SmsEventsError
+from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
+from smsevents.web import metrics
+from smsevents.web.export_chunks import Chunk
+from smsevents.web.request_info import info_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar.types import Receive, Scope, Send
+
+    from smsevents.web.export_chunks import ExportChunks
+    from smsevents.web.export_pace import ExportPace
+
+logger = structlog.get_logger()
+
+_NOTHING = Chunk(b"", is_last=False)
+
+
+class ExportResponse:
+    """Sends the chunks of one export."""
+
+    def __init__(
+        self, chunks: ExportChunks, pace: ExportPace, headers: Mapping[str, str], *, stall_max_seconds: float
+    ) -> None:
+        """Send chunks at a pace, to a client that may stop reading for so many seconds."""
+        self._chunks = chunks
+        self._pace = pace
+        self._headers = headers
+        self._stall_max_seconds = stall_max_seconds
+        is_gzip = "Content-Encoding" in headers
+        self._sent_bytes = metrics.export_bytes_gzip if is_gzip else metrics.export_bytes_identity
+        self._asked = time.perf_counter()
+        self._next = _NOTHING  # what is to be sent; held nowhere else, so that it goes once it is
+
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all of it. A response without a last chunk when this returns was truncated, and its connection ends."""
+        self._next = await self._chunks.next(PAGE_HELD_MAX_BYTES)
+        await send(self._head())
+        metrics.export_first_byte_seconds.observe(time.perf_counter() - self._asked)
+        if self._next.is_last:
+            await self._send_next(send)
+        else:
+            await self._send_all(scope, receive, send)
+
+    async def _send_all(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send chunk after chunk, until the last one, a fault, or the end of the connection."""
+        gone = asyncio.ensure_future(_until_gone(receive))
+        try:
+            while not self._next.is_last and not gone.done():
+                await self._send_and_read(send)
+            if self._next.is_last:
+                await self._send_next(send)
+            else:
+                _truncated(scope, "client", "the client went away")
+        except TimeoutError:
+            _truncated(scope, "client", "the client stopped reading")
+        except asyncio.CancelledError:
+            _truncated(scope, "shutdown", "the server stops")
+            raise
+        except SmsEventsError as error:
+            _truncated(scope, "damage" if isinstance(error, DamagedSegment) else "store", str(error))
+        finally:
+            gone.cancel()
+
+    async def _send_and_read(self, send: Send) -> None:
+        """Send the chunk and have the next one."""
+        with self._pace.step() as step:
+            if not step.is_ahead:
+                await self._send_next(send)
+                self._next = await self._chunks.next(step.page_max_bytes)
+                return
+            reading = asyncio.ensure_future(self._chunks.next(step.page_max_bytes))
+            try:
+                await self._send_next(send)
+                self._next = await reading
+            finally:
+                if not reading.cancel() and not reading.cancelled():
+                    reading.exception()  # looked at, so that nobody misses it where sending has failed too
+
+    async def _send_next(self, send: Send) -> None:
+        """Send the chunk and hold it no longer. Raises `TimeoutError` when the client does not read on."""
+        started = time.perf_counter()
+        (data, is_last), self._next = self._next, _NOTHING
+        size = len(data)
+        async with asyncio.timeout(self._stall_max_seconds):
+            await send({"type": "http.response.body", "body": data, "more_body": not is_last})
+            del data  # the server has a copy, framed
+            if not is_last:
+                # It waits, before it sends anything, until the client has taken what was sent before.
+                await send({"type": "http.response.body", "body": b"", "more_body": True})
+        self._pace.sent(time.perf_counter() - started)
+        self._sent_bytes.inc(size)
+        if is_last:
+            metrics.export_seconds.observe(time.perf_counter() - self._asked)
+
+    def _head(self) -> Any:  # noqa: ANN401 -- an ASGI message
+        headers = [(name.lower().encode(), value.encode()) for name, value in self._headers.items()]
+        return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+def _truncated(scope: Scope, reason: str, detail: str) -> None:
+    """Count and log an export that ends before its end."""
+    info = info_of(scope)
+    metrics.exports_cut.labels(reason).inc()
+    info.reason = f"cut_{reason}"
+    log = logger.info if reason == "client" else logger.warning if reason == "shutdown" else logger.error
+    log("export cut", trackpoint=info.trackpoint, reason=reason, detail=detail)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
