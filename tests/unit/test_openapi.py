@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from smsevents.upkeep.erasure import Erased
+from smsevents.web.describe import ALWAYS, WITH_BODY
+from smsevents.web.exports import ExportRequest
 from smsevents.web.openapi import description
+from smsevents.web.problems import STATUSES
 from smsevents.wire import events
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.wire.results import ImportResult
 from smsevents.wire.window import resolve
+
+if TYPE_CHECKING:
+    from msgspec import Struct
 
 NOW = 1_795_478_423_456
 PATHS = description(NOW)["paths"]
@@ -59,3 +69,40 @@ def test_import_counts_what_was_blocked() -> None:
 
     assert set(counts["schema"]["properties"]) == {"received", "expired", "blocked"}
     assert counts["schema"]["required"] == ["received", "expired"]
+
+
+@pytest.mark.parametrize(
+    ("path", "struct", "unsent"),
+    [
+        ("/shop/{trackpointId}/import-sms-events", ImportResult, {"impossible"}),
+        ("/shop/{trackpointId}/users/{userId}", Erased, set()),
+    ],
+)
+def test_every_field_of_a_response_is_described(path: str, struct: type[Struct], unsent: set[str]) -> None:
+    """The schema of a response has each field of the struct that is sent, and says of each what it means."""
+    [operation] = PATHS[path].values()
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == set(struct.__struct_fields__) - unsent
+    assert all(one["description"] and one["type"] for one in schema["properties"].values())
+
+
+def test_every_field_of_a_request_is_described() -> None:
+    """The schema of an export's request has each member that it may have, and takes no other one."""
+    [body] = PATHS["/shop/{trackpointId}/export-sms-events"]["post"]["requestBody"]["content"].values()
+    assert set(body["schema"]["properties"]) == set(ExportRequest.__struct_encode_fields__) == {"from", "to"}
+    assert body["schema"]["additionalProperties"] is False
+    assert all(one["type"] == ["integer", "null"] for one in body["schema"]["properties"].values())
+
+
+def test_every_status_that_an_operation_can_have_is_described() -> None:
+    """Each operation has the statuses of the errors that any of them can raise, each with an example."""
+    for path, item in PATHS.items():
+        [operation] = item.values()
+        statuses = {str(STATUSES[kind].status.value) for kind in (ALWAYS if "users" in path else WITH_BODY)}
+        assert {"200", "400", "405"} | statuses <= set(operation["responses"])
+        for status, response in operation["responses"].items():
+            if status != "200":
+                value = response["content"]["application/problem+json"]["examples"]["problem"]["value"]
+                assert str(value["status"]) == status
+                assert value["detail"]
+                assert "{" not in value["detail"].replace("{}", "")

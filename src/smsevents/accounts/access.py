@@ -40,7 +40,7 @@ _shape = re.compile(r"sms_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _trackpoint = re.compile(r"[1-9][0-9]{0,18}")
 _NO_DIGEST = bytes(32)
 
-_WRONG_KEY = "Send a valid API key in the header X-Api-Key; the operator of the server gives you one."
+WRONG_KEY = "Send a valid API key in the header X-Api-Key; the operator of the server gives you one."
 _WRONG_SHOP = (
     "This key is not allowed to do that for this shop. Check the number of the shop in the path, and use a key of this"
     " shop with the scope `{scope}`; the operator of the server gives you one."
@@ -169,9 +169,9 @@ class Access:
         """Give the key that has the id which was sent, if the whole of it is right and it is still in use."""
         same = hmac.compare_digest(_digest(text or ""), _NO_DIGEST if key is None else key.digest)
         if key is None or not same:
-            raise Unauthorized(_WRONG_KEY)
+            raise Unauthorized(WRONG_KEY)
         if key.revoked_ms is not None:
-            raise Unauthorized(f"The API key {key.id} was revoked. {_WRONG_KEY}")
+            raise Unauthorized(f"The API key {key.id} was revoked. {WRONG_KEY}")
         if key.expires_ms is not None:
             self._refuse_expired(key.id, key.expires_ms)
         self._uses.note(key.id)
@@ -187,7 +187,7 @@ class Access:
                 " Try again later; if it lasts, tell the operator of the server."
             )
         if expires_ms <= max(now, 0 if judgement is None else judgement.trusted_ms):
-            raise Unauthorized(f"The API key {key_id} has expired. {_WRONG_KEY}")
+            raise Unauthorized(f"The API key {key_id} has expired. {WRONG_KEY}")
 
     def _find(self, key_id: str) -> Key | None:
         remembered = self._remembered(key_id)

@@ -3,7 +3,8 @@
 database.py        transactions, durability, writes that share a commit
 checks.py          what a check of a database can find
 dialects/          what one SQL database does differently from another
-schema.py          making and upgrading the tables (alembic, in migrations/)
+schema.py          making and upgrading the tables
+migrations/         each change of the tables, in order (alembic)
 tables.py          the tables
 segments.py        statements on segments: store and replace them, read them in order
 quarantine.py      statements on damaged segments that were set aside

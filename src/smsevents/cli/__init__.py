@@ -1,19 +1,23 @@
 """The command `smsevents`: one file for each group of commands.
 
-serve.py      serve
-shop.py       shop add, shop list
-key.py        key create, key list, key revoke
-transfer.py   import, export, generate
-upkeep.py     compact, expire, forget, verify, backup, stats
-pull.py       pull; in pull_reports.py how it is shown, in pull_summary.py what is said of it
-sync.py       sync
-account.py    what `pull` and `sync` share: whom to ask, and with which key
-demo.py       demo
-doctor.py     doctor, and in checks.py what it looks at
-times.py      the times that options take
-database.py   the option --database
-console.py    what they share: errors, the database, tables, progress
-output.py     standard output, whose failures are told
+serve.py         serve
+shop.py          shop add, shop list
+key.py           key create, key list, key revoke
+transfer.py      import, export, generate
+upkeep.py        compact, expire, forget, verify, backup, stats
+pull.py          pull
+pull_reports.py  how a pull is shown while it runs
+pull_summary.py  what came of a pull, in words
+sync.py          sync
+account.py       what `pull` and `sync` share: whom to ask, and with which key
+demo.py          demo
+doctor.py        doctor
+checks.py        what `doctor` looks at
+times.py         the times that options take
+database.py      the option --database
+misspelt.py      variables that look like settings and are not
+console.py       what they share: errors, the database, tables, progress
+output.py        standard output, whose failures are told
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ answers.py     an error answer → the error that is raised
 patience.py    timeouts, tries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the tree of errors
+pull/          the events of a window into files, day by day
 dlt_source.py  the events as a source of dlt, for warehouses; needs the extra `sync`
 sync.py        a run of dlt: from where the warehouse is to now
 reached.py     how far a sync came, by two clocks

@@ -25,7 +25,7 @@ import secrets
 import time
 from array import array
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -66,11 +66,11 @@ class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
     `quarantined` tells how many damaged segments of the shop lie in quarantine, where nothing was looked for.
     """
 
-    events: int
-    segments: int
-    wiped: bool
-    quarantined: int
-    not_wiped: str | None = None
+    events: Annotated[int, msgspec.Meta(description="Events that were removed.")]
+    segments: Annotated[int, msgspec.Meta(description="Segments that were rewritten.")]
+    wiped: Annotated[bool, msgspec.Meta(description="Whether no copy is left in the database's files either.")]
+    quarantined: Annotated[int, msgspec.Meta(description="Damaged segments, not looked into.")]
+    not_wiped: Annotated[str | None, msgspec.Meta(description="Why it is not wiped yet, where it is not.")] = None
 
 
 def forget(database: Database, trackpoint: int, user_ids: Collection[str], now: int, *, block: bool) -> Erased:

@@ -17,6 +17,7 @@ from smsevents.errors import InvalidRequest, UnsupportedEncoding
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.auth import authorized_shop
 from smsevents.web.body import stream
+from smsevents.web.describe import LINES, TRACKPOINT, WITH_BODY, example_lines, problems, request_schema_of
 from smsevents.web.export_chunks import ExportChunks
 from smsevents.web.export_pace import ExportPace
 from smsevents.web.export_response import ExportResponse
@@ -133,3 +134,50 @@ def _refuse_repeated_keys(body: bytes) -> None:
     keys = msgspec.json.decode(body, type=dict[str, int | None])
     if body.count(b":") != len(keys):
         raise InvalidRequest("`from` or `to` stands twice in the body. Send each once.")
+
+
+def operation(now: int) -> dict[str, Any]:
+    """Describe the operation, with examples of the day of `now` (Unix ms)."""
+    stream = {"schema": LINES, "examples": {"events": {"value": example_lines(now)}}}
+    time = {"type": "integer"}
+    return {
+        "operationId": "exportSmsEvents",
+        "tags": ["Events"],
+        "summary": "Export the events of a shop",
+        "description": (
+            "The interval is closed, in Unix milliseconds. `from` alone: up to 90 days from there; `to` alone: the"
+            " 90 days before it; `{}`: the last 90 days. Only the last 90 days exist. The Content-Type is ignored."
+            " The key needs the scope `export`."
+        ),
+        "parameters": [TRACKPOINT],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": request_schema_of(ExportRequest),
+                    "examples": {
+                        "lastWeek": {"value": {"from": now - 7 * DAY_MS, "to": now}},
+                        "last90days": {"value": {}},
+                    },
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": (
+                    "The events, ascending by `date`, deduplicated. With `Accept-Encoding: gzip` the same lines as one"
+                    " gzip member. If the connection ends without the last chunk, the export was truncated: ask again."
+                ),
+                "headers": {
+                    "X-Export-From": {"schema": time, "description": "The start of the effective interval."},
+                    "X-Export-To": {"schema": time, "description": "The end of the effective interval."},
+                    "X-Export-Warning": {
+                        "schema": {"type": "string"},
+                        "description": "Only if the interval ends before 2000 or begins after 2099: it says so.",
+                    },
+                },
+                "content": {negotiate.JSON_SEQ: stream, negotiate.NDJSON: stream},
+            },
+            **problems("export", WITH_BODY),
+        },
+    }

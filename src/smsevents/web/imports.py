@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from litestar import Request, post
 from litestar.datastructures import State
 
-from smsevents.errors import UnsupportedEncoding
+from smsevents.errors import InvalidRequest, TimeInDoubt, UnknownShop, UnsupportedEncoding
 from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, Limits
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.auth import authorized_shop
 from smsevents.web.body import stream
+from smsevents.web.describe import LINES, TRACKPOINT, WITH_BODY, example_lines, json_response, problem, problems
+from smsevents.web.problems import INVALID_LINES, STATUSES
 from smsevents.wire.results import ImportResult
 
 if TYPE_CHECKING:
@@ -180,3 +182,40 @@ def _is_gzip(codings: list[str]) -> bool:
         f"Content-Encoding {', '.join(codings)!r} cannot be read. Send the lines with gzip or as they are.",
         supported="gzip, identity",
     )
+
+
+def operation(now: int) -> dict[str, Any]:
+    """Describe the operation, with examples of the day of `now` (Unix ms)."""
+    not_json = "not JSON: invalid character (byte 1)"
+    bad_event = "invalid enum value 'SENT' - at `$.smsEvent.status`"
+    return {
+        "operationId": "importSmsEvents",
+        "tags": ["Events"],
+        "summary": "Record events of a shop",
+        "description": (
+            "Lines as the export writes them, in any valid JSON spelling, optionally with `Content-Encoding: gzip`."
+            " All or nothing, and the response comes only when the events are on the disk. Blank lines and CRLF are"
+            " fine. The key needs the scope `import`."
+        ),
+        "parameters": [TRACKPOINT],
+        "requestBody": {
+            "required": True,
+            "content": {negotiate.NDJSON: {"schema": LINES, "examples": {"events": {"value": example_lines(now)}}}},
+        },
+        "responses": {
+            "200": json_response(
+                "The events are stored, on the disk. Sending them again changes nothing.",
+                ImportResult,
+                ImportResult(received=1000, expired=2, blocked=1),
+            ),
+            **problems("import", [*WITH_BODY, UnknownShop, TimeInDoubt]),
+            "400": problem(
+                STATUSES[InvalidRequest],
+                when="A line is not valid JSON, or the gzip stream is damaged. Nothing was stored.",
+                detail=f"Nothing was stored. Line 2: {not_json}.",
+                errors=[{"line": 2, "reason": not_json}],
+                more=False,
+            ),
+            "422": problem(INVALID_LINES, errors=[{"line": 3, "reason": bad_event}], more=False),
+        },
+    }

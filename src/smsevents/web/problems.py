@@ -7,14 +7,16 @@ what to change. `InvalidLines` adds `errors`, a list of `line` and `reason`, and
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 import structlog
 from litestar import MediaType, Response
 from litestar.exceptions import HTTPException
+from msgspec import Meta
 
 from smsevents import errors
+from smsevents.accounts.access import WRONG_KEY
 from smsevents.web.request_info import info_of
 from smsevents.web.request_log import shown_path
 
@@ -29,26 +31,116 @@ MEDIA_TYPE = "application/problem+json"
 _RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 _RETRY_LATER = {"Retry-After": "60"}  # seconds: a person has to look at it
 
+
+class Outcome(NamedTuple):
+    """What an error leads to: its status and headers, and for the description when it comes, and an example of it.
+
+    In the texts `{scope}` stands for the scope that the key needs.
+    """
+
+    status: HTTPStatus
+    headers: dict[str, str]
+    when: str
+    example: str
+
+
 # The most telling class first: an error is what the first class that fits it says.
-STATUSES: dict[type[errors.SmsEventsError], tuple[HTTPStatus, dict[str, str]]] = {
-    errors.InvalidRequest: (HTTPStatus.BAD_REQUEST, {}),
-    errors.ClientGone: (HTTPStatus.BAD_REQUEST, {}),
-    errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'ApiKey header="X-Api-Key"'}),
-    errors.Forbidden: (HTTPStatus.FORBIDDEN, {}),
-    errors.NoSuchPath: (HTTPStatus.NOT_FOUND, {}),
-    errors.UnknownShop: (HTTPStatus.NOT_FOUND, {}),
-    errors.BodyTimeout: (HTTPStatus.REQUEST_TIMEOUT, {}),
-    errors.HeadTimeout: (HTTPStatus.REQUEST_TIMEOUT, {}),
-    errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {}),
-    errors.HeadTooLarge: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, {}),
-    errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
-    errors.UnsupportedEncoding: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {}),
-    errors.TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, _RETRY),
-    errors.TimeInDoubt: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY_LATER),
-    errors.StoreFull: (HTTPStatus.INSUFFICIENT_STORAGE, _RETRY),
-    errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, _RETRY),
-    errors.DamagedSegment: (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
+STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
+    errors.InvalidRequest: Outcome(
+        HTTPStatus.BAD_REQUEST,
+        {},
+        "The request is not what it should be.",
+        "The body is empty. Send {{}} for the last 90 days, or an object with `from` and `to`.",
+    ),
+    errors.ClientGone: Outcome(HTTPStatus.BAD_REQUEST, {}, "The connection ended before the request did.", ""),
+    errors.Unauthorized: Outcome(
+        HTTPStatus.UNAUTHORIZED,
+        {"WWW-Authenticate": 'ApiKey header="X-Api-Key"'},
+        "No key, or one that is unknown, revoked or expired.",
+        WRONG_KEY,
+    ),
+    errors.Forbidden: Outcome(
+        HTTPStatus.FORBIDDEN,
+        {},
+        "The key is for another shop or lacks the scope `{scope}`.",
+        "This key is not allowed to do that for this shop. Check the number of the shop in the path, and use a key"
+        " of this shop with the scope `{scope}`; the operator of the server gives you one.",
+    ),
+    errors.NoSuchPath: Outcome(
+        HTTPStatus.NOT_FOUND,
+        {},
+        "The trackpointId is not a positive integer.",
+        "'abc' is not a trackpoint. A trackpoint is the number of a shop, a positive integer.",
+    ),
+    errors.UnknownShop: Outcome(HTTPStatus.NOT_FOUND, {}, "The shop was removed meanwhile.", ""),
+    errors.BodyTimeout: Outcome(
+        HTTPStatus.REQUEST_TIMEOUT,
+        {},
+        "The request body timed out.",
+        "No data of the body arrived for 60 seconds. Nothing was done; send it again.",
+    ),
+    errors.HeadTimeout: Outcome(HTTPStatus.REQUEST_TIMEOUT, {}, "The headers did not end in time.", ""),
+    errors.BodyTooLarge: Outcome(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        {},
+        "The body is over a limit.",
+        "The lines are more than 1024 MiB. Send them in several imports.",
+    ),
+    errors.HeadTooLarge: Outcome(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, {}, "The headers are over a limit.", ""),
+    errors.TooManyConnections: Outcome(
+        HTTPStatus.SERVICE_UNAVAILABLE, _RETRY, "The process serves as many connections as it may.", ""
+    ),
+    errors.UnsupportedEncoding: Outcome(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        {},
+        "The Content-Encoding is unknown.",
+        "Content-Encoding 'br' cannot be read. Send the lines with gzip or as they are.",
+    ),
+    errors.TooManyAtOnce: Outcome(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        _RETRY,
+        "Too many concurrent requests.",
+        "The server is busy with 256 exports already. Try again in a moment.",
+    ),
+    errors.TimeInDoubt: Outcome(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        _RETRY_LATER,
+        "The server's clock may be wrong, and would have the last word.",
+        "",
+    ),
+    errors.StoreFull: Outcome(
+        HTTPStatus.INSUFFICIENT_STORAGE,
+        _RETRY,
+        "There is no room on the server's disk.",
+        "There is no room left on the disk of the database. Nothing of this was stored; free some room and try again.",
+    ),
+    errors.StoreUnavailable: Outcome(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        _RETRY,
+        "The store is unavailable.",
+        "The database cannot be read: unable to open database file. Try again in a moment.",
+    ),
+    errors.DamagedSegment: Outcome(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        {},
+        "Stored bytes are damaged, or a defect.",
+        "Segment 17 is damaged: its stored bytes do not match their checksum.",
+    ),
 }
+
+# Raised by the framework, or with a status of their own.
+WRONG_METHOD = Outcome(
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    {},
+    "The method is not allowed; see `Allow`.",
+    "This path does not take GET; use POST, OPTIONS.",
+)
+INVALID_LINES = Outcome(
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    {},
+    "A line is JSON but not a valid event. Nothing was stored.",
+    "Nothing was stored. Line 3: invalid enum value 'SENT' - at `$.smsEvent.status`.",
+)
 
 
 # Python before 3.13 has the older names of these two; ours are those of RFC 9110, whatever runs us.
@@ -60,20 +152,28 @@ def title_of(status: HTTPStatus) -> str:
     return _TITLES.get(status, status.phrase)
 
 
+class ProblemLine(msgspec.Struct):
+    """A line of an import that was refused."""
+
+    line: int
+    reason: str
+
+
 class Problem(msgspec.Struct, omit_defaults=True):
     """The body of every error."""
 
-    type: str
+    type: Annotated[str, Meta(description="Always about:blank: the status says which.")]
     title: str
     status: int
-    detail: str
-    errors: list[dict[str, int | str]] | None = None
-    more: bool | None = None
+    detail: Annotated[str, Meta(description="What to change.")]
+    errors: list[ProblemLine] | None = None
+    more: Annotated[bool | None, Meta(description="Reading stopped at the last line named.")] = None
 
 
 def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError) -> Response[bytes]:
     """Answer an error that smsevents raised."""
-    status, headers = status_of(error)
+    outcome = outcome_of(error)
+    status, headers = outcome.status, outcome.headers
     info_of(request.scope).refused(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", path=shown_path(request.scope), error=str(error))
@@ -84,12 +184,12 @@ def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError
     return answer(status, error.outside, headers)
 
 
-def status_of(error: errors.SmsEventsError) -> tuple[HTTPStatus, dict[str, str]]:
-    """Give the status of an error, and the headers that go with it."""
-    return next(
-        (answer for kind, answer in STATUSES.items() if isinstance(error, kind)),
-        (HTTPStatus.INTERNAL_SERVER_ERROR, {}),
-    )
+_UNFORESEEN = STATUSES[errors.DamagedSegment]
+
+
+def outcome_of(error: errors.SmsEventsError) -> Outcome:
+    """Return what an error leads to."""
+    return next((outcome for kind, outcome in STATUSES.items() if isinstance(error, kind)), _UNFORESEEN)
 
 
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -121,12 +221,12 @@ def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
     status = HTTPStatus.BAD_REQUEST if error.malformed else HTTPStatus.UNPROCESSABLE_ENTITY
-    named: list[dict[str, int | str]] = [{"line": bad.line, "reason": bad.reason} for bad in error.bad_lines]
+    named = [ProblemLine(bad.line, bad.reason) for bad in error.bad_lines]
     return answer(status, str(error), {}, named=named, more=error.more)
 
 
 def problem_body(
-    status: HTTPStatus, detail: str, *, named: list[dict[str, int | str]] | None = None, more: bool | None = None
+    status: HTTPStatus, detail: str, *, named: list[ProblemLine] | None = None, more: bool | None = None
 ) -> bytes:
     """Build the body that every error has."""
     return msgspec.json.encode(
@@ -139,7 +239,7 @@ def answer(
     detail: str,
     headers: dict[str, str],
     *,
-    named: list[dict[str, int | str]] | None = None,
+    named: list[ProblemLine] | None = None,
     more: bool | None = None,
 ) -> Response[bytes]:
     """Build the answer. It closes the connection, as the body may not have been read to its end."""

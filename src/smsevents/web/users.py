@@ -9,10 +9,13 @@ from urllib.parse import unquote
 from litestar import Request, delete
 from litestar.datastructures import State
 
-from smsevents.errors import InvalidRequest, NoSuchPath
+from smsevents.errors import InvalidRequest, NoSuchPath, UnknownShop
 from smsevents.upkeep.erasure import Erased, check_user_id, erase, wiped
 from smsevents.web import query
 from smsevents.web.auth import authorized_shop
+from smsevents.web.describe import ALWAYS, TRACKPOINT, json_response, problem, problems
+from smsevents.web.problems import STATUSES
+from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from smsevents.web.state import AppState
@@ -59,3 +62,44 @@ def _user_id(request: Request[Any, Any, Any]) -> str:
     except UnicodeDecodeError as error:
         raise InvalidRequest("The user id in the path is not UTF-8; percent-encode its UTF-8 bytes.") from error
     return check_user_id(user_id)
+
+
+def operation(_now: int) -> dict[str, Any]:
+    """Describe the operation."""
+    return {
+        "operationId": "forgetUser",
+        "tags": ["Users"],
+        "summary": "Erase every event of a user",
+        "description": "With `block=true` no further events of the user are recorded. The key needs the scope `admin`.",
+        "parameters": [
+            TRACKPOINT,
+            {
+                "name": "userId",
+                "in": "path",
+                "required": True,
+                "description": "The `userId` of the events, percent-encoded.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": TEXT_MAX_CHARACTERS},
+                "examples": {"user": {"value": "123456"}},
+            },
+            {
+                "name": "block",
+                "in": "query",
+                "required": False,
+                "description": "Record no events of this user from now on.",
+                "schema": {"type": "boolean", "default": False},
+            },
+        ],
+        "responses": {
+            "200": json_response(
+                "The events are gone, from the disk too.",
+                Erased,
+                Erased(events=17, segments=9, wiped=True, quarantined=0),
+            ),
+            **problems("admin", [*ALWAYS, UnknownShop]),
+            "400": problem(
+                STATUSES[InvalidRequest],
+                when="The user id is empty or too long, or `block` is not a boolean.",
+                detail="`block` is true or false; leave it out for false.",
+            ),
+        },
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 
 class ImportResult(Struct, frozen=True, omit_defaults=True):
@@ -12,7 +14,9 @@ class ImportResult(Struct, frozen=True, omit_defaults=True):
     `impossible` ones could not be true. The last two are left out of the response where they are 0.
     """
 
-    received: int
-    expired: int
-    blocked: int = 0
-    impossible: int = 0
+    received: Annotated[int, Meta(description="Lines that were received.")]
+    expired: Annotated[int, Meta(description="Those older than 90 days, which were dropped.")]
+    blocked: Annotated[
+        int, Meta(description="Those of users that are blocked, which were dropped; left out where there are none.")
+    ] = 0
+    impossible: Annotated[int, Meta(extra={"sent": False})] = 0  # of the command alone: a server refuses them

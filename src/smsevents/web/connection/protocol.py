@@ -28,7 +28,7 @@ from smsevents.web.connection.exchange import Exchange
 from smsevents.web.connection.framing import Body, ChunkedBody, LengthBody
 from smsevents.web.connection.head import Head, check_unfinished, parse_head
 from smsevents.web.connection.registry import Registry, connections_max
-from smsevents.web.problems import MEDIA_TYPE, problem_body, status_of
+from smsevents.web.problems import MEDIA_TYPE, outcome_of, problem_body
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -357,7 +357,8 @@ class HttpConnection(asyncio.Protocol):
     def _refuse(self, error: SmsEventsError) -> None:
         """Answer what cannot be served, if no response stands in the way, and close."""
         exchange = self._exchange
-        status, more_headers = status_of(error)
+        outcome = outcome_of(error)
+        status, more_headers = outcome.status, outcome.headers
         logger.info("request refused", status=int(status), detail=str(error), client=self._remote and self._remote[0])
         if exchange.has_begun if exchange is not None else self._came_meanwhile:
             # a status line would stand within a response, or follow one that the client takes for the last
