@@ -46,7 +46,7 @@ LINE_BYTES = 400  # no line of these tests is longer
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give an empty shop."""
+    """Yield an empty shop."""
     made = Held(url)
     yield made
     made.database.close()
@@ -207,7 +207,7 @@ def test_what_is_older_than_the_history_leaves_when_it_is_rewritten(held: Held) 
 
 
 def peak_of_compaction(held: Held, sizes: Sizes, segments: int) -> int:
-    """Tell how much memory it takes to compact so many segments that all overlap, in bytes."""
+    """Return the memory, in bytes, that it takes to compact that many overlapping segments."""
     chance = random.Random(segments)  # noqa: S311 -- invented data
     put_in_random_order(held, chance, [sizes.segment_bytes // 260] * segments, days=0.5)
     assert statistics(held.database, held.trackpoint).overlapping >= segments - 1

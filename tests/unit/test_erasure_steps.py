@@ -67,7 +67,7 @@ class Beside(Database):
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give an empty shop."""
+    """Yield an empty shop."""
     made = Held(url)
     yield made
     made.database.close()
@@ -89,7 +89,7 @@ def fill(held: Held, imports: int, seed: int = 1) -> set[bytes]:
 
 
 def files_of(path: Path) -> bytes:
-    """Give all bytes of a database's files."""
+    """Return all bytes of a database's files."""
     return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
 
 
@@ -342,7 +342,7 @@ def test_a_compaction_does_not_bring_an_erased_user_back(held: Held, step: int) 
 
 
 def waits_not_yet(held: Held) -> bool:
-    """Tell whether a further step could begin, as nobody waits to be alone."""
+    """Return whether a further step could begin, as nobody waits to be alone."""
     try:
         with shop_step(held.path, held.trackpoint):
             return True
@@ -409,7 +409,7 @@ class Watch:
         self.seconds = 0.0
 
     def __call__(self) -> float:
-        """Tell the time; a wipe takes ten seconds."""
+        """Return the time; a wipe takes ten seconds."""
         self.seconds += 10
         return self.seconds
 

@@ -67,7 +67,7 @@ def bad_lines(body: bytes) -> InvalidLines:
 
 
 def lines_in(segments: Iterable[Segment]) -> list[bytes]:
-    """Give the lines of segments; each segment must be sorted by date and line, with every line once."""
+    """Return the lines of segments; each segment must be sorted by date and line, with every line once."""
     found = []
     for segment in segments:
         held = read_entries(segment)
@@ -95,7 +95,7 @@ gaps = st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \t\r\n\n", b"  \n"])
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
-    """Give lines and a body that holds them, with blank lines, CRLF, and no end of the last line, as it comes."""
+    """Return lines and a body that holds them, with blank lines, CRLF, and no end of the last line, as it comes."""
     lines: list[bytes] = draw(st.lists(line_values, max_size=12))
     ends = [draw(gaps) for _ in lines]
     last_is_ended = draw(st.booleans())
@@ -134,7 +134,7 @@ def test_a_gzip_body_is_the_same_in_any_members_and_chunking(
 
 
 def one_by_one(body: bytes, blocked: str) -> tuple[ImportResult, set[bytes]] | list[BadLine]:
-    """Tell what an ingest must make of a body: each line looked at for itself, by the rules of the contract."""
+    """Return the expected result of an ingest: each line judged separately, by the rules of the contract."""
     received = expired = dropped = 0
     kept: set[bytes] = set()
     bad: list[BadLine] = []
@@ -397,12 +397,12 @@ def test_no_segment_holds_a_midnight() -> None:
 
 
 def random_text(seed: str) -> str:
-    """Give a text of full length that hardly compresses."""
+    """Return a text of maximum length that hardly compresses."""
     return shake_256(seed.encode()).hexdigest(512)
 
 
 def open_files() -> int:
-    """Tell how many files this process has open."""
+    """Return how many files this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 

@@ -33,7 +33,7 @@ INT64_MAX = 2**63 - 1
 
 
 def at(date: int = NOW, sent: int = NOW - 300, user: str = "123456", name: str = "Sale") -> bytes:
-    """Give the line of an event with these values."""
+    """Return the line of an event with these values."""
     event = json.loads(line(SHOP, date, user=user, campaign=name))
     event["source"]["sendDate"] = sent
     return canonical_of(event)
@@ -146,7 +146,7 @@ def test_a_user_id_that_can_be_seen_is_kept_as_it_is(user: str) -> None:
 
 
 def possible(data: dict[str, Any]) -> bool:
-    """Tell by the rules, written here once more, whether an event can be true."""
+    """Return whether an event is possible, by the rules written here again."""
     times = (data["smsEvent"]["date"], data["source"]["sendDate"])
     unseen = {"Cc", "Cf", "Zs", "Zl", "Zp"}
     visible = [one for one in data["smsEvent"]["userId"] if unicodedata.category(one) not in unseen]
@@ -154,7 +154,7 @@ def possible(data: dict[str, Any]) -> bool:
 
 
 def likely(data: dict[str, Any], date: int, sent: int) -> dict[str, Any]:
-    """Give the event with times that are mostly possible."""
+    """Return the event with times that are mostly possible."""
     return {"smsEvent": {**data["smsEvent"], "date": date}, "source": {**data["source"], "sendDate": sent}}
 
 
@@ -230,7 +230,7 @@ OLD = [
 
 @pytest.fixture
 def old(url: str) -> Held:
-    """Give a database that holds, beside good events, impossible ones, as earlier versions took them."""
+    """Return a database that holds, beside good events, impossible ones, as earlier versions took them."""
     held = Held(url)
     held.trackpoint = Held.trackpoint
     held.now = NOW

@@ -32,7 +32,7 @@ GZIP = gzip.compress(LINES, mtime=0)
 
 
 def zipped() -> bytes:
-    """Give a zip archive with the lines in it."""
+    """Return a zip archive with the lines in it."""
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("events.jsonl", LINES)
@@ -146,7 +146,7 @@ def test_any_bytes_are_known_or_not(start: bytes) -> None:
 
 
 def status(name: str) -> bytes:
-    """Give a line with a status."""
+    """Return a line with a status."""
     return line(7, NOW, status=name)
 
 

@@ -69,7 +69,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
 
 @contextmanager
 def _files_of_this_user() -> Iterator[None]:
-    """Have files that are made meanwhile closed to other users: DuckDB's and dlt's hold personal data."""
+    """Create files without access for other users while the block runs: DuckDB's and dlt's hold personal data."""
     before = os.umask(0o077)
     try:
         yield
