@@ -15,7 +15,7 @@ from tests.support.lines import body_of, line
 if TYPE_CHECKING:
     from tests.support.servers import Shop
 
-PAUSE_SECONDS = 0.02  # after a batch: all lie within 100 seconds, and segments that overlap this much are expensive to export
+PAUSE_SECONDS = 0.02  # after a batch: events span 100 seconds; exporting such overlap is expensive
 
 
 class Client(threading.Thread):

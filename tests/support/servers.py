@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 START_MAX_SECONDS = 60
 SETTLE_MAX_SECONDS = 30
 STILL = {"SMSEVENTS_UPKEEP": "off"}  # for a database that changes only when the test says so
-PLAIN = ssl.create_default_context()  # created once: httpx would create one per request, which takes longer than the request
+PLAIN = ssl.create_default_context()  # created once: httpx would create one per request, which is slow
 
 
 @dataclass(frozen=True)

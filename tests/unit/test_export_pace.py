@@ -10,7 +10,7 @@ BEHIND = Step(is_ahead=False, page_max_bytes=PAGE_HELD_MAX_BYTES)
 
 
 def test_a_client_that_keeps_up_is_read_ahead_for() -> None:
-    """A client gets large pages, read ahead, from the first chunk on, except after a chunk that it took too long for."""
+    """A client gets large pages, read ahead, from the first chunk on, except after a chunk that it read too slowly."""
     pace = ExportPace(Slots(1))
     for seconds, expected in (
         (0.0, AHEAD),
