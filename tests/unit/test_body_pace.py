@@ -21,7 +21,7 @@ class Clock:
 
 
 def seconds_until_refused(chunk: int, every: float) -> float | None:
-    """Send `chunk` bytes every `every` seconds, for an hour. Return when the client ran out of time, in seconds."""
+    """Send `chunk` bytes every `every` seconds, for an hour. Return the seconds until refusal, or None."""
     clock = Clock()
     pace = Pace(PAUSE, RATE, clock)
     while clock.seconds < 4600:

@@ -335,7 +335,7 @@ def test_close_finishes_the_writes_that_wait(url: str, path: Path) -> None:
 
 
 def submit_until_refused(database: Database) -> int:
-    """Hand in one write after the other until the database takes no more; tell how many it took."""
+    """Hand in one write after the other until the database takes no more. Return how many it took."""
     for trackpoint in range(1, 1000):
         try:
             database.submit(adding(trackpoint))

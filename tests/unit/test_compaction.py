@@ -53,13 +53,13 @@ def held(url: str) -> Iterator[Held]:
 
 
 def put_in_random_order(held: Held, chance: random.Random, bodies: list[int], days: float = 89) -> None:
-    """Import bodies of so many lines, each of them all over the last days."""
+    """Import bodies of the given line counts, each spread over the last days."""
     for count in bodies:
         held.put(random_lines(chance, held.trackpoint, count, held.now - int(days * DAY_MS), held.now))
 
 
 def mark_done(held: Held, chance: random.Random) -> set[int]:
-    """Fill the shop with compacted segments of SMALL's size; give their ids."""
+    """Fill the shop with compacted segments of SMALL's size. Return their ids."""
     put_in_random_order(held, chance, [400, 400])
     held.compact(SMALL)
     assert len(held.headers()) > 30

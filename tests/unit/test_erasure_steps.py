@@ -74,7 +74,7 @@ def held(url: str) -> Iterator[Held]:
 
 
 def fill(held: Held, imports: int, seed: int = 1) -> set[bytes]:
-    """Import overlapping events, about a third of them of the user, some twice; give the user's."""
+    """Import overlapping events, about a third of them of the user, some twice. Return the user's."""
     chance = random.Random(seed)  # noqa: S311 -- invented data
     theirs: set[bytes] = set()
     for _ in range(imports):
@@ -128,7 +128,7 @@ def round_of_a_worker(held: Held) -> bool:
 
 
 def killed_at(held: Held, step: int, *, wipes_between: bool) -> bool:
-    """Erase the user and be killed at a step; tell whether there was such a step."""
+    """Erase the user and be killed at a step. Return whether there was such a step."""
     steps = 0
 
     def happens() -> None:
@@ -342,7 +342,7 @@ def test_a_compaction_does_not_bring_an_erased_user_back(held: Held, step: int) 
 
 
 def waits_not_yet(held: Held) -> bool:
-    """Return whether a further step could begin, as nobody waits to be alone."""
+    """Return whether a further step could begin, because no process waits for exclusive access."""
     try:
         with shop_step(held.path, held.trackpoint):
             return True

@@ -261,7 +261,7 @@ def test_a_line_that_no_event_needs_is_refused_by_its_length() -> None:
 
 
 def outcome(line: bytes) -> Event | None:
-    """Read a line; check what holds for any bytes at all: a whole event, or a refusal that says something."""
+    """Read a line; check what holds for any bytes at all: a complete event, or a refusal with a message."""
     try:
         event, canonical = decode(line)
     except (NotJson, NotAnEvent) as refusal:

@@ -44,14 +44,14 @@ def feed_all(ingest: Ingest, chunks: Iterable[bytes]) -> ImportResult:
 
 
 def take(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int = 64) -> tuple[ImportResult, list[Segment]]:
-    """Take a body in; give what it held and its segments."""
+    """Take a body in. Return its result and its segments."""
     with ingesting(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
         result = feed_all(ingest, chunks)
         return result, list(ingest.segments())
 
 
 def refused(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int = 64) -> InvalidRequest:
-    """Take in a body that must be refused; give the refusal. Nothing is handed on."""
+    """Take in a body that must be refused. Return the refusal. Nothing is handed on."""
     with ingesting(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
         with pytest.raises(InvalidRequest) as refusal:
             feed_all(ingest, chunks)
@@ -60,7 +60,7 @@ def refused(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int =
 
 
 def bad_lines(body: bytes) -> InvalidLines:
-    """Take in a body with bad lines; give the refusal that names them."""
+    """Take in a body with bad lines. Return the refusal that names them."""
     refusal = refused([body])
     assert isinstance(refusal, InvalidLines)
     return refusal

@@ -44,7 +44,7 @@ ALL = Window(OLDEST, NOW)
 
 
 class Opened:
-    """An open database with its log, its file, and shops that nobody used before."""
+    """An open database with its log, its file, and new shops."""
 
     def __init__(self, url: str) -> None:
         """Open the database that `url` names, with a clock that stands still."""
@@ -382,7 +382,7 @@ def test_a_page_is_bounded(opened: Opened) -> None:
 
 
 def damage(opened: Opened, shop: int) -> int:
-    """Change one byte of a shop's only segment; give its id."""
+    """Change one byte of a shop's only segment. Return its id."""
     ((id_, data),) = opened.sql("SELECT id, data FROM segments WHERE trackpoint = ?", shop)
     opened.sql("UPDATE segments SET data = ? WHERE id = ?", data[:9] + bytes([data[9] ^ 1]) + data[10:], id_)
     found: int = id_

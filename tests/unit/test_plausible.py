@@ -40,7 +40,7 @@ def at(date: int = NOW, sent: int = NOW - 300, user: str = "123456", name: str =
 
 
 def imported(body: bytes, *, skip_impossible: bool = False, size: int = 1 << 20) -> tuple[ImportResult, list[bytes]]:
-    """Take a body in, in parts of a size; give what it held and the lines that are to be stored."""
+    """Take a body in, in parts of a size. Return its result and the lines to store."""
     with ingesting(SHOP, NOW, gzip=False, lines_max_mib=64, skip_impossible=skip_impossible) as ingest:
         for start in range(0, len(body), size):
             ingest.feed(body[start : start + size])
@@ -49,7 +49,7 @@ def imported(body: bytes, *, skip_impossible: bool = False, size: int = 1 << 20)
 
 
 def refusal_of(body: bytes) -> InvalidLines:
-    """Take in a body that must be refused; give the refusal."""
+    """Take in a body that must be refused. Return the refusal."""
     with pytest.raises(InvalidLines) as refusal:
         imported(body)
     return refusal.value

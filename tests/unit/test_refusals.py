@@ -66,7 +66,7 @@ def feed_all(ingest: Ingest, body: bytes, size: int) -> None:
 
 
 def refusal_of(body: bytes, *, inflate: bool = False, origin: Origin = BODY, size: int = 1 << 20) -> InvalidRequest:
-    """Take in a body that must be refused; give the refusal. Nothing is handed on."""
+    """Take in a body that must be refused. Return the refusal. Nothing is handed on."""
     with ingesting(7, NOW, gzip=inflate, lines_max_mib=64, origin=origin) as ingest:
         with pytest.raises(InvalidRequest) as refusal:
             feed_all(ingest, body, size)

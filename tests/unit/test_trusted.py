@@ -98,7 +98,7 @@ class Clockwork(RuleBasedStateMachine):
 
     @rule(length=LENGTHS)
     def time_passes(self, length: int) -> None:
-        """Let time pass, while nobody looks."""
+        """Let time pass while no process runs."""
         self.site.machine.passes(length)
 
     @rule(offset=OFFSETS)

@@ -71,7 +71,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
 ) -> None:
-    """Pull events into files, one a day: what is missing or may have changed, each event once.
+    """Pull events into files, one a day: what is missing or may have changed, each event exactly once.
 
     The API key is taken from SMSEVENTS_API_KEY, or asked for.
     """

@@ -47,7 +47,7 @@ def summary_text(summary: Summary) -> str:
 
 
 def absent_text(summary: Summary) -> str:
-    """Return a sentence that names the days that are no longer available anywhere."""
+    """Return a sentence that names the days held neither by the server nor by the directory."""
     return (
         f"{_days_are(len(summary.absent))} older than the {HISTORY_DAYS} days that the server keeps, and not in the"
         f" directory: {ranges_text(summary.absent)}."

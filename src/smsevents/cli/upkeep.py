@@ -155,7 +155,7 @@ def verify(
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not be there yet.")],
 ) -> None:
-    """Write a whole copy of the database, while it is in use."""
+    """Write a complete copy of the database, while it is in use."""
     with opened_database() as database:
         size = backups.backup(database, file, now_ms())
     typer.echo(f"wrote {file} ({size:,} bytes)", err=True)
