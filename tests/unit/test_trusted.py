@@ -98,7 +98,7 @@ class Clockwork(RuleBasedStateMachine):
 
     @rule(length=LENGTHS)
     def time_passes(self, length: int) -> None:
-        """Let time pass while no process runs."""
+        """Let time pass while no process notes it."""
         self.site.machine.passes(length)
 
     @rule(offset=OFFSETS)
