@@ -42,7 +42,7 @@ def ids(format_: Format) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give one folder for all examples of a property."""
+    """Return one folder for all examples of a property."""
     return tmp_path_factory.mktemp("files")
 
 

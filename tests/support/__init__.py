@@ -1,4 +1,4 @@
-"""What the tests share.
+"""Helpers that the tests share.
 
 lines.py       events to send, and the model that responses are compared with
 events.py      events in every spelling, for property tests
@@ -6,7 +6,7 @@ entries.py     entries and batches of entries, for property tests
 logs.py        a log without a server
 servers.py     a real server, the command, a shop to send to
 importers.py   clients that import until they are stopped
-standin.py     a foreign server that responds as a test says
+standin.py     a third-party server that responds as a test says
 pulling.py     a directory to pull into
 warehouses.py  warehouses to sync into
 postgres.py    a PostgreSQL server

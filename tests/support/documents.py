@@ -20,22 +20,22 @@ class Page:
 
     @property
     def text(self) -> str:
-        """Give all of it."""
+        """The complete text."""
         return self.path.read_text("utf-8")
 
     @property
     def prose(self) -> str:
-        """Give it without its code blocks."""
+        """The text without its code blocks."""
         return _block.sub("", self.text)
 
     @property
     def blocks(self) -> list[tuple[str, str]]:
-        """Give the language and the text of each code block."""
+        """The language and the text of each code block."""
         return _block.findall(self.text)
 
     @property
     def spans(self) -> list[str]:
-        """Give the code within the prose, each on one line."""
+        """The code within the prose, each on one line."""
         return [" ".join(text.split()).replace("\\|", "|") for _, text in _span.findall(self.prose)]
 
     @property
@@ -45,28 +45,28 @@ class Page:
 
     @property
     def headings(self) -> list[tuple[int, str]]:
-        """Give the level and the text of each heading."""
+        """The level and the text of each heading."""
         return [(len(marks), text) for marks, text in re.findall(r"^(#+) (.*)$", self.prose, re.MULTILINE)]
 
     @property
     def tables(self) -> list[list[list[str]]]:
-        """Give the cells of each table, the header first."""
+        """The cells of each table, the header first."""
         return [
             [_cells(row) for index, row in enumerate(table.splitlines()) if index != 1]
             for table in _table.findall(self.prose)
         ]
 
     def table(self, column: str, place: int = 0) -> list[list[str]]:
-        """Give the rows of the one table that has such a column at a place."""
+        """Return the rows of the only table whose column number `place` is named `column`."""
         [found] = [rows for header, *rows in self.tables if len(header) > place and header[place] == column]
         return found
 
 
 def _cells(row: str) -> list[str]:
-    """Give the cells of a row of a table."""
+    """Return the cells of a row of a table."""
     return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
 
 
 def bare(cell: str) -> str:
-    """Give a cell without the marks of code."""
+    """Return a cell without its code marks."""
     return cell.strip("`")

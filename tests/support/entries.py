@@ -20,7 +20,7 @@ DATES = 8
 
 
 def entry(date: int, user: str = "u") -> Entry:
-    """Give an entry; its line is some 170 bytes long."""
+    """Return an entry; its line is about 170 bytes long."""
     return (date, line(1, date, user))
 
 
@@ -37,18 +37,18 @@ some_entries = st.lists(entry_values, min_size=1, max_size=40)
 
 
 def in_order(batched: Batches, after: Entry) -> list[Segment]:
-    """Pack batches into segments that may overlap in any way; give those that reach behind `after`, as asked for."""
+    """Pack batches into segments that may overlap in any way; return those that reach past `after`."""
     segments = [packed(batch) for batch in batched]
     return sorted((s for s in segments if s.header.last > after), key=lambda s: s.header.first)
 
 
 @st.composite
 def entry_bounds(draw: st.DrawFn) -> Entry:
-    """Give any bound: before, behind or exactly at an entry."""
+    """Return any bound: before, after or exactly at an entry."""
     date = draw(st.integers(-1, DATES + 1))
     return draw(st.sampled_from([(date, b""), end_of(date)]) | entry_values)
 
 
 def altered(segment: Segment, data: bytes | None = None, **fields: Any) -> Segment:
-    """Return a segment with other bytes, or another header than what they are."""
+    """Return a segment with other bytes, or with a header that does not match them."""
     return Segment(replace(segment.header, **fields), segment.data if data is None else data)

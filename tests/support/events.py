@@ -13,7 +13,7 @@ INT64_MAX = 2**63 - 1
 
 
 def canonical_of(data: dict[str, Any]) -> bytes:
-    """Write the canonical line by hand: fixed key order, compact, nothing escaped that need not be."""
+    """Write the canonical line by hand: fixed key order, compact, no unnecessary escapes."""
     sms, source = data["smsEvent"], data["source"]
     ordered: dict[str, Any] = {
         "smsEvent": {name: sms[name] for name in ("trackpoint", "userId", "status", "date")},
@@ -59,7 +59,7 @@ def escaped(character: str) -> str:
 
 @st.composite
 def spelled(draw: st.DrawFn, value: Any) -> str:
-    """Give some valid JSON spelling of a value: white space, keys in any order, escapes that are not needed."""
+    """Return some valid JSON spelling of a value: white space, keys in any order, unnecessary escapes."""
     space = draw(st.text(" \t\r\n", max_size=3))
     if isinstance(value, dict):
         members = [

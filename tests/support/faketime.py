@@ -17,7 +17,7 @@ class WrongClock:
     """The wall clock of the processes that run with its environment; the clock that cannot be set stays right."""
 
     def __init__(self, folder: Path, offset: str = "+0") -> None:
-        """Have a clock with an offset, as `+100d`; or skip if faketime is not installed."""
+        """Create a clock with an offset such as `+100d`, or skip the test if faketime is not installed."""
         if shutil.which("faketime") is None:
             assert "CI" not in os.environ, "CI must have faketime"
             pytest.skip("faketime is not installed; `make test` installs it where it may")
@@ -36,4 +36,4 @@ class WrongClock:
         """Set the clock, also of processes that run."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset}\n")
-        new.replace(self._file)  # at once, so that nobody reads half of it
+        new.replace(self._file)  # atomic, so that no process reads half of it

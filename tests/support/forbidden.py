@@ -19,7 +19,7 @@ _WRITE = 0o222
 
 @contextmanager
 def not_writable(path: Path) -> Iterator[None]:
-    """Forbid to write a file or folder for a while: by its mode, or for root, whom no mode stops, by an attribute."""
+    """Make a file or folder read-only in the block: by its mode, or by an attribute for root, who ignores modes."""
     if os.geteuid() != 0:
         mode = path.stat().st_mode
         path.chmod(mode & ~_WRITE)
@@ -50,7 +50,7 @@ def _not_here(reason: str) -> None:
 
 @contextmanager
 def full_disk(folder: Path, size: str = "4m") -> Iterator[Path]:
-    """Give a small disk of its own, mounted at `folder`, which must be there; the caller fills it."""
+    """Mount a small disk at `folder`, which must exist, and yield its path. The caller fills it."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         _not_here("a disk can be mounted by root only")
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]

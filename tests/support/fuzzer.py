@@ -100,15 +100,15 @@ TOKENS = [
 
 @dataclass
 class Findings:
-    """What came of a run."""
+    """The results of a run."""
 
     requests: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     unanswered: list[bytes] = field(default_factory=list)  # where the server was silent for too long
-    failed: list[bytes] = field(default_factory=list)  # what was sent where a 5xx came
+    failed: list[bytes] = field(default_factory=list)  # requests that got a 5xx response
 
     def add(self, other: Findings) -> None:
-        """Add what came of another run."""
+        """Add the results of another run."""
         self.requests += other.requests
         self.unanswered += other.unanswered
         self.failed += other.failed
@@ -117,7 +117,7 @@ class Findings:
 
 
 def fuzz(port: int, shop: Shop, seed: int, requests: int) -> Findings:
-    """Send so many requests from a few clients at a time."""
+    """Send that many requests, from a few clients at the same time."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         runs = [pool.submit(_fuzz, port, shop, f"{seed}/{number}", requests // CLIENTS) for number in range(CLIENTS)]
     total = Findings()
@@ -127,7 +127,7 @@ def fuzz(port: int, shop: Shop, seed: int, requests: int) -> Findings:
 
 
 def _fuzz(port: int, shop: Shop, seed: str, requests: int) -> Findings:
-    chance = random.Random(seed)  # noqa: S311 -- to be repeated, not to be secret
+    chance = random.Random(seed)  # noqa: S311 -- repeatable, not secret
     make = _Maker(chance, shop)
     findings = Findings()
     while findings.requests < requests:
@@ -149,7 +149,7 @@ def _fuzz(port: int, shop: Shop, seed: str, requests: int) -> Findings:
 
 
 def _exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
-    """Send bytes in one or two parts and end; give all that comes. Raises `TimeoutError`."""
+    """Send bytes in one or two parts and end; return everything received. Raises `TimeoutError`."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=SILENCE_MAX_SECONDS) as client:
         try:
@@ -167,7 +167,7 @@ def _exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
 
 
 class _Maker:
-    """Makes requests."""
+    """Makes random requests, most of them slightly wrong."""
 
     def __init__(self, chance: random.Random, shop: Shop) -> None:
         self._chance = chance
@@ -219,7 +219,7 @@ class _Maker:
         return line(self._trackpoint, now_ms() - self._chance.randrange(10**9), user=f"u{self._chance.randrange(50)}")
 
     def request(self) -> bytes:
-        """Make a request: mostly a good one with something added."""
+        """Return a request: usually a valid one with something added."""
         chance = self._chance
         method = chance.choice([b"POST", b"POST", b"GET", chance.choice(METHODS)])
         target = chance.choice(self._targets) + chance.choice(
@@ -236,7 +236,7 @@ class _Maker:
         return b"\r\n".join([method + b" " + target + b" " + chance.choice(VERSIONS), *headers, b"", body])
 
     def _framed(self, body: bytes) -> tuple[list[bytes], bytes]:
-        """Frame a body, mostly as it should be."""
+        """Return the header lines and the framed body, usually correct."""
         chance = self._chance
         kind = chance.random()
         if kind < 0.6:

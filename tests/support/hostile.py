@@ -3,7 +3,7 @@
     with Hostile(lambda: chain([HEAD], repeat(b"x"))) as hostile:
         ...
 
-Each connection gets its own run of pieces, after the head of its request was read.
+Each connection gets its own iterator of pieces, after the head of its request was read.
 """
 
 from __future__ import annotations
@@ -66,4 +66,4 @@ class Hostile:
                 while connection.recv(READ_BYTES):
                     pass
             except OSError:
-                return  # the client has heard enough
+                return  # the client closed the connection

@@ -15,14 +15,14 @@ from tests.support.lines import body_of, line
 if TYPE_CHECKING:
     from tests.support.servers import Shop
 
-PAUSE_SECONDS = 0.02  # after a batch: all lie within 100 seconds, and what overlaps so is dear to export
+PAUSE_SECONDS = 0.02  # after a batch: events span 100 seconds; exporting such overlap is expensive
 
 
 class Client(threading.Thread):
     """Imports batch after batch until it is stopped, and remembers which lines were acknowledged."""
 
     def __init__(self, shop: Shop, name: str, start: int) -> None:
-        """Send lines of its own, so that every line is sent by one client only."""
+        """Choose lines that no other client sends."""
         super().__init__(name=name)
         self._shop = shop
         self._chance = random.Random(name)  # noqa: S311 -- invented data
@@ -33,7 +33,7 @@ class Client(threading.Thread):
         self.failures: list[str] = []
 
     def run(self) -> None:
-        """Import until stopped; an answer that does not come is no acknowledgement."""
+        """Import until stopped; a missing response is not an acknowledgement."""
         number = 0
         while not self._stopping.is_set():
             count = self._chance.choice([1, 1, 3, 50])
@@ -56,13 +56,13 @@ class Client(threading.Thread):
             time.sleep(PAUSE_SECONDS)
 
     def stop(self) -> None:
-        """End after the batch that is on its way."""
+        """Stop after the current batch."""
         self._stopping.set()
         self.join()
 
 
 def assert_acknowledged_are_there(shop: Shop, clients: list[Client]) -> None:
-    """Compare an export with what clients know."""
+    """Assert that an export holds every line that was acknowledged to a client."""
     acknowledged = [one for client in clients for one in list(client.acknowledged)]
     exported = Counter(shop.export().content.splitlines())
     sent = {one for client in clients for one in list(client.sent)}

@@ -26,15 +26,15 @@ class CertainTime:
     """Judges a clock, which tells Unix milliseconds, to be right, whatever it says; no import is a witness."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        """Use a clock."""
+        """Take a clock that returns Unix milliseconds."""
         self._clock = clock
 
     def judge(self) -> Judgement:
-        """Return what to think of the time now."""
+        """Return a judgement that trusts the clock."""
         return certain(self._clock())
 
     def witness(self, newest_ms: int | None) -> None:
-        """Hear nothing."""
+        """Ignore the evidence."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def ingesting(  # noqa: PLR0913 -- what lines are held to
     inflation_max_ratio: int | None = None,
     is_short_of_memory: Callable[[], bool] = lambda: False,
 ) -> Iterator[Ingest]:
-    """Open an ingest for a shop at a time (Unix ms), and close it in the end."""
+    """Open an ingest for a shop at a time (Unix ms), and close it at the end."""
     rules = Rules.judged(trackpoint, certain(now), blocked=blocked, skip_impossible=skip_impossible, origin=origin)
     limits = Limits(
         lines_max_mib=lines_max_mib, inflation_max_ratio=inflation_max_ratio, is_short_of_memory=is_short_of_memory

@@ -24,7 +24,7 @@ def line(  # noqa: PLR0913 -- an event has that many parts
     campaign: str = "Black Friday",
     node: str | None = None,
 ) -> bytes:
-    """Give the canonical line of an event, written here without the code that is tested."""
+    """Return the canonical line of an event, written here without the code that is tested."""
     source: dict[str, Any] = {"type": "one-off" if node is None else "flow"}
     source["campaign"] = {"id": "b2c8", "name": campaign}
     if node is not None:
@@ -41,24 +41,24 @@ def line(  # noqa: PLR0913 -- an event has that many parts
 
 
 def date_of(one: bytes) -> int:
-    """Tell the date of a line."""
+    """Return the date of a line, in Unix milliseconds."""
     date: int = json.loads(one)["smsEvent"]["date"]
     return date
 
 
 def body_of(lines: Iterable[bytes]) -> bytes:
-    """Give lines as they stand on the wire."""
+    """Return lines as sent on the wire."""
     return b"".join(one + b"\n" for one in lines)
 
 
 def model(lines: Iterable[bytes], start: int, end: int) -> bytes:
-    """Give what an export of the closed interval must be: a plain sorted set."""
+    """Return the expected export of a closed interval: a plain sorted set."""
     chosen = {(date_of(one), one) for one in lines if start <= date_of(one) <= end}
     return body_of(one for _, one in sorted(chosen))
 
 
 def random_lines(chance: random.Random, trackpoint: int, count: int, start: int, end: int) -> list[bytes]:
-    """Give different lines at random times of a closed interval, half of them of a flow."""
+    """Return distinct lines at random times of a closed interval, half of them of a flow."""
     return [
         line(
             trackpoint,

@@ -72,7 +72,7 @@ def file_of(database: Database) -> Path:
 
 
 def query(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Run a statement on a database file, past smsevents; give its rows."""
+    """Run a statement on a database file, bypassing smsevents, and return its rows."""
     with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
         return connection.execute(statement, values).fetchall()
 
@@ -83,7 +83,7 @@ class Held:
     trackpoint = 4541245641234564
 
     def __init__(self, url: str) -> None:
-        """Make the database; the clock stands at `now` until a test sets it."""
+        """Create the database; the clock stands at `now` until a test sets it."""
         self.url = url
         self.now = 1_790_000_000_000
         self.lines: set[bytes] = set()
@@ -93,7 +93,7 @@ class Held:
 
     @property
     def path(self) -> Path:
-        """Give the path of the database file."""
+        """The path of the database file."""
         return file_of(self.database)
 
     def put(self, lines: Iterable[bytes]) -> None:
@@ -108,11 +108,11 @@ class Held:
         return b"".join(unpack(self.log.read(self.trackpoint, window)))
 
     def expected(self) -> bytes:
-        """Tell what an export of everything must be."""
+        """Return the expected export of everything."""
         return model(self.lines, self.now - HISTORY_MS, self.now + DAY_MS)
 
     def headers(self) -> list[SegmentHeader]:
-        """Give the headers of the segments, by their first entry."""
+        """Return the headers of the segments, in order of their first entry."""
         with self.database.read() as connection:
             return list(headers_of(connection, self.trackpoint))
 
@@ -121,5 +121,5 @@ class Held:
         return compact_shop(self.database, self.trackpoint, self.now, everything=everything, sizes=sizes)
 
     def damages(self) -> list[str]:
-        """Tell what `verify` finds."""
+        """Return the damages that `verify` finds."""
         return [one.damage for one in verify(self.database, None) if one.damage]

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_MAX_SECONDS = 60
-# the server refuses to run as root, so a root lends it to one of these
+# the server refuses to run as root, so root runs it as one of these users
 UNPRIVILEGED = ("postgres", "nobody")
 
 
 def programs() -> Path:
-    """Give the folder of initdb and postgres, or skip if they are not installed."""
+    """Return the folder of initdb and postgres, or skip the test if they are not installed."""
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent
@@ -35,7 +35,7 @@ def programs() -> Path:
 
 
 def running(folder: Path) -> Iterator[str]:
-    """Start a server in an empty folder, give its URL, and stop it."""
+    """Start a server in an empty folder, yield its URL, and stop it."""
     server = programs()
     data = folder / "data"
     data.mkdir()
@@ -61,7 +61,7 @@ def running(folder: Path) -> Iterator[str]:
 
 
 def _user() -> pwd.struct_passwd | None:
-    """Give the user to run as, or None where we are no root."""
+    """Return the user to run as, or None if this process is not root."""
     if os.getuid() != 0:
         return None
     for name in UNPRIVILEGED:
@@ -73,7 +73,7 @@ def _user() -> pwd.struct_passwd | None:
 
 
 def _let_through(folder: Path) -> None:
-    """Let other users pass to a folder of theirs, as pytest makes the ones above for their owner only."""
+    """Let other users reach the folder: pytest makes its parent folders accessible to their owner only."""
     for above in [folder, *folder.parents]:
         mode = above.stat().st_mode
         if above.stat().st_uid == os.getuid() and not mode & 0o001:

@@ -1,4 +1,4 @@
-"""What the tests of pulled files share: a shop, its lines, and what must be read back of them."""
+"""Shared by the tests of pulled files: a shop, its lines, and the entries expected of them."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ lines = st.fixed_dictionaries({"smsEvent": sms_events, "source": sources}).map(c
 
 
 def entry(one: bytes) -> Entry:
-    """Give the entry of a canonical line."""
+    """Return the entry of a canonical line."""
     return decode(one)[0].smsEvent.date, one
 
 
 def model(some: Iterable[bytes]) -> list[Entry]:
-    """Give what must come of lines: a plain sorted set."""
+    """Return the entries expected of lines: a plain sorted set."""
     return sorted({entry(one) for one in some})
 
 
 def flat(batches: Iterator[list[Entry]]) -> list[Entry]:
-    """Put batches together."""
+    """Concatenate batches."""
     return [one for batch in batches for one in batch]
 
 
 def checker(start: int = 0, end: int = END) -> Checker:
-    """Give a checker for one stream or file."""
+    """Return a checker for one stream or file."""
     return Checker(TRACKPOINT, start, end)

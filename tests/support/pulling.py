@@ -1,4 +1,4 @@
-"""What the tests of `pull` share: a directory that is pulled into, and events to pull."""
+"""Shared by the tests of `pull`: a directory to pull into, and events to pull."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DAYS = [date(2026, 11, number) for number in range(16, 26)]
 
 
 class Waits(Stopping):
-    """Waits for nothing, and remembers for how long it should have."""
+    """Does not wait, and records each requested wait in seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Waits(Stopping):
 
 
 class Heard(Report):
-    """Remembers what was reported."""
+    """Records all reports."""
 
     def __init__(self) -> None:
         self.retries: list[tuple[date, str]] = []
@@ -59,20 +59,20 @@ class Heard(Report):
         self.gone: list[str] = []
 
     def warned(self, text: str) -> None:
-        """Remember a warning."""
+        """Record a warning."""
         self.warnings.append(text)
 
     def removed(self, name: str) -> None:
-        """Remember a file that was removed."""
+        """Record a file that was removed."""
         self.gone.append(name)
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
-        """Remember a retry."""
+        """Record a retry."""
         assert wait_seconds > 0
         self.retries.append((day, str(error)))
 
     def written(self, name: str, record: object, new: int, *, changed: bool) -> None:
-        """Remember a file."""
+        """Record a file."""
         assert record is not None
         assert new >= 0 or changed
         self.files[name] = changed
@@ -131,11 +131,11 @@ class Site:
             yield client.export_batches
 
     def names(self) -> list[str]:
-        """Give the names of the files."""
+        """Return the names of the files."""
         return sorted(path.name for path in self.path.iterdir() if path.name != ".smsevents")
 
     def lines(self) -> list[bytes]:
-        """Give all lines of all files, as the formats read them, file by file."""
+        """Return all lines of all files, as the formats read them, file by file."""
         name = self.wish.get("format", FormatName.JSONL)
         split = self.wish.get("split", Split.DAY)
         format_ = format_named(name, compressed=self.wish.get("compressed", True))
@@ -149,24 +149,24 @@ class Site:
         ]
 
     def state(self) -> list[str]:
-        """Give what lies in the folder of the state, apart from what is always there."""
+        """Return the names in the state folder, except those that are always present."""
         state = self.path / ".smsevents"
         found = [str(path.relative_to(state)) for path in state.rglob("*")]
         return sorted(set(found) - {"lock", "manifest.json", "staged"})
 
 
 def batch_of(lines: list[bytes]) -> Batch:
-    """Give lines as the client gives them."""
+    """Return lines as a batch of the client."""
     return Batch(body_of(lines), lines, [decode(one)[0] for one in lines])
 
 
 def ordered(lines: list[bytes]) -> list[bytes]:
-    """Give what all files together must hold: a plain sorted set."""
+    """Return the expected content of all files together: a plain sorted set."""
     return [one for _, one in sorted({(date_of(one), one) for one in lines})]
 
 
 def some_lines(count: int, first: date = DAYS[0], last: date = DAYS[-1], seed: int = 1) -> list[bytes]:
-    """Give lines of a window, in order, many of them at the same time."""
+    """Return lines of a window, in order, many of them with the same date."""
     chance = random.Random(seed)  # noqa: S311 -- invented data
     start, end = start_of(first), min(end_of(last), NOW)
     return ordered(

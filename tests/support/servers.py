@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 START_MAX_SECONDS = 60
 SETTLE_MAX_SECONDS = 30
 STILL = {"SMSEVENTS_UPKEEP": "off"}  # for a database that changes only when the test says so
-PLAIN = ssl.create_default_context()  # made once: httpx would make one for each request, which takes longer than it
+PLAIN = ssl.create_default_context()  # created once: httpx would create one per request, which is slow
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Shop:
 
     @property
     def export_url(self) -> str:
-        """Give the address of its export."""
+        """The address of its export."""
         return f"{self.base}/shop/{self.trackpoint}/export-sms-events"
 
     @property
     def import_url(self) -> str:
-        """Give the address of its import."""
+        """The address of its import."""
         return f"{self.base}/shop/{self.trackpoint}/import-sms-events"
 
     def send(self, body: bytes, **headers: str) -> httpx.Response:
@@ -66,7 +66,7 @@ class Server:
     def __init__(
         self, folder: Path, *, workers: int = 1, settings: dict[str, str] | None = None, files_max: int | None = None
     ) -> None:
-        """Start it and wait until it is ready; `files_max` is what `ulimit -n` says to it."""
+        """Start it and wait until it is ready; `files_max` is its limit of open files (`ulimit -n`)."""
         self.path = folder / "log.db"
         self.url = f"sqlite:///{self.path}"
         self.log_path = folder / "server.log"
@@ -115,12 +115,12 @@ class Server:
         return run_command(*words, environment=self.environment, stdin=stdin)
 
     def shop(self, scopes: tuple[Scope, ...] = ("export", "import")) -> Shop:
-        """Add a shop that nobody used before, with a key."""
+        """Add a new shop with a key."""
         self._trackpoint += 1
         return add_shop(self.url, self._trackpoint, scopes, self.base)
 
     def metric(self, name: str) -> float:
-        """Tell the sum of a metric over all its labels."""
+        """Return the sum of a metric over all its labels."""
         text = httpx.get(f"{self.base}/metrics", timeout=30, verify=PLAIN).text
         values = [row.rsplit(" ", 1)[1] for row in text.splitlines() if row.split("{")[0].split(" ")[0] == name]
         return sum(map(float, values))
@@ -153,7 +153,7 @@ def add_shop(url: str, trackpoint: int, scopes: tuple[Scope, ...] = ("export", "
 
 
 def free_port() -> int:
-    """Give a port that nothing listens on."""
+    """Return a port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -161,7 +161,7 @@ def free_port() -> int:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    """Wait until something holds; tell whether it came to hold."""
+    """Wait until a condition holds. Return False if it does not within the time limit."""
     deadline = time.monotonic() + SETTLE_MAX_SECONDS
     while not holds():
         if time.monotonic() > deadline:

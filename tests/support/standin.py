@@ -1,4 +1,4 @@
-r"""A stand-in for a foreign server of the export: it behaves as badly as a test asks for.
+r"""A stand-in for a third-party server of the export: it behaves as badly as a test asks for.
 
     with StandIn() as standin:
         standin.answers(Answer(status=429, headers={"Retry-After": "7"}), Answer(lines=lines, chunk_bytes=100))
@@ -6,9 +6,9 @@ r"""A stand-in for a foreign server of the export: it behaves as badly as a test
             ...
         assert standin.requests[0].interval == {"from": 1, "to": 2}
 
-Each request takes the next answer; the last one answers all that follow. In place of an answer there may be a
-function from the request to one, so that a whole account can be played (`Account`). Every answer ends its
-connection. It is written on sockets, because an HTTP library would not let it be wrong.
+Each request gets the next response; the last one is repeated. Instead of a response, a function from the request to
+a response may be set, which can simulate a complete account (`Account`). Every response closes its connection.
+The server is written on sockets, because an HTTP library would not let it send invalid responses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SOCKET_MAX_SECONDS = 30
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent: the path, the headers by their names in small letters, and the body."""
+    """What a client sent: the path, the headers by their lower-case names, and the body."""
 
     path: str
     headers: dict[str, str]
@@ -45,21 +45,21 @@ class Request:
 
     @property
     def interval(self) -> dict[str, int]:
-        """Give the body of an export request."""
+        """The decoded body of an export request."""
         read: dict[str, int] = json.loads(self.body)
         return read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer, and what is wrong with it.
+    """One response, and its faults.
 
-    The body is `lines`, each ended by a line feed, and then `tail` as it stands. `gzip` compresses it if the
+    The body is `lines`, each ended by a line feed, and then `tail` unchanged. `gzip` compresses it if the
     client takes gzip. `framing` says how the body is ended: by chunks, by its length, or by the connection.
     `cut_at` ends the connection after that many bytes of the body as it is framed and sent (negative: before
-    the end, so -1 is one byte short, and with chunks -5 leaves out the whole last chunk). `silent_at` stops
+    the end, so -1 is one byte short, and with chunks -5 leaves out the complete last chunk). `silent_at` stops
     there too, but holds the connection open. `pause_seconds` is waited before each chunk.
-    `drop` ends the connection without a byte of an answer.
+    `drop` closes the connection without sending a byte.
     """
 
     lines: Sequence[bytes] = ()
@@ -76,7 +76,7 @@ class Answer:
     drop: bool = False
 
     def wire(self, request: Request) -> tuple[bytes, list[bytes]]:
-        """Give the head and the framed parts of the body, before anything is cut."""
+        """Return the head and the framed parts of the body, before any truncation."""
         body = body_of(self.lines) + self.tail
         headers = dict(self.headers)
         if self.content_type is not None:
@@ -98,9 +98,9 @@ class Answer:
 
 @dataclass(kw_only=True)
 class Account:
-    """A foreign account: it keeps the interval, and nothing else that one would wish for.
+    """A third-party account: it respects the interval, but guarantees nothing else.
 
-    The lines come in a random order, each `copies` times at most, without gzip unless asked. Give it to
+    The lines come in a random order, each `copies` times at most, without gzip unless asked. Pass it to
     `StandIn.answers`; `lines` may be changed between calls. `options` are those of `Answer`.
     """
 
@@ -110,7 +110,7 @@ class Account:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, request: Request) -> Answer:
-        """Answer a request."""
+        """Return the response to a request."""
         chance = random.Random(self.seed)  # noqa: S311 -- a test, not a secret
         start, end = request.interval.get("from"), request.interval.get("to")
         chosen = [
@@ -129,7 +129,7 @@ class StandIn:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.now_ms: Callable[[], int] | None = now_ms  # what the header Date says; None leaves it out
-        self.left = 0  # clients that went away before the end of an answer
+        self.left = 0  # clients that went away before the end of a response
         self._sources: list[Any] = [Answer()]
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -138,7 +138,7 @@ class StandIn:
         self._threads = [threading.Thread(target=self._accept, name="standin")]
 
     def answers(self, *sources: Answer | Callable[[Request], Answer]) -> None:
-        """Set what the next requests get; the last one stays."""
+        """Set the responses to the next requests; the last one is repeated."""
         with self._lock:
             self._sources = list(sources)
 
@@ -226,7 +226,7 @@ class StandIn:
 
 
 def _read(connection: socket.socket) -> Request | None:
-    """Read a request, or give None if the client closes before one is whole."""
+    """Return a request, or None if the client closes before it is complete."""
     data = b""
     while b"\r\n\r\n" not in data:
         got = connection.recv(HEAD_MAX_BYTES)

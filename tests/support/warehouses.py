@@ -31,13 +31,13 @@ class Warehouse:
         self.query = query
 
     def rows(self, dataset: str = "sms") -> list[tuple[Any, ...]]:
-        """Give all rows of the table, in order, with the columns that are documented."""
+        """Return all rows of the table, in order, with the columns that are documented."""
         columns = ", ".join(COLUMNS)
         return self.query(f"SELECT {columns} FROM {dataset}.sms_events ORDER BY event_id")  # noqa: S608 -- our own names
 
 
 def duckdb_at(path: Path) -> Warehouse:
-    """Give a warehouse in a DuckDB file."""
+    """Return a warehouse in a DuckDB file."""
 
     def query(statement: str) -> list[tuple[Any, ...]]:
         """Run a statement."""
@@ -49,7 +49,7 @@ def duckdb_at(path: Path) -> Warehouse:
 
 
 def expected(lines: list[bytes]) -> list[tuple[Any, ...]]:
-    """Give the rows that the table must have, made here from the JSON of the lines alone."""
+    """Return the rows that the table must have, built here from the JSON of the lines alone."""
     rows = set()
     for one in lines:
         event = json.loads(one)
@@ -74,7 +74,7 @@ def expected(lines: list[bytes]) -> list[tuple[Any, ...]]:
 
 
 def some_lines(count: int, now: int = NOW_MS, step_ms: int = 5 * HOUR_MS, trackpoint: int = TRACKPOINT) -> list[bytes]:
-    """Give lines that lie back from now, of both sources and of several statuses."""
+    """Return lines that go back from `now`, of both sources and of several statuses."""
     return [
         line(
             trackpoint,

@@ -1,4 +1,4 @@
-"""HTTP as bytes on a socket, nothing tidied: what a test sends is what the server gets."""
+"""HTTP as raw bytes on a socket: the server gets exactly the bytes that a test sends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reply:
 
     @property
     def problem(self) -> dict[str, Any]:
-        """Give the problem that the body is."""
+        """Return the body, decoded as a problem document."""
         assert self.headers["content-type"] == "application/problem+json"
         assert self.is_complete
         problem: dict[str, Any] = json.loads(self.body)
@@ -50,7 +50,7 @@ class Wire:
         except OSError:
             self.socket.close()
             raise
-        self.received = b""  # and not yet given
+        self.received = b""  # and not yet consumed
         self.was_reset = False
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class Wire:
         self.socket.sendall(b"".join(parts))
 
     def more(self) -> bool:
-        """Receive some bytes; tell whether there were any, or the connection ended."""
+        """Receive some bytes. Return False if the connection ended instead."""
         try:
             data = self.socket.recv(1024 * 1024)
         except ConnectionError:
@@ -74,14 +74,14 @@ class Wire:
         return bool(data)
 
     def rest(self) -> bytes:
-        """Receive until the connection ends, and give it all."""
+        """Receive until the connection ends, and return everything."""
         while self.more():
             pass
         data, self.received = self.received, b""
         return data
 
     def rest_within(self, seconds: float) -> bytes:
-        """Receive for some time, and give it all; the connection need not have ended."""
+        """Receive for some time, and return everything; the connection need not have ended."""
         deadline = time.monotonic() + seconds
         with suppress(TimeoutError):
             while (left := deadline - time.monotonic()) > 0:
@@ -93,7 +93,7 @@ class Wire:
         return data
 
     def head(self) -> tuple[int, dict[str, str]]:
-        """Receive a status line and headers, without what follows; a `100 Continue` is one of its own."""
+        """Receive a status line and headers, without the body; a `100 Continue` is a separate head."""
         while b"\r\n\r\n" not in self.received:
             assert self.more(), f"the connection ended after {self.received!r}"
         head, _, self.received = self.received.partition(b"\r\n\r\n")
@@ -144,7 +144,7 @@ def ask(
     version: str = "HTTP/1.1",
     host: str | None = "localhost",
 ) -> bytes:
-    """Give a request; the Content-Length is there if there is a body."""
+    """Return a request, with a Content-Length if there is a body."""
     lines = [f"{method} {path} {version}", *([] if host is None else [f"Host: {host}"]), *headers]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
@@ -152,12 +152,12 @@ def ask(
 
 
 def chunked(parts: Iterable[bytes], trailers: bytes = b"") -> bytes:
-    """Give a body in chunks."""
+    """Return a body in chunks."""
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n" + trailers + b"\r\n"
 
 
 def only_reply(port: int, *sends: bytes) -> Reply:
-    """Send bytes on a new connection; give the one response that comes until the server closes it."""
+    """Send bytes on a new connection, and return the only response received until the server closes it."""
     with Wire(port) as wire:
         wire.send(*sends)
         reply = wire.reply()
@@ -166,5 +166,5 @@ def only_reply(port: int, *sends: bytes) -> Reply:
 
 
 def count_responses(data: bytes) -> int:
-    """Tell how many status lines there are in bytes that hold none otherwise."""
+    """Return the number of status lines in bytes."""
     return len(_STATUS_LINE.findall(data))

@@ -35,13 +35,13 @@ class Clocks:
         self.seconds = 1000.0
 
     def access(self, database: Database) -> Access:
-        """Give access to a database, by these clocks."""
+        """Return access to a database, by these clocks."""
         return Access(database, lambda: self.now, lambda: self.seconds)
 
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    """Give an open database."""
+    """Yield an open database."""
     database = open_catalog(url)
     yield database
     database.close()
@@ -49,13 +49,13 @@ def database(url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def clocks() -> Clocks:
-    """Give clocks."""
+    """Return clocks."""
     return Clocks()
 
 
 @pytest.fixture
 def access(database: Database, clocks: Clocks) -> Access:
-    """Give access to a database with the shops 1 and 2."""
+    """Return access to a database with the shops 1 and 2."""
     access = clocks.access(database)
     access.add_shop(1, "One")
     access.add_shop(2, "")
@@ -63,12 +63,12 @@ def access(database: Database, clocks: Clocks) -> Access:
 
 
 def id_of(key: str) -> str:
-    """Tell the id of a key, which stands in it."""
+    """Return the id of a key, which stands in it."""
     return key.split("_")[1]
 
 
 def refusal(access: Access, key: str | None, trackpoint: int = 1, scope: Scope = "export") -> str:
-    """Give the text with which a key is refused with 401."""
+    """Return the text with which a key is refused with 401."""
     with pytest.raises(Unauthorized) as refused:
         access.authorize(key, trackpoint, scope)
     return str(refused.value)
@@ -114,7 +114,7 @@ def test_the_digest_alone_is_at_rest(database: Database, access: Access) -> None
 
 
 def wrong_keys(key: str) -> list[str | None]:
-    """Give what is no key, what looks like one, and what is nearly the one that is good."""
+    """Return values that are not keys, that look like keys, and that nearly match the valid key."""
     other = "A" if key[-1] != "A" else "B"
     return [
         None,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give a shop with some events."""
+    """Yield a shop with some events."""
     made = Held(url)
     made.put(line(made.trackpoint, made.now - number) for number in range(100))
     yield made
@@ -37,7 +37,7 @@ def held(url: str) -> Iterator[Held]:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """Give a place for a backup, in a folder of its own."""
+    """Return a place for a backup, in a folder of its own."""
     return tmp_path / "copy.db"
 
 
@@ -50,7 +50,7 @@ def segments_of(path: Path) -> int:
 
 
 def mode_of(path: Path) -> int:
-    """Tell the permissions of a file."""
+    """Return the permissions of a file."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
@@ -162,7 +162,7 @@ def test_a_link_that_leads_nowhere_is_not_replaced(held: Held, target: Path) -> 
 
 
 def part_of(held: Held, target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Tell the temporary name of backups to a target."""
+    """Return the temporary name of backups to a target."""
     seen: list[Path] = []
     with monkeypatch.context() as patch:
         patch.setattr(files, "copy_to", lambda _, part: seen.append(part))

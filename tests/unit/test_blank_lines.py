@@ -76,7 +76,7 @@ def test_a_body_of_blank_lines_is_many_small_steps() -> None:
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Let a body inflate to 4 MiB whatever its size, so that the tests need no large ones; give that."""
+    """Let a body inflate to 4 MiB whatever its size, so that the tests need no large ones. Return that size."""
     monkeypatch.setattr(ingest_module, "INFLATED_FREE_BYTES", 4 * MIB)
     return 4 * MIB
 

@@ -18,7 +18,7 @@ def read(messages: list[tuple[bytes, bool]], headers: list[tuple[bytes, bytes]])
     waiting = iter(messages)
 
     async def receive() -> Any:
-        """Give the next message."""
+        """Return the next message."""
         body, more = next(waiting)
         return {"type": "http.request", "body": body, "more_body": more}
 

@@ -16,12 +16,12 @@ class Clock:
     seconds = 1000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.seconds
 
 
 def seconds_until_refused(chunk: int, every: float) -> float | None:
-    """Send `chunk` bytes every so many seconds, for an hour; tell when the client's time was up."""
+    """Send `chunk` bytes every `every` seconds, for an hour. Return the seconds until refusal, or None."""
     clock = Clock()
     pace = Pace(PAUSE, RATE, clock)
     while clock.seconds < 4600:

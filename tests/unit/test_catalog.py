@@ -45,13 +45,13 @@ ROUNDS = 40
 
 @pytest.fixture
 def path(url: str) -> Path:
-    """Give the path of a database that is not there yet."""
+    """Return the path of a database that does not exist yet."""
     return Path(url.removeprefix("sqlite:///"))
 
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    """Give an open database."""
+    """Yield an open database."""
     database = open_catalog(url)
     yield database
     database.close()
@@ -66,19 +66,19 @@ def sql(path: Path, statement: str) -> list[Any]:
 
 
 def dump(path: Path) -> list[str]:
-    """Give all that a database holds, as statements."""
+    """Return all that a database holds, as statements."""
     with closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())
 
 
 def shops(database: Database) -> list[int]:
-    """Give the trackpoints of all shops."""
+    """Return the trackpoints of all shops."""
     with database.read() as connection:
         return [shop.trackpoint for shop in all_shops(connection)]
 
 
 def adding(trackpoint: int) -> Callable[[Connection], None]:
-    """Give a write that adds a shop."""
+    """Return a write that adds a shop."""
     return lambda connection: insert_shop(connection, Shop(trackpoint, "", NOW))
 
 
@@ -97,7 +97,7 @@ def test_the_migrated_schema_is_that_of_the_tables(database: Database) -> None:
 
 
 def structure(path: Path) -> dict[str, list[Any]]:
-    """Tell all that SQLite knows of the columns, indexes, foreign keys and ids of the tables."""
+    """Return all that SQLite knows of the columns, indexes, foreign keys and ids of the tables."""
     found: dict[str, list[Any]] = {}
     for table in metadata.tables:
         found[table] = sql(path, f"PRAGMA table_xinfo({table})")
@@ -335,7 +335,7 @@ def test_close_finishes_the_writes_that_wait(url: str, path: Path) -> None:
 
 
 def submit_until_refused(database: Database) -> int:
-    """Hand in one write after the other until the database takes no more; tell how many it took."""
+    """Hand in one write after the other until the database takes no more. Return how many it took."""
     for trackpoint in range(1, 1000):
         try:
             database.submit(adding(trackpoint))

@@ -13,7 +13,7 @@ from smsevents.errors import StoreUnavailable, StoreVersionError
 
 
 def open_files(path: Path) -> list[str]:
-    """Give the files of a database that this process has open."""
+    """Return the files of a database that this process has open."""
     targets = []
     for descriptor in Path("/proc/self/fd").iterdir():
         try:

@@ -94,7 +94,7 @@ def test_checking_blocks_is_checking_lines(pieces: list[bytes], joined: list[boo
 
 
 def is_event(text: bytes) -> bool:
-    """Tell by the plain rules of the wire model whether a line is an event of our shop."""
+    """Return whether a line is an event of the shop, by the plain rules of the wire model."""
     try:
         return events.decode(text)[0].smsEvent.trackpoint == TRACKPOINT
     except (events.NotJson, events.NotAnEvent):

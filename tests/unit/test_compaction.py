@@ -46,20 +46,20 @@ LINE_BYTES = 400  # no line of these tests is longer
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give an empty shop."""
+    """Yield an empty shop."""
     made = Held(url)
     yield made
     made.database.close()
 
 
 def put_in_random_order(held: Held, chance: random.Random, bodies: list[int], days: float = 89) -> None:
-    """Import bodies of so many lines, each of them all over the last days."""
+    """Import bodies of the given line counts, each spread over the last days."""
     for count in bodies:
         held.put(random_lines(chance, held.trackpoint, count, held.now - int(days * DAY_MS), held.now))
 
 
 def mark_done(held: Held, chance: random.Random) -> set[int]:
-    """Fill the shop with compacted segments of SMALL's size; give their ids."""
+    """Fill the shop with compacted segments of SMALL's size. Return their ids."""
     put_in_random_order(held, chance, [400, 400])
     held.compact(SMALL)
     assert len(held.headers()) > 30
@@ -207,7 +207,7 @@ def test_what_is_older_than_the_history_leaves_when_it_is_rewritten(held: Held) 
 
 
 def peak_of_compaction(held: Held, sizes: Sizes, segments: int) -> int:
-    """Tell how much memory it takes to compact so many segments that all overlap, in bytes."""
+    """Return the memory, in bytes, that it takes to compact that many overlapping segments."""
     chance = random.Random(segments)  # noqa: S311 -- invented data
     put_in_random_order(held, chance, [sizes.segment_bytes // 260] * segments, days=0.5)
     assert statistics(held.database, held.trackpoint).overlapping >= segments - 1

@@ -44,7 +44,7 @@ WITH_DATABASE = [
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a database with one shop, in a folder that is closed to others."""
+    """Return a database with one shop, in a folder that is closed to others."""
     tmp_path.chmod(0o700)
     database = open_catalog(f"sqlite:///{tmp_path / 'log.db'}")
     Access(database).add_shop(SHOP, "")
@@ -58,13 +58,13 @@ def run(*words: str, **environment: str) -> Any:
 
 
 def report(*words: str, **environment: str) -> tuple[int, dict[str, Any]]:
-    """Give the exit code and the report of the doctor."""
+    """Return the exit code and the report of the doctor."""
     done = run("doctor", "--json", *words, **environment)
     return done.exit_code, msgspec.json.decode(done.stdout)
 
 
 def checked(path: Path, *, after_ms: int = 0, **settings: Any) -> dict[str, Check]:
-    """Give the checks of a database by name, as they are so long after now."""
+    """Return the checks of a database by name, as they are `after_ms` after now."""
     found = examine(Settings(database=f"sqlite:///{path}", **settings), now_ms() + after_ms)
     return {one.name: one for one in found}
 

@@ -67,14 +67,14 @@ class Beside(Database):
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give an empty shop."""
+    """Yield an empty shop."""
     made = Held(url)
     yield made
     made.database.close()
 
 
 def fill(held: Held, imports: int, seed: int = 1) -> set[bytes]:
-    """Import overlapping events, about a third of them of the user, some twice; give the user's."""
+    """Import overlapping events, about a third of them of the user, some twice. Return the user's."""
     chance = random.Random(seed)  # noqa: S311 -- invented data
     theirs: set[bytes] = set()
     for _ in range(imports):
@@ -89,7 +89,7 @@ def fill(held: Held, imports: int, seed: int = 1) -> set[bytes]:
 
 
 def files_of(path: Path) -> bytes:
-    """Give all bytes of a database's files."""
+    """Return all bytes of a database's files."""
     return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
 
 
@@ -128,7 +128,7 @@ def round_of_a_worker(held: Held) -> bool:
 
 
 def killed_at(held: Held, step: int, *, wipes_between: bool) -> bool:
-    """Erase the user and be killed at a step; tell whether there was such a step."""
+    """Erase the user and be killed at a step. Return whether there was such a step."""
     steps = 0
 
     def happens() -> None:
@@ -342,7 +342,7 @@ def test_a_compaction_does_not_bring_an_erased_user_back(held: Held, step: int) 
 
 
 def waits_not_yet(held: Held) -> bool:
-    """Tell whether a further step could begin, as nobody waits to be alone."""
+    """Return whether a further step could begin, because no process waits for exclusive access."""
     try:
         with shop_step(held.path, held.trackpoint):
             return True
@@ -409,7 +409,7 @@ class Watch:
         self.seconds = 0.0
 
     def __call__(self) -> float:
-        """Tell the time; a wipe takes ten seconds."""
+        """Return the time; a wipe takes ten seconds."""
         self.seconds += 10
         return self.seconds
 

@@ -74,7 +74,7 @@ def test_only_what_ends_lines_is_escaped() -> None:
 
 
 def at(path: str, value: Any, data: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Give the flow event, or `data`, with one value replaced."""
+    """Return the flow event, or `data`, with one value replaced."""
     copy: dict[str, Any] = json.loads(json.dumps(FLOW if data is None else data))
     *parents, name = path.split(".")
     inner = copy
@@ -85,7 +85,7 @@ def at(path: str, value: Any, data: dict[str, Any] | None = None) -> dict[str, A
 
 
 def without(path: str) -> dict[str, Any]:
-    """Give the flow event with one field left out."""
+    """Return the flow event with one field left out."""
     copy = at(path, None)
     *parents, name = path.split(".")
     inner = copy
@@ -230,7 +230,7 @@ def test_a_huge_number_is_refused_with_its_place(path: str, number: str) -> None
 
 
 def nested(line: bytes, old: bytes, opened: bytes, closed: bytes) -> bytes:
-    """Give the line with one value replaced by one that is nested DEEP."""
+    """Return the line with one value replaced by one that is nested DEEP."""
     return line.replace(old, opened * DEEP + b"1" + closed * DEEP, 1)
 
 
@@ -261,7 +261,7 @@ def test_a_line_that_no_event_needs_is_refused_by_its_length() -> None:
 
 
 def outcome(line: bytes) -> Event | None:
-    """Read a line; check what holds for any bytes at all: a whole event, or a refusal that says something."""
+    """Read a line; check what holds for any bytes at all: a complete event, or a refusal with a message."""
     try:
         event, canonical = decode(line)
     except (NotJson, NotAnEvent) as refusal:

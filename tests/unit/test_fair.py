@@ -18,7 +18,7 @@ WAIT_MAX_SECONDS = 30
 
 
 def fill(gate: ConcurrencyLimit, stack: ExitStack, tenant: str) -> int:
-    """Enter a gate as often as a tenant may; tell how often that was."""
+    """Enter a gate as often as a tenant may. Return how often that was."""
     count = 0
     with suppress(TooManyAtOnce):
         while True:

@@ -35,19 +35,19 @@ class Counts:
         self.seconds = Histogram("test_seconds", "Took.", buckets=[1, 2], registry=self.registry)
 
     def take(self) -> list[Family]:
-        """Give what is counted just now."""
+        """Return the current counts."""
         return taken(self.registry)
 
 
 def shown(families: list[Family]) -> dict[str, float]:
-    """Give the lines of `/metrics` by their names and labels."""
+    """Return the lines of `/metrics` by their names and labels."""
     text = generate_latest(Told(families)).decode()
     return {name: float(value) for name, value in (row.rsplit(" ", 1) for row in text.splitlines() if row[0] != "#")}
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """Give a hub that listens."""
+    """Yield a hub that listens."""
     made = Hub()
     yield made
     made.close()

@@ -26,7 +26,7 @@ AT_ONCE = ("REJECTED", "SKIPPED")
 
 @pytest.fixture(scope="module")
 def month() -> list[Event]:
-    """Give the events of thirty days."""
+    """Return the events of thirty days."""
     lines = generate(TRACKPOINT, events=60_000, days=30, seed=3, end_ms=END_MS)
     return [decode(line)[0] for line in lines]
 
@@ -45,12 +45,12 @@ def check(lines: Sequence[bytes], trackpoint: int, days: float, end_ms: int) -> 
 
 
 def message(event: Event) -> Hashable:
-    """Give what tells the message of an event from other messages."""
+    """Return the values that identify the message of an event."""
     return event.smsEvent.userId, event.source
 
 
 def share(events: Sequence[Event], *statuses: str) -> float:
-    """Give the share of the events that have one of the statuses."""
+    """Return the share of the events that have one of the statuses."""
     return sum(event.smsEvent.status in statuses for event in events) / len(events)
 
 

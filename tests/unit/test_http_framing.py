@@ -20,7 +20,7 @@ from smsevents.web.connection.framing import (
 
 
 def fed(body: Body, parts: list[bytes]) -> tuple[bytes, bytes]:
-    """Feed parts; give the body and what followed it."""
+    """Feed parts. Return the body and the bytes that followed it."""
     pieces: list[bytes] = []
     for number, part in enumerate(parts):
         some, rest = body.feed(part)

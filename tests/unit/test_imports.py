@@ -61,6 +61,7 @@ def test_a_cancelled_import_ends_after_its_thread(threads: FairThreads, call: st
     feeding = Feeding(threads, SHOP, cast("Recorder", recorder))
 
     async def cancelled() -> None:
+        """Cancel the call while its thread works."""
         task = asyncio.ensure_future(cast("Any", getattr(feeding, call)(b"abc")))
         await asyncio.to_thread(recorder.begun.wait, WAIT_SECONDS)
         try:

@@ -44,14 +44,14 @@ def feed_all(ingest: Ingest, chunks: Iterable[bytes]) -> ImportResult:
 
 
 def take(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int = 64) -> tuple[ImportResult, list[Segment]]:
-    """Take a body in; give what it held and its segments."""
+    """Take a body in. Return its result and its segments."""
     with ingesting(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
         result = feed_all(ingest, chunks)
         return result, list(ingest.segments())
 
 
 def refused(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int = 64) -> InvalidRequest:
-    """Take in a body that must be refused; give the refusal. Nothing is handed on."""
+    """Take in a body that must be refused. Return the refusal. Nothing is handed on."""
     with ingesting(SHOP, NOW, gzip=gzip, lines_max_mib=lines_max_mib) as ingest:
         with pytest.raises(InvalidRequest) as refusal:
             feed_all(ingest, chunks)
@@ -60,14 +60,14 @@ def refused(chunks: Iterable[bytes], *, gzip: bool = False, lines_max_mib: int =
 
 
 def bad_lines(body: bytes) -> InvalidLines:
-    """Take in a body with bad lines; give the refusal that names them."""
+    """Take in a body with bad lines. Return the refusal that names them."""
     refusal = refused([body])
     assert isinstance(refusal, InvalidLines)
     return refusal
 
 
 def lines_in(segments: Iterable[Segment]) -> list[bytes]:
-    """Give the lines of segments; each segment must be sorted by date and line, with every line once."""
+    """Return the lines of segments; each segment must be sorted by date and line, with every line once."""
     found = []
     for segment in segments:
         held = read_entries(segment)
@@ -95,7 +95,7 @@ gaps = st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \t\r\n\n", b"  \n"])
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
-    """Give lines and a body that holds them, with blank lines, CRLF, and no end of the last line, as it comes."""
+    """Return lines and a body that holds them, with blank lines, CRLF, and no end of the last line, as it comes."""
     lines: list[bytes] = draw(st.lists(line_values, max_size=12))
     ends = [draw(gaps) for _ in lines]
     last_is_ended = draw(st.booleans())
@@ -134,7 +134,7 @@ def test_a_gzip_body_is_the_same_in_any_members_and_chunking(
 
 
 def one_by_one(body: bytes, blocked: str) -> tuple[ImportResult, set[bytes]] | list[BadLine]:
-    """Tell what an ingest must make of a body: each line looked at for itself, by the rules of the contract."""
+    """Return the expected result of an ingest: each line judged separately, by the rules of the contract."""
     received = expired = dropped = 0
     kept: set[bytes] = set()
     bad: list[BadLine] = []
@@ -397,12 +397,12 @@ def test_no_segment_holds_a_midnight() -> None:
 
 
 def random_text(seed: str) -> str:
-    """Give a text of full length that hardly compresses."""
+    """Return a text of maximum length that hardly compresses."""
     return shake_256(seed.encode()).hexdigest(512)
 
 
 def open_files() -> int:
-    """Tell how many files this process has open."""
+    """Return how many files this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 

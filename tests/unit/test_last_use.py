@@ -39,20 +39,20 @@ class Clocks:
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    """Give a database that is new."""
+    """Yield a new database."""
     with closing(open_catalog(url)) as opened:
         yield opened
 
 
 @pytest.fixture
 def clocks() -> Clocks:
-    """Give clocks."""
+    """Return clocks."""
     return Clocks()
 
 
 @pytest.fixture
 def access(database: Database, clocks: Clocks) -> Access:
-    """Give the access to a database with two shops."""
+    """Return the access to a database with two shops."""
     made = Access(database, lambda: clocks.ms, lambda: clocks.seconds)
     made.add_shop(1, "")
     made.add_shop(2, "")
@@ -60,7 +60,7 @@ def access(database: Database, clocks: Clocks) -> Access:
 
 
 def last_used(database: Database, access: Access, trackpoint: int = 1) -> list[int | None]:
-    """Tell when the keys of a shop were used last, once what was noted is written."""
+    """Return when the keys of a shop were last used, after pending notes are written."""
     for _ in range(2):  # a use that comes while another is written is handed to the writer after that
         database.write(lambda _: None)
     return [key.last_used_ms for key in access.keys(trackpoint)]

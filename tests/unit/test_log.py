@@ -44,7 +44,7 @@ ALL = Window(OLDEST, NOW)
 
 
 class Opened:
-    """An open database with its log, its file, and shops that nobody used before."""
+    """An open database with its log, its file, and new shops."""
 
     def __init__(self, url: str) -> None:
         """Open the database that `url` names, with a clock that stands still."""
@@ -77,20 +77,20 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    """Give an open database that the tests share, each with a shop of its own."""
+    """Yield an open database that the tests share, each with a shop of its own."""
     opened = Opened(f"sqlite:///{tmp_path_factory.mktemp('log') / 'log.db'}")
     yield opened
     opened.database.close()
 
 
 def bulky(date: int, seed: object = "") -> bytes:
-    """Give a line of some 2 KiB that hardly compresses, so that a few thousand of them fill many pages."""
+    """Return a line of about 2 KiB that hardly compresses, so that a few thousand of them fill many pages."""
     text = shake_256(f"{date} {seed}".encode()).hexdigest(1024)
     return line(1, date, text[:1024], campaign=text[1024:])
 
 
 def for_shop(shop: int, lines: Iterable[bytes]) -> list[bytes]:
-    """Give lines with the trackpoint of a shop in place of 1."""
+    """Return lines with the trackpoint of a shop in place of 1."""
     return [one.replace(b'"trackpoint":1,', b'"trackpoint":%d,' % shop, 1) for one in lines]
 
 
@@ -223,7 +223,7 @@ def held_writer(database: Database) -> Iterator[None]:
 
 @pytest.fixture
 def commits() -> Iterator[list[Connection]]:
-    """Give a list to which each commit of SQLAlchemy adds."""
+    """Yield a list to which each commit of SQLAlchemy adds."""
     noted: list[Connection] = []
     note = noted.append
     event.listen(Engine, "commit", note)
@@ -309,7 +309,7 @@ def day_by_day(opened: Opened, days: int = 4) -> tuple[int, list[bytes]]:
 
 
 def lines_of(pages: Iterable[Iterable[Piece]]) -> list[bytes]:
-    """Give the lines of pages."""
+    """Return the lines of pages."""
     return b"".join(unpack(pages)).splitlines()
 
 
@@ -382,7 +382,7 @@ def test_a_page_is_bounded(opened: Opened) -> None:
 
 
 def damage(opened: Opened, shop: int) -> int:
-    """Change one byte of a shop's only segment; give its id."""
+    """Change one byte of a shop's only segment. Return its id."""
     ((id_, data),) = opened.sql("SELECT id, data FROM segments WHERE trackpoint = ?", shop)
     opened.sql("UPDATE segments SET data = ? WHERE id = ?", data[:9] + bytes([data[9] ^ 1]) + data[10:], id_)
     found: int = id_

@@ -51,7 +51,7 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def url(self) -> str:
-        """Give the URL of the database."""
+        """The URL of the database."""
         return f"sqlite:///{self.folder / 'log.db'}"
 
     @rule(batch=BATCHES)

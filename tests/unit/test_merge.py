@@ -15,7 +15,7 @@ Entry = tuple[int, bytes]
 
 
 def entry(date: int, user: str = "u") -> Entry:
-    """Give an entry."""
+    """Return an entry."""
     return (date, line(1, date, user))
 
 

@@ -27,7 +27,7 @@ class Counted:
         self.goes_on = threading.Semaphore(0)
 
     def __call__(self) -> int:
-        """Tell the number of the call."""
+        """Return the number of the call."""
         self.calls += 1
         number = self.calls
         self.began.release()
@@ -37,7 +37,7 @@ class Counted:
 
 @pytest.fixture
 def workers() -> Iterator[FairThreads]:
-    """Give threads to call in."""
+    """Yield threads to call in."""
     workers = FairThreads("test", 2, tenant_threads_max=1)
     yield workers
     workers.close()

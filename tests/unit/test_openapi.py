@@ -24,7 +24,7 @@ PATHS = description(NOW)["paths"]
 
 
 def example(media: dict[str, Any], name: str) -> Any:
-    """Give the value of one of the examples of a media type."""
+    """Return the value of one of the examples of a media type."""
     return media["examples"][name]["value"]
 
 

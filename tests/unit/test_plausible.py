@@ -33,14 +33,14 @@ INT64_MAX = 2**63 - 1
 
 
 def at(date: int = NOW, sent: int = NOW - 300, user: str = "123456", name: str = "Sale") -> bytes:
-    """Give the line of an event with these values."""
+    """Return the line of an event with these values."""
     event = json.loads(line(SHOP, date, user=user, campaign=name))
     event["source"]["sendDate"] = sent
     return canonical_of(event)
 
 
 def imported(body: bytes, *, skip_impossible: bool = False, size: int = 1 << 20) -> tuple[ImportResult, list[bytes]]:
-    """Take a body in, in parts of a size; give what it held and the lines that are to be stored."""
+    """Take a body in, in parts of a size. Return its result and the lines to store."""
     with ingesting(SHOP, NOW, gzip=False, lines_max_mib=64, skip_impossible=skip_impossible) as ingest:
         for start in range(0, len(body), size):
             ingest.feed(body[start : start + size])
@@ -49,7 +49,7 @@ def imported(body: bytes, *, skip_impossible: bool = False, size: int = 1 << 20)
 
 
 def refusal_of(body: bytes) -> InvalidLines:
-    """Take in a body that must be refused; give the refusal."""
+    """Take in a body that must be refused. Return the refusal."""
     with pytest.raises(InvalidLines) as refusal:
         imported(body)
     return refusal.value
@@ -146,7 +146,7 @@ def test_a_user_id_that_can_be_seen_is_kept_as_it_is(user: str) -> None:
 
 
 def possible(data: dict[str, Any]) -> bool:
-    """Tell by the rules, written here once more, whether an event can be true."""
+    """Return whether an event is possible, by the rules written here again."""
     times = (data["smsEvent"]["date"], data["source"]["sendDate"])
     unseen = {"Cc", "Cf", "Zs", "Zl", "Zp"}
     visible = [one for one in data["smsEvent"]["userId"] if unicodedata.category(one) not in unseen]
@@ -154,7 +154,7 @@ def possible(data: dict[str, Any]) -> bool:
 
 
 def likely(data: dict[str, Any], date: int, sent: int) -> dict[str, Any]:
-    """Give the event with times that are mostly possible."""
+    """Return the event with times that are mostly possible."""
     return {"smsEvent": {**data["smsEvent"], "date": date}, "source": {**data["source"], "sendDate": sent}}
 
 
@@ -230,7 +230,7 @@ OLD = [
 
 @pytest.fixture
 def old(url: str) -> Held:
-    """Give a database that holds, beside good events, impossible ones, as earlier versions took them."""
+    """Return a database that holds, beside good events, impossible ones, as earlier versions took them."""
     held = Held(url)
     held.trackpoint = Held.trackpoint
     held.now = NOW

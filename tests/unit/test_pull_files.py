@@ -36,7 +36,7 @@ few_lines = st.builds(lambda date, user: line(TRACKPOINT, date, str(user)), st.i
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give one folder for all examples of a property."""
+    """Return one folder for all examples of a property."""
     return tmp_path_factory.mktemp("files")
 
 
@@ -123,7 +123,7 @@ def test_sorting_holds_little(folder: Path) -> None:
 
 
 def entry_at(date: int) -> Entry:
-    """Give an entry quickly."""
+    """Return an entry, built without decoding a line."""
     return date, GOOD.replace(b'"date":5', b'"date":%d' % date)
 
 

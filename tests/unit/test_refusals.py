@@ -32,7 +32,7 @@ GZIP = gzip.compress(LINES, mtime=0)
 
 
 def zipped() -> bytes:
-    """Give a zip archive with the lines in it."""
+    """Return a zip archive with the lines in it."""
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("events.jsonl", LINES)
@@ -66,7 +66,7 @@ def feed_all(ingest: Ingest, body: bytes, size: int) -> None:
 
 
 def refusal_of(body: bytes, *, inflate: bool = False, origin: Origin = BODY, size: int = 1 << 20) -> InvalidRequest:
-    """Take in a body that must be refused; give the refusal. Nothing is handed on."""
+    """Take in a body that must be refused. Return the refusal. Nothing is handed on."""
     with ingesting(7, NOW, gzip=inflate, lines_max_mib=64, origin=origin) as ingest:
         with pytest.raises(InvalidRequest) as refusal:
             feed_all(ingest, body, size)
@@ -146,7 +146,7 @@ def test_any_bytes_are_known_or_not(start: bytes) -> None:
 
 
 def status(name: str) -> bytes:
-    """Give a line with a status."""
+    """Return a line with a status."""
     return line(7, NOW, status=name)
 
 

@@ -23,7 +23,7 @@ TRUSTED = parse_networks("X", "10.0.0.0/8")
 
 
 def scope(*headers: tuple[str, str], peer: str | None = "10.0.0.1") -> dict[str, Any]:
-    """Give what the server tells of a request."""
+    """Return what the server reports about a request."""
     return {
         "client": None if peer is None else (peer, 4711),
         "headers": [(name.encode(), value.encode()) for name, value in headers],

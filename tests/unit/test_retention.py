@@ -26,7 +26,7 @@ LATE_MS = 20 * DAY_MS  # the lines are that old when they come, so that some lea
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give an empty shop."""
+    """Yield an empty shop."""
     made = Held(url)
     yield made
     made.database.close()
@@ -40,7 +40,7 @@ def put_day(held: Held, days_ago: int, count: int = 30) -> None:
 
 
 def kept(held: Held) -> set[bytes]:
-    """Tell which lines are part of the history."""
+    """Return the lines that are part of the history."""
     return {one for one in held.lines if date_of(one) >= held.now - HISTORY_MS}
 
 

@@ -16,7 +16,7 @@ ORDINARY, SUPER = 1000, 0
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """Give a folder for PATH that has almost nothing, and an apt-get that only writes down how it was called."""
+    """Return a folder for PATH that has almost nothing, and an apt-get that only writes down how it was called."""
     for name in BARE:
         found = shutil.which(name)
         assert found is not None

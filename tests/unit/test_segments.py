@@ -53,7 +53,7 @@ ONE_GZIP_MEMBER = 31
 
 
 def lines_of(batch: Sequence[Entry]) -> bytes:
-    """Give what a batch must read as: its sorted set."""
+    """Return the expected content of a batch: its sorted set."""
     return body_of(one for _, one in sorted(set(batch)))
 
 
@@ -267,7 +267,7 @@ def test_one_line_larger_than_all_room_is_still_read() -> None:
 
 
 def changed(data: bytes, index: int, mask: int) -> bytes:
-    """Give data with some bits of one byte turned over."""
+    """Return data with some bits of one byte flipped."""
     return data[:index] + bytes([data[index] ^ mask]) + data[index + 1 :]
 
 

@@ -23,7 +23,7 @@ SIZE = 100
 
 
 def segments(count: int) -> list[Segment]:
-    """Give small segments, one behind the other, of SIZE bytes each."""
+    """Return small consecutive segments of SIZE bytes each."""
     (one,) = pack([entry(1)])
     return [altered(one, bytes([number]) * SIZE, stored_bytes=SIZE) for number in range(count)]
 

@@ -55,7 +55,7 @@ class Running:
 
     @property
     def clocks(self) -> Clocks:
-        """Give the clocks of the machine."""
+        """The clocks of the machine."""
         return self.machine.clocks
 
     def restarted(self) -> None:
@@ -83,22 +83,22 @@ class Running:
         return set(b"".join(unpack(pages)).splitlines())
 
     def expected(self) -> set[bytes]:
-        """Tell what was acknowledged and is still part of the history."""
+        """Return the acknowledged lines that are still part of the history."""
         return {one for one in self.acknowledged if date_of(one) >= self.machine.true_ms - HISTORY_MS}
 
     def stored(self) -> int:
-        """Tell how many events lie in the database, also such as are no longer exported."""
+        """Return how many events the database stores, including those that are no longer exported."""
         with self.database.read() as connection:
             return int(connection.exec_driver_sql("SELECT coalesce(sum(events), 0) FROM segments").scalar_one())
 
     def old_line(self, days: float) -> bytes:
-        """Give the line of an event that happened that many days ago."""
+        """Return the line of an event that happened that many days ago."""
         return line(SHOP, self.machine.true_ms - int(days * DAY_MS))
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    """Give a running log with events of the whole history."""
+    """Yield a running log with events of the complete history."""
     made = Running(tmp_path)
     made.timekeeper.note()
     made.put(made.old_line(days) for days in (89, 60, 30, 1, 0))

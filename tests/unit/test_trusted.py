@@ -52,11 +52,11 @@ class Site:
         self.memories.clear()
 
     def live_import(self, delay_ms: int = 0) -> Evidence:
-        """Tell what an import says whose newest event happened that long ago."""
+        """Return the evidence of an import whose newest event happened that long ago."""
         return evidence_of(self.machine.true_ms - delay_ms, self.machine.clocks.read())
 
     def late_ms(self) -> int:
-        """Tell by how much the mark is late."""
+        """Return by how much the mark is late, in milliseconds."""
         return self.machine.true_ms - self.mark.trusted_ms
 
     def runs(self, length_ms: int, *, live: bool = True) -> Judgement:
@@ -69,7 +69,7 @@ class Site:
 
 @pytest.fixture
 def site() -> Site:
-    """Give a site where all is right, and a process has noted the time."""
+    """Return a site with correct clocks, where a process has noted the time."""
     made = Site()
     made.note()
     return made
@@ -98,7 +98,7 @@ class Clockwork(RuleBasedStateMachine):
 
     @rule(length=LENGTHS)
     def time_passes(self, length: int) -> None:
-        """Let time pass, while nobody looks."""
+        """Let time pass while no process notes it."""
         self.site.machine.passes(length)
 
     @rule(offset=OFFSETS)

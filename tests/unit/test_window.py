@@ -107,7 +107,7 @@ def test_the_history_is_ninety_days(now: int) -> None:
 
 
 def is_exported(date: int, from_: int | None, to: int | None, now: int) -> bool:
-    """Tell by the rules as they are written, one condition each, whether an event of `date` is exported."""
+    """Return by the rules as they are written, one condition each, whether an event of `date` is exported."""
     conditions = [date >= now - HISTORY]
     if from_ is not None:
         conditions.append(date >= from_)

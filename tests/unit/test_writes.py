@@ -22,7 +22,7 @@ WAIT_MAX_SECONDS = 30
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    """Give a database that is new."""
+    """Yield a new database."""
     with closing(open_catalog(url)) as opened:
         yield opened
 
@@ -35,7 +35,7 @@ class Diary:
         self.ran: list[str] = []
 
     def write(self, name: str) -> Callable[[Connection], str]:
-        """Give a write with a name."""
+        """Return a write with a name."""
 
         def run(_: Connection) -> str:
             self.ran.append(name)

@@ -6,18 +6,18 @@ key.py           key create, key list, key revoke
 transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
 pull.py          pull
-pull_reports.py  how a pull is shown while it runs
-pull_summary.py  what came of a pull, in words
+pull_reports.py  the progress of a pull: a bar or JSON lines
+pull_summary.py  the result of a pull, in words
 sync.py          sync
-account.py       what `pull` and `sync` share: whom to ask, and with which key
+account.py       options that `pull` and `sync` share: the address and the API key
 demo.py          demo
 doctor.py        doctor
-checks.py        what `doctor` looks at
-times.py         the times that options take
+checks.py        the checks of `doctor`
+times.py         the times that options accept
 database.py      the option --database
-misspelt.py      variables that look like settings and are not
-console.py       what they share: errors, the database, tables, progress
-output.py        standard output, whose failures are told
+misspelt.py      warnings about variables that look like misspelt settings
+console.py       shared parts: errors, the database, tables, progress
+output.py        standard output, with its failures reported
 """
 
 from __future__ import annotations
@@ -76,19 +76,19 @@ def _options(
 
 
 def main() -> None:
-    """Run the command; an error of ours becomes a line on standard error and exit code 1."""
+    """Run the command; an error of smsevents becomes a line on standard error and exit code 1."""
     output.guard()
     _warn_of_variables()
     with console.errors():
         try:
             app()
-        except SystemExit:  # as every command ends that did not fail
+        except SystemExit:  # every command that succeeds ends with it
             output.flush()
             raise
 
 
 def _warn_of_variables() -> None:
-    """Name the variables that are probably misspelt, once in a tree of processes."""
+    """Name the variables that are probably misspelt, once per tree of processes."""
     if WARNED_VARIABLE in os.environ:
         return
     for warning in misspelt.warnings(os.environ):

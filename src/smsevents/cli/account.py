@@ -1,4 +1,4 @@
-"""What the commands share that use the client: whom to ask, and with which key."""
+"""The options that the client commands share: the address of the account and the API key."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ PaceOption = Annotated[
 
 
 def timeouts_of(min_rate: int | None) -> Timeouts:
-    """Give the timeouts of the client with the pace that was chosen."""
+    """Return the client's timeouts, with the minimum rate that was chosen, if any."""
     return Timeouts() if min_rate is None else Timeouts(events_bytes_per_minute_min=min_rate)
 
 
 def address_of(account: AccountName | None, url: str | None) -> str | None:
-    """Give the address that was chosen, by an option or the environment; None if none was."""
+    """Return the address chosen by an option or the environment, or None."""
     if account and url:
         raise typer.BadParameter("give either --account or --url", param_hint="--account")
     address = ACCOUNTS[account.value] if account else url or os.environ.get(URL_VARIABLE, "")
@@ -50,7 +50,7 @@ def address_of(account: AccountName | None, url: str | None) -> str | None:
 
 
 def named_address(account: AccountName | None, url: str | None) -> str:
-    """Give the address that was chosen. Raises `ConfigurationError` if none was."""
+    """Return the address that was chosen. Raises `ConfigurationError` if none was."""
     address = address_of(account, url)
     if address is None:
         raise ConfigurationError(f"No server is named. Give --account or --url, or set {URL_VARIABLE}.")
@@ -58,9 +58,9 @@ def named_address(account: AccountName | None, url: str | None) -> str:
 
 
 def asked_key() -> str:
-    """Give the key of the environment, or ask a person for it, unseen. It is never on the command line.
+    """Return the API key from the environment, or prompt for it without echo. It is never on the command line.
 
-    Raises `ConfigurationError` if there is none and nobody to ask.
+    Raises `ConfigurationError` if there is no key and no terminal to prompt on.
     """
     if key := os.environ.get(KEY_VARIABLE, "").strip():
         return key

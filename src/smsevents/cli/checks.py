@@ -1,4 +1,4 @@
-"""What `smsevents doctor` looks at. Nothing here changes the database, makes one, or waits long for one."""
+"""The checks of `smsevents doctor`. They do not change or create a database, or wait long for a lock."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from smsevents.settings import Settings
 
 TEMPORARY_FREE_MIN_BYTES = 1024 * 1024 * 1024
-CLOCK_BEHIND_MAX_MS = 60_000  # machines that wrote to one database are not more apart than this
-FILES_OF_A_PROCESS = 64  # what it has open beside connections of clients
+CLOCK_BEHIND_MAX_MS = 60_000  # the clocks of machines that share a database differ by less
+FILES_OF_A_PROCESS = 64  # files that a process has open besides client connections
 FILES_OF_A_REQUEST = 2  # a connection, and a temporary file or a connection to the database
 
 
 def examine(settings: Settings, now: int) -> list[Check]:
-    """Look at all that the settings name; `now` is Unix milliseconds."""
+    """Check everything that the settings name; `now` is Unix milliseconds."""
     try:
         found = diagnose(settings.database)
     except SettingError as error:
@@ -88,7 +88,7 @@ def _temporary_folder() -> Check:
 
 
 def _clock(connection: Connection, now: int) -> Check:
-    """Compare the clock with the times that were written when something happened, and those of events."""
+    """Compare the clock with the recorded times of past operations and of events."""
     name = "clock"
     written = _value(
         connection,
@@ -113,7 +113,7 @@ def _clock(connection: Connection, now: int) -> Check:
 
 
 def _judgement(connection: Connection, now: int) -> Judgement | None:
-    """Say what a server would think of the time, or None where the tables are those of another version."""
+    """Return how a server would judge the time, or None if the tables belong to another version."""
     if _value(connection, "SELECT version_num FROM alembic_version") != HEAD:
         return None
     reading = replace(SYSTEM_CLOCKS, wall_ms=lambda: now).read()
@@ -134,7 +134,7 @@ def _upkeep(connection: Connection, now: int, settings: Settings) -> Check:
             f"Since {utc(pending)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
         )
         return Check(name, State.WARNING, detail)
-    # one that ends later was written by a clock that is ahead, see `take_lease`
+    # a lease that ends later was written by a clock that is ahead, see `take_lease`
     if isinstance(ends, int) and now < ends <= now + LEASE_SECONDS * 1000:
         return Check(name, State.OK, "a server does it")
     if settings.upkeep == "off":
@@ -158,7 +158,7 @@ def _open_files(settings: Settings) -> Check:
 
 
 def _value(connection: Connection, statement: str, **values: object) -> object:
-    """Return the one value of a statement, or None where there is none or its table is not there yet."""
+    """Return the one value of a statement, or None if there is no row or no table yet."""
     try:
         row = connection.execute(text(statement), values).first()
     except SQLAlchemyError:

@@ -1,4 +1,4 @@
-"""What the commands share: how an error is told, how rows are shown, how progress is."""
+"""Shared by the commands: error messages, the open database, tables and progress bars."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ Trackpoint = Annotated[int, typer.Argument(metavar="TRACKPOINT", min=1, max=INT6
 DATABASE_VARIABLE = variable_of("database")
 EXIT_FAILED = 1
 EXIT_CANNOT_LISTEN = 3
-EXIT_BROKEN_PIPE = 141  # what a shell sees of a program that SIGPIPE ended
+EXIT_BROKEN_PIPE = 141  # the exit status that a shell reports for a program ended by SIGPIPE
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Turn an error of ours into lines on standard error and exit code 1, or 3 where `serve` cannot listen."""
+    """Turn an error of smsevents into lines on standard error and exit code 1, or 3 where `serve` cannot listen."""
     try:
         yield
     except OutputClosed:
-        # the reader of our output has enough; nothing is left to be flushed to it when Python ends
+        # the reader has closed the pipe; leave nothing for Python to flush at exit
         output.drop()
         sys.exit(EXIT_BROKEN_PIPE)
     except SmsEventsError as error:
@@ -68,8 +68,8 @@ def errors() -> Iterator[None]:
 def opened_database(*, create: bool = False) -> Iterator[Database]:
     """Open the database of the settings, upgraded if need be, for as long as the block runs.
 
-    If there is none it is created if `create` says so, and that is told. Raises `NoDatabase` else, which says where
-    it was looked for and why there.
+    A missing database is created, with a message, if `create` is true. Otherwise `NoDatabase` is raised; it says
+    where the database was expected and which setting named that place.
     """
     url = settings_in_force().database
     try:
@@ -85,18 +85,18 @@ def opened_database(*, create: bool = False) -> Iterator[Database]:
 
 
 def say_doubt(judgement: Judgement) -> None:
-    """Say on standard error that time is in doubt, if it is, and what to do."""
+    """If the time is in doubt, say so on standard error, and what to do."""
     if judgement.doubt:
         typer.echo(f"smsevents: time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}", err=True)
 
 
 def tell_created(database: Database) -> None:
-    """Say that a database was created, and where."""
+    """Report on standard error that a database was created, and where."""
     typer.echo(f"Created the database {database.dialect.where}.", err=True)
 
 
 def _looked_for(url: str) -> str:
-    """Say which setting names the place of a database, and what to do if it is the wrong one."""
+    """Return a sentence: which setting names the database, and what to do if it is the wrong one."""
     source = sources()["database"]
     if source in {OPTION, DATABASE_VARIABLE}:
         named = f"{source} is {url!r}: change it if the database lies elsewhere."
@@ -106,9 +106,9 @@ def _looked_for(url: str) -> str:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Show rows: as a table on a terminal, else as tab-separated lines with a header, for programs.
+    """Print rows: as a table on a terminal, otherwise as tab-separated lines with a header.
 
-    Control characters in a cell are shown as escapes: neither may a name command the terminal nor break a row.
+    Control characters in a cell are escaped, so that a name can neither control the terminal nor break a row.
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -122,13 +122,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def show_json(rows: Iterable[object]) -> None:
-    """Show rows as JSON, one object a line."""
+    """Print rows as JSON, one object per line."""
     for row in rows:
         typer.echo(msgspec.json.encode(row))
 
 
 def progress(total_bytes: int | None) -> tuple[Progress, TaskID]:
-    """Give a progress bar over bytes, on standard error, shown on a terminal only; and its task."""
+    """Return a progress bar over bytes and its task. The bar is on standard error, and only on a terminal."""
     terminal = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

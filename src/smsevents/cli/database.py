@@ -26,7 +26,7 @@ _chosen: ContextVar[str | None] = ContextVar("chosen_database", default=None)
 
 
 def _checked(url: str | None) -> str | None:
-    """Refuse what is not a URL: mostly a plain path, which would look like one of no known database."""
+    """Refuse a value that is not a URL. It is usually a plain path, which would give a confusing error later."""
     if url is not None and not url.startswith(_SCHEME):
         raise typer.BadParameter(
             f"{url!r} is not a database URL; give {_SCHEME}relative/path.db or {_SCHEME}/absolute/path.db"
@@ -47,7 +47,7 @@ _Option = Annotated[
 
 
 def with_database(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the option `--database`, which wins over the variable while the command runs."""
+    """Add the option `--database` to a command. It overrides the variable while the command runs."""
     signature = inspect.signature(command, eval_str=True)
     option = inspect.Parameter("database", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Option)
 
@@ -68,7 +68,7 @@ def with_database(command: Callable[..., None]) -> Callable[..., None]:
 def settings_in_force(
     environment: Mapping[str, str] = os.environ, given: Mapping[str, str | int | None] | None = None
 ) -> Settings:
-    """Return the settings of the environment, with what the options of the command say where they are given.
+    """Return the settings of the environment, overridden by the options of the command.
 
     Raises `SettingError` for a value that cannot be used.
     """
@@ -76,7 +76,7 @@ def settings_in_force(
 
 
 def sources(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Tell where each setting comes from: the option, the name of its variable, or the default."""
+    """Return the source of each setting: the option, the name of its variable, or the default."""
     found = {
         setting.name: variable if _is_set(variable := variable_of(setting.name), environment) else "default"
         for setting in fields(Settings)
@@ -85,7 +85,7 @@ def sources(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def repeated() -> str:
-    """Give the option for the next command, quoted for a shell, after a space; empty if it was not given."""
+    """Return a space and the option, quoted for a shell, to repeat it in a hint; empty if it was not given."""
     url = _chosen.get()
     return "" if url is None else f" {OPTION} {shlex.quote(url)}"
 

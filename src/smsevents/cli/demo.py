@@ -1,4 +1,4 @@
-"""`smsevents demo`: the main job on a new machine, with a shop that is thrown away at the end."""
+"""`smsevents demo`: the main task on a new machine, with a shop that is deleted at the end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SHOWN_CHARACTERS = 150
 
 
 class DemoFailed(SmsEventsError):
-    """A step of the demo did not do what it shows."""
+    """A step of the demo failed."""
 
 
 def demo(
@@ -80,7 +80,7 @@ def demo(
 
 
 def _fill(url: str, events: int) -> str:
-    """Make the shop, its key and its events; give the key."""
+    """Create the shop, its key and its events. Return the key."""
     typer.echo(f"1. A shop with {events:,} invented events of the last {DAYS} days:")
     database = open_catalog(url)
     try:
@@ -99,7 +99,7 @@ def _fill(url: str, events: int) -> str:
 
 
 class _LineFile(io.RawIOBase, BinaryIO):
-    """Lines as a file to read from, so that they need not all be there at a time."""
+    """A readable file over an iterator of lines, so that they need not all be in memory."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         super().__init__()
@@ -117,9 +117,9 @@ class _LineFile(io.RawIOBase, BinaryIO):
 
 @contextmanager
 def _server(url: str, port: int) -> Iterator[str]:
-    """Run `smsevents serve` for as long as the block runs; give its address."""
+    """Run `smsevents serve` for as long as the block runs. Yield its address."""
     typer.echo("2. The server:")
-    # the operator's own settings are not those of the demo
+    # the demo ignores the operator's own settings
     own = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     environment = own | {"SMSEVENTS_DATABASE": url, "SMSEVENTS_LOG_FORMAT": "json"}
     log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below, after the server
@@ -128,7 +128,7 @@ def _server(url: str, port: int) -> Iterator[str]:
         env=environment,
         stdout=log,
         stderr=log,
-        start_new_session=True,  # Ctrl-C is ours to handle; the server is told below
+        start_new_session=True,  # the demo handles Ctrl-C; the server is stopped below
     )
     base = f"http://127.0.0.1:{port}"
     try:
@@ -161,7 +161,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], base: str, log: BinaryIO
 
 
 def _show_export(call: list[str], shown: str, target: Path) -> None:
-    """Run the documented call, as it stands and compressed, and show what came."""
+    """Run the documented call, uncompressed and compressed, and show the results."""
     typer.echo(f"3. The documented call:\n\n  {shown}\n")
     with target.open("wb") as out:
         seconds = _run([*call, "-sS", "--fail-with-body"], out)

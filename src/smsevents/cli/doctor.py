@@ -30,7 +30,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All that was found; `ok` tells whether nothing is wrong."""
+    """All settings and checks. `ok` is true if no check failed."""
 
     ok: bool
     settings: list[Setting]
@@ -69,7 +69,7 @@ def _report() -> Report:
 
 
 def _usable(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Tell apart the variables whose values can be used, and why the others cannot."""
+    """Return the variables with usable values, and the reason for each variable that is refused."""
     usable: dict[str, str] = {}
     wrong: dict[str, str] = {}
     for setting in fields(Settings):

@@ -22,7 +22,7 @@ app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True
 
 
 class ScopeName(StrEnum):
-    """The scopes, as the command line knows them."""
+    """The scopes, as spelled on the command line."""
 
     EXPORT = "export"
     IMPORT = "import"
@@ -95,7 +95,7 @@ def list_(trackpoint: Trackpoint, as_json: JsonOption = False) -> None:
 
 
 def minute_of(time_ms: int | None) -> str:
-    """Show a time to the minute, in UTC, or a dash."""
+    """Return a time (Unix ms) to the minute, in UTC, or a dash for None."""
     return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
@@ -111,7 +111,7 @@ def revoke(
 
 
 def parse_expiry(text: str) -> int:
-    """Read when a key expires, as Unix milliseconds: a day means its end, a span is from now.
+    """Return the expiry of a key in Unix milliseconds. A day means its end; a span counts from now.
 
     Raises `typer.BadParameter`.
     """

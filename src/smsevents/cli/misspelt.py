@@ -1,4 +1,4 @@
-"""Variables of the environment that look like ours and are none: probably misspelt."""
+"""Environment variables that resemble settings but are unknown: probably misspelt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 CLIENT_VARIABLES = ("SMSEVENTS_URL", "SMSEVENTS_API_KEY")
-WARNED_VARIABLE = "SMSEVENTS_WARNED"  # set for the processes that this one starts, so that they do not warn again
+WARNED_VARIABLE = "SMSEVENTS_WARNED"  # set for child processes, so that they do not warn again
 
 _LIKE_ONES_OF_OURS = "SMS"  # a name that begins so is compared with ours
 _NEAR_RATIO = 0.6
@@ -20,12 +20,12 @@ _SAME_RATIO = 0.9  # for a name whose prefix is not ours either
 
 
 def known_variables() -> list[str]:
-    """Give the names of all variables that mean something to a command."""
+    """Return the names of all variables that a command reads."""
     return [*(variable_of(setting.name) for setting in fields(Settings)), *CLIENT_VARIABLES, WARNED_VARIABLE]
 
 
 def warnings(environment: Mapping[str, str], known: Iterable[str] | None = None) -> Iterator[str]:
-    """Give a warning for each variable that is set and is like ours but unknown, with the nearest that is known."""
+    """Yield a warning for each unknown variable that resembles a known one, with the nearest known name."""
     names = list(known_variables() if known is None else known)
     for variable in sorted(environment):
         if variable in names or is_injected(variable, environment[variable]):

@@ -1,7 +1,7 @@
-"""Standard output that says what is wrong with it: a full disk or a closed descriptor is one line, not a traceback.
+"""Standard output with clear errors: a full disk or a closed descriptor is one line, not a traceback.
 
-What a command prints is its work, so what cannot be printed is a failure. The errors of other files are told apart
-from those of the output here, at the only place where its bytes pass.
+The printed output is the result of a command, so a command that cannot print has failed. All output passes through
+this module, which is how its errors are told apart from those of other files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OutputFailed(SmsEventsError):
 
 
 class OutputClosed(OutputFailed):
-    """Nobody reads standard output any more: the other end of the pipe was closed, as `head` does."""
+    """The reader has closed its end of the pipe, as `head` does."""
 
 
 class _Output(io.FileIO):
@@ -43,21 +43,21 @@ class _Output(io.FileIO):
 
 
 class _NoOutput(io.RawIOBase):
-    """In the place of a standard output that was closed before the command began."""
+    """Stands in for a standard output that was closed before the command began."""
 
     def writable(self) -> bool:
-        """Take bytes, to refuse them."""
+        """Return True, so that `write` is called and can raise."""
         return True
 
     def write(self, _data: ReadableBuffer, /) -> int:
-        """Refuse what is written. Raises `OutputFailed`."""
+        """Refuse the bytes. Raises `OutputFailed`."""
         raise OutputFailed("Standard output is closed. Send it to a file or a pipe, or to /dev/null.")
 
 
 def guard() -> None:
-    """Let what is written to standard output from now on raise `OutputFailed` where it cannot be written."""
+    """Replace `sys.stdout`: from now on, a failing write raises `OutputFailed`."""
     if sys.stdout is None:
-        # its number must not go to the next file that is opened, which prints would damage
+        # the next file opened must not get its number, or prints would damage that file
         os.open(os.devnull, os.O_WRONLY)
         raw: io.RawIOBase = _NoOutput()
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", write_through=True)
@@ -72,12 +72,12 @@ def guard() -> None:
 
 
 def flush() -> None:
-    """Write what is held. Raises `OutputFailed`."""
+    """Write the buffered output. Raises `OutputFailed`."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def drop() -> None:
-    """Let nothing that is still held be written any more: it would fail once more when Python ends."""
+    """Discard the buffered output: writing it would fail again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     sys.stdout = None  # as where it was closed from the start

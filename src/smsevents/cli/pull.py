@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import date
 
 LOOKBACK_MAX_DAYS = 36_500
-EXIT_INTERRUPTED = 130  # what a shell sees of a program that SIGINT ended
+EXIT_INTERRUPTED = 130  # the exit status that a shell reports for a program ended by SIGINT
 
 
 def pull(  # noqa: PLR0913, PLR0917 -- each is an option
@@ -71,7 +71,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
 ) -> None:
-    """Pull events into files, one a day: what is missing or may have changed, each event once.
+    """Pull events into files, one a day: what is missing or may have changed, each event exactly once.
 
     The API key is taken from SMSEVENTS_API_KEY, or asked for.
     """
@@ -121,7 +121,7 @@ def _check_output(broken: OutputFailed | None) -> None:
 
 
 class _Interrupt:
-    """Lets Ctrl-C end the pull in order; a second one ends it at once, which harms nothing either."""
+    """Ends the pull in order on Ctrl-C. A second Ctrl-C ends it at once, which is safe too."""
 
     def __init__(self, stopping: Stopping) -> None:
         self._stopping = stopping
@@ -135,7 +135,7 @@ class _Interrupt:
 
 
 def _tell(summary: Summary, *, quiet: bool) -> None:
-    """Tell what came of it, on standard error; where nobody looks, only what is wrong."""
+    """Print the result on standard error. With `quiet`, print problems only."""
     for warning in summary.warnings:
         typer.echo(f"smsevents: {warning}", err=True)
     if summary.is_complete:

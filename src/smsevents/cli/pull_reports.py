@@ -1,4 +1,4 @@
-"""How a pull is shown: a progress bar for people, JSON lines for programs, a sentence at the end.
+"""Reports of a pull: a progress bar for people, JSON lines for programs, a sentence at the end.
 
 The JSON lines are a contract; docs/pull.md has the table of their members.
 """
@@ -27,7 +27,7 @@ _RATE_OVER_SECONDS = 30.0
 
 
 class PlanLine(Struct, tag_field="kind", tag="plan"):
-    """The first line: what the pull sets out to do."""
+    """The first line: what the pull is going to fetch."""
 
     trackpoint: int
     url: str
@@ -40,7 +40,7 @@ class PlanLine(Struct, tag_field="kind", tag="plan"):
 
 
 class RetryLine(Struct, tag_field="kind", tag="retry"):
-    """A day did not come whole and is tried again."""
+    """The response for a day was incomplete; the day is retried."""
 
     day: date
     error: str
@@ -48,20 +48,20 @@ class RetryLine(Struct, tag_field="kind", tag="retry"):
 
 
 class DayLine(Struct, tag_field="kind", tag="day"):
-    """A day came whole."""
+    """The response for a day was complete."""
 
     day: date
     events: int
 
 
 class WarningLine(Struct, tag_field="kind", tag="warning"):
-    """Something is wrong though the pull goes on, such as a clock."""
+    """Something is wrong, such as a clock, but the pull continues."""
 
     text: str
 
 
 class FailedLine(Struct, tag_field="kind", tag="failed"):
-    """A day did not come, or could not be merged with its file."""
+    """A day could not be fetched, or could not be merged with its file."""
 
     day: date
     error: str
@@ -79,13 +79,13 @@ class FileLine(Struct, tag_field="kind", tag="file"):
 
 
 class RemovedLine(Struct, tag_field="kind", tag="removed"):
-    """A file was removed, as none of its events is left."""
+    """A file was removed because none of its events is left."""
 
     file: str
 
 
 class SummaryLine(Struct, tag_field="kind", tag="summary"):
-    """The last line."""
+    """The last line: the totals and the outcome of the pull."""
 
     complete: bool
     days_fetched: int
@@ -103,10 +103,10 @@ class SummaryLine(Struct, tag_field="kind", tag="summary"):
 
 
 class JsonReport(Report):
-    """One JSON object a line, each written at once.
+    """One JSON object per line, each written immediately.
 
-    If nobody can be told any more, as the disk of the output is full or its reader is gone, the pull is stopped, and
-    `broken` says why: that is not the fault of the day being fetched.
+    If the output cannot be written, because its disk is full or its reader is gone, the pull is stopped and `broken`
+    holds the error: the day being fetched is not at fault.
     """
 
     def __init__(self, out: IO[str], directory: Directory, stopping: Stopping) -> None:
@@ -148,15 +148,15 @@ class JsonReport(Report):
         self._write(WarningLine(text))
 
     def removed(self, name: str) -> None:
-        """Write that a file is gone."""
+        """Write that a file was removed."""
         self._write(RemovedLine(name))
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
-        """Write that a day is tried again."""
+        """Write that a day is retried."""
         self._write(RetryLine(day, str(error), wait_seconds))
 
     def fetched(self, day: date, events: int) -> None:
-        """Write that a day came."""
+        """Write that a day was fetched."""
         self._write(DayLine(day, events))
 
     def failed(self, day: date, error: ClientError) -> None:
@@ -164,7 +164,7 @@ class JsonReport(Report):
         self._write(FailedLine(day, str(error)))
 
     def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
-        """Write what became of a file."""
+        """Write that a file is up to date."""
         self._write(FileLine(name, record.events, new, record.bytes, record.sha256, changed))
 
     def summary(self, summary: Summary, seconds: float) -> None:
@@ -190,7 +190,7 @@ class JsonReport(Report):
 
 
 class ProgressReport(Report):
-    """A progress bar on standard error, on a terminal only: days, events, bytes, rate, and what is left."""
+    """A progress bar on standard error, on a terminal only: days, events, bytes, rate and remaining time."""
 
     def __init__(self) -> None:
         terminal = Console(stderr=True)
@@ -222,7 +222,7 @@ class ProgressReport(Report):
         self._bar.update(self._task, total=len(plan.fetch))
 
     def received(self, events: int, size_bytes: int) -> None:
-        """Show what came."""
+        """Add received events and bytes to the bar."""
         with self._counting:
             self._events += events
             self._bytes += size_bytes
@@ -231,7 +231,7 @@ class ProgressReport(Report):
             self._bar.update(self._task, events=self._events, megabytes=self._bytes / 1e6, rate=rate)
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
-        """Show why a day is tried again."""
+        """Show why a day is retried."""
         self._say(f"{day} is tried again in {wait_seconds:g} s: {error}")
 
     def fetched(self, day: date, events: int) -> None:  # noqa: ARG002 -- the bar counts days
@@ -239,10 +239,10 @@ class ProgressReport(Report):
         self._bar.advance(self._task)
 
     def failed(self, day: date, error: ClientError) -> None:  # noqa: ARG002 -- told at the end
-        """Show that a day failed; the sentence at the end says why, each cause once."""
+        """Show that a day failed; the sentence at the end gives each cause exactly once."""
         self._bar.advance(self._task)
 
     def _say(self, text: str) -> None:
-        """Say something above the bar. Where there is no bar nobody waits for it, and the end says what matters."""
+        """Print a line above the bar. Without a bar nothing is printed; the summary says what matters."""
         if not self._bar.disable:
             self._bar.console.print(text, markup=False, highlight=False)

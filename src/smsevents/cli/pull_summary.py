@@ -1,4 +1,4 @@
-"""What came of a pull, in words: one cause, one line."""
+"""The result of a pull, in words: one line per cause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HISTORY_DAYS = HISTORY_MS // DAY_MS
 
 
 def summary_text(summary: Summary) -> str:
-    """Say in a few sentences what came of a pull."""
+    """Return the result of a pull in a few sentences."""
     text = (
         f"{len(summary.fetched)} of {len(summary.plan.fetch)} days fetched, {summary.events_new:,} new events of"
         f" {summary.events_received:,}, {summary.files_written} files written."
@@ -47,7 +47,7 @@ def summary_text(summary: Summary) -> str:
 
 
 def absent_text(summary: Summary) -> str:
-    """Name the days that nobody has."""
+    """Return a sentence that names the days held neither by the server nor by the directory."""
     return (
         f"{_days_are(len(summary.absent))} older than the {HISTORY_DAYS} days that the server keeps, and not in the"
         f" directory: {ranges_text(summary.absent)}."
@@ -63,16 +63,16 @@ def _what_next(summary: Summary) -> str:
 
 
 def _passes(error: ClientError) -> bool:
-    """Tell whether an error can be over by itself until the next pull."""
+    """Return whether an error may have resolved itself by the next pull."""
     if isinstance(error, Unreachable):
         return not error.permanent
     return isinstance(error, (NotWhole, RateLimited, ServerFault, ServerUnavailable, Stopped))
 
 
 def by_cause(failed: Mapping[date, ClientError]) -> list[tuple[str, str]]:
-    """Give each cause once with the days that failed of it, the oldest first.
+    """Return each cause exactly once, with the days that it made fail, the oldest first.
 
-    Texts that differ in numbers alone, such as how far a day came, are one cause; the first of them is shown.
+    Texts that differ only in numbers, such as the progress of a day, count as one cause; the first text is shown.
     """
     days: dict[str, list[date]] = {}
     for day in sorted(failed):

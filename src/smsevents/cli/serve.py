@@ -14,7 +14,7 @@ from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper
 
-WORKERS_MAX = 256  # far more than pays; a number that was mistyped would take the machine down
+WORKERS_MAX = 256  # far more than is useful; a mistyped number could take the machine down
 
 
 def serve(
@@ -23,14 +23,14 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=WORKERS_MAX, help="Processes that serve.")] = 1,
 ) -> None:
     """Serve the export and the import over HTTP until Ctrl-C."""
-    # imported here because it takes longer than most other commands do
+    # imported here because the import takes longer than most other commands run
     from smsevents.web.listen import listen, url_of  # noqa: PLC0415
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
     settings = settings_in_force(given={"host": host or None, "port": port})
     # first of all, so that a second server by mistake does not upgrade the database under the first
     sockets = listen(settings.host, settings.port)
-    # created or upgraded once, so that a fault is told here and not by each worker
+    # created or upgraded once, so that an error is reported here and not by each worker
     database = open_catalog(settings.database)
     try:
         if database.dialect.is_new:

@@ -45,5 +45,5 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 def day_of(time_ms: int | None) -> str:
-    """Show a time in Unix milliseconds as a UTC day, or a dash where there is none."""
+    """Return the UTC day of a time in Unix milliseconds, or a dash for None."""
     return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")

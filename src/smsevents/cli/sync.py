@@ -38,7 +38,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object to standard output.")] = False,
 ) -> None:
-    """Load events into a warehouse: what is new since the last sync, and late ones; each event once.
+    """Load events into a warehouse: what is new since the last sync, and late ones; each event exactly once.
 
     The API key is taken from SMSEVENTS_API_KEY, or asked for. A destination of dlt is configured as dlt
     documents it, for example by DESTINATION__POSTGRES__CREDENTIALS. Needs the extra `sync` of the package.
@@ -69,7 +69,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each is an option
 
 @contextmanager
 def _files_of_this_user() -> Iterator[None]:
-    """Have files that are made meanwhile closed to other users: DuckDB's and dlt's hold personal data."""
+    """Create files without access for other users while the block runs: DuckDB's and dlt's hold personal data."""
     before = os.umask(0o077)
     try:
         yield

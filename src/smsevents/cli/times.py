@@ -1,15 +1,15 @@
-"""Times as a person gives them to a command: one reader for all options that take one.
+"""Times as typed on the command line: one parser for all options that accept a time.
 
 | given | what it means |
 |---|---|
-| `2026-11-25` | the whole day, UTC |
+| `2026-11-25` | the complete day, UTC |
 | `2026-11-25T13:45Z`, `2026-11-25T13:45+01:00` | that moment; UTC if there is no offset |
 | `1795614300000` | that moment, Unix milliseconds |
 | `today`, `yesterday`, `now` | the day, or the moment, UTC |
-| `7d`, `12h` | so long ago; where only the future makes sense, so long from now |
+| `7d`, `12h` | that long ago; where only the future makes sense, that long from now |
 
 A number that lies in 2000-2099 as seconds, microseconds or nanoseconds is refused: as milliseconds it would be a
-time that nobody means, such as 1970. Any other number is taken as it is, as the export takes any integer.
+time that is never meant, such as 1970. Any other number is accepted, as the export accepts any integer.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _WEEK = re.compile(r"\d{4}-?W", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,5})([dh])")
 _NUMBER = re.compile(r"-?[0-9]{1,40}")
 _COMPACT_DAY_DIGITS = len("20261125")
-# what one millisecond is in the other units that clocks count in
+# one millisecond in the other units that clocks use
 _UNITS = {"seconds": (1000, 1), "microseconds": (1, 1000), "nanoseconds": (1, 1_000_000)}
 
 
 class Meant(NamedTuple):
-    """The closed interval that a time names, Unix milliseconds: a day has a length, a moment has none."""
+    """The closed interval that a time names, Unix milliseconds: for a moment, both ends are equal."""
 
     start: int
     end: int
 
 
 class NotATime(ValueError):
-    """The text names no time; the error says what to give."""
+    """The text is not a time. The message says which forms are accepted."""
 
 
 def read_time(text: str, now_ms: int, *, ahead: bool = False) -> Meant:
@@ -92,7 +92,7 @@ def _number(number: int) -> Meant:
 
 def _written(text: str) -> Meant:
     if not _DAY.fullmatch(text) and _WEEK.match(text):
-        # Python reads it as a midnight; who gives one means all of it
+        # Python reads a date as midnight; a date here means the complete day
         raise NotATime(f"{text!r} is a date by weeks; give a day or a time, such as {EXAMPLES}")
     try:
         time = datetime.fromisoformat(text)

@@ -1,6 +1,6 @@
-"""`smsevents import`, `export` and `generate`: lines into the log, out of it, and out of thin air.
+"""`smsevents import`, `export` and `generate`: read, write and invent lines.
 
-The log is used as it is, without a server; both may run at the same time.
+The commands open the database directly. A server may use it at the same time.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def import_file(
 ) -> ImportResult:
     """Record the lines of an open file, plain or gzip, and return when they are durable.
 
-    Events that cannot be true are left out and counted if `skip_impossible` says so, else refused.
+    Impossible events are skipped and counted if `skip_impossible` is true, otherwise refused.
 
-    Raises `UnknownShop`, `InvalidLines`, `InvalidRequest`, `TimeInDoubt` or `StoreUnavailable`; nothing was stored
-    then.
+    Raises `UnknownShop`, `InvalidLines`, `InvalidRequest`, `TimeInDoubt` or `StoreUnavailable`; then nothing
+    was stored.
     """
     data = _read(source)
     gzip = data.startswith(GZIP)
@@ -95,7 +95,7 @@ def import_file(
             data = _read(source)
         result, stored = recorder.finish()
         stored.result()
-    with suppress(StoreUnavailable):  # the lines are stored, whatever becomes of what they say of the time
+    with suppress(StoreUnavailable):  # the lines are stored; noting what they say about the time is optional
         timekeeper.note()
     return result
 
@@ -138,7 +138,7 @@ def export(
 
 
 def _nothing_there(window: Window, now: int) -> str:
-    """Say why an interval holds nothing whatever was recorded: an empty file would look like an answer."""
+    """Return why an interval is always empty: an empty file alone would look like a result."""
     if window.start > now:
         return "Nothing was exported: --from lies in the future."
     days = HISTORY_MS // DAY_MS

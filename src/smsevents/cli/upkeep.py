@@ -1,6 +1,6 @@
-"""`smsevents compact`, `expire`, `forget`, `verify`, `backup`, `stats`: the upkeep by hand.
+"""`smsevents compact`, `expire`, `forget`, `verify`, `backup`, `stats`: manual upkeep.
 
-All of it may be done while servers run on the same database.
+All of these commands may run while servers use the same database.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def compact(trackpoint: OptionalTrackpoint = None) -> None:
 
 
 def _shops(database: Database, trackpoint: int | None) -> list[int]:
-    """Give the trackpoints of all shops, or of the one that is named. Raises `UnknownShop`."""
+    """Return the trackpoints of all shops, or only the one that is named. Raises `UnknownShop`."""
     access = Access(database)
     return [shop.trackpoint for shop in access.shops()] if trackpoint is None else [access.shop(trackpoint).trackpoint]
 
@@ -155,7 +155,7 @@ def verify(
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not be there yet.")],
 ) -> None:
-    """Write a whole copy of the database, while it is in use."""
+    """Write a complete copy of the database, while it is in use."""
     with opened_database() as database:
         size = backups.backup(database, file, now_ms())
     typer.echo(f"wrote {file} ({size:,} bytes)", err=True)

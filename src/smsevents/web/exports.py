@@ -74,6 +74,7 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> AS
     response = ExportResponse(chunks, ExportPace(app.exports.ahead), headers, stall_max_seconds=stall_max_seconds)
 
     async def send_within_limit(scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response, as one of the exports that may run at the same time."""
         with app.exports.limit.enter(trackpoint), metrics.exports_running.track_inprogress():
             await response.send(scope, receive, send)
 

@@ -31,7 +31,7 @@ class Harness(Protocol):
         """Return all bytes that the database keeps on disk, whatever file they are in."""
 
     def replace(self) -> None:
-        """Put another database in the place of this one, behind the back of who has it open."""
+        """Put another database in the place of this one, unnoticed by processes that have it open."""
 
     def use_up_room(self) -> None:
         """Leave no room for the next write."""
@@ -108,7 +108,7 @@ with open_existing(sys.argv[1]).dialect.shop_alone(int(sys.argv[2]), 10):
 
 @contextmanager
 def held_by_another_process(url: str, trackpoint: int) -> Iterator[subprocess.Popen[str]]:
-    """Have another process be alone with a shop; it is killed in the end, if it still lives."""
+    """Have another process be alone with a shop. It is killed at the end, if it still runs."""
     command = [sys.executable, "-c", _HOLDER, url, str(trackpoint)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
