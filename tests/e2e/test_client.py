@@ -434,3 +434,39 @@ def test_intervals_that_cannot_be_meant() -> None:
         for bounds in ([datetime(2026, 1, 1)], [None, "2026"], [True], [1.5], [2, 1]):  # noqa: DTZ001 -- that is the point
             with pytest.raises(ConfigurationError):
                 client.export(*bounds)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("CutStream", "TruncatedStream"),
+        ("NotWhole", "IncompleteExport"),
+        ("Receipt", "ImportResult"),
+        ("UnexpectedAnswer", "UnexpectedResponse"),
+    ],
+)
+def test_the_names_of_earlier_versions_still_work(old: str, new: str) -> None:
+    """What was renamed can be imported under its old name, with a warning that tells the new one."""
+    with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
+        assert getattr(package, old) is getattr(package, new)
+    with pytest.raises(AttributeError):
+        _ = package.Nothing
+
+
+def test_errors_say_whether_and_when_to_try_again() -> None:
+    """A call is repeated after errors that may pass at once, and not after others."""
+    again = {
+        errors.Unreachable("x"): package.Recovery.NOW,
+        errors.Unreachable("x", permanent=True): package.Recovery.NEVER,
+        errors.RateLimited("x", status=429): package.Recovery.NOW,
+        errors.ServerUnavailable("x", status=503): package.Recovery.NOW,
+        errors.ServerFault("x", status=500): package.Recovery.LATER,
+        errors.Unauthorized("x", status=401): package.Recovery.NEVER,
+        errors.TruncatedStream("x", lines=0, body_bytes=0): package.Recovery.NOW,
+        errors.TooSlow("x", lines=0, body_bytes=0): package.Recovery.NEVER,
+        errors.BadLine(line=1, reason="x", text="x"): package.Recovery.LATER,
+        errors.UnexpectedResponse("x"): package.Recovery.LATER,
+        errors.ConfigurationError("x"): package.Recovery.NEVER,
+    }
+    for error, when in again.items():
+        assert error.recovery is when

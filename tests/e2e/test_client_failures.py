@@ -24,10 +24,9 @@ from smsevents.client import (
     BadRequest,
     Client,
     ClientError,
-    CutStream,
     Forbidden,
     ImportResult,
-    NotWhole,
+    IncompleteExport,
     RateLimited,
     Refused,
     RefusedLine,
@@ -36,8 +35,9 @@ from smsevents.client import (
     ServerFault,
     ServerUnavailable,
     Timeouts,
+    TruncatedStream,
     Unauthorized,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     Unreachable,
 )
 from smsevents.clock.system import now_ms
@@ -104,7 +104,7 @@ def test_no_cut_is_taken_for_whole(standin: StandIn, framing: str, *, gzip: bool
                 Answer(lines=LINES, gzip=gzip, framing=framing, chunk_bytes=1500, cut_at=cut_at)  # type: ignore[arg-type]
             )
             got, error = read(client)
-            assert isinstance(error, CutStream), cut_at
+            assert isinstance(error, TruncatedStream), cut_at
             assert got == LINES[: len(got)]
             assert error.lines == len(got)
             assert error.body_bytes <= cut_at
@@ -118,7 +118,7 @@ def test_no_cut_of_gzip_without_framing_is_taken_for_whole(standin: StandIn) -> 
         for cut_at in range(-40, 0):
             standin.answers(Answer(lines=LINES, gzip=True, framing="close", cut_at=cut_at))
             got, error = read(client)
-            assert isinstance(error, CutStream)
+            assert isinstance(error, TruncatedStream)
             assert got == LINES[: len(got)]
 
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_told_from_a_cut_is_not_taken(standin: StandIn) -> None:
 
     with client_of(standin) as client:
         got, error = read(client)
-    assert isinstance(error, UnexpectedAnswer)
+    assert isinstance(error, UnexpectedResponse)
     assert got == []
     assert "accept_unframed" in str(error)
     with client_of(standin, accept_unframed=True) as client:
@@ -149,7 +149,7 @@ def test_a_cut_is_told_on_an_event_loop_too(standin: StandIn) -> None:
             async for one in client.export_lines():
                 got.append(one)  # noqa: PERF401 -- what came before an error counts
 
-    with pytest.raises(CutStream):
+    with pytest.raises(TruncatedStream):
         asyncio.run(run())
     assert got == LINES
     assert sleeps == [0.75]
@@ -161,7 +161,7 @@ def test_a_last_line_without_its_end_is_a_cut(standin: StandIn) -> None:
         standin.answers(Answer(lines=LINES[:9], tail=tail))
         with client_of(standin) as client:
             got, error = read(client)
-        assert isinstance(error, CutStream)
+        assert isinstance(error, TruncatedStream)
         assert (got, error.lines) == (LINES[:9], 9)
 
 
@@ -174,10 +174,10 @@ def test_damaged_gzip_is_no_export(standin: StandIn) -> None:
         standin.answers(Answer(tail=wrong, headers=headers))
         with client_of(standin, retry=NEVER) as client:
             _, error = read(client)
-        assert isinstance(error, NotWhole), at
+        assert isinstance(error, IncompleteExport), at
     standin.answers(Answer(tail=packed + b"\nError: timeout\n", headers=headers))
     with client_of(standin, retry=NEVER) as client:
-        assert isinstance(read(client)[1], CutStream)
+        assert isinstance(read(client)[1], TruncatedStream)
 
 
 def test_gzip_of_several_members_is_read(standin: StandIn) -> None:
@@ -298,7 +298,7 @@ def test_what_is_no_export_is_not_read(standin: StandIn, answer: Answer, said: s
     standin.answers(answer)
     with client_of(standin) as client:
         got, error = read(client)
-    assert isinstance(error, UnexpectedAnswer)
+    assert isinstance(error, UnexpectedResponse)
     assert said in str(error)
     assert got == []
     assert len(standin.requests) == 1
@@ -378,7 +378,7 @@ def test_what_was_begun_is_not_begun_again(standin: StandIn) -> None:
     sleeps = Sleeps()
     with client_of(standin, sleeps) as client:
         got, error = read(client)
-    assert isinstance(error, CutStream)
+    assert isinstance(error, TruncatedStream)
     assert 0 < len(got) < len(LINES)
     assert (sleeps, len(standin.requests)) == ([], 1)
 
@@ -392,7 +392,7 @@ def test_silence_is_bounded_and_the_whole_is_not(standin: StandIn) -> None:
     standin.answers(Answer(lines=LINES, silent_at=30_000))
     with client_of(standin, timeouts=IMPATIENT) as client:
         got, error = read(client)
-    assert isinstance(error, CutStream)
+    assert isinstance(error, TruncatedStream)
     assert got == LINES[: len(got)] != []
 
     standin.answers(lambda _: Answer(drop=bool(threading.Event().wait(0.6)) or True))
@@ -472,7 +472,7 @@ def test_an_import_is_sent_again_as_it_was(standin: StandIn) -> None:
 def test_an_import_without_a_receipt_is_no_import(standin: StandIn, tail: bytes) -> None:
     """An answer 200 that is no receipt is an error: nobody said that the events are kept."""
     standin.answers(Answer(tail=tail, content_type="application/json"))
-    with client_of(standin) as client, pytest.raises(UnexpectedAnswer):
+    with client_of(standin) as client, pytest.raises(UnexpectedResponse):
         client.import_events(LINES)
 
 
@@ -507,7 +507,7 @@ def test_errors_have_one_root_and_can_be_sent_between_processes() -> None:
     """All errors are of one tree, which is of the package's tree, and survive a process pool."""
     assert issubclass(ClientError, SmsEventsError)
     for error in (
-        CutStream("reason", lines=1, body_bytes=2),
+        TruncatedStream("reason", lines=1, body_bytes=2),
         BadLine(line=1, reason="r", text="t"),
         RateLimited("text", status=429, detail="d", retry_after_seconds=3),
         RefusedLines("text", status=422, detail="d", lines=[RefusedLine(1, "r")], more=True),

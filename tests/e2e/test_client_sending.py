@@ -23,7 +23,7 @@ from smsevents.client import (
     RateLimited,
     ServerUnavailable,
     Timeouts,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     Unreachable,
 )
 from smsevents.wire.results import ImportResult
@@ -117,7 +117,7 @@ def test_a_receipt_of_fewer_events_is_no_success(received: int) -> None:
     items = [line(TRACKPOINT, START), b"", b" \n", line(TRACKPOINT, START + 1) + b"\n\n" + line(TRACKPOINT, START + 2)]
     with StandIn() as standin, client_of(standin.url) as client:
         standin.answers(Answer(tail=RECEIPT % received, content_type="application/json"))
-        with pytest.raises(UnexpectedAnswer, match=f"received {received} events, but 3 were sent"):
+        with pytest.raises(UnexpectedResponse, match=f"received {received} events, but 3 were sent"):
             client.import_events(items)
         standin.answers(Answer(tail=RECEIPT % 3, content_type="application/json"))
         assert client.import_events(items) == ImportResult(3, 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smsevents.client.pull.days import Split, day_of, part_of, start_of
-from smsevents.client.pull.directory import Directory, Wish
+from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import FormatName, format_named
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of
@@ -207,7 +207,10 @@ def test_another_shop_or_server_is_refused(site: Site) -> None:
     site.standin.answers(Account(lines=[]))
     site.pull()
 
-    for wish in (Wish(trackpoint=8, url="http://server"), Wish(trackpoint=TRACKPOINT, url="http://other")):
+    for wish in (
+        DirectoryOptions(trackpoint=8, url="http://server"),
+        DirectoryOptions(trackpoint=TRACKPOINT, url="http://other"),
+    ):
         with pytest.raises(OtherOptions, match="was begun with"):
             Directory(site.path, wish)
 
@@ -228,7 +231,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(site: Site) -> None:
 
 def test_two_pulls_do_not_meet(site: Site) -> None:
     """While one pull works in a directory, another is refused; afterwards it is free."""
-    wish = Wish(trackpoint=TRACKPOINT, url="http://server")
+    wish = DirectoryOptions(trackpoint=TRACKPOINT, url="http://server")
     with Directory(site.path, wish), pytest.raises(DirectoryInUse, match="Another pull is already running in"):
         Directory(site.path, wish)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from smsevents.client.head import OnHead
     from smsevents.client.lines import Batch
-    from smsevents.client.pull.run import Source
+    from smsevents.client.pull.terms import Source
     from tests.support.standin import Request
 
 HISTORY_MS = 90 * DAY_MS

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsevents.client import Client, CutStream, Retry
+from smsevents.client import Client, Retry, TruncatedStream
 from smsevents.client.pull.days import Split, day_of, start_of
+from smsevents.client.pull.fetch import PULL_DAY_TRIES_MAX
 from smsevents.client.pull.formats import FormatName
-from smsevents.client.pull.run import PULL_DAY_TRIES_MAX, PULL_FAILED_DAYS_MAX
+from smsevents.client.pull.schedule import PULL_FAILED_DAYS_MAX
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
 from tests.support.pulling import DAYS, TRACKPOINT, PlainSource, Site, batch_of, ordered, some_lines
 from tests.support.standin import Account, Answer
@@ -311,7 +312,7 @@ class Nightly:
             for at in range(0, len(chosen), 3):
                 yield batch_of(chosen[at : at + 3])
             if DAYS.index(day_of(from_)) in night.bad:
-                raise CutStream("the night is dark", lines=1, body_bytes=1)
+                raise TruncatedStream("the night is dark", lines=1, body_bytes=1)
             self.given[day_of(from_)] = set(chosen)
 
         return export

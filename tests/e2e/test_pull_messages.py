@@ -75,7 +75,7 @@ def test_https_to_an_http_port_is_one_message(environment: dict[str, str], tmp_p
 def test_a_server_that_is_not_there_is_one_message(environment: dict[str, str], tmp_path: Path) -> None:
     """Days that fail of the same cause are told together."""
     environment["SMSEVENTS_URL"] = f"http://127.0.0.1:{free_port()}"
-    script = "from smsevents.client import patience, clients; clients._RETRY = None\n"
+    script = "from smsevents.client import retry, clients; clients._RETRY = None\n"
     script += "from smsevents.client.clients import Client; from smsevents.client import NEVER\n"
     script += "Client.__init__.__kwdefaults__['retry'] = NEVER; from smsevents.cli import main; main()"
     done = subprocess.run(

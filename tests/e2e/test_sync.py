@@ -18,9 +18,9 @@ from smsevents.client import (
     BadLine,
     ClientError,
     ConfigurationError,
-    CutStream,
     Retry,
     SyncFailed,
+    TruncatedStream,
     Unauthorized,
 )
 from smsevents.client.dlt_source import COLUMNS, days_of, interval_of, row_of, sms_events
@@ -207,7 +207,7 @@ def test_what_fails_leaves_what_was_loaded(standin: StandIn, warehouse: Warehous
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [(Answer(status=401), Unauthorized), (Answer(lines=some_lines(9), cut_at=2000, chunk_bytes=100), CutStream)],
+    [(Answer(status=401), Unauthorized), (Answer(lines=some_lines(9), cut_at=2000, chunk_bytes=100), TruncatedStream)],
     ids=["401", "cut"],
 )
 def test_errors_of_the_client_come_out_as_they_are(

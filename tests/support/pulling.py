@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from smsevents.client import NEVER, Client
 from smsevents.client.lines import Batch
 from smsevents.client.pull.days import Split, bounds_of, end_of, start_of
-from smsevents.client.pull.directory import Directory, Wish
+from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.formats import FormatName, format_named
 from smsevents.client.pull.lines import Checker
-from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
+from smsevents.client.pull.pull import Pull
+from smsevents.client.pull.terms import PullOptions, Report, Stopping, Summary
 from smsevents.wire.events import decode
 from tests.support.lines import HOUR_MS, body_of, date_of, line
 from tests.support.servers import PLAIN
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from smsevents.client.errors import ClientError
-    from smsevents.client.pull.run import Source
+    from smsevents.client.pull.terms import Source
 
 # tells nothing about time
 PlainSource: TypeAlias = "Callable[[int, int], Generator[Batch]]"
@@ -94,13 +95,13 @@ class Site:
         """Pull once."""
         self.now = now or self.now
         self.heard, self.waits = Heard(), Waits()
-        wish = Wish(trackpoint=TRACKPOINT, url="http://server", **self.wish)
+        wish = DirectoryOptions(trackpoint=TRACKPOINT, url="http://server", **self.wish)
         choice = {"first": DAYS[0], "last": DAYS[-1]} | choice
         with Directory(self.path, wish) as opened, self._source(source) as asked:
             one = Pull(
                 asked,
                 opened,
-                Choice(**choice),
+                PullOptions(**choice),
                 clock=lambda: self.now,
                 report=self.heard,
                 stopping=self.waits,

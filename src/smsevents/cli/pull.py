@@ -20,10 +20,18 @@ from smsevents.cli.times import option_time
 from smsevents.client import Client
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
-from smsevents.client.pull.directory import Directory, Wish
+from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
-from smsevents.client.pull.run import Choice, Pull, Report, Stopping, Summary
-from smsevents.client.pull.terms import PULL_JOBS, PULL_JOBS_MAX, PULL_LOOKBACK_DAYS
+from smsevents.client.pull.pull import Pull
+from smsevents.client.pull.terms import (
+    PULL_JOBS,
+    PULL_JOBS_MAX,
+    PULL_LOOKBACK_DAYS,
+    PullOptions,
+    Report,
+    Stopping,
+    Summary,
+)
 from smsevents.clock.system import now_ms
 
 if TYPE_CHECKING:
@@ -75,14 +83,14 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
 
     The API key is taken from SMSEVENTS_API_KEY, or asked for.
     """
-    choice = Choice(
+    choice = PullOptions(
         first=_day("--from", from_), last=_day("--to", to), jobs=jobs, lookback_days=lookback, replace=replace
     )
     if choice.first and choice.last and choice.first > choice.last:
         raise typer.BadParameter(f"{choice.first} is after {choice.last}", param_hint="--from")
     if choice.first and is_ahead(choice.first, now_ms()):
         raise typer.BadParameter(f"{choice.first} lies in the future: there are no events yet", param_hint="--from")
-    wish = Wish(
+    wish = DirectoryOptions(
         trackpoint=trackpoint,
         url=address_of(account, url),
         format=format_,

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smsevents.cli.output import OutputFailed
-from smsevents.client.pull.run import Report
+from smsevents.client.pull.terms import Report
 
 if TYPE_CHECKING:
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.days import Plan
     from smsevents.client.pull.directory import Directory, FileRecord
-    from smsevents.client.pull.run import Stopping, Summary
+    from smsevents.client.pull.terms import Stopping, Summary
 
 _RATE_OVER_SECONDS = 30.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from smsevents.client.errors import NotWhole, RateLimited, ServerFault, ServerUnavailable, Unreachable
+from smsevents.client.errors import IncompleteExport, Recovery, ServerFault
 from smsevents.client.pull.errors import Stopped
 from smsevents.client.pull.gaps import ranges_text
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from smsevents.client.errors import ClientError
-    from smsevents.client.pull.run import Summary
+    from smsevents.client.pull.terms import Summary
 
 _number = re.compile(r"[0-9][0-9,]*")
 HISTORY_DAYS = HISTORY_MS // DAY_MS
@@ -63,10 +63,8 @@ def _what_next(summary: Summary) -> str:
 
 
 def _passes(error: ClientError) -> bool:
-    """Return whether an error may have resolved itself by the next pull."""
-    if isinstance(error, Unreachable):
-        return not error.permanent
-    return isinstance(error, (NotWhole, RateLimited, ServerFault, ServerUnavailable, Stopped))
+    """Return whether an error can be over by itself until the next pull."""
+    return error.recovery is Recovery.NOW or isinstance(error, (IncompleteExport, ServerFault, Stopped))
 
 
 def by_cause(failed: Mapping[date, ClientError]) -> list[tuple[str, str]]:

@@ -15,8 +15,8 @@ transport.py   sends and reads: blocking, or on an event loop; translates what t
 head.py        what the head of an export tells about time
 pace.py        how slow a server may be
 lines.py       chunks → whole lines → checked events
-answers.py     an error answer → the error that is raised
-patience.py    timeouts, tries, waits
+responses.py   an error response → the error that is raised
+retry.py       timeouts, tries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the tree of errors
 pull/          the events of a window into files, day by day
@@ -28,6 +28,8 @@ locks.py       locks between processes
 
 from __future__ import annotations
 
+import warnings
+
 from smsevents.client.account import ACCOUNTS
 from smsevents.client.clients import AsyncClient, Client
 from smsevents.client.errors import (
@@ -35,11 +37,11 @@ from smsevents.client.errors import (
     BadRequest,
     ClientError,
     ConfigurationError,
-    CutStream,
     Forbidden,
+    IncompleteExport,
     MissingExtra,
-    NotWhole,
     RateLimited,
+    Recovery,
     Refused,
     RefusedLine,
     RefusedLines,
@@ -47,13 +49,14 @@ from smsevents.client.errors import (
     ServerUnavailable,
     SyncFailed,
     TooSlow,
+    TruncatedStream,
     Unauthorized,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     Unreachable,
 )
 from smsevents.client.head import ExportHead
 from smsevents.client.lines import Batch
-from smsevents.client.patience import NEVER, Retry, Timeouts
+from smsevents.client.retry import NEVER, Retry, Timeouts
 from smsevents.wire.events import Campaign, Event, Flow, Node, OneOff, SmsEvent
 from smsevents.wire.results import ImportResult
 
@@ -68,17 +71,17 @@ __all__ = [
     "Client",
     "ClientError",
     "ConfigurationError",
-    "CutStream",
     "Event",
     "ExportHead",
     "Flow",
     "Forbidden",
     "ImportResult",
+    "IncompleteExport",
     "MissingExtra",
     "Node",
-    "NotWhole",
     "OneOff",
     "RateLimited",
+    "Recovery",
     "Refused",
     "RefusedLine",
     "RefusedLines",
@@ -89,7 +92,25 @@ __all__ = [
     "SyncFailed",
     "Timeouts",
     "TooSlow",
+    "TruncatedStream",
     "Unauthorized",
-    "UnexpectedAnswer",
+    "UnexpectedResponse",
     "Unreachable",
 ]
+
+# The names of earlier versions.
+_RENAMED = {
+    "CutStream": TruncatedStream,
+    "NotWhole": IncompleteExport,
+    "Receipt": ImportResult,
+    "UnexpectedAnswer": UnexpectedResponse,
+}
+
+
+def __getattr__(name: str) -> type:
+    """Return what was renamed, with a warning that says how."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    kind = _RENAMED[name]
+    warnings.warn(f"{name} is called {kind.__name__} now.", DeprecationWarning, stacklevel=2)
+    return kind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from smsevents.client import interval
 from smsevents.client.account import Account
-from smsevents.client.patience import Retry, Timeouts
+from smsevents.client.retry import Retry, Timeouts
 from smsevents.clock import system as clock
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Client(_Named):
 
         The export is whole when the iterator ends without an error. Until the first batch it is tried again
         by `retry`. Raises `ConfigurationError` at once; while it is read `Unreachable`, `Refused` with its
-        kinds, `UnexpectedAnswer`, `CutStream` and `BadLine`.
+        kinds, `UnexpectedResponse`, `TruncatedStream` and `BadLine`.
         """
         return self._iterated(self._core.batches(interval.body(from_, to), on_head))
 
@@ -132,7 +132,7 @@ class Client(_Named):
         one import; that may be tried again, as an event is stored once. Needs a key with the scope `import`
         and a server that has an import, such as smsevents. Returns when they are durable there.
 
-        Raises `RefusedLines` for bad ones, and what `export_batches` raises but `NotWhole`.
+        Raises `RefusedLines` for bad ones, and what `export_batches` raises but `IncompleteExport`.
         """
         from smsevents.client.transport import completed, no_wait  # noqa: PLC0415 -- loaded by now
 

@@ -5,7 +5,7 @@
     import   events or lines → gzip, in a spool → request → result
 
 An export is whole only if the transfer coding (RFC 9112, 7.1 and 6.3) said so, the gzip trailer was there
-and right, and the last line was ended. All else is `CutStream`.
+and right, and the last line was ended. All else is `TruncatedStream`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import msgspec
 from isal import isal_zlib
 
 from smsevents import __version__
-from smsevents.client import answers
-from smsevents.client.errors import ClientError, ConfigurationError, CutStream, TooSlow, UnexpectedAnswer
+from smsevents.client import responses
+from smsevents.client.errors import ClientError, ConfigurationError, TooSlow, TruncatedStream, UnexpectedResponse
 from smsevents.client.head import export_head
 from smsevents.client.lines import Checker, Splitter, shortened
 from smsevents.client.pace import Pace
-from smsevents.client.patience import Tries
+from smsevents.client.retry import Tries
 from smsevents.client.transport import Body, Broken, timeout_extension, url_of
 from smsevents.wire.events import Event, encode
 from smsevents.wire.gzip_stream import Inflater, NotGzip
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from smsevents.client.account import Account, Action
     from smsevents.client.head import OnHead
     from smsevents.client.lines import Batch
-    from smsevents.client.patience import Retry, Timeouts
+    from smsevents.client.retry import Retry, Timeouts
     from smsevents.client.transport import Transport
 
 USER_AGENT = f"smsevents/{__version__}"
@@ -118,16 +118,16 @@ class Core:
         pace = self._pace()
         sent_ms = self._options.now_ms()
         request = self._request("export", {"Content-Type": "application/json"}, interval)
-        answer = await self._transport.send(request, pace)
+        response = await self._transport.send(request, pace)
         pace.head_came()
         try:
-            coding = await self._check_head(answer, pace)
+            coding = await self._check_head(response, pace)
             if on_head:
-                on_head(export_head(answer.headers, sent_ms, self._options.now_ms()))
+                on_head(export_head(response.headers, sent_ms, self._options.now_ms()))
             checker = Checker(self._account.trackpoint)
             splitter = Splitter()
             try:
-                async with aclosing(self._plain_runs(answer, coding, pace)) as runs:
+                async with aclosing(self._plain_runs(response, coding, pace)) as runs:
                     async for run in runs:
                         batch, bad = checker.check(splitter.feed(run))
                         if batch.events:
@@ -139,18 +139,18 @@ class Core:
                         if pace.is_too_slow:
                             raise Broken(pace.reason)
             except Broken as error:
-                kind = TooSlow if pace.is_too_slow else CutStream
+                kind = TooSlow if pace.is_too_slow else TruncatedStream
                 reason = pace.reason if pace.is_too_slow else str(error)
-                raise _cut(reason, checker, answer, kind) from error
+                raise _cut(reason, checker, response, kind) from error
             if rest := splitter.rest:
-                raise checker.check_tail(rest) or _cut("it ends within a line", checker, answer)
+                raise checker.check_tail(rest) or _cut("it ends within a line", checker, response)
         finally:
-            await self._transport.close(answer)
+            await self._transport.close(response)
 
-    async def _plain_runs(self, answer: httpx2.Response, coding: str, pace: Pace) -> AsyncGenerator[bytes]:
+    async def _plain_runs(self, response: httpx2.Response, coding: str, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body without its coding. Raises `Broken` where it does not end as it must."""
         inflater = Inflater() if coding == "gzip" else None
-        async with aclosing(self._transport.chunks(answer, pace)) as chunks:
+        async with aclosing(self._transport.chunks(response, pace)) as chunks:
             async for chunk in chunks:
                 try:
                     for run in inflater.feed(chunk) if inflater else (chunk,):
@@ -160,22 +160,22 @@ class Core:
         if inflater and not inflater.is_whole:
             raise Broken("its gzip stream has no trailer")
 
-    async def _check_head(self, answer: httpx2.Response, pace: Pace) -> str:
+    async def _check_head(self, response: httpx2.Response, pace: Pace) -> str:
         """Check what comes before the lines; give the content coding."""
-        if answer.status_code != answers.HTTP_OK:
-            raise await self._error_of(answer, pace)
-        media_type = answers.media_type_of(answer.headers)
-        coding = answers.coding_of(answer.headers)
-        if media_type and media_type not in answers.LINES_TYPES:
-            start = shortened(answers.plain(await self._beginning(answer, pace), coding))
-            raise UnexpectedAnswer(
+        if response.status_code != responses.HTTP_OK:
+            raise await self._error_of(response, pace)
+        media_type = responses.media_type_of(response.headers)
+        coding = responses.coding_of(response.headers)
+        if media_type and media_type not in responses.LINES_TYPES:
+            start = shortened(responses.plain(await self._beginning(response, pace), coding))
+            raise UnexpectedResponse(
                 f"The answer is {media_type}, not lines of JSON, so it does not come from the export; it may come"
                 f" from a proxy or another address. It begins: {start}"
             )
         if coding not in {"identity", "gzip"}:
-            raise UnexpectedAnswer(f"The answer has the coding {coding!r}, but gzip or none was asked for.")
-        if coding == "identity" and not self._options.accept_unframed and _ends_with_the_connection(answer):
-            raise UnexpectedAnswer(
+            raise UnexpectedResponse(f"The answer has the coding {coding!r}, but gzip or none was asked for.")
+        if coding == "identity" and not self._options.accept_unframed and _ends_with_the_connection(response):
+            raise UnexpectedResponse(
                 "The answer has neither a length nor chunks nor gzip, so a cut one could not be told from a whole"
                 " one. Let no proxy turn it into HTTP/1.0. (`accept_unframed=True` of the Python client takes it, with"
                 " that risk.)",
@@ -185,20 +185,20 @@ class Core:
 
     async def _import(self, request: httpx2.Request, sent: int) -> ImportResult:
         pace = self._pace()
-        answer = await self._transport.send(request, pace)
+        response = await self._transport.send(request, pace)
         pace.head_came()
         try:
-            if answer.status_code != answers.HTTP_OK:
-                raise await self._error_of(answer, pace)
-            body = answers.plain(await self._beginning(answer, pace), answers.coding_of(answer.headers))
+            if response.status_code != responses.HTTP_OK:
+                raise await self._error_of(response, pace)
+            body = responses.plain(await self._beginning(response, pace), responses.coding_of(response.headers))
         finally:
-            await self._transport.close(answer)
+            await self._transport.close(response)
         try:
             result = msgspec.json.decode(body, type=ImportResult)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UnexpectedAnswer(f"The response is not an import result; it begins: {shortened(body)}") from error
+            raise UnexpectedResponse(f"The response is not an import result; it begins: {shortened(body)}") from error
         if result.received < sent:
-            raise UnexpectedAnswer(
+            raise UnexpectedResponse(
                 f"The server says that it received {result.received:,} events, but {sent:,} were sent. Look for a"
                 " proxy that loses the body of requests, then send them again: no event is stored twice."
             )
@@ -207,18 +207,18 @@ class Core:
     def _pace(self) -> Pace:
         return Pace(self._options.timeouts, self._options.monotonic)
 
-    async def _error_of(self, answer: httpx2.Response, pace: Pace) -> ClientError:
-        body = await self._beginning(answer, pace)
-        return answers.error_of(answer.status_code, answer.headers, body, self._options.now_ms())
+    async def _error_of(self, response: httpx2.Response, pace: Pace) -> ClientError:
+        body = await self._beginning(response, pace)
+        return responses.error_of(response.status_code, response.headers, body, self._options.now_ms())
 
-    async def _beginning(self, answer: httpx2.Response, pace: Pace) -> bytes:
+    async def _beginning(self, response: httpx2.Response, pace: Pace) -> bytes:
         """Read a short body, or the beginning of a long one, as far as it comes."""
         body = b""
         try:
-            async with aclosing(self._transport.chunks(answer, pace)) as chunks:
+            async with aclosing(self._transport.chunks(response, pace)) as chunks:
                 async for chunk in chunks:
                     body += chunk
-                    if len(body) >= answers.ERROR_BODY_MAX_BYTES or pace.is_too_slow:
+                    if len(body) >= responses.ERROR_BODY_MAX_BYTES or pace.is_too_slow:
                         break
         except Broken:
             pass  # the status says enough
@@ -243,14 +243,16 @@ class Core:
         )
 
 
-def _cut(reason: str, checker: Checker, answer: httpx2.Response, kind: type[CutStream] = CutStream) -> CutStream:
-    return kind(reason, lines=checker.lines, body_bytes=answer.num_bytes_downloaded)
+def _cut(
+    reason: str, checker: Checker, response: httpx2.Response, kind: type[TruncatedStream] = TruncatedStream
+) -> TruncatedStream:
+    return kind(reason, lines=checker.lines, body_bytes=response.num_bytes_downloaded)
 
 
-def _ends_with_the_connection(answer: httpx2.Response) -> bool:
+def _ends_with_the_connection(response: httpx2.Response) -> bool:
     """Tell whether nothing but the end of the connection ends the body (RFC 9112, 6.3, case 8)."""
-    chunked = answer.headers.get("transfer-encoding", "").strip().lower().endswith("chunked")
-    return not chunked and "content-length" not in answer.headers and answer.http_version.startswith("HTTP/1")
+    chunked = response.headers.get("transfer-encoding", "").strip().lower().endswith("chunked")
+    return not chunked and "content-length" not in response.headers and response.http_version.startswith("HTTP/1")
 
 
 def _keep(spool: IO[bytes], data: bytes) -> None:

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
-from smsevents.client.errors import ConfigurationError, CutStream, MissingExtra, TooSlow
+from smsevents.client.errors import ConfigurationError, MissingExtra, Recovery, TruncatedStream
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, CLOCK_END_MS, CLOCK_START_MS
-from smsevents.client.patience import Retry, Timeouts, Tries
 from smsevents.client.reached import Reached
+from smsevents.client.retry import Retry, Timeouts, Tries
 from smsevents.clock import system as clock
 from smsevents.wire.events import Event, Flow, encode
 from smsevents.wire.limits import HISTORY_MS
@@ -238,8 +238,8 @@ def _day(  # noqa: PLR0913, PLR0917 -- what it depends on is passed in
         try:
             for batch in client.export_batches(start, end, on_head=on_head):
                 yield batch.events
-        except CutStream as error:
-            if not error.lines or isinstance(error, TooSlow):
+        except TruncatedStream as error:
+            if not error.lines or error.recovery is Recovery.NEVER:
                 raise  # the client itself has tried again by then, or it is no use
             wait = tries.wait_seconds(error)
         else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from smsevents.client.patience import Timeouts
+    from smsevents.client.retry import Timeouts
 
 MINUTE_SECONDS = 60.0
 

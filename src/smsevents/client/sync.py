@@ -23,8 +23,8 @@ from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.lines import printable
 from smsevents.client.locks import held
-from smsevents.client.patience import Retry, Timeouts
 from smsevents.client.reached import Reached
+from smsevents.client.retry import Retry, Timeouts
 from smsevents.clock import system as clock
 from smsevents.wire.limits import DAY_MS
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 
     from smsevents.client.pace import Pace
-    from smsevents.client.patience import Timeouts
+    from smsevents.client.retry import Timeouts
 
 _READ_BYTES = 64 * 1024
 _TLS_ALERT = r"\x15\x03"  # how a server that expects TLS begins, as the HTTP library quotes what is not a status line
@@ -40,7 +40,7 @@ def timeout_extension(timeouts: Timeouts) -> dict[str, Any]:
 
 
 class Broken(Exception):
-    """The connection failed within the body of an answer; the core makes a `CutStream` of it."""
+    """The connection failed within the body of an answer; the core makes a `TruncatedStream` of it."""
 
 
 class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
@@ -66,11 +66,11 @@ class Transport(Protocol):
         """Send a request and give its answer, the body unread. Raises `Unreachable`."""
         ...
 
-    def chunks(self, answer: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
+    def chunks(self, response: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body as it arrives, its coding untouched. Raises `Broken`."""
         ...
 
-    async def close(self, answer: httpx2.Response) -> None:
+    async def close(self, response: httpx2.Response) -> None:
         """Be done with an answer, read or not."""
         ...
 
@@ -93,9 +93,9 @@ class BlockingTransport:
         with _before_the_answer(request, pace), keeping(pace):
             return self._http.send(request, stream=True)
 
-    async def chunks(self, answer: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
+    async def chunks(self, response: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body."""
-        chunks = answer.iter_raw()
+        chunks = response.iter_raw()
         while True:
             with _within_the_answer(), keeping(pace):
                 chunk = next(chunks, None)
@@ -103,9 +103,9 @@ class BlockingTransport:
                 return
             yield chunk
 
-    async def close(self, answer: httpx2.Response) -> None:
+    async def close(self, response: httpx2.Response) -> None:
         """Close the answer."""
-        answer.close()
+        response.close()
 
     async def sleep(self, seconds: float) -> None:
         """Block."""
@@ -130,9 +130,9 @@ class LoopTransport:
         with _before_the_answer(request, pace), keeping(pace):
             return await self._http.send(request, stream=True)
 
-    async def chunks(self, answer: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
+    async def chunks(self, response: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
         """Give the body."""
-        async with aclosing(answer.aiter_raw()) as chunks:
+        async with aclosing(response.aiter_raw()) as chunks:
             while True:
                 with _within_the_answer(), keeping(pace):
                     chunk = await anext(chunks, None)
@@ -140,9 +140,9 @@ class LoopTransport:
                     return
                 yield chunk
 
-    async def close(self, answer: httpx2.Response) -> None:
+    async def close(self, response: httpx2.Response) -> None:
         """Close the answer."""
-        await answer.aclose()
+        await response.aclose()
 
     async def sleep(self, seconds: float) -> None:
         """Let others go on."""

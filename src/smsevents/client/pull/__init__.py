@@ -10,6 +10,10 @@ formats.py    JSON lines and CSV
 parquet.py    Parquet
 directory.py  the files, what is known of them, and that nobody else writes them
 terms.py      what a pull is told and what it tells
-run.py        fetch, retry, merge, put in place; several days at a time
+pull.py       a pull from its plan to its summary
+schedule.py   which day is next, by how many threads, and when to give up
+fetch.py      one day from the server, complete, or an error
+fold.py       days into files: merged with what is there, put in its place
+ledger.py     what came of a pull so far
 errors.py     what can go wrong
 """

@@ -68,7 +68,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     split: Split
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class DirectoryOptions(Struct, frozen=True, kw_only=True):
     """What a pull asks of a directory; what is None is left to the pulls before, or to the defaults.
 
     `url` is without a slash at its end.
@@ -124,7 +124,7 @@ class Directory:
     Raises `DirectoryInUse`, `OtherOptions`, `DirectoryUnusable` and `MissingExtra`.
     """
 
-    def __init__(self, path: Path, wish: Wish) -> None:
+    def __init__(self, path: Path, wish: DirectoryOptions) -> None:
         self.path = path
         self.state = path / STATE
         self._staged = self.state / "staged"
@@ -158,7 +158,7 @@ class Directory:
     def __exit__(self, *_: object) -> None:
         self._lock.close()
 
-    def _opened_manifest(self, wish: Wish) -> Manifest:
+    def _opened_manifest(self, wish: DirectoryOptions) -> Manifest:
         try:
             known = msgspec.json.decode(self._manifest_path.read_bytes(), type=Manifest)
         except FileNotFoundError:
@@ -301,6 +301,11 @@ class Directory:
         _put(new.path, path)
         return Staged(day, fetched_ms, path)
 
+    def unusable(self, error: OSError) -> DirectoryUnusable:
+        """Make the error that says why the directory cannot be written."""
+        # what comes through Arrow has its text alone
+        return DirectoryUnusable(f"{self.path} cannot be written: {error.strerror or error}.")
+
     def staged(self) -> list[Staged]:
         """Give the days that a pull before this one fetched and did not merge."""
         return [
@@ -326,7 +331,7 @@ class Counted:
             yield batch
 
 
-def _with_defaults(wish: Wish, begun: Layout | None) -> Layout:
+def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
     """Give what a new directory is to be; `begun` is how one without any events was begun."""
     url = wish.url or (begun.url if begun else None)
     if url is None:

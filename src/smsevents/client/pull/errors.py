@@ -12,7 +12,7 @@ ClientError                 (smsevents.client.errors)
 
 from __future__ import annotations
 
-from smsevents.client.errors import ClientError
+from smsevents.client.errors import ClientError, Recovery
 
 
 class PullError(ClientError):
@@ -21,6 +21,8 @@ class PullError(ClientError):
 
 class BadEvent(PullError):
     """A line is not an event of the shop and the interval that were asked for."""
+
+    recovery = Recovery.LATER
 
 
 class DamagedFile(PullError):
@@ -37,6 +39,8 @@ class OtherOptions(PullError):
 
 class DirectoryUnusable(PullError):
     """The directory cannot be read or written."""
+
+    fails_all = True
 
 
 class Stopped(PullError):

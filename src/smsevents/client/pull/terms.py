@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class PullOptions:
     """What to pull, and how. `replace` rewrites files from what the server has, also those of final days."""
 
     first: date | None = None

@@ -1,18 +1,18 @@
-"""Patience: how long to wait for what, when to try again, and how long to wait before that."""
+"""How long to wait for what, when to try again, and how long to wait before that."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smsevents.client.errors import ClientError, CutStream, RateLimited, ServerUnavailable, TooSlow, Unreachable
+from smsevents.client.errors import ClientError, Recovery
 from smsevents.client.head import date_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVENTS_BYTES_PER_MINUTE_MIN = 4096  # some 15 events
-_DOUBLINGS_MAX = 64  # behind these any wait is at its longest
+_DOUBLINGS_MAX = 64  # after these any wait is at its longest
 _DIGITS_MAX = 12
 
 
@@ -50,18 +50,26 @@ NEVER = Retry(tries_max=1)
 """Do not try again."""
 
 
-class Tries:
-    """The tries of one call."""
+def _is_over_soon(error: ClientError) -> bool:
+    return error.recovery is Recovery.NOW
 
-    def __init__(self, policy: Retry, jitter: Callable[[], float]) -> None:
+
+class Tries:
+    """The tries of one call, or of something larger that can begin again from the start."""
+
+    def __init__(
+        self, policy: Retry, jitter: Callable[[], float], is_worth_it: Callable[[ClientError], bool] = _is_over_soon
+    ) -> None:
+        """Keep to a policy; `jitter` returns numbers from 0 to 1, `is_worth_it` whether an error may be over soon."""
         self._policy = policy
         self._jitter = jitter
+        self._is_worth_it = is_worth_it
         self._made = 0
 
     def wait_seconds(self, error: ClientError) -> float:
-        """Tell how long to wait before the next try; raise the error if there is none."""
+        """Return how long to wait before the next try. Raises the error if there is to be none."""
         self._made += 1
-        if not _is_passing(error) or self._made >= self._policy.tries_max:
+        if not self._is_worth_it(error) or self._made >= self._policy.tries_max:
             raise error
         told = getattr(error, "retry_after_seconds", None) or 0.0
         if told > self._policy.retry_after_max_seconds:
@@ -70,14 +78,6 @@ class Tries:
         if self._made <= _DOUBLINGS_MAX:
             wait = min(wait, self._policy.first_wait_seconds * 2.0 ** (self._made - 1))
         return max(told, wait * (1 - self._jitter() / 2))
-
-
-def _is_passing(error: ClientError) -> bool:
-    if isinstance(error, Unreachable):
-        return not error.permanent
-    if isinstance(error, TooSlow):
-        return False  # the next try would be as slow, and a try takes minutes
-    return isinstance(error, (RateLimited, ServerUnavailable, CutStream))
 
 
 def retry_after_seconds(text: str | None, now_ms: int) -> float | None:

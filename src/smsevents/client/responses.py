@@ -17,11 +17,11 @@ from smsevents.client.errors import (
     ServerFault,
     ServerUnavailable,
     Unauthorized,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from smsevents.client.head import clock_of, spoken
 from smsevents.client.lines import printable, shortened
-from smsevents.client.patience import retry_after_seconds
+from smsevents.client.retry import retry_after_seconds
 from smsevents.wire.gzip_stream import Inflater, NotGzip
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) 
         )
     if status not in _SERVER_ERRORS and status not in _CLIENT_ERRORS:
         target = f" to {printable(headers['location'])}; use that address itself" if "location" in headers else ""
-        return UnexpectedAnswer(
+        return UnexpectedResponse(
             f"The server answered with status {status}{target}, not with 200.{said}", permanent="location" in headers
         )
     kind, advice = _ADVICE.get(status, (ServerFault if status in _SERVER_ERRORS else BadRequest, ""))

@@ -1,0 +1,78 @@
+"""One day from the server: complete and sorted, or an error."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from smsevents.client.errors import ClientError, IncompleteExport, Recovery
+from smsevents.client.pull.clocks import Fetch
+from smsevents.client.pull.days import end_of, start_of
+from smsevents.client.pull.lines import Checker
+from smsevents.client.pull.sort import Sorter
+from smsevents.client.retry import Retry, Tries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date
+
+    from smsevents.client.head import ExportHead
+    from smsevents.client.pull.clocks import Clocks
+    from smsevents.client.pull.directory import Directory
+    from smsevents.client.pull.terms import Report, Source, Stopping
+
+PULL_DAY_TRIES_MAX = 4
+PULL_BACKOFF_FIRST_SECONDS = 1
+_POLICY = Retry(tries_max=PULL_DAY_TRIES_MAX, first_wait_seconds=PULL_BACKOFF_FIRST_SECONDS)
+
+
+class DayFetcher:
+    """Fetches days, each into a sorter of its own; it is safe to use from many threads."""
+
+    def __init__(
+        self, source: Source, directory: Directory, clocks: Clocks, *, report: Report, stopping: Stopping
+    ) -> None:
+        self._source = source
+        self._directory = directory
+        self._clocks = clocks
+        self._report = report
+        self._stopping = stopping
+
+    def fetch(self, day: date, hand_on: Callable[[Fetch, Sorter], None]) -> None:
+        """Fetch a day, and hand it on once all of it is there.
+
+        A try that fails leaves nothing, so the day is begun again, some seconds later. Raises `ClientError` if it does
+        not come, and `Stopped`.
+        """
+        tries = Tries(_POLICY, lambda: 0.0, _is_worth_another_try)
+        while True:
+            try:
+                with Sorter(self._directory.state) as sorter:
+                    hand_on(self._receive(day, sorter), sorter)
+            except OSError as error:
+                raise self._directory.unusable(error) from error
+            except ClientError as error:
+                wait_seconds = tries.wait_seconds(error)
+                self._report.retried(day, error, wait_seconds)
+                self._stopping.sleep(wait_seconds)
+            else:
+                return
+
+    def _receive(self, day: date, sorter: Sorter) -> Fetch:
+        start_ms, end_ms = start_of(day), end_of(day)
+        directory = self._directory
+        checker = Checker(directory.layout.trackpoint, start_ms, end_ms, has_columns=directory.format.has_columns)
+        sent_ms = self._clocks.own_ms()
+        heads: list[ExportHead] = []
+        with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
+            for batch in batches:
+                self._stopping.check()
+                sorter.add(checker.received(batch))
+                self._clocks.newest(checker.newest_ms)
+                self._report.received(len(batch.events), len(batch.block))
+        return Fetch(day, sent_ms, heads[-1] if heads else None)
+
+
+def _is_worth_another_try(error: ClientError) -> bool:
+    """Return whether a day may come if it is begun again; the client has already repeated what may pass at once."""
+    return error.recovery is Recovery.LATER or (isinstance(error, IncompleteExport) and error.recovery is Recovery.NOW)
