@@ -71,7 +71,8 @@ class Tries:
         self._made += 1
         if not self._is_worth_it(error) or self._made >= self._policy.tries_max:
             raise error
-        told = getattr(error, "retry_after_seconds", None) or 0.0
+        # of a call that is repeated; a fault is no promise that the server is well again by then
+        told = (error.recovery is Recovery.NOW and getattr(error, "retry_after_seconds", None)) or 0.0
         if told > self._policy.retry_after_max_seconds:
             raise error
         wait = self._policy.wait_max_seconds

@@ -52,7 +52,7 @@ class DayFetcher:
             except OSError as error:
                 raise self._directory.unusable(error) from error
             except ClientError as error:
-                wait_seconds = tries.wait_seconds(error)
+                wait_seconds = round(tries.wait_seconds(error))  # the policy has whole seconds, and no jitter
                 self._report.retried(day, error, wait_seconds)
                 self._stopping.sleep(wait_seconds)
             else:

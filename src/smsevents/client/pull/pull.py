@@ -139,11 +139,10 @@ class Pull:
                 if not self._do(work, schedule):
                     return  # it has left
         except Stopped:
-            pass
+            schedule.leave()
         except BaseException:
             self._stopping.stop()  # a defect; the others end too
             raise
-        schedule.leave()
 
     def _do(self, work: Work, schedule: Schedule) -> bool:
         """Fetch a day and put it into its file, or note that it failed; False if the day was left to other threads."""

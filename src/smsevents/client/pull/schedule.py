@@ -76,12 +76,16 @@ class Schedule:
         self._changing = threading.Lock()
 
     def next(self) -> Work | None:
-        """Return the next work, or None if there is none or the pull is to end."""
+        """Return the next work; None, if there is none or the pull is to end, means that this thread has left."""
         with self._changing:
-            return self._works.popleft() if self._works and not self._stopping.is_set else None
+            if self._works and not self._stopping.is_set:
+                return self._works.popleft()
+            # under the same lock: a work that another thread puts back now must not count on this one
+            self.threads -= 1
+            return None
 
     def leave(self) -> None:
-        """Note that a thread asks for no more."""
+        """Note that a thread asks for no more, though it was not told that there is none."""
         with self._changing:
             self.threads -= 1
 
