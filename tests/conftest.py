@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support.logs import Held
 from tests.support.pulling import Site
 from tests.support.servers import Server
 from tests.support.standin import StandIn
@@ -43,6 +44,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give the URL of a database that is not there yet."""
     return f"sqlite:///{tmp_path_factory.mktemp('database') / 'log.db'}"
+
+
+@pytest.fixture
+def held(url: str) -> Iterator[Held]:
+    """Yield an empty shop, used without a server."""
+    made = Held(url)
+    yield made
+    made.database.close()
 
 
 @pytest.fixture
