@@ -3,33 +3,33 @@
     SmsEventsError
     ├── InvalidRequest           400  the request is not what the contract says
     │   ├── InvalidLines         400 or 422, with the numbers of the lines
-    │   └── MalformedRequest     400  what HTTP does not allow; the connection is closed
-    ├── Unauthorized             401  no key, or one that is unknown, revoked or expired
-    ├── Forbidden                403  a key of another shop, or without the scope
-    ├── ClientGone               (nobody is left to be told)
+    │   └── MalformedRequest     400  not valid HTTP; the connection is closed
+    ├── Unauthorized             401  the key is missing, unknown, revoked or expired
+    ├── Forbidden                403  the key belongs to another shop or lacks the scope
+    ├── ClientGone               (no client is left to receive a response)
     ├── BodyTimeout              408  the client stopped sending
     ├── HeadTimeout              408  the headers of a request did not end in time
     ├── BodyTooLarge             413
     ├── HeadTooLarge             431
-    ├── TooManyConnections       503  all of them are being served
+    ├── TooManyConnections       503  the process is serving as many as it may
     ├── UnsupportedEncoding      415
     ├── TooManyAtOnce            429
-    ├── NoSuchPath               404  among them a trackpoint that is not a positive integer
-    ├── UnknownShop              404 for a shop that was removed in between; commands say it too
+    ├── NoSuchPath               404  also for a trackpoint that is not a positive integer
+    ├── UnknownShop              404  a shop that was removed in the meantime; commands raise it too
     ├── UnknownKey               (commands only)
     ├── ShopExists               (commands only)
     ├── SettingError             a setting that cannot be used
-    ├── TimeInDoubt              503  the clock may be wrong, and it would have the last word
-    ├── CannotListen             (`serve` only) the address is taken, or none of this machine
-    ├── StoreUnavailable         503  the database cannot be read or written just now
-    │   ├── StoreFull            507  there is no room on its disk
-    │   ├── NoDatabase                there is none where it was looked for (commands only)
-    │   └── StoreVersionError         it was made by a newer smsevents
-    └── DamagedSegment           500  stored bytes are not what was written
+    ├── TimeInDoubt              503  the clock may be wrong, and the decision depends on it
+    ├── CannotListen             (`serve` only) the address is in use or does not belong to this machine
+    ├── StoreUnavailable         503  the database cannot be read or written at the moment
+    │   ├── StoreFull            507  its disk is full
+    │   ├── NoDatabase                no database exists at the location (commands only)
+    │   └── StoreVersionError         a newer smsevents created the database
+    └── DamagedSegment           500  stored bytes differ from what was written
 
 `web/problems.py` turns them into problem details (RFC 9457), `cli/console.py` into a line on standard
-error and an exit code. The text of an error says what was wrong, where, and what to do next: it is shown
-to the user as it stands.
+error and an exit code. The text of an error says what was wrong, where, and what to do next. Users see it
+unchanged.
 """
 
 from __future__ import annotations
@@ -40,33 +40,33 @@ from dataclasses import dataclass
 class SmsEventsError(Exception):
     """The root of the tree.
 
-    `outside` is what a client of the server is told instead of the text, where that is for who runs the server.
+    `outside` replaces the text in responses to clients when the text itself is meant for the operator of the server.
     """
 
     def __init__(self, text: str, outside: str | None = None) -> None:
-        """Have a text, and another one for clients of the server if need be."""
+        """Take a text, and optionally a different one for clients of the server."""
         super().__init__(text)
         self.outside = text if outside is None else outside
 
 
 class InvalidRequest(SmsEventsError):
-    """The request is not what the contract says; the text names the place and what to change."""
+    """The request does not follow the contract; the text names the place and what to change."""
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """What is wrong with one line of an import: its number, counted from 1, and why it was refused."""
+    """A line of an import that was refused: its number, counted from 1, and the reason."""
 
     line: int
     reason: str
 
 
 class InvalidLines(InvalidRequest):
-    """Lines of an import that cannot be stored; nothing of the import was.
+    """Lines of an import cannot be stored, so nothing of the import was stored.
 
-    `malformed` tells whether one of them is not JSON at all. `more` tells that reading stopped early, so
-    there may be further bad lines after the ones named. `again` tells how to send the import again, and
-    `named` where the other bad lines are named.
+    `malformed` is true if one of them is not JSON at all. `more` is true if reading stopped early, so there may be
+    further bad lines after the ones listed. `again` explains how to send the import again, and `named` where the
+    other bad lines are listed.
     """
 
     def __init__(
@@ -92,19 +92,19 @@ class InvalidLines(InvalidRequest):
 
 
 class MalformedRequest(InvalidRequest):
-    """The request is not what HTTP allows, so that where it ends cannot be told."""
+    """The request is not valid HTTP, so its end cannot be determined."""
 
 
 class Unauthorized(SmsEventsError):
-    """There is no key, or it is unknown, revoked or expired."""
+    """The key is missing, unknown, revoked or expired."""
 
 
 class Forbidden(SmsEventsError):
-    """The key is good, but not for this shop or not for this action."""
+    """The key is valid, but not for this shop or not for this action."""
 
 
 class ClientGone(SmsEventsError):
-    """The connection ended before the request was whole."""
+    """The connection ended before the request was complete."""
 
 
 class BodyTimeout(SmsEventsError):
@@ -120,11 +120,11 @@ class HeadTooLarge(SmsEventsError):
 
 
 class TooManyConnections(SmsEventsError):
-    """This process serves as many connections as it may."""
+    """This process already serves as many connections as it may."""
 
 
 class CannotListen(SmsEventsError):
-    """The address to serve on cannot be had; the text tells why."""
+    """The server cannot listen on its address; the text says why."""
 
 
 class BodyTooLarge(SmsEventsError):
@@ -132,7 +132,7 @@ class BodyTooLarge(SmsEventsError):
 
 
 class UnsupportedEncoding(SmsEventsError):
-    """The Content-Encoding of the body is not one that we read; `supported` names those that we do."""
+    """The Content-Encoding of the body is not supported; `supported` names the ones that are."""
 
     def __init__(self, text: str, supported: str) -> None:
         super().__init__(text)
@@ -144,19 +144,19 @@ class TooManyAtOnce(SmsEventsError):
 
 
 class NoSuchPath(SmsEventsError):
-    """Nothing is served under that path."""
+    """The path does not exist."""
 
 
 class UnknownShop(SmsEventsError):
-    """There is no shop with that trackpoint."""
+    """No shop has that trackpoint."""
 
 
 class UnknownKey(SmsEventsError):
-    """The shop has no key with that id."""
+    """No key has that id."""
 
 
 class ShopExists(SmsEventsError):
-    """A shop with that trackpoint is there already."""
+    """A shop with that trackpoint already exists."""
 
 
 class SettingError(SmsEventsError):
@@ -164,24 +164,24 @@ class SettingError(SmsEventsError):
 
 
 class TimeInDoubt(SmsEventsError):
-    """The clock may be wrong, so nothing is deleted or refused for good on its word."""
+    """The clock may be wrong, so nothing is deleted or permanently refused because of it."""
 
 
 class StoreUnavailable(SmsEventsError):
-    """The database cannot be read or written just now."""
+    """The database cannot be read or written at the moment."""
 
 
 class StoreFull(StoreUnavailable):
-    """There is no room left on the disk of the database, or of temporary files."""
+    """The disk of the database or of temporary files is full."""
 
 
 class NoDatabase(StoreUnavailable):
-    """There is no database where it was looked for, and it was not to be created."""
+    """No database exists at the location, and the caller did not ask to create one."""
 
 
 class StoreVersionError(StoreUnavailable):
-    """The database was made by a newer smsevents than this one."""
+    """The database was created by a newer smsevents than this one."""
 
 
 class DamagedSegment(SmsEventsError):
-    """Stored bytes are not what was written: a checksum, a length or a form is wrong."""
+    """Stored bytes differ from what was written: a checksum, a length or the format is wrong."""

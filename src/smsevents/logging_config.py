@@ -1,4 +1,4 @@
-"""The log: one line for each thing that happened, as JSON or for a terminal, on standard error."""
+"""The log: one line per event on standard error, as JSON or formatted for a terminal."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-# What a terminal would obey, or what would make one line look like two: controls, separators of lines, and marks that
-# turn the direction of writing.
+# Characters that a terminal would interpret or that would make one line look like two: control characters, line
+# separators, and marks that change the direction of writing.
 _controls = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def configure_logging(log_format: str, log_level: str = "info") -> None:
-    """Send our own and the server's log through one format: `json`, `console`, or `auto` (by the terminal).
+    """Write our log and the HTTP server's in one format: `json`, `console`, or `auto` (`console` on a terminal).
 
-    `log_level` is the least level that is logged.
+    `log_level` is the lowest level that is logged.
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
@@ -53,7 +53,7 @@ def configure_logging(log_format: str, log_level: str = "info") -> None:
 
 
 def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Write control characters as escapes, wherever a text came from."""
+    """Replace control characters with escapes in every value, because texts may come from clients."""
     for name, value in event.items():
         if isinstance(value, str) and _controls.search(value):
             event[name] = _controls.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
@@ -61,7 +61,7 @@ def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) ->
 
 
 def _said_already(record: logging.LogRecord) -> bool:
-    """Leave out what the HTTP server says of a response that was cut: a line of our own says it, and why."""
+    """Drop the HTTP server's line about a truncated response: our own line reports it, with the reason."""
     if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
         return False
     return not str(record.msg).startswith(("ASGI callable returned without completing response", "Cancel %s running"))

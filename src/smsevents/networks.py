@@ -1,4 +1,4 @@
-"""Networks of IP addresses that an operator trusts, and which address a request came from."""
+"""The networks that an operator trusts, and the client address of a request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-# An address as proxies write it into X-Forwarded-For: bare, or with a port, which IPv6 needs brackets for.
+# An address as proxies write it in X-Forwarded-For: bare, or with a port. IPv6 with a port needs brackets.
 _hop = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}|([0-9A-Fa-f:.]+)")
 
 
 def parse_networks(variable: str, text: str) -> tuple[Network, ...]:
-    """Read addresses and networks with commas between them. Raises `SettingError`, with the name of the variable."""
+    """Parse addresses and networks separated by commas. Raises `SettingError`, which names the variable."""
     names = [name.strip() for name in text.split(",")]
     try:
         return tuple(ip_network(name) for name in names if name)
@@ -30,17 +30,17 @@ def parse_networks(variable: str, text: str) -> tuple[Network, ...]:
 
 
 def is_trusted(address: str | None, trusted: Iterable[Network]) -> bool:
-    """Tell whether an address lies in one of the networks."""
+    """Return whether an address is in one of the networks."""
     read = None if address is None else _read(address)
     return read is not None and any(read in network for network in trusted)
 
 
 def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Iterable[Network]) -> str | None:
-    """Tell the address that a request came from: the one next to the outermost proxy that is trusted.
+    """Return the address that a request came from: the one next to the outermost trusted proxy.
 
-    `peer` is the other end of the connection, `forwarded_for` the headers X-Forwarded-For in their order. They are
-    read from right to left, because each proxy adds the address that it sees at the end, and what stands before the
-    first address that is not trusted may be made up.
+    `peer` is the other end of the connection; `forwarded_for` holds the X-Forwarded-For headers in order. They are
+    read from right to left, because each proxy appends the address that it sees. Anything to the left of the first
+    untrusted address may be made up.
     """
     address = None if peer is None else str(_read(peer) or peer)
     if not forwarded_for:
@@ -57,7 +57,7 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Iterable[
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address; an IPv4 address that IPv6 carries is the IPv4 address."""
+    """Parse an address. An IPv4-mapped IPv6 address becomes the IPv4 address."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Every setting, limit and timeout, each with its unit in its name.
+"""Every setting, limit and timeout. The unit is part of each name.
 
-`Settings` are what an operator may change, by an environment variable `SMSEVENTS_<NAME>`. The constants
-below it are part of the contract or of the stored form and are the same everywhere. `docs/operating.md`
+`Settings` holds what an operator may change with an environment variable `SMSEVENTS_<NAME>`. The constants
+below it are part of the contract or of the stored format and are the same everywhere. `docs/operating.md`
 shows the table of settings; a test compares the two.
 """
 
@@ -27,13 +27,13 @@ CHOICES = {
 }
 
 
-def _setting(default: object, help_: str) -> Any:  # noqa: ANN401 -- dataclasses.field is typed that way too
+def _setting(default: object, help_: str) -> Any:  # noqa: ANN401 -- dataclasses.field has the same type
     return field(default=default, metadata={"help": help_})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an operator may change. Build it with `Settings.from_environment`."""
+    """The settings that an operator may change. Create them with `Settings.from_environment`."""
 
     database: str = _setting(
         "sqlite:///smsevents.db", "where the log is kept: `sqlite:///` and a path, from the working directory"
@@ -63,10 +63,10 @@ class Settings:
     def from_environment(
         cls, environment: Mapping[str, str] = os.environ, given: Mapping[str, str | int | None] | None = None
     ) -> Settings:
-        """Read each setting from its variable. An empty variable is the same as none.
+        """Read each setting from its variable. An empty variable counts as unset.
 
-        What is `given` by name, and is not None, goes before its variable, whose value is not even looked at.
-        Raises `SettingError` for a value that cannot be used.
+        A value in `given` that is not None takes precedence, and the variable is not read at all. Raises
+        `SettingError` for a value that cannot be used.
         """
         values: dict[str, Any] = {name: value for name, value in (given or {}).items() if value is not None}
         for setting in fields(cls):
@@ -87,18 +87,18 @@ class Settings:
         return cls(**values)
 
 
-# What Kubernetes sets in each pod for each Service of the namespace, and Docker for each link: `SMSEVENTS_PORT` is
-# `tcp://10.96.0.12:8080` beside a Service named `smsevents`.
+# Kubernetes sets such variables in each pod for each Service of the namespace, and Docker for each link. With a Service
+# named `smsevents`, `SMSEVENTS_PORT` is `tcp://10.96.0.12:8080`.
 _injected = re.compile(r".*_SERVICE_HOST|.*_SERVICE_PORT(_.*)?|.*_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
 
 
 def is_injected(variable: str, text: str) -> bool:
-    """Tell whether a variable with this value was set by a container platform, for a service of the same name."""
+    """Return whether a container platform set a variable to this value, for a service of the same name."""
     return _injected.fullmatch(variable) is not None or (variable.endswith("_PORT") and "://" in text)
 
 
 def variable_of(name: str) -> str:
-    """Give the environment variable of a setting: `import_body_max_mib` → `SMSEVENTS_IMPORT_BODY_MAX_MIB`."""
+    """Return the environment variable of a setting: `import_body_max_mib` → `SMSEVENTS_IMPORT_BODY_MAX_MIB`."""
     return ENVIRONMENT_PREFIX + name.upper()
 
 

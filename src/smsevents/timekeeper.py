@@ -1,7 +1,7 @@
-"""The timekeeper of a process: it keeps the mark of trusted time in the database, and says what to think of the clock.
+"""The timekeeper of a process: it keeps the mark of trusted time in the database and judges the clock.
 
-`judge` is asked before anything that depends on the time and cannot be taken back. `note` moves the mark on in the
-database: a process that lives long calls it now and then, a command when it starts.
+Call `judge` before anything that depends on the time and cannot be undone. `note` advances the mark in the database:
+a long-running process calls it periodically, a command when it starts.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
     from smsevents.clock.system import Clocks, Reading
     from smsevents.clock.trusted import Doubt, Judgement, Mark
 
-KNOWN_MAX_MS = 2000  # what others wrote about the time is seen after so long
+KNOWN_MAX_MS = 2000  # how long a mark that another process wrote may go unseen
 SAID_AGAIN_SECONDS = 60 * 60
 
 WHAT_TO_DO = "If the clock is wrong, set it right. If it is right, run `smsevents expire --force`."
 
 
 class Timekeeper:
-    """Knows the trusted time of one database. It is safe to use from many threads."""
+    """Keeps the trusted time of one database. Thread-safe."""
 
     def __init__(self, database: Database, clocks: Clocks = SYSTEM_CLOCKS) -> None:
         """Use a database and the clocks of the machine."""
         self._database = database
         self._clocks = clocks
         self._lock = threading.Lock()
-        self._known: tuple[Mark, Reading] | None = None  # what the database said, and when
+        self._known: tuple[Mark, Reading] | None = None  # the mark as last read from the database, and when
         self._memory: Memory | None = None
         self._evidence = NO_EVIDENCE
 
     def judge(self) -> Judgement:
-        """Say what to think of the time now. Raises `StoreUnavailable`."""
+        """Return the judgement of the current time. Raises `StoreUnavailable`."""
         known = self._known
         now = self._clocks.read()
         if known is None or not 0 <= now.since_start_ms - known[1].since_start_ms <= KNOWN_MAX_MS:
@@ -61,7 +61,7 @@ class Timekeeper:
         return self.judge_remembered()
 
     def judge_remembered(self) -> Judgement:
-        """Do what `judge` does without a look into the database: what others wrote lately may be missed."""
+        """Do what `judge` does without reading the database. It may miss what other processes wrote recently."""
         known, memory = self._known, self._memory
         now = self._clocks.read()
         if known is None:
@@ -69,7 +69,7 @@ class Timekeeper:
         return judgement_of(noted(known[0], now, memory), now)
 
     def witness(self, newest_ms: int | None) -> None:
-        """Hear of an import whose newest event has this date (Unix ms); None if it had no event."""
+        """Take an import as evidence, by the date of its newest event (Unix ms); None if it had no events."""
         if newest_ms is None:
             return
         evidence = evidence_of(newest_ms, self._clocks.read())
@@ -77,15 +77,15 @@ class Timekeeper:
             self._evidence += evidence
 
     def note(self, *, worked: bool = False) -> Judgement:
-        """Move the mark on in the database, and say what to think of the time. Raises `StoreUnavailable`.
+        """Advance the mark in the database and return the judgement of the current time. Raises `StoreUnavailable`.
 
-        `worked` says that the upkeep is at work.
+        `worked` is true if the caller is doing the upkeep.
         """
         with self._lock:
             evidence, self._evidence = self._evidence, NO_EVIDENCE
 
         def note(connection: Connection) -> tuple[Mark, Reading]:
-            now = self._clocks.read()  # here, where no other process can note the time
+            now = self._clocks.read()  # inside the transaction, where no other process can note the time
             mark = find_mark(connection) or first_mark_of(connection, now)
             return noted(mark, now, self._memory, evidence, worked=worked), now
 
@@ -97,7 +97,7 @@ class Timekeeper:
             raise
 
     def trust_clock(self) -> Judgement:
-        """Take the clock for right, as a person says, and end all doubt. Raises `StoreUnavailable`."""
+        """Accept the clock because a person confirmed it, and end all doubt. Raises `StoreUnavailable`."""
 
         def trust(connection: Connection) -> tuple[Mark, Reading]:
             now = self._clocks.read()
@@ -106,7 +106,7 @@ class Timekeeper:
         return self._put(trust)
 
     def _put(self, make: Callable[[Connection], tuple[Mark, Reading]]) -> Judgement:
-        """Store the mark that is made, in one transaction, and remember it."""
+        """Create and store a mark in one transaction, keep it in memory, and return its judgement."""
 
         def put(connection: Connection) -> tuple[Mark, Reading]:
             mark, now = make(connection)
@@ -120,16 +120,16 @@ class Timekeeper:
 
 
 class Herald:
-    """Says in the log when time comes into doubt, from time to time while it is, and when it no longer is."""
+    """Logs when time comes into doubt, again every SAID_AGAIN_SECONDS while it is, and when the doubt ends."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Have said nothing yet; use a clock in seconds that never steps back."""
+        """Use a monotonic clock in seconds. Nothing was logged yet."""
         self._monotonic = monotonic
         self._doubt: Doubt | None = None
         self._said = 0.0
 
     def hear(self, judgement: Judgement) -> None:
-        """Hear a judgement, and say what is to be said."""
+        """Log a judgement if the doubt changed or is due to be repeated."""
         due = self._monotonic() - self._said >= SAID_AGAIN_SECONDS
         if judgement.doubt and (judgement.doubt != self._doubt or due):
             _logger().warning(
@@ -141,7 +141,7 @@ class Herald:
         self._doubt = judgement.doubt
 
 
-def _logger() -> Any:  # noqa: ANN401 -- as structlog has it
-    import structlog  # noqa: PLC0415 -- it takes a tenth of a second to load, and no command needs it to begin
+def _logger() -> Any:  # noqa: ANN401 -- the type that structlog declares
+    import structlog  # noqa: PLC0415 -- it takes a tenth of a second to load, and no command needs it at the start
 
     return structlog.get_logger()

@@ -1,8 +1,8 @@
 """Shops and keys: who may do what.
 
 A key is `sms_<id>_<secret>`: the id finds its row, the secret is 256 random bits. Only the SHA-256 digest of
-the whole key is stored; a random secret of that length needs no slow hash. Whether a key is good is
-remembered for KEY_CACHE_SECONDS, so a revoked key stops on every worker after at most that time.
+the complete key is stored; a random secret of that length needs no slow hash. A key that was looked up is cached for
+KEY_CACHE_SECONDS, so every worker refuses a revoked key after at most that time.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _WRONG_SHOP = (
 
 
 def parse_trackpoint(text: str) -> int | None:
-    """Read a trackpoint as it stands in a path: a positive 64-bit integer, or else None."""
+    """Parse a trackpoint from a path. Return None unless it is a positive 64-bit integer."""
     if not _trackpoint.fullmatch(text) or int(text) > INT64_MAX:
         return None
     return int(text)
 
 
 class Access:
-    """Shops and keys in one database."""
+    """The shops and keys of one database."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class Access:
         monotonic: Callable[[], float] = time.monotonic,
         timekeeper: Timekeeper | None = None,
     ) -> None:
-        """Use a database, a clock that tells Unix milliseconds, and one in seconds that never steps back.
+        """Use a database, a wall clock in Unix milliseconds, and a monotonic clock in seconds.
 
-        With a timekeeper, an expired key stays expired though the clock is set back, and is not refused for good
-        while the clock is in doubt.
+        With a timekeeper, an expired key stays expired even if the clock is set back. A key that has expired only by
+        a clock in doubt is refused with `TimeInDoubt`, which asks the client to try again.
         """
         self._database = database
         self._now = clock
@@ -92,19 +92,19 @@ class Access:
         return self._database.write(add)
 
     def shops(self) -> list[Shop]:
-        """Give all shops, by trackpoint."""
+        """Return all shops, ordered by trackpoint."""
         with self._database.read() as connection:
             return statements.all_shops(connection)
 
     def shop(self, trackpoint: int) -> Shop:
-        """Give a shop. Raises `UnknownShop`."""
+        """Return a shop. Raises `UnknownShop`."""
         with self._database.read() as connection:
             return statements.require_shop(connection, trackpoint)
 
     def create_key(
         self, trackpoint: int, scopes: Iterable[Scope], *, label: str = "", expires_ms: int | None = None
     ) -> str:
-        """Make a key of a shop and give it: the only time that it can be had. Raises `UnknownShop`."""
+        """Create a key for a shop and return it; it cannot be read again later. Raises `UnknownShop`."""
         _check_text("label", label)
         key_id = secrets.token_hex(6)
         text = f"sms_{key_id}_{secrets.token_urlsafe(32)}"
@@ -129,13 +129,13 @@ class Access:
         return text
 
     def keys(self, trackpoint: int) -> list[Key]:
-        """Give the keys of a shop, the oldest first. Raises `UnknownShop`."""
+        """Return the keys of a shop, oldest first. Raises `UnknownShop`."""
         with self._database.read() as connection:
             statements.require_shop(connection, trackpoint)
             return statements.keys_of(connection, trackpoint)
 
     def revoke_key(self, key_id: str) -> bool:
-        """Revoke a key for good; tell whether it was in use until now. Raises `UnknownKey`."""
+        """Revoke a key permanently. Return whether it was in use until now. Raises `UnknownKey`."""
         was_good = self._database.write(lambda c: statements.revoke_key(c, key_id, self._now()))
         if was_good is None:
             raise UnknownKey(f"There is no key {key_id}. `smsevents key list TRACKPOINT` shows a shop's keys.")
@@ -143,22 +143,22 @@ class Access:
         return was_good
 
     def authenticate(self, text: str | None) -> Key:
-        """Give the key that was sent. Raises `Unauthorized` if there is none, or one that is not good.
+        """Return the key that was sent. Raises `Unauthorized` if it is missing or not valid.
 
-        The digests are compared in constant time, also for an unknown id.
+        The digests are compared in constant time, even for an unknown id.
         """
         match = _shape.fullmatch(text or "")
         return self._good(text, self._find(match[1]) if match else None)
 
     def authorize(self, text: str | None, trackpoint: int, scope: Scope) -> Key:
-        """Give the key that was sent, if it may do `scope` in the shop.
+        """Return the key that was sent, if it has `scope` for the shop.
 
-        Raises `Unauthorized`, or `Forbidden` with one text, whether or not there is such a shop.
+        Raises `Unauthorized` or `Forbidden`. The text of `Forbidden` does not reveal whether the shop exists.
         """
         return _allowed(self.authenticate(text), trackpoint, scope)
 
     def authorize_remembered(self, text: str | None, trackpoint: int, scope: Scope) -> Key | None:
-        """Do what `authorize` does if the database need not be read for it; give None if it must be."""
+        """Do what `authorize` does from the cache alone. Return None if the database must be read."""
         match = _shape.fullmatch(text or "")
         remembered = self._remembered(match[1]) if match else None
         if match and remembered is None:
@@ -166,7 +166,7 @@ class Access:
         return _allowed(self._good(text, remembered), trackpoint, scope)
 
     def _good(self, text: str | None, key: Key | None) -> Key:
-        """Give the key that has the id which was sent, if the whole of it is right and it is still in use."""
+        """Return the stored key if the complete text matches it and it is still in use."""
         same = hmac.compare_digest(_digest(text or ""), _NO_DIGEST if key is None else key.digest)
         if key is None or not same:
             raise Unauthorized(WRONG_KEY)
@@ -178,7 +178,7 @@ class Access:
         return key
 
     def _refuse_expired(self, key_id: str, expires_ms: int) -> None:
-        """Refuse a key that has expired by the clock or by the time that is trusted, whichever is later."""
+        """Refuse a key that has expired by the wall clock or by trusted time, whichever is later."""
         now = self._now()
         judgement = None if self._timekeeper is None else self._timekeeper.judge_remembered()
         if judgement is not None and judgement.doubt and judgement.trusted_ms < expires_ms <= now:
@@ -197,14 +197,14 @@ class Access:
         with self._database.read() as connection:
             key = statements.find_key(connection, key_id)
         if key is None:
-            return None  # not remembered: made-up ids must not drive out what is known of keys
+            return None  # not cached: made-up ids must not evict real keys
         if len(self._cache) >= _KEY_CACHE_MAX_KEYS:
             self._cache.clear()
         self._cache[key_id] = (now + KEY_CACHE_SECONDS, key)
         return key
 
     def _remembered(self, key_id: str) -> Key | None:
-        """Give what is known of a key id; None if nothing is, or it is too old."""
+        """Return the cached key with an id, or None if there is none or the entry is too old."""
         found = self._cache.get(key_id)
         return found[1] if found is not None and self._monotonic() < found[0] else None
 
@@ -216,7 +216,7 @@ def _allowed(key: Key, trackpoint: int, scope: Scope) -> Key:
 
 
 def _check_text(what: str, text: str) -> None:
-    """Refuse a text that is not UTF-8 (a command line may have any bytes), and one that is far too long to be shown."""
+    """Refuse text that is not UTF-8 (a command line may contain any bytes) or is far too long to display."""
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidRequest(f"The {what} is not UTF-8.")
     if len(text) > TEXT_MAX_CHARACTERS:

@@ -1,4 +1,4 @@
-"""The last use of each key, so that a rotation can be finished: written seldom, and never waited for."""
+"""The last use of each key, so that operators can finish a rotation. Writes are rare, and no request waits for one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USE_NOTED_EVERY_SECONDS = 60
 
 
 class Uses:
-    """Notes in the database when keys are used, each at most once in USE_NOTED_EVERY_SECONDS in a process."""
+    """Records when keys are used: each key at most once per USE_NOTED_EVERY_SECONDS in each process."""
 
     def __init__(
         self,
@@ -28,17 +28,17 @@ class Uses:
         clock: Callable[[], int] = now_ms,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use a database, a clock that tells Unix milliseconds, and one in seconds that never steps back."""
+        """Use a database, a wall clock in Unix milliseconds, and a monotonic clock in seconds."""
         self._database = database
         self._now = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._due: dict[str, float] = {}  # when the next use of a key is to be noted
-        self._waiting: dict[str, int] = {}  # uses that are not written yet
+        self._due: dict[str, float] = {}  # key id → when to record its next use
+        self._waiting: dict[str, int] = {}  # key id → time of a use that is not written yet
         self._is_writing = False
 
     def note(self, key_id: str) -> None:
-        """Note that a key is used now. What cannot be written is tried again with the next use."""
+        """Record that a key is used now. A write that fails is tried again at the next use."""
         now = self._monotonic()
         with self._lock:
             if now < self._due.get(key_id, now):
@@ -64,7 +64,7 @@ class Uses:
 
         try:
             writing = self._database.submit(lambda connection: note_uses(connection, uses))
-        except SmsEventsError:  # the database is being closed
+        except SmsEventsError:  # the database is closing
             with self._lock:
                 self._is_writing = False
             return

@@ -1,7 +1,7 @@
-"""The clocks of the machine. What depends on the time takes a clock as an argument; these are the defaults.
+"""The clocks of the machine. Code that depends on the time takes a clock as an argument; these are the defaults.
 
-The wall clock may be wrong and may be set. The time since the machine started cannot be set, counts what the
-machine slept, and is the same in all its processes; but it starts again from zero at each start.
+The wall clock may be wrong and may be set. The time since the machine started cannot be set, includes the time that
+the machine slept, and is the same in all of its processes. It starts at zero each time the machine starts.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
 
 
 def now_ms() -> int:
-    """Tell the time in Unix milliseconds, UTC."""
+    """Return the wall clock time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def since_start_ms() -> int:
-    """Tell the milliseconds since the machine started, with those that it slept."""
+    """Return the milliseconds since the machine started, including the time that it slept."""
     # CLOCK_MONOTONIC stops while the machine sleeps: the wall clock would seem to have jumped
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 @cache
 def start_of_machine() -> str:
-    """Name this start of the machine: `since_start_ms` can be compared between processes that give the same name.
+    """Return a name for this start of the machine.
 
-    Where the kernel does not tell, it is a name that no other process gives.
+    Values of `since_start_ms` can be compared between processes that return the same name. If the kernel does not
+    provide one, the name is unique to the process.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # a time namespace counts from a start of its own
+        # a time namespace has its own start
         return f"{boot} {Path('/proc/self/ns/time').readlink()}"
     except OSError:
         return f"process {secrets.token_hex(16)}"
@@ -44,7 +45,7 @@ def start_of_machine() -> str:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the clocks say at one moment: the wall clock (Unix ms), and the time since a named start."""
+    """Both clocks at one moment: the wall clock (Unix ms), and the time since a named start."""
 
     wall_ms: int
     start: str
@@ -53,14 +54,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Clocks:
-    """A wall clock and one that cannot be set."""
+    """A wall clock and a clock that cannot be set."""
 
     wall_ms: Callable[[], int] = now_ms
     since_start_ms: Callable[[], int] = since_start_ms
     start: Callable[[], str] = start_of_machine
 
     def read(self) -> Reading:
-        """Read both."""
+        """Read both clocks."""
         return Reading(self.wall_ms(), self.start(), self.since_start_ms())
 
 

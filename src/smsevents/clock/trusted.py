@@ -1,19 +1,19 @@
-"""Trusted time: nothing is deleted, and nobody is refused for good, on the word of one reading of the clock.
+"""Trusted time: no single reading of the clock can delete data or refuse a client permanently.
 
-A **mark** in the database holds the time that is trusted. It moves on by the time that passes, as the clock that
-cannot be set counts it, never by what the wall clock says. So it may be late, by as long as the machine was off,
-but not early. What is older than the history by the mark *and* by the wall clock may be deleted.
+A **mark** in the database holds the trusted time. It advances by the time that passes on the clock that cannot be
+set, never by what the wall clock says. So it may be late, by as long as the machine was off, but not early. Events
+may be deleted once they are older than the history both by the mark *and* by the wall clock.
 
-The wall clock is held to the mark. Time is **in doubt** when the wall clock
+The wall clock is compared with the mark. Time is **in doubt** when the wall clock
 
-    AHEAD    is more than UNATTENDED_MAX_MS past the mark: it is wrong, or the machine was off for long, or the
+    AHEAD    is more than UNATTENDED_MAX_MS past the mark: it is wrong, the machine was off for a long time, or the
              database is an old copy
     BEHIND   is before the mark
-    JUMPED   went another way than the clock that cannot be set, while a process looked on
+    JUMPED   moved differently from the clock that cannot be set, while a process was watching
 
-and then nothing is deleted at all. Doubt ends when the clock is again where it is expected, when a person says that
-it is right, or when it was steady for a day and the events that came in agree with it. An event that happened is a
-**witness**: it cannot be later than its own date, so the mark may catch up to it.
+While time is in doubt, nothing is deleted. Doubt ends when the clock is back where it is expected, when a person
+confirms that it is right, or when it was steady for a day and the imported events agree with it. An event that
+happened is a **witness**: the time cannot be earlier than its date, so the mark may catch up to it.
 
 Everything here is a pure function of a mark and of readings. `timekeeper.py` keeps the mark in the database.
 """
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 HOUR_MS = 60 * 60 * 1000
 
-STEP_MAX_MS = HOUR_MS  # how far the clock may step or drift without a doubt: NTP sets it by seconds
-# How long nobody may have looked at the clock; with what makes a weekly job a little late.
+STEP_MAX_MS = HOUR_MS  # how far the clock may step or drift without causing doubt: NTP adjusts it by seconds
+# How long the clock may go unread: a week, with slack for a weekly job that runs a little late.
 UNATTENDED_MAX_MS = 7 * DAY_MS + HOUR_MS
-OVERTAKEN_MAX_MS = 60 * 1000  # how long a process may take from a look at the clock to its use
-AGREES_MAX_MS = HOUR_MS  # an import whose newest event is that near to the clock agrees with it
-DISAGREES_MIN_MS = DAY_MS  # and one that is older by more than that does not, as live events are not
-DOUBT_ENDS_AFTER_MS = DAY_MS  # of a steady clock that events agree with
-CATCHES_UP_AFTER_MS = HOUR_MS  # the same where there is no doubt, and the mark is only late
+OVERTAKEN_MAX_MS = 60 * 1000  # how long a process may take between reading the clock and using the reading
+AGREES_MAX_MS = HOUR_MS  # an import agrees with the clock if its newest event is this close to it
+DISAGREES_MIN_MS = DAY_MS  # and contradicts it if that event is older by more than this, which live events are not
+DOUBT_ENDS_AFTER_MS = DAY_MS  # of a steady clock that agrees with events
+CATCHES_UP_AFTER_MS = HOUR_MS  # the same when there is no doubt and the mark is only late
 
 
 class Doubt(StrEnum):
@@ -52,10 +52,10 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What imports said of the time since it was noted last.
+    """What imports revealed about the time since it was last noted.
 
-    `agreed` and `contradicted` count imports. `witness_ms` is the newest date of one that agreed, less the time since
-    the machine started then: with that time added it tells a time that is surely past.
+    `agreed` and `contradicted` count imports. `witness_ms` is the newest date of an import that agreed, minus the time
+    since the machine started at that moment. Add the current time since the start to get a time that has surely passed.
     """
 
     agreed: int = 0
@@ -63,7 +63,7 @@ class Evidence:
     witness_ms: int | None = None
 
     def __add__(self, other: Evidence) -> Evidence:
-        """Put two together."""
+        """Combine two periods: add the counts and keep the later witness."""
         return Evidence(
             self.agreed + other.agreed,
             self.contradicted + other.contradicted,
@@ -75,7 +75,7 @@ NO_EVIDENCE = Evidence()
 
 
 def evidence_of(newest_ms: int, now: Reading) -> Evidence:
-    """Tell what an import says of the time, by the date of its newest event (Unix ms)."""
+    """Return what an import reveals about the time, from the date of its newest event (Unix ms)."""
     if abs(newest_ms - now.wall_ms) <= AGREES_MAX_MS:
         return Evidence(agreed=1, witness_ms=newest_ms - now.since_start_ms)
     contradicts = newest_ms > now.wall_ms + FUTURE_MAX_MS or newest_ms < now.wall_ms - DISAGREES_MIN_MS
@@ -84,12 +84,12 @@ def evidence_of(newest_ms: int, now: Reading) -> Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What the database believes about the time, as it was `noted` last. Times are Unix ms.
+    """What the database believes about the time, as of the `noted` reading. Times are Unix ms.
 
-    `expected_ms` is what the wall clock should say; it is later than `trusted_ms` by what nobody counted. The clock is
-    steady since `steady`; what imports said since then is in `evidence`, its witness as a time. `generation` counts
-    how often the trusted time was set rather than moved on. `worked_ms` is the trusted time of the last upkeep. It is
-    not `settled` from a start of the machine on until events have shown that the clock is right.
+    `expected_ms` is what the wall clock should say; it is later than `trusted_ms` by the time that no process counted.
+    The clock has been steady since `steady`; `evidence` is what imports revealed since then, its witness as a time.
+    `generation` counts how often the trusted time was set rather than advanced. `worked_ms` is the trusted time of the
+    last upkeep. After a start of the machine the mark is not `settled` until events have shown that the clock is right.
     """
 
     trusted_ms: int
@@ -105,7 +105,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a process saw when it noted the time last. It goes on from there if others cannot."""
+    """What a process saw when it last noted the time. It continues from there if the mark alone is not enough."""
 
     reading: Reading
     trusted_ms: int
@@ -114,36 +114,36 @@ class Memory:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What to think of the time at one moment."""
+    """What is known about the time at one moment, and whether it is in doubt."""
 
     clock_ms: int
     trusted_ms: int
     expected_ms: int
     doubt: Doubt | None
-    idle_ms: int  # since the upkeep worked last
+    idle_ms: int  # since the upkeep last worked
     settled: bool
 
     @property
     def is_certain(self) -> bool:
-        """Tell whether a date that is far ahead of the clock is surely wrong.
+        """Whether a date far ahead of the clock is certainly wrong.
 
-        After a start of the machine it is not yet: a machine without a battery begins with the time of its last stop.
+        Just after a start it is not: a machine without a clock battery starts with the time of its last stop.
         """
         return self.settled and self.doubt is None
 
     @property
     def old_by_ms(self) -> int:
-        """Give the time (Unix ms) by which events may be taken for old and deleted; in doubt 1970, so none is."""
+        """The time (Unix ms) from which the age of events is counted for deletion; 0 in doubt, so no event is old."""
         return 0 if self.doubt else min(self.clock_ms, self.trusted_ms)
 
     @property
     def late_ms(self) -> int:
-        """Tell by how much trusted time is late, if that is worth a word; else 0."""
+        """How late trusted time is, in milliseconds; 0 if that is less than the clock may drift."""
         late = self.clock_ms - self.trusted_ms
         return late if late > STEP_MAX_MS else 0
 
     def explain(self) -> str:
-        """Say in a sentence what is doubted."""
+        """Return a sentence that explains the doubt."""
         clock = f"The clock says {utc(self.clock_ms)}"
         gap = span(abs(self.clock_ms - self.trusted_ms))
         if self.doubt == Doubt.JUMPED:
@@ -153,10 +153,10 @@ class Judgement:
 
 
 def first_mark(now: Reading, newest_ms: int | None, *, has_events: bool) -> Mark:
-    """Make the mark of a database that has none yet.
+    """Return the first mark for a database that has none.
 
-    `newest_ms` is the newest time that the database itself knows, None if none. A clock that is far from it is not
-    believed. If there are events, which could be lost, the mark is not past it at all.
+    `newest_ms` is the newest time stored in the database, or None. A clock that is far from it is not trusted. If the
+    database has events, which could be lost, the mark is never later than `newest_ms`.
     """
     trusted = now.wall_ms
     if newest_ms is not None:
@@ -179,9 +179,10 @@ def first_mark(now: Reading, newest_ms: int | None, *, has_events: bool) -> Mark
 def noted(
     mark: Mark, now: Reading, memory: Memory | None = None, evidence: Evidence = NO_EVIDENCE, *, worked: bool = False
 ) -> Mark:
-    """Move a mark on to now, hold the clock to it, and let it catch up if all agrees.
+    """Advance a mark to now, compare the clock with it, and let it catch up if the evidence agrees.
 
-    `memory` is that of the process that looks, None if it only starts; `evidence` is what came in since its last look.
+    `memory` belongs to the calling process; None if it has just started. `evidence` is what the process collected since
+    it last noted the time.
     """
     moved = _with_evidence(_moved_on(mark, now, memory), now, evidence)
     doubt = _doubt(moved, now, memory)
@@ -191,22 +192,22 @@ def noted(
 
 
 def _caught_up(mark: Mark, now: Reading) -> Mark:
-    """Let the mark catch up to the clock if that was steady for long enough, and events agree with it."""
+    """Let the mark catch up with the clock if the clock was steady for long enough and events agree with it."""
     heard = mark.evidence
     needed_ms = DOUBT_ENDS_AFTER_MS if mark.doubt else CATCHES_UP_AFTER_MS
     is_steady = now.since_start_ms - mark.steady.since_start_ms >= needed_ms
     if not is_steady or heard == NO_EVIDENCE:
         return mark
     if heard.witness_ms is None or heard.agreed <= heard.contradicted:
-        return replace(mark, steady=now, evidence=NO_EVIDENCE)  # the next day may tell more
-    # a mark that is far past a clock which proved right was wrong itself
+        return replace(mark, steady=now, evidence=NO_EVIDENCE)  # the next day may bring better evidence
+    # the clock proved right, so a mark that is far past it was wrong
     was_wrong = mark.trusted_ms > now.wall_ms + STEP_MAX_MS
     sure = heard.witness_ms if was_wrong else max(mark.trusted_ms, heard.witness_ms)
     return reset(mark, now, min(sure, now.wall_ms))
 
 
 def reset(mark: Mark, now: Reading, trusted_ms: int) -> Mark:
-    """Set the trusted time rather than move it on; the clock is believed from now on."""
+    """Set the trusted time instead of advancing it. The clock is trusted from now on."""
     return replace(
         mark,
         trusted_ms=trusted_ms,
@@ -222,7 +223,7 @@ def reset(mark: Mark, now: Reading, trusted_ms: int) -> Mark:
 
 
 def judgement_of(mark: Mark, now: Reading) -> Judgement:
-    """Give the judgement that a mark which was moved on to now stands for."""
+    """Return the judgement for a mark that was already advanced to now."""
     return Judgement(
         clock_ms=now.wall_ms,
         trusted_ms=mark.trusted_ms,
@@ -234,20 +235,20 @@ def judgement_of(mark: Mark, now: Reading) -> Judgement:
 
 
 def _moved_on(mark: Mark, now: Reading, memory: Memory | None) -> Mark:
-    """Move the mark on by the time that passed since it was noted, as far as somebody can tell how long that was."""
+    """Advance the mark by the time that passed since it was noted, as far as that is known."""
     passed = now.since_start_ms - mark.noted.since_start_ms if now.start == mark.noted.start else None
     if passed is not None and -OVERTAKEN_MAX_MS <= passed < 0:
-        return mark  # another process was quicker
+        return mark  # another process noted a later time first
     if passed is not None and not 0 <= passed <= UNATTENDED_MAX_MS:
-        passed = None  # nobody looked on for that long: it may be an old copy, put in place today
+        passed = None  # no process was watching for that long: the database may be an old copy, put in place today
     own = None
     if memory is not None and memory.generation == mark.generation:
         own = memory.trusted_ms + now.since_start_ms - memory.reading.since_start_ms - mark.trusted_ms
     if passed is None and own is None:
-        # nobody knows how long it was; what is known of a steady clock and of events is of another time
+        # the time that passed is unknown, so what the mark says about a steady clock and about events is out of date
         mark = replace(mark, steady=now, evidence=NO_EVIDENCE, settled=False)
     witness = mark.evidence.witness_ms
-    if witness is not None:  # there is none from another start of the machine, see `_with_evidence`
+    if witness is not None:  # it is never from another start of the machine, see `_with_evidence`
         witness += now.since_start_ms - mark.noted.since_start_ms
     passed = max(passed or 0, own or 0)
     return replace(
@@ -260,7 +261,7 @@ def _moved_on(mark: Mark, now: Reading, memory: Memory | None) -> Mark:
 
 
 def _with_evidence(mark: Mark, now: Reading, evidence: Evidence) -> Mark:
-    """Take evidence in if the clock is still steady; else begin again, as it was for another clock."""
+    """Add evidence if the clock is still steady. Otherwise start again: the evidence was about a different clock."""
     if mark.steady.start != now.start or abs(_stray_ms(mark.steady, now)) > STEP_MAX_MS:
         return replace(mark, steady=now, evidence=NO_EVIDENCE)
     witness = evidence.witness_ms
@@ -278,7 +279,7 @@ def _doubt(mark: Mark, now: Reading, memory: Memory | None) -> Doubt | None:
 
 
 def _stray_ms(before: Reading, now: Reading) -> int:
-    """Tell how much further the wall clock went than the clock that cannot be set, since a reading of one start."""
+    """Return how many ms the wall clock gained on the clock that cannot be set, since a reading of the same start."""
     return (now.wall_ms - before.wall_ms) - (now.since_start_ms - before.since_start_ms)
 
 
@@ -289,12 +290,12 @@ def _later(one: int | None, other: int | None) -> int | None:
 
 
 def utc(time_ms: int) -> str:
-    """Show a time (Unix ms) to a person."""
+    """Format a time (Unix ms) for people: `2026-01-31 12:00:00 UTC`."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def span(length_ms: int) -> str:
-    """Show a length of time to a person, about, in the largest unit of which it has two: `100 days`, `47 hours`."""
+    """Format a duration (ms) for people, rounded, in the largest unit that it has two of: `100 days`, `47 hours`."""
     for unit_ms, name in ((DAY_MS, "days"), (HOUR_MS, "hours"), (HOUR_MS // 60, "minutes")):
         if length_ms >= 2 * unit_ms:
             return f"{(length_ms + unit_ms // 2) // unit_ms} {name}"

@@ -1,9 +1,9 @@
-"""The HTTP face of smsevents: one file per resource.
+"""The HTTP interface of smsevents: one file per resource.
 
 app.py              the application: routes, errors, what it opens and closes
 server.py           the server process and its workers
 processes.py        several server processes on the same sockets
-listen.py           the sockets that are listened on
+listen.py           the sockets that the server listens on
 connection/         HTTP/1.1 over sockets: heads, bodies, limits of a connection
 
 exports.py          POST /shop/{trackpointId}/export-sms-events
@@ -14,33 +14,33 @@ imports.py          POST /shop/{trackpointId}/import-sms-events
 users.py            DELETE /shop/{trackpointId}/users/{userId}
 health.py           /health/live, /health/ready
 docs.py             /docs
-openapi.py          /openapi.json, put together from what each resource says of itself
-describe.py         what such a description is made of
+openapi.py          /openapi.json, assembled from the description of each resource
+describe.py         the parts of such a description
 
-auth.py             which shop a request is about, and may its key do that there
+auth.py             the shop of a request, and whether its key allows the request
 body.py             reading a body within limits
 body_pace.py        how slowly a body may arrive
-query.py            members of a query that are refused
-negotiate.py        which media type, which coding
+query.py            query parameters that are refused
+negotiate.py        media types and content codings
 problems.py         an error → a response
-request_info.py     what is known of a request while it is served
+request_info.py     what is known about a request while it is served
 request_log.py      counting and logging each request
 
 state.py            what the requests of a process share
 fair.py             places and threads, shared fairly between shops
-once.py             one call for all who ask for the same at the same time
+once.py             one call for all callers that want the same result at the same time
 memory.py           how much freed memory a process keeps
 
 metrics.py          /metrics: the numbers of a process
 tenant_metrics.py   the numbers of each shop
 house_metrics.py    the numbers of the database and its upkeep
-samples.py          numbers as values that can be sent and added
-gathering.py        the numbers of several processes, added up
+samples.py          metrics as values that can be sent and added
+gathering.py        the metrics of several processes, added up
 """
 
 import os
 
 # With one of these set, perhaps for another program, prometheus_client would count in sparse files that it maps into
-# memory: a full folder then kills the process (SIGBUS). It looks at them once, when it is imported.
+# memory. A full disk then kills the process (SIGBUS). The library reads these variables once, when it is imported.
 for _name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
     os.environ.pop(_name, None)

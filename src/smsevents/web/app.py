@@ -1,4 +1,4 @@
-"""The HTTP application: its routes, its errors, and what it opens and closes."""
+"""The HTTP application: its routes, its error handlers, and the resources that it opens and closes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from smsevents.worker.lifeline import end_with_parent
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-WORKER_END_SECONDS = 5  # beyond SMSEVENTS_SHUTDOWN_MAX_SECONDS: for closing what a worker has open
+WORKER_END_SECONDS = 5  # in addition to SMSEVENTS_SHUTDOWN_MAX_SECONDS: for closing what a worker has open
 
 
 def create_app(settings: Settings | None = None) -> RequestLog:
-    """Build the application; the settings are the environment's unless given.
+    """Build the application. Settings come from the environment unless given.
 
     A worker process of `serve` calls this without arguments.
     """
@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> RequestLog:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        """Open what requests share, and close it when the process ends."""
+        """Open the state that requests share, and close it when the process ends."""
         keep_freed_memory()
         app.state.app = AppState.open(settings)
         try:
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None) -> RequestLog:
             exception_handlers=problems.HANDLERS,
             openapi_config=None,
             lifespan=[lifespan],
-            request_max_body_size=None,  # `body.stream` holds the limits, each with its own name
+            request_max_body_size=None,  # `body.stream` enforces the limits, each with its own name
             logging_config=None,
         ),
         parse_networks(variable_of("trusted_proxies"), settings.trusted_proxies),

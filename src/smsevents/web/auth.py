@@ -1,4 +1,4 @@
-"""The shop that a request is about, and whether its key may do there what it asks."""
+"""The shop of a request, and whether its key allows the request there."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackpoint_id: str, scope: Scope) -> int:
-    """Give the trackpoint in the path, if the key may do `scope` there.
+    """Return the trackpoint in the path, if the key has `scope` there.
 
-    Raises `NoSuchPath` for anything but a positive 64-bit integer, `Unauthorized`, `Forbidden`. Nothing is
-    told of the shop, and nothing of the body is read, before the key was found good. Raises `InvalidRequest` for
-    several keys: which of them counts would be for each program on the way to say.
+    Raises `NoSuchPath` for anything but a positive 64-bit integer, `Unauthorized` or `Forbidden`. Until the key is
+    found valid, the response reveals nothing about the shop and none of the body is read. Raises `InvalidRequest` for
+    several keys: each program on the way could choose a different one.
     """
     trackpoint = parse_trackpoint(trackpoint_id)
     if trackpoint is None:

@@ -1,4 +1,4 @@
-"""Reading the body of a request as it arrives, within limits of size and patience."""
+"""Reading the body of a request as it arrives, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 async def stream(
     request: Request[Any, Any, Any], max_bytes: int, settings: Settings, too_large: str
 ) -> AsyncIterator[bytes]:
-    """Give the body as it arrives.
+    """Yield the body as it arrives.
 
-    Raises `BodyTooLarge` with the text `too_large`, as soon as the announced or the received size is over
-    `max_bytes`; `BodyTimeout` when nothing comes for too long, or too little on the whole; `ClientGone` when the
-    connection ends before the body does; `InvalidRequest` when a body of another length than announced was taken for
-    complete, which the connection should not let happen: what was lost on the way must never pass for an empty body.
+    Raises `BodyTooLarge` with the text `too_large` as soon as the announced or the received size exceeds `max_bytes`;
+    `BodyTimeout` if the client pauses for too long or is too slow overall; `ClientGone` if the connection ends before
+    the body does; `InvalidRequest` if a complete body does not have the announced length. The connection should
+    prevent that last case, but a body that was lost on the way must never be taken for an empty one.
     """
     announced = _announced(request)
     if announced is not None and announced > max_bytes:
@@ -66,10 +66,10 @@ def _too_slow(settings: Settings, pace: Pace) -> str:
 
 
 def _announced(request: Request[Any, Any, Any]) -> int | None:
-    """Give the Content-Length; the connection has let only good ones pass."""
+    """Return the Content-Length, or None. The connection has already refused invalid values."""
     value = request.headers.get("content-length")
     if value is None:
         return None
     if not re.fullmatch("0*[0-9]{1,18}", value):
         raise InvalidRequest("Content-Length is not a number.")
-    return int(value.lstrip("0") or "0")  # `int` refuses more than 4,300 digits
+    return int(value.lstrip("0") or "0")  # `int` refuses more than 4,300 digits, so leading zeros go first

@@ -1,6 +1,6 @@
-"""What an OpenAPI operation is made of: schemas derived from structs, and problems from the errors themselves.
+"""The parts of an OpenAPI operation: schemas derived from structs, and problems derived from errors.
 
-A resource names the struct that it returns and the errors that it raises; no field and no status can be forgotten.
+A resource names the struct that it returns and the errors that it raises, so no field and no status can be forgotten.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TRACKPOINT = {
     "schema": {"type": "integer", "minimum": 1, "maximum": INT64_MAX},
     "examples": {"shop": {"value": 4541245641234564}},
 }
-# What every operation may raise, beside what is special about it.
+# What every operation may raise, in addition to its own errors.
 ALWAYS: tuple[type[SmsEventsError], ...] = (
     Unauthorized,
     Forbidden,
@@ -53,9 +53,9 @@ ALWAYS: tuple[type[SmsEventsError], ...] = (
     TooManyAtOnce,
     StoreUnavailable,
     StoreFull,
-    DamagedSegment,  # and a defect has the same status
+    DamagedSegment,  # an unexpected error has the same status
 )
-# What one that reads a body may raise as well.
+# What operations that read a body may raise in addition.
 WITH_BODY = (*ALWAYS, InvalidRequest, BodyTimeout, BodyTooLarge, UnsupportedEncoding)
 RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
 
@@ -68,7 +68,7 @@ def schema_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
     described, components = msgspec.json.schema_components([struct], ref_template="{name}")
     schema: dict[str, Any] = _resolved(described[0], components)
     schema.pop("title", None)
-    schema.pop("description", None)  # its docstring is for who reads the code
+    schema.pop("description", None)  # its docstring is for readers of the code
     hidden = {field.encode_name for field in msgspec.inspect.type_info(struct).fields if _is_hidden(field.type)}  # type: ignore[attr-defined]
     schema["properties"] = {
         name: _without_default(one) for name, one in schema["properties"].items() if name not in hidden
@@ -89,7 +89,7 @@ def _resolved(value: Any, components: dict[str, Any]) -> Any:  # noqa: ANN401 --
 
 
 def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a field of a response: one that would be its default is left out, so it is never null."""
+    """Return the schema of a response field. A field that has its default is omitted, so it is never null."""
     schema = {name: one for name, one in schema.items() if name != "default"}
     kinds = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
     if len(kinds) == 1:
@@ -98,7 +98,7 @@ def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def request_schema_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the JSON schema of a struct that is sent to us: what is left out or null has its default."""
+    """Return the JSON schema of a struct in a request. Fields that are omitted or null have their default."""
     schema = schema_of(struct)
     schema["properties"] = {
         name: {**one, "type": [one["type"], "null"]} if name not in schema.get("required", ()) else one
@@ -114,7 +114,7 @@ def json_response(description: str, struct: type[msgspec.Struct], example: msgsp
 
 
 def problem(outcome: Outcome, *, when: str | None = None, detail: str | None = None, **more: object) -> dict[str, Any]:
-    """Describe a problem: its status, when it comes, and an example of its `detail` and what else it holds."""
+    """Describe a problem: its status, when it occurs, and an example of its `detail` and other members."""
     status: HTTPStatus = outcome.status
     value = {"type": "about:blank", "title": title_of(status), "status": status, "detail": detail or outcome.example}
     described: dict[str, Any] = {
@@ -127,9 +127,9 @@ def problem(outcome: Outcome, *, when: str | None = None, detail: str | None = N
 
 
 def problems(scope: str, raised: Iterable[type[SmsEventsError]]) -> dict[str, dict[str, Any]]:
-    """Describe the errors that an operation raises, and those of every operation, by their status.
+    """Describe the errors of an operation, and those that every operation may raise, by status.
 
-    `scope` is what the key needs.
+    `scope` is the scope that the key needs.
     """
     found = {str(WRONG_METHOD.status.value): problem(WRONG_METHOD)}
     for kind in raised:

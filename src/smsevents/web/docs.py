@@ -1,7 +1,7 @@
-"""`/docs`: the API for people, from files of the package, so that it works without a network.
+"""`/docs`: the API reference for people. Its files are part of the package, so it works without a network.
 
 All addresses are relative, so that the pages work under any prefix that a proxy strips: https://host/sms/docs. HEAD
-works wherever GET does (RFC 9110, section 9.1): monitors and link checkers ask with it.
+works wherever GET does (RFC 9110, section 9.1), because monitors and link checkers use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from smsevents.wire.limits import DAY_MS
 
 METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 STATIC = Path(__file__).parent / "static"
-# People type a key into the page: no form may be sent by the browser itself, and no other page may frame it.
+# People type a key into the page, so the browser must not submit any form itself and no other page may frame it.
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,7 +44,7 @@ def _page(name: str, media_type: str) -> Response[bytes]:
 
 @route("/docs", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def page(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Give the page; from `/docs/` its relative addresses would lead astray."""
+    """Return the page; redirect from `/docs/`, where its relative addresses would be wrong."""
     if request.scope["raw_path"].endswith(b"/"):
         return _elsewhere("../docs")
     return _page("docs.html", "text/html; charset=utf-8")
@@ -52,15 +52,15 @@ def page(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 @route("/openapi.json", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def openapi_json() -> Response[bytes]:
-    """Give the OpenAPI description."""
+    """Return the OpenAPI description as JSON."""
     return Response(_described(now_ms() // DAY_MS), media_type="application/json")
 
 
 @lru_cache(maxsize=1)
 def _described(day: int) -> bytes:
-    """Build the description once a day, as its examples are of the day (counted from 1970).
+    """Build the description of a day, counted from 1970, and cache it. Its examples are of that day.
 
-    It takes tens of milliseconds, and anybody may ask for it, without a key.
+    Building it takes tens of milliseconds, and any client may request it without a key.
     """
     return msgspec.json.encode(description(day * DAY_MS))
 
@@ -73,13 +73,13 @@ def front() -> Response[bytes]:
 
 @route("/docs/docs.js", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def script() -> Response[bytes]:
-    """Give the script that fills the page from /openapi.json."""
+    """Return the script that fills the page from /openapi.json."""
     return _page("docs.js", "text/javascript; charset=utf-8")
 
 
 @route("/docs/docs.css", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def style() -> Response[bytes]:
-    """Give the style of the page."""
+    """Return the style sheet of the page."""
     return _page("docs.css", "text/css; charset=utf-8")
 
 

@@ -17,33 +17,33 @@ EXPORT_CHUNK_MIN_BYTES = 256 * 1024
 
 
 class Chunk(NamedTuple):
-    """Bytes of an export to be sent at once, and whether they are the last."""
+    """Bytes of an export that are sent together, and whether they are the last."""
 
     data: bytes
     is_last: bool
 
 
 class ExportChunks:
-    """Reads chunk after chunk. None of a chunk is held once it was returned."""
+    """Reads chunk after chunk, and keeps nothing of a chunk once it was returned."""
 
     def __init__(
         self, reader: Reader, lane: ExportLane, trackpoint: int, *, gzip: bool, counted: Callable[[int], None]
     ) -> None:
-        """Read in the threads of a lane, in turns of a shop; `counted` is told the events of each page."""
+        """Read in the threads of a lane, in turns of a shop. `counted` receives the event count of each page."""
         self._reader = reader
         self._lane = lane
         self._trackpoint = trackpoint
         self._member = GzipMember() if gzip else None
-        self._lines: Iterator[bytes] = iter(())  # of the pieces of a page that are not taken yet, in plain
+        self._lines: Iterator[bytes] = iter(())  # pieces of the current page that are not taken yet, for plain lines
         self._counted = counted
 
     async def next(self, page_max_bytes: int) -> Chunk:
-        """Return the next chunk, of pages of at most so many bytes. Raises what `Reader.next_page` does."""
+        """Return the next chunk, read in pages of limited size. Raises what `Reader.next_page` raises."""
         threads = self._lane.mergers if self._reader.next_is_slow else self._lane.threads
         return await threads.run(self._trackpoint, partial(self._take, page_max_bytes))
 
     def _take(self, page_max_bytes: int) -> Chunk:
-        """Take as much as is worth a call into a thread and a call of the network: a small export comes complete."""
+        """Collect enough to be worth a thread switch and a network call. A small export comes as one chunk."""
         taken: list[bytes] = []
         held = 0
         while held < EXPORT_CHUNK_MIN_BYTES:
@@ -57,7 +57,7 @@ class ExportChunks:
         return Chunk(b"".join(taken), is_last=False)
 
     def _next_run(self, page_max_bytes: int) -> bytes | None:
-        """Return the bytes of the next page in gzip, of the next piece in plain, or None after the last."""
+        """Return the next page (gzip) or the next piece of a page (plain) as bytes, or None after the last."""
         if lines := next(self._lines, b""):
             return lines
         pieces = self._reader.next_page(page_max_bytes)

@@ -1,7 +1,7 @@
-"""The pace of an export: how much is read at a time, and whether the next chunk is read while one is sent.
+"""The pace of an export: the size of each read, and whether the next chunk is read while the current one is sent.
 
-A client that keeps up gets larger pages, read ahead. A slow one gains nothing by that, and a hundred of them would hold
-a hundred times as much.
+A client that keeps up gets larger pages, read ahead. A slow client would gain nothing from that, and a hundred slow
+clients would hold a hundred times as much memory.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ if TYPE_CHECKING:
 
 EXPORT_FAST_PAGE_BYTES = 1024 * 1024
 EXPORT_AHEAD_MAX_SECONDS = 0.02  # nothing is read ahead for a client that takes longer for a chunk
-EXPORT_RUNS_AHEAD_MAX = 8  # in a process: what is read ahead for clients that stop reading stays bounded
+EXPORT_RUNS_AHEAD_MAX = 8  # in a process: limits the memory that clients can hold by not reading
 
 
 class Slots:
-    """A fixed number of slots; a caller that gets none goes on without."""
+    """A fixed number of slots. A caller that gets none continues without one."""
 
     def __init__(self, free: int) -> None:
-        """Have `free` slots."""
+        """Start with `free` slots."""
         self._free = free
 
     def take(self) -> bool:
-        """Take a slot, to be returned; return whether there was one."""
+        """Take a slot if one is free. Return whether one was; if so, return it with `give_back`."""
         if self._free == 0:
             return False
         self._free -= 1
         return True
 
     def give_back(self) -> None:
-        """Return a slot."""
+        """Return a slot that was taken."""
         self._free += 1
 
 
 class Step(NamedTuple):
-    """How the next chunk is read: while this one is sent or after that, and in pages of how many bytes."""
+    """How the next chunk is read: whether while the current one is sent or after it, and the page size in bytes."""
 
     is_ahead: bool
     page_max_bytes: int
 
 
 class ExportPace:
-    """Decides for one export, by how long its client took for the chunk before."""
+    """Decides how one export reads, by how long its client took for the previous chunk."""
 
     def __init__(self, slots: Slots) -> None:
-        """Share the slots of the process for reading ahead."""
+        """Use the slots for reading ahead that all exports of the process share."""
         self._slots = slots
         self._keeps_up = True
 
     def sent(self, seconds: float) -> None:
-        """Note how long the client took for a chunk."""
+        """Note how long the client took for a chunk, in seconds."""
         self._keeps_up = seconds < EXPORT_AHEAD_MAX_SECONDS
 
     @contextmanager
     def step(self) -> Iterator[Step]:
-        """Decide how to send one chunk and read the next, and keep to the slots while the block does both."""
+        """Yield how to send one chunk and read the next. A slot for reading ahead is held until the block ends."""
         if not self._keeps_up or not self._slots.take():
             yield Step(is_ahead=False, page_max_bytes=PAGE_HELD_MAX_BYTES)
             return

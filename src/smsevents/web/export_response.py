@@ -1,6 +1,6 @@
-"""The response of an export as ASGI: the head, chunk after chunk, and the end, or a connection that is closed before.
+"""The response of an export as ASGI messages: the head, chunk after chunk, then the end or a closed connection.
 
-What can be refused is refused before the head, and so is a store that cannot be read. A fault after the first byte
+Errors in the request and a store that cannot be read are reported before the head. A fault after the first byte
 closes the connection: the last chunk is not sent, so a truncated export cannot be taken for a complete one.
 """
 
@@ -37,7 +37,7 @@ class ExportResponse:
     def __init__(
         self, chunks: ExportChunks, pace: ExportPace, headers: Mapping[str, str], *, stall_max_seconds: float
     ) -> None:
-        """Send chunks at a pace, to a client that may stop reading for so many seconds."""
+        """Send chunks at a pace, to a client that may stop reading for a limited number of seconds."""
         self._chunks = chunks
         self._pace = pace
         self._headers = headers
@@ -45,10 +45,10 @@ class ExportResponse:
         is_gzip = "Content-Encoding" in headers
         self._sent_bytes = metrics.export_bytes_gzip if is_gzip else metrics.export_bytes_identity
         self._asked = time.perf_counter()
-        self._next = _NOTHING  # what is to be sent; held nowhere else, so that it goes once it is
+        self._next = _NOTHING  # the next chunk; no other reference exists, so its memory is free once it is sent
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send all of it. A response without a last chunk when this returns was truncated, and its connection ends."""
+        """Send the export. If it returns before the last chunk, the response is truncated and its connection ends."""
         self._next = await self._chunks.next(PAGE_HELD_MAX_BYTES)
         await send(self._head())
         metrics.export_first_byte_seconds.observe(time.perf_counter() - self._asked)
@@ -58,7 +58,7 @@ class ExportResponse:
             await self._send_all(scope, receive, send)
 
     async def _send_all(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send chunk after chunk, until the last one, a fault, or the end of the connection."""
+        """Send chunks until the last one, a fault, or the end of the connection."""
         gone = asyncio.ensure_future(_until_gone(receive))
         try:
             while not self._next.is_last and not gone.done():
@@ -78,7 +78,7 @@ class ExportResponse:
             gone.cancel()
 
     async def _send_and_read(self, send: Send) -> None:
-        """Send the chunk and have the next one."""
+        """Send the current chunk and read the next one."""
         with self._pace.step() as step:
             if not step.is_ahead:
                 await self._send_next(send)
@@ -90,18 +90,18 @@ class ExportResponse:
                 self._next = await reading
             finally:
                 if not reading.cancel() and not reading.cancelled():
-                    reading.exception()  # looked at, so that nobody misses it where sending has failed too
+                    reading.exception()  # retrieve it, or asyncio would log it when sending has failed too
 
     async def _send_next(self, send: Send) -> None:
-        """Send the chunk and hold it no longer. Raises `TimeoutError` when the client does not read on."""
+        """Send the current chunk and release it. Raises `TimeoutError` if the client stops reading."""
         started = time.perf_counter()
         (data, is_last), self._next = self._next, _NOTHING
         size = len(data)
         async with asyncio.timeout(self._stall_max_seconds):
             await send({"type": "http.response.body", "body": data, "more_body": not is_last})
-            del data  # the server has a copy, framed
+            del data  # the server has its own framed copy
             if not is_last:
-                # It waits, before it sends anything, until the client has taken what was sent before.
+                # Before it sends anything, it waits until the client has read what was sent earlier.
                 await send({"type": "http.response.body", "body": b"", "more_body": True})
         self._pace.sent(time.perf_counter() - started)
         self._sent_bytes.inc(size)
@@ -114,7 +114,7 @@ class ExportResponse:
 
 
 def _truncated(scope: Scope, reason: str, detail: str) -> None:
-    """Count and log an export that ends before its end."""
+    """Count and log a truncated export."""
     info = info_of(scope)
     metrics.exports_cut.labels(reason).inc()
     info.reason = f"cut_{reason}"

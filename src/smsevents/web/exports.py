@@ -1,4 +1,4 @@
-"""`POST /shop/{trackpointId}/export-sms-events`: a shop's events of a window, as one stream.
+"""`POST /shop/{trackpointId}/export-sms-events`: a shop's events in a time window, as one stream.
 
 key → body → window → reader → chunks (gzip member or plain lines) → response
 """
@@ -38,7 +38,7 @@ KIB = 1024
 
 
 class ExportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of an export request; null is the same as omitted."""
+    """The body of an export request. A member that is null counts as omitted."""
 
     from_: Milliseconds | None = msgspec.field(name="from", default=None)
     to: Milliseconds | None = None
@@ -53,7 +53,7 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> AS
     app: AppState = state.app
     trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "export")
     query.refuse_members(request.query_params, {"from", "to"})
-    with app.exports.limit.enter(trackpoint):  # whoever only begins to ask holds a connection too
+    with app.exports.limit.enter(trackpoint):  # a request whose body is still arriving holds a connection, too
         window = await _window(request, app)
     gzip = negotiate.wants_gzip(negotiate.joined(request, "accept-encoding"))
     headers = {
@@ -74,7 +74,7 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> AS
     response = ExportResponse(chunks, ExportPace(app.exports.ahead), headers, stall_max_seconds=stall_max_seconds)
 
     async def send_within_limit(scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response, as one of the exports that may run at the same time."""
+        """Send the response; it counts towards the exports that may run at the same time."""
         with app.exports.limit.enter(trackpoint), metrics.exports_running.track_inprogress():
             await response.send(scope, receive, send)
 
@@ -82,7 +82,7 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> AS
 
 
 def _counter_of(trackpoint: int) -> Callable[[int], None]:
-    """Return what counts exported events of a shop."""
+    """Return the function that counts the exported events of a shop."""
     of_shop = tenant_metrics.shop_events_out.labels(tenant_metrics.shop_label(trackpoint))
 
     def counted(events: int) -> None:
@@ -131,14 +131,14 @@ async def _window(request: Request[Any, Any, Any], app: AppState) -> Window:
 
 
 def _refuse_repeated_keys(body: bytes) -> None:
-    # A valid body is flat and holds no strings but its keys, at most two: each ends in a quote and a colon.
+    # A valid body is flat, and its only strings are its keys, at most two. Each ends in a quote and a colon.
     keys = msgspec.json.decode(body, type=dict[str, int | None])
     if body.count(b":") != len(keys):
         raise InvalidRequest("`from` or `to` stands twice in the body. Send each once.")
 
 
 def operation(now: int) -> dict[str, Any]:
-    """Describe the operation, with examples of the day of `now` (Unix ms)."""
+    """Describe the operation for OpenAPI, with examples of the day of `now` (Unix ms)."""
     stream = {"schema": LINES, "examples": {"events": {"value": example_lines(now)}}}
     time = {"type": "integer"}
     return {

@@ -1,10 +1,10 @@
-"""Sharing what a process has between shops: places for requests, and turns of worker threads.
+"""Sharing the resources of a process between shops: places for requests, and worker threads.
 
-    Gate      so many requests inside at a time; a tenant with many inside leaves the rest to the others
-    Turns     work that waits, given out in turn by shop
-    Workers   threads that take their work from `Turns`
+    ConcurrencyLimit  how many requests run at the same time; a tenant with many leaves the rest to the others
+    Turns             work that waits, handed out to the tenants in turn
+    FairThreads       threads that take their work from `Turns`
 
-A **tenant** is one of those who share: a shop's trackpoint, or a client's address where no shop is known yet.
+A **tenant** is a shop's trackpoint, or a client's address if the shop is not known yet.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A shop may have so many times as many places as are free. So one alone can have four fifths of them, two can have
-# four ninths each, and however many there are, some places are left for the next one.
+# A shop may have this many times as many places as are free. So one shop alone can have four fifths of the places, two
+# can have four ninths each, and however many there are, some places are left for the next one.
 GATE_FREE_RATIO = 4
 
 
 class ConcurrencyLimit:
-    """Lets so many requests of a kind in at a time, and refuses the next ones rather than let them pile up."""
+    """Limits how many requests of a kind run at the same time. It refuses further ones rather than queue them."""
 
     def __init__(self, kind: str, at_once_max: int, setting: str = "") -> None:
-        """Let `at_once_max` requests of a kind in; the setting, if it is one, is named to those who are refused."""
+        """Allow `at_once_max` requests of a kind. Refusals name `setting`, unless the limit has no setting."""
         self._kind = kind
         self._at_once_max = at_once_max
         self._setting = setting
@@ -43,9 +43,9 @@ class ConcurrencyLimit:
 
     @contextmanager
     def enter(self, tenant: Hashable) -> Iterator[None]:
-        """Be inside for as long as the block runs. Raises `TooManyAtOnce`.
+        """Hold a place for as long as the block runs. Raises `TooManyAtOnce`.
 
-        The last place is only for a tenant that has none, unless there is just the one.
+        The last free place is only for a tenant that has none.
         """
         free = self._at_once_max - self._all_inside
         has = self._inside[tenant]
@@ -71,15 +71,15 @@ class ConcurrencyLimit:
 
     @property
     def inside(self) -> int:
-        """How many are inside now."""
+        """The number of requests that run now."""
         return self._all_inside
 
 
 class Turns(Generic[T]):
-    """Work that waits: each tenant's in the order in which it came, the tenants in turn. Not thread-safe."""
+    """Work that waits: in order of arrival for each tenant, and the tenants in turn. Not thread-safe."""
 
     def __init__(self, at_once_max: int | None = None) -> None:
-        """Have nothing waiting; give out at most `at_once_max` works of a tenant before one of them is done."""
+        """Start empty. At most `at_once_max` work items of a tenant are handed out before one of them is done."""
         self._at_once_max = at_once_max
         self._running: Counter[Hashable] = Counter()
         self._waiting: dict[Hashable, deque[T]] = {}
@@ -90,7 +90,7 @@ class Turns(Generic[T]):
         return self._size
 
     def put(self, tenant: Hashable, work: T) -> None:
-        """Have work of a tenant wait after its other work; a tenant that had none comes after all others."""
+        """Queue work of a tenant after its other work. A tenant that had none comes after all other tenants."""
         if tenant not in self._waiting:
             self._waiting[tenant] = deque()
             self._order.append(tenant)
@@ -98,7 +98,7 @@ class Turns(Generic[T]):
         self._size += 1
 
     def take(self) -> tuple[Hashable, T] | None:
-        """Give the tenant whose turn it is, and the first work of it; None where nothing may be given out now."""
+        """Return the tenant whose turn it is and its first work, or None if nothing may be handed out now."""
         place = next((place for place, tenant in enumerate(self._order) if self._may_run(tenant)), None)
         if place is None:
             return None
@@ -115,13 +115,13 @@ class Turns(Generic[T]):
         return tenant, work
 
     def done(self, tenant: Hashable) -> None:
-        """Note that a work of a tenant, which was given out, is done."""
+        """Note that work of a tenant, which was handed out, is done."""
         self._running[tenant] -= 1
         if not self._running[tenant]:
             del self._running[tenant]
 
     def drop(self) -> list[T]:
-        """Give all that waits, which then waits no longer."""
+        """Remove all waiting work and return it."""
         dropped = [work for waiting in self._waiting.values() for work in waiting]
         self._waiting.clear()
         self._order.clear()
@@ -133,7 +133,7 @@ class Turns(Generic[T]):
 
 
 class _Work:
-    """A call that waits for a thread, and where its outcome goes."""
+    """A call that waits for a thread, and the future for its result."""
 
     __slots__ = ("outcome", "run", "since")
 
@@ -144,7 +144,7 @@ class _Work:
 
 
 class FairThreads:
-    """Threads of one kind of work, which tenants use in turn; much work of one cannot keep the others waiting."""
+    """Threads for one kind of work, which tenants use in turn: much work of one tenant cannot block the others."""
 
     def __init__(
         self,
@@ -154,27 +154,28 @@ class FairThreads:
         *,
         tenant_threads_max: int | None = None,
     ) -> None:
-        """Have so many threads, made when they are first needed, and of them so many for one tenant at a time.
+        """Use a limited number of threads, and a limited number for one tenant at the same time.
 
-        `waited` is told how long each work waited for its thread, in seconds.
+        Threads are started when they are first needed. `waited` is called with the seconds that work waited for its
+        thread.
         """
         self._name = name
         self._threads_max = threads
         self._waited = waited
         self._turns: Turns[_Work] = Turns(tenant_threads_max)
-        self._parked = 0  # works that a thread came for in vain, as their tenants have as many threads as they may
-        self._tokens: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one for each work that waits; False ends a thread
+        self._parked = 0  # work items that no thread could take, because their tenants were at their limit
+        self._tokens: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one for each waiting work; False ends a thread
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._closed = False
 
     async def run(self, tenant: Hashable, work: Callable[[], T]) -> T:
-        """Run the work in one of the threads when it is its turn; if the caller is cancelled, what runs runs on."""
+        """Run the work in a thread when it is its turn. Work that already runs continues if the caller is cancelled."""
         return await asyncio.wrap_future(self.submit(tenant, work))
 
     def submit(self, tenant: Hashable, work: Callable[[], T]) -> Future[T]:
-        """Have the work run in one of the threads when it is its turn. Raises `StoreUnavailable` after `close`."""
+        """Queue the work for a thread and return its future. Raises `StoreUnavailable` after `close`."""
         waiting = _Work(work)
         with self._lock:
             if self._closed:
@@ -185,7 +186,7 @@ class FairThreads:
             elif len(self._threads) < self._threads_max:
                 self._start_thread()
             self._tokens.put(True)
-        return waiting.outcome  # type: ignore[return-value]  # what `work` returns
+        return waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"smsevents-{self._name}-{len(self._threads)}", daemon=True)
@@ -197,14 +198,14 @@ class FairThreads:
             with self._lock:
                 taken = self._turns.take()
                 if taken is None:
-                    self._parked += bool(self._turns)  # nothing is left of what `close` dropped
+                    self._parked += bool(self._turns)  # nothing is left if `close` dropped the work
                     self._idle += 1
                     continue
             tenant, work = taken
             if work.outcome.set_running_or_notify_cancel():
                 self._waited(time.monotonic() - work.since)
                 _settle(work)
-            del work, taken  # what it holds must not wait for the next one
+            del work, taken  # its memory must not be held until the next work arrives
             with self._lock:
                 self._turns.done(tenant)
                 if self._parked:
@@ -214,7 +215,7 @@ class FairThreads:
                     self._idle += 1
 
     def close(self) -> None:
-        """Drop what waits, wait for what runs, then end the threads."""
+        """Drop the waiting work, wait for the running work, then end the threads."""
         with self._lock:
             self._closed = True
             dropped = self._turns.drop()
@@ -229,7 +230,7 @@ class FairThreads:
 def _settle(work: _Work) -> None:
     try:
         result = work.run()
-    except BaseException as error:  # noqa: BLE001 -- handed on to the caller, who raises it
+    except BaseException as error:  # noqa: BLE001 -- passed on to the caller, who raises it
         work.outcome.set_exception(error)
     else:
         work.outcome.set_result(result)

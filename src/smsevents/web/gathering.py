@@ -1,11 +1,11 @@
-"""The numbers of several workers, added up: each tells them to the process that started it, over a local socket.
+"""The metrics of several workers, added up. Each worker reports to the process that started it, over a local socket.
 
-No file is needed for that, so no full folder can get in the way, and nothing is left behind. The socket has a name
-in Linux's abstract namespace (unix(7)), which goes with the process; only processes of the same user are listened to.
+This needs no files, so a full disk cannot stop it and nothing has to be cleaned up. The socket has a name in Linux's
+abstract namespace (unix(7)), which disappears with the process. Only processes of the same user are accepted.
 
-A worker tells what it counts each REPORT_SECONDS, when it is asked, and when it ends. What a worker counted that is
-gone stays in the sums, for a counter must not go down, but not in gauges. So of a worker that was killed the last
-REPORT_SECONDS may be missing.
+A worker reports what it counts every REPORT_SECONDS, when it is asked, and when it ends. The counts of a worker that is
+gone stay in the sums, because a counter must not go down; its gauges do not. So if a worker is killed, the counts of
+its last REPORT_SECONDS may be missing.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger()
 
-# Its prefix is not that of settings, as it is none: the server tells its workers by it where to report.
+# Not a setting, so it has a different prefix: the server uses it to tell its workers where to report.
 ADDRESS_VARIABLE = "_SMSEVENTS_METRICS_ADDRESS"
 REPORT_SECONDS = 1.0
-PAUSE_SECONDS = 0.1  # when no connection can be taken
-GATHER_MAX_SECONDS = 0.5  # for what a busy worker told last is taken then
+PAUSE_SECONDS = 0.1  # before the next try when no connection can be accepted
+GATHER_MAX_SECONDS = 0.5  # after that, the last report of a busy worker is used
 ANSWER_MAX_SECONDS = 5
 REPORT_MAX_BYTES = 16 * 1024 * 1024
-CONNECTIONS_MAX = 256  # workers, and requests for /metrics; more of them wait
+CONNECTIONS_MAX = 256  # from workers and for requests of /metrics; further ones wait
 
 _ASK = b"ask"
 _REPORT = b"report"
-_PEER = struct.Struct("iII")  # process, user, group
+_PEER = struct.Struct("iII")  # the ids of process, user and group
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker that reports, and what it told last."""
+    """A worker that reports, and its last report."""
 
     connection: Connection
     families: list[Family] = field(default_factory=list)
-    asked: bool = False  # and has not reported since
+    asked: bool = False  # True until it reports
 
 
 class Hub:
-    """Where workers report, in the process that started them."""
+    """Receives the reports of workers, in the process that started them."""
 
     def __init__(self) -> None:
-        """Listen under a name of its own."""
+        """Listen under a unique name."""
         self.address = f"smsevents-{secrets.token_hex(16)}"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(f"\0{self.address}")
@@ -72,17 +72,17 @@ class Hub:
         threading.Thread(target=self._accept, name="smsevents-metrics", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self._closed.set()
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in `accept`
         self._listener.close()
 
     def _accept(self) -> None:
         while not self._closed.is_set():
             try:
                 accepted, _ = self._listener.accept()
-            except OSError:  # closed, or too many open files just now
+            except OSError:  # closed, or too many open files at the moment
                 self._closed.wait(PAUSE_SECONDS)
                 continue
             if _user_of(accepted) != os.geteuid():
@@ -91,7 +91,7 @@ class Hub:
             self._places.acquire()
             try:
                 threading.Thread(target=self._serve, args=(accepted,), name="smsevents-metrics", daemon=True).start()
-            except RuntimeError:  # no thread can be started just now: the worker that asked sees that it is closed
+            except RuntimeError:  # no thread can be started at the moment: the worker sees a closed connection
                 accepted.close()
                 self._places.release()
 
@@ -107,7 +107,7 @@ class Hub:
                     worker = worker or self._added(connection)
                     self._take(worker, decode(message))
         except (EOFError, OSError, msgspec.DecodeError):
-            pass  # it is gone, or none of ours
+            pass  # the process is gone, or it is not one of ours
         finally:
             if worker is not None:
                 self._remove(worker)
@@ -130,10 +130,10 @@ class Hub:
             self._changed.notify_all()
 
     def _gather(self) -> list[Family]:
-        """Have all workers report, and add up what they and those before them told."""
+        """Ask all workers to report, and add up their counts and those of workers that are gone."""
         with self._changed:
             for worker in self._workers:
-                if not worker.asked:  # else it has not even taken the last question
+                if not worker.asked:  # otherwise it has not read the last request yet
                     worker.asked = True
                     with suppress(OSError):
                         worker.connection.send_bytes(_REPORT)
@@ -142,14 +142,14 @@ class Hub:
 
 
 def _user_of(accepted: socket.socket) -> int:
-    """Tell the user of the process at the other end (SO_PEERCRED)."""
+    """Return the user id of the process at the other end (SO_PEERCRED)."""
     found = _PEER.unpack(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return int(found[1])
 
 
 @contextmanager
 def gathered() -> Iterator[None]:
-    """Have workers that are started while the block runs report here."""
+    """Let workers that are started while the block runs report to this process."""
     hub = Hub()
     os.environ[ADDRESS_VARIABLE] = hub.address
     try:
@@ -161,7 +161,7 @@ def gathered() -> Iterator[None]:
 
 @contextmanager
 def reported(address: str | None, take: Callable[[], list[Family]] = taken) -> Iterator[None]:
-    """Report what this process counts for as long as the block runs, if there is somebody to report to."""
+    """Report what this process counts for as long as the block runs. Without an address, do nothing."""
     if not address:
         yield
         return
@@ -174,7 +174,7 @@ def reported(address: str | None, take: Callable[[], list[Family]] = taken) -> I
 
 
 class _Reporter(threading.Thread):
-    """Tells what this process counts, again and again; nothing that fails here may end the process."""
+    """Reports what this process counts, repeatedly. No failure here may end the process."""
 
     def __init__(self, address: str, take: Callable[[], list[Family]]) -> None:
         super().__init__(name="smsevents-metrics", daemon=True)
@@ -184,11 +184,11 @@ class _Reporter(threading.Thread):
         self._woken, self._wake = Pipe(duplex=False)
 
     def run(self) -> None:
-        """Report until told to end, and once more then."""
+        """Report until `end` is called, and once more after that."""
         connection = self._connect()
         if connection is None:
             return
-        with connection, suppress(EOFError, OSError):  # the process that started us is gone, and so are we in a moment
+        with connection, suppress(EOFError, OSError):  # the parent process is gone, and this one ends soon
             while not self._ending.is_set():
                 self._report(connection)
                 if connection in wait([connection, self._woken], REPORT_SECONDS):
@@ -196,13 +196,13 @@ class _Reporter(threading.Thread):
             self._report(connection)
 
     def end(self) -> None:
-        """Have it report once more, and wait for that."""
+        """Let the reporter report once more, and wait for that."""
         self._ending.set()
-        self._wake.close()  # ends the wait at once
+        self._wake.close()  # ends the reporter's wait at once
         self.join(REPORT_SECONDS + ANSWER_MAX_SECONDS)
 
     def _connect(self) -> Connection | None:
-        """Connect. There is one connection in the life of a worker, or what it counted would be counted twice."""
+        """Connect, once in the life of a worker: with a second connection, its counts would be added twice."""
         while not self._ending.is_set():
             try:
                 return _connected(self._address)
@@ -221,7 +221,7 @@ class _Reporter(threading.Thread):
 
 
 def gather(address: str) -> list[Family]:
-    """Give the sum of what all workers count. Raises `StoreUnavailable` if it cannot be had."""
+    """Return the sum of what all workers count. Raises `StoreUnavailable` if it cannot be determined."""
     try:
         with _connected(address) as connection:
             connection.send_bytes(_ASK)

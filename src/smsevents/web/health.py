@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve."""
+"""Whether the process is running, and whether it can serve."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from smsevents.web.state import AppState
 
 
-_METHODS = [HttpMethod.GET, HttpMethod.HEAD]  # many monitors ask with HEAD
+_METHODS = [HttpMethod.GET, HttpMethod.HEAD]  # many monitors use HEAD
 
 
 @route("/health/live", http_method=_METHODS, sync_to_thread=False, include_in_schema=False)
 def live() -> dict[str, str]:
-    """Say that the process answers."""
+    """Return 200: the process responds."""
     return {"status": "alive"}
 
 
 @route("/health/ready", http_method=_METHODS, include_in_schema=False)
 async def ready(state: State) -> Response[dict[str, str]]:
-    """Say whether the database can be read and written and has the tables of this version; 503 if not.
+    """Return 200 if the database can be read and written and has the tables of this version; otherwise 503.
 
-    It is ready also while time is in doubt, and says so: nothing is lost meanwhile.
+    The server is also ready while time is in doubt, and says so: nothing is lost in the meantime.
     """
     app: AppState = state.app
 
@@ -46,7 +46,7 @@ async def ready(state: State) -> Response[dict[str, str]]:
 
 
 def time_in_doubt(judgement: Judgement) -> dict[str, str]:
-    """Give what the body says of the time: nothing, unless it is in doubt."""
+    """Return the members of the body about the time: none, unless it is in doubt."""
     if judgement.doubt is None:
         return {}
     return {

@@ -1,6 +1,6 @@
-"""Metrics of the house rather than of requests: the build, the database's files, the last backup.
+"""Metrics of the installation rather than of requests: the build, the database's files, the last backup, the time.
 
-They are looked up when they are asked for, so any worker tells them, and nothing has to be added up.
+They are looked up for each request of /metrics, so any worker can return them and nothing has to be added up.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 class House:
-    """Collects the metrics of a database, in the way of the metrics library."""
+    """Collects the metrics of a database. It is a custom collector of prometheus_client."""
 
     def __init__(self, database: Database, timekeeper: Timekeeper, now: int) -> None:
-        """Look at a database at the time `now` (Unix ms)."""
+        """Describe a database at the time `now` (Unix ms)."""
         self._database = database
         self._timekeeper = timekeeper
         self._now = now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give the families. One that cannot be told now has no sample."""
+        """Yield the metric families. One whose value is unknown at the moment has no sample."""
         sizes = self._database.dialect.sizes()
         build = GaugeMetricFamily("smsevents_build_info", "1: what runs, in the labels.", labels=["version", "python"])
         build.add_metric([version("smsevents"), platform.python_version()], 1)
@@ -64,7 +64,7 @@ class House:
 
 
 def exposition(database: Database, timekeeper: Timekeeper, now: int) -> bytes:
-    """Give the metrics of the house in the Prometheus text format, at the time `now` (Unix ms)."""
+    """Return the metrics of the installation in the Prometheus text format, at the time `now` (Unix ms)."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(House(database, timekeeper, now))
     return generate_latest(registry)

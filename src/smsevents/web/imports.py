@@ -2,8 +2,8 @@
 
     key → body → recorder (inflate, check, sort, pack, commit) → response
 
-All or nothing: until the last line was found good nothing is stored, and a client that goes away before then
-leaves nothing.
+All or nothing: nothing is stored until the last line was found valid, and a client that disconnects before that
+leaves nothing in the store.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FEED_BYTES = 256 * 1024  # collected before the work goes to a thread
-_FEED_SHORT_BYTES = 64 * 1024  # the same when memory is short
-IMPORTS_AT_EASE_MAX = 4  # when more run at a time, each holds less in memory
-_TURN_LINES_BYTES = 1024 * 1024  # taken in before it is another shop's turn: some 10 ms of a processor
+_FEED_BYTES = 256 * 1024  # how much is collected before a thread processes it
+_FEED_SHORT_BYTES = 64 * 1024  # the same when memory is low
+IMPORTS_AT_EASE_MAX = 4  # when more run at the same time, each holds less in memory
+_TURN_LINES_BYTES = 1024 * 1024  # processed before another shop has its turn: about 10 ms of CPU time
 
 
 @post("/shop/{trackpointId:str}/import-sms-events", status_code=200)
 async def import_sms_events(request: Request[Any, Any, Any], state: State) -> ImportResult:
-    """Record events of a shop."""
+    """Record events of a shop. The response is sent once they are durable."""
     app: AppState = state.app
     started = time.perf_counter()
     trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "import")
@@ -55,7 +55,7 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> Im
         app.log.recording(trackpoint, gzip=gzip, limits=_limits_of(app)) as recorder,
     ):
         result, stored = await _take_in(request, app, Feeding(app.imports.threads, trackpoint, recorder))
-        # an import whose client goes away now is still stored, as its body was whole
+        # the body is complete, so the import is stored even if the client disconnects now
         await asyncio.wrap_future(stored)
     stored_events = result.received - result.expired - result.blocked
     metrics.events_in.inc(stored_events)
@@ -66,13 +66,13 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> Im
 
 
 class Feeding:
-    """Feeds a recorder in worker threads, a bounded step at a time, so that other shops have their turn in between.
+    """Feeds a recorder in worker threads, in bounded steps, so that other shops have their turn in between.
 
-    All of it waits for the first bytes, so that a small import is one call into a thread.
+    Nothing runs before the first bytes arrive, so that a small import needs only one thread switch.
     """
 
     def __init__(self, threads: FairThreads, trackpoint: int, recorder: Recorder) -> None:
-        """Feed a recorder in turns of a shop."""
+        """Feed a recorder in the turns of a shop."""
         self._threads = threads
         self._trackpoint = trackpoint
         self._recorder = recorder
@@ -80,24 +80,24 @@ class Feeding:
         self._is_given_up = False
 
     async def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Process the next bytes."""
         self._steps = self._recorder.steps(data)
         while not await self._in_thread(self._take_some):
             pass
 
     async def finish(self, data: bytes) -> tuple[ImportResult, Future[None]]:
-        """Take the last bytes; return what came, and the future that is done once it is durable."""
+        """Process the last bytes. Return the result, and a future that is done once the import is durable."""
         self._steps = self._recorder.steps(data)
         while (done := await self._in_thread(self._finish_some)) is None:
             pass
         return done
 
     def give_up(self) -> None:
-        """Take no more steps after the one that runs now."""
+        """Start no further steps after the one that runs now."""
         self._is_given_up = True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run work in a thread. A caller that is cancelled waits for its end: it must not find the recorder closed."""
+        """Run work in a thread. A cancelled caller still waits for its end: the recorder must stay open until then."""
         running = asyncio.wrap_future(self._threads.submit(self._trackpoint, work))
         try:
             return await asyncio.shield(running)
@@ -109,7 +109,7 @@ class Feeding:
             raise
 
     def _take_some(self) -> bool:
-        """Take as much as one turn may; return whether that was all there is."""
+        """Process as much as one turn allows. Return whether nothing is left of the current bytes."""
         taken = 0
         for size in self._steps:
             taken += size
@@ -120,7 +120,7 @@ class Feeding:
         return True
 
     def _finish_some(self) -> tuple[ImportResult, Future[None]] | None:
-        if not self._take_some() or self._is_given_up:  # what was given up is a part, which must not be stored
+        if not self._take_some() or self._is_given_up:  # an import that was given up is incomplete, never to be stored
             return None
         return self._recorder.finish()
 
@@ -128,7 +128,7 @@ class Feeding:
 async def _take_in(
     request: Request[Any, Any, Any], app: AppState, feeding: Feeding
 ) -> tuple[ImportResult, Future[None]]:
-    """Take the body in, in a worker thread, while more of it arrives."""
+    """Process the body in worker threads while more of it arrives."""
     max_mib = app.settings.import_body_max_mib
     too_large = (
         f"The body of an import is at most {max_mib} MiB as it is sent. Send it with Content-Encoding: gzip,"
@@ -154,9 +154,9 @@ async def _take_in(
         raise
     finally:
         if task is not None:
-            await asyncio.wait([task])  # the thread must not find the recorder closed
+            await asyncio.wait([task])  # the recorder must stay open until the thread is done
             if not task.cancelled():
-                task.exception()  # looked at, so that nobody misses it where the body has failed too
+                task.exception()  # retrieve it, or asyncio would log it when the body has failed too
 
     return await feeding.finish(b"".join(parts))
 
@@ -185,7 +185,7 @@ def _is_gzip(codings: list[str]) -> bool:
 
 
 def operation(now: int) -> dict[str, Any]:
-    """Describe the operation, with examples of the day of `now` (Unix ms)."""
+    """Describe the operation for OpenAPI, with examples of the day of `now` (Unix ms)."""
     not_json = "not JSON: invalid character (byte 1)"
     bad_event = "invalid enum value 'SENT' - at `$.smsEvent.status`"
     return {

@@ -1,4 +1,4 @@
-"""The sockets that `serve` listens on: had before anything is said, the same for one worker and for several."""
+"""The sockets that `serve` listens on. They are opened before any output, for one worker and for several alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BACKLOG_CONNECTIONS = 2048
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Listen on every address of a host; `::` takes IPv4 too. Raises `CannotListen`."""
+    """Listen on every address of a host; `::` also accepts IPv4. Raises `CannotListen`."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -27,7 +27,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
             try:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
-                    # where the host is a name its addresses of both kinds have a socket each
+                    # a host name may have IPv4 and IPv6 addresses, and each has its own socket
                     one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
                 one.bind(address)
                 one.listen(BACKLOG_CONNECTIONS)
@@ -39,7 +39,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def url_of(host: str, port: int) -> str:
-    """Give the URL of an address: an IPv6 address stands in brackets there."""
+    """Return the URL of an address, with an IPv6 address in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -1,7 +1,7 @@
-"""What the process counts, in the Prometheus text format under `/metrics`.
+"""The metrics of the process, in the Prometheus text format under `/metrics`.
 
-With several workers whichever is asked tells the sum of all (`gathering.py`). A gauge is added up only if its
-`multiprocess_mode` says so; else the highest is told.
+With several workers, any of them returns the sum of all (`gathering.py`). A gauge is added up only if its
+`multiprocess_mode` says so; otherwise the highest value is returned.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ exports_cut = Counter(
 
 @route("/metrics", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
 async def show_metrics(state: State) -> Response[bytes]:
-    """Return all numbers in the Prometheus text format: of this process or all workers, and of the database."""
+    """Return all metrics in the Prometheus text format: of this process or all workers, and of the database."""
     app: AppState = state.app
     return Response(
         await app.exposition.run(lambda: _numbers() + exposition(app.database, app.timekeeper, app.log.now())),

@@ -1,4 +1,4 @@
-"""Content negotiation: which media type and which coding the client asked for (RFC 9110, section 12.5)."""
+"""Content negotiation: the media type and the coding that the client prefers (RFC 9110, section 12.5)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?", re.ASCII)
 
 
 def media_type(accept: str) -> str:
-    """Choose the media type of an export: the contract's own, unless the client would rather have the other."""
+    """Return the media type of an export: the one of the contract, unless the client prefers the other."""
     weights = _weights(accept)
     return NDJSON if _wish(weights, NDJSON) > _wish(weights, JSON_SEQ) else JSON_SEQ
 
 
 def _wish(weights: dict[str, float], media: str) -> tuple[float, bool]:
-    """Tell how much a client wants a media type: its weight, and whether it named the type itself."""
+    """Return a client's preference for a media type: its weight, and whether the client named the type itself."""
     for pattern in (media, "application/*", "*/*"):
         if pattern in weights:
             return weights[pattern], pattern == media and weights[pattern] > 0
@@ -30,7 +30,7 @@ def _wish(weights: dict[str, float], media: str) -> tuple[float, bool]:
 
 
 def wants_gzip(accept_encoding: str) -> bool:
-    """Tell whether a client would rather have gzip than plain bytes; a tie goes to gzip."""
+    """Return whether a client prefers gzip to plain bytes; a tie goes to gzip."""
     weights = _weights(accept_encoding)
     anything = weights.get("*", 0.0)
     gzip = weights.get("gzip", weights.get("x-gzip", anything))
@@ -38,24 +38,24 @@ def wants_gzip(accept_encoding: str) -> bool:
 
 
 def joined(request: Request[Any, Any, Any], name: str) -> str:
-    """Give the value of a header that is a list, whose members may stand in several fields (RFC 9110, section 5.3)."""
+    """Return the value of a list header whose members may be spread over several fields (RFC 9110, section 5.3)."""
     return ", ".join(request.headers.getall(name, []))
 
 
 def codings(request: Request[Any, Any, Any]) -> list[str]:
-    """Give the codings of the body in the order of their application, in lower case, without what changes nothing.
+    """Return the codings of the body in the order of application, in lower case, without those that change nothing.
 
-    `utf-8` stands there by mistake, often: it names no coding but the charset, which is that of every body here.
+    Clients often send `utf-8` by mistake. It is not a coding but a charset, the one of every body here.
     """
     members = (part.strip(" \t").lower() for part in joined(request, "content-encoding").split(","))
     return [coding for coding in members if coding not in {"", "identity", "utf-8", "utf8"}]
 
 
 def _weights(header: str) -> dict[str, float]:
-    """Read a list of names with weights: `a, b;q=0.5`. What cannot be read as a weight counts as none.
+    """Parse a list of names with weights: `a, b;q=0.5`. An invalid weight counts as absent.
 
-    A quoted string may hold the commas and semicolons that otherwise separate. Of a name that stands there twice the
-    first counts, unless that one is `q=0`: a media type with other parameters may be wanted all the same.
+    A quoted string may contain commas and semicolons. If a name occurs twice, the first one counts unless it has
+    `q=0`: the client may still want the media type with other parameters.
     """
     weights: dict[str, float] = {}
     for item in _split(header, ","):
@@ -67,7 +67,7 @@ def _weights(header: str) -> dict[str, float]:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split at a separator that does not stand in a quoted string (RFC 9110, section 5.6.4)."""
+    """Split at each separator outside quoted strings (RFC 9110, section 5.6.4)."""
     if '"' not in text:
         return text.split(separator)
     parts = [""]
@@ -80,5 +80,5 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _weight(text: str) -> float:
-    """Read a weight (RFC 9110, section 12.4.2)."""
+    """Parse a weight (RFC 9110, section 12.4.2)."""
     return float(text) if _WEIGHT.fullmatch(text) else 0.0

@@ -1,4 +1,4 @@
-"""One call for all who ask for the same at the same time: anybody may ask for it, without a key."""
+"""One call for all callers that want the same result at the same time. It protects paths that need no key."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Calls a function in a worker thread, one call after the other, each for all who asked before it began.
+    """Calls a function in a worker thread, one call after the other, each for all callers that asked before it began.
 
-    So a thousand who ask at a time cost two calls. Nobody gets the result of a call that had begun before they asked,
-    as it may tell of the state before what they did last.
+    So a thousand callers at the same time cost two calls. A caller never gets the result of a call that began before
+    the caller asked, because the result may be older than what the caller did last.
     """
 
     def __init__(self, workers: FairThreads, tenant: str) -> None:
@@ -25,10 +25,10 @@ class Once(Generic[T]):
         self._workers = workers
         self._tenant = tenant
         self._lock = asyncio.Lock()
-        self._next: asyncio.Task[T] | None = None  # the call that has not begun
+        self._next: asyncio.Task[T] | None = None  # the call that has not begun yet
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Give the result of the next call, of this `work` or of that of another who asked. Raises what it raises."""
+        """Return the result of the next call, of this `work` or another caller's. Raises what the call raises."""
         if self._next is None:
             self._next = asyncio.create_task(self._call(work))
             self._next.add_done_callback(_look_at)
@@ -41,6 +41,6 @@ class Once(Generic[T]):
 
 
 def _look_at(done: asyncio.Task[T]) -> None:
-    """Look at an error, which nobody may have waited for to the end."""
+    """Retrieve the exception, because every caller may have been cancelled and asyncio would log it."""
     if not done.cancelled():
         done.exception()

@@ -1,6 +1,6 @@
-"""The OpenAPI description, put together from what each resource says of itself.
+"""The OpenAPI description, assembled from the description of each resource.
 
-Its examples work when they are read: their times are recent.
+Its examples can be used as they are, because their times are recent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RESOURCES = {
 
 
 def description(now: int) -> dict[str, Any]:
-    """Return the description as JSON values; its examples are of the day of `now` (Unix ms), the same all day."""
+    """Return the description as JSON values. Its examples are of the day of `now` (Unix ms), the same all day."""
     now -= now % DAY_MS
     return {
         "openapi": "3.1.0",
@@ -28,7 +28,7 @@ def description(now: int) -> dict[str, Any]:
             "version": __version__,
             "description": "The self-hosted log of SMS delivery events, with one streaming export.",
         },
-        "servers": [{"url": "."}],  # relative to where the description is, also under a prefix
+        "servers": [{"url": "."}],  # relative to the address of the description, so it also works under a prefix
         "paths": {path: {method: operation(now)} for path, (method, operation) in _RESOURCES.items()},
         "components": {
             "securitySchemes": {

@@ -1,7 +1,7 @@
-"""Problem details (RFC 9457): the one place where an error becomes an answer.
+"""Problem details (RFC 9457): the only place where an error becomes a response.
 
 Every error of every route has the same body: `type`, `title`, `status` and a `detail` that tells the user
-what to change. `InvalidLines` adds `errors`, a list of `line` and `reason`, and `more`.
+what to change. `InvalidLines` adds `errors`, a list of objects with `line` and `reason`, and `more`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ logger = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-_RETRY_LATER = {"Retry-After": "60"}  # seconds: a person has to look at it
+_RETRY_LATER = {"Retry-After": "60"}  # seconds: a person has to fix it
 
 
 class Outcome(NamedTuple):
-    """What an error leads to: its status and headers, and for the description when it comes, and an example of it.
+    """The response to an error: its status and headers. For OpenAPI, also when it occurs, and an example.
 
-    In the texts `{scope}` stands for the scope that the key needs.
+    In the texts, `{scope}` stands for the scope that the key needs.
     """
 
     status: HTTPStatus
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     example: str
 
 
-# The most telling class first: an error is what the first class that fits it says.
+# The most specific class first: the first class that matches an error determines its response.
 STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
     errors.InvalidRequest: Outcome(
         HTTPStatus.BAD_REQUEST,
@@ -128,7 +128,7 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
     ),
 }
 
-# Raised by the framework, or with a status of their own.
+# Errors that the framework raises, or that determine their own status.
 WRONG_METHOD = Outcome(
     HTTPStatus.METHOD_NOT_ALLOWED,
     {},
@@ -143,12 +143,12 @@ INVALID_LINES = Outcome(
 )
 
 
-# Python before 3.13 has the older names of these two; ours are those of RFC 9110, whatever runs us.
+# Python before 3.13 has older names for these two. The names here are those of RFC 9110 on every version.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 def title_of(status: HTTPStatus) -> str:
-    """Give the name of a status (RFC 9110, section 15)."""
+    """Return the name of a status (RFC 9110, section 15)."""
     return _TITLES.get(status, status.phrase)
 
 
@@ -171,7 +171,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 def from_our_error(request: Request[Any, Any, Any], error: errors.SmsEventsError) -> Response[bytes]:
-    """Answer an error that smsevents raised."""
+    """Build the response to an error that smsevents raised."""
     outcome = outcome_of(error)
     status, headers = outcome.status, outcome.headers
     info_of(request.scope).refused(error)
@@ -188,12 +188,12 @@ _UNFORESEEN = STATUSES[errors.DamagedSegment]
 
 
 def outcome_of(error: errors.SmsEventsError) -> Outcome:
-    """Return what an error leads to."""
+    """Return the outcome of the first class that matches an error."""
     return next((outcome for kind, outcome in STATUSES.items() if isinstance(error, kind)), _UNFORESEEN)
 
 
 def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Answer an error that the framework raised: an unknown path, a wrong method."""
+    """Build the response to an error that the framework raised: an unknown path, a wrong method."""
     status = HTTPStatus(error.status_code)
     info_of(request.scope).reason = status.name.lower()
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
@@ -207,7 +207,7 @@ def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) 
 
 
 def from_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer an error that nobody foresaw: a defect of ours. The log has its traceback."""
+    """Build the response to an unexpected error, a defect of smsevents. The log has its traceback."""
     info = info_of(request.scope)
     info.reason = "defect"
     logger.error("unforeseen error", path=shown_path(request.scope), exc_info=error)
@@ -228,7 +228,7 @@ def _invalid_lines(error: errors.InvalidLines) -> Response[bytes]:
 def problem_body(
     status: HTTPStatus, detail: str, *, named: list[ProblemLine] | None = None, more: bool | None = None
 ) -> bytes:
-    """Build the body that every error has."""
+    """Build the JSON body of an error."""
     return msgspec.json.encode(
         Problem(type="about:blank", title=title_of(status), status=status, detail=detail, errors=named, more=more)
     )
@@ -242,7 +242,7 @@ def answer(
     named: list[ProblemLine] | None = None,
     more: bool | None = None,
 ) -> Response[bytes]:
-    """Build the answer. It closes the connection, as the body may not have been read to its end."""
+    """Build the response. It closes the connection, because the body may not have been read to its end."""
     return Response(
         problem_body(status, detail, named=named, more=more),
         status_code=status,

@@ -1,7 +1,7 @@
-"""Query parameters: what would be ignored silently is refused instead, where nobody depends on it.
+"""Query parameters: parameters that would be ignored silently are refused, where no client depends on them.
 
-An import and an erasure are calls of our own, and a name that they do not know is a mistake. The export is a call
-that others documented: their clients may send what they like, but for the names that belong into its body.
+Imports and erasures are our own calls, and an unknown parameter of theirs is a mistake. The export is documented by
+others: their clients may send any parameters, except the names that belong in its body.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHOWN_MAX_CHARACTERS = 60
 
 
 def refuse_others(given: Iterable[str], known: AbstractSet[str]) -> None:
-    """Refuse every parameter whose name is not among the known ones. Raises `InvalidRequest`."""
+    """Refuse parameters whose names are not known. Raises `InvalidRequest`."""
     for name in given:
         if name not in known:
             takes = f"This call takes {', '.join(sorted(known))}" if known else "This call takes none"
@@ -26,7 +26,7 @@ def refuse_others(given: Iterable[str], known: AbstractSet[str]) -> None:
 
 
 def refuse_members(given: Iterable[str], members: AbstractSet[str]) -> None:
-    """Refuse members of the body among the parameters, where they would change nothing. Raises `InvalidRequest`."""
+    """Refuse members of the body as parameters, where they would have no effect. Raises `InvalidRequest`."""
     for name in given:
         if name in members:
             raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""What is known of a request while it is served, for its line in the log, its response and the metrics."""
+"""What is known about a request while it is served, for its log line, its response and the metrics."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 _IN_SCOPE = "smsevents.note"
 DETAIL_MAX_CHARACTERS = 400
-# An id that a proxy made is taken over if nothing in it can be anything but an id.
+# A proxy's request id is reused if it consists only of characters that are safe in an id.
 _request_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
-# What clients sent stands in quotes in our messages. None of it is logged: it may be of a body, or a user's id. It may
-# hold quotes itself, so what comes after the first one is left out.
+# Our messages put what clients sent in quotes. None of it is logged: it may come from a body or be a user's id. It may
+# contain quotes itself, so everything after the first quote is omitted.
 _first_quote = re.compile(r"[`\"]|(?<![A-Za-z])'")
 _capital = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(slots=True)
 class RequestInfo:
-    """A request: its id, where it came from, whose it is, and why it was refused."""
+    """A request: its id, its client's address, its shop and key, and why it was refused."""
 
     request_id: str
     client: str | None
@@ -37,7 +37,7 @@ class RequestInfo:
     detail: str | None = None
 
     def refused(self, error: Exception) -> None:
-        """Note the error that a request ended with, without anything that the client sent."""
+        """Store the error that a request ended with, without anything that the client sent."""
         self.reason = _capital.sub("_", type(error).__name__).lower()
         if isinstance(error, InvalidLines):
             lines = ", ".join(str(bad.line) for bad in error.bad_lines)
@@ -49,7 +49,7 @@ class RequestInfo:
 
 
 def begin_info(scope: Any, trusted: Sequence[Network]) -> RequestInfo:  # noqa: ANN401 -- an ASGI scope
-    """Begin the note of a request, and keep it in its scope."""
+    """Create the info of a request and store it in its scope."""
     peer = scope["client"][0] if scope.get("client") else None
     forwarded: list[str] = []
     request_id = None
@@ -66,6 +66,6 @@ def begin_info(scope: Any, trusted: Sequence[Network]) -> RequestInfo:  # noqa: 
 
 
 def info_of(scope: Any) -> RequestInfo:  # noqa: ANN401 -- an ASGI scope
-    """Give the note of a request."""
+    """Return the info of a request that `begin_info` stored."""
     info: RequestInfo = scope[_IN_SCOPE]
     return info

@@ -1,4 +1,4 @@
-"""Counting and logging every request, whatever it met, around the whole application."""
+"""Counting and logging every request, whatever its outcome, around the complete application."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-_OFTEN_ASKED = {"/health/live", "/health/ready", "/metrics"}  # by monitors, day and night
+_OFTEN_ASKED = {"/health/live", "/health/ready", "/metrics"}  # by monitors, at short intervals
 
 
 class RequestLog:
-    """An ASGI application that counts and logs what the one inside does. Keys, bodies and user ids are never logged."""
+    """ASGI middleware that counts and logs requests. Keys, bodies and user ids are never logged."""
 
     def __init__(self, app: Litestar, trusted_proxies: Sequence[Network] = ()) -> None:
-        """Go around `app`; requests from these networks may tell whom they are from, and their id."""
+        """Wrap `app`. Requests from trusted proxies may state their client's address and their id."""
         self._app = app
         self._trusted_proxies = trusted_proxies
 
@@ -68,7 +68,7 @@ class RequestLog:
 
 def _tell(scope: HTTPScope, info: RequestInfo, status: int, sent: int, seconds: float) -> None:
     """Count and log a request that has ended."""
-    # the route, not the path: the number of label values must not grow with what clients send
+    # the route, not the path: clients must not be able to add label values
     route = route_of(scope)
     method = scope["method"] if scope["method"] in _METHODS else "other"
     metrics.requests.labels(route, method, str(status)).inc()
@@ -94,13 +94,13 @@ def _tell(scope: HTTPScope, info: RequestInfo, status: int, sent: int, seconds: 
 
 
 def route_of(scope: Scope) -> str:
-    """Tell which route a request took: its template, or `other` for an unknown path."""
+    """Return the path template of a request's route, or `other` for an unknown path."""
     return str(scope.get("path_template") or "other")
 
 
 def shown_path(scope: Scope) -> str:
-    """Give the path of a request for the log: with the shop's number, but never with a user's id."""
+    """Return the path of a request for the log: with the shop's trackpoint, but never with a user's id."""
     given = str(scope.get("path_params", {}).get("trackpointId", ""))
-    trackpoint = parse_trackpoint(given)  # anything else may be a user's id in the wrong place
+    trackpoint = parse_trackpoint(given)  # any other value may be a user's id in the wrong place
     route = route_of(scope)
     return route if trackpoint is None else route.replace("{trackpointId}", str(trackpoint))

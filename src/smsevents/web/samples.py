@@ -1,4 +1,4 @@
-"""What a process counts, as values that can be sent to another process, and the sum of those of several."""
+"""The metrics of a process as values that can be sent to another process, and their sum over several processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 How = Literal["sum", "max", "min"]
 
-_OF_A_PROCESS = ("process_", "python_")  # what prometheus_client tells of the interpreter: it has no sum
+_OF_A_PROCESS = ("process_", "python_")  # metrics of the interpreter from prometheus_client: their sum has no meaning
 _SUMMED_TYPES = {"counter", "histogram", "summary"}
 _ADD: dict[How, Callable[[float, float], float]] = {"sum": lambda a, b: a + b, "max": max, "min": min}
 
@@ -26,7 +26,7 @@ class Value(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Family(msgspec.Struct, array_like=True, frozen=True):
-    """A metric with all its lines, and how those of several processes are made one."""
+    """A metric with all its lines, and how to combine the values of several processes."""
 
     name: str
     help: str
@@ -36,7 +36,7 @@ class Family(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def outlives(self) -> bool:
-        """Whether what a process counted is still to be told once it is gone: a counter never goes down."""
+        """Whether the values of a process that is gone still count: they do in counters, which never go down."""
         return self.type in _SUMMED_TYPES
 
 
@@ -44,17 +44,17 @@ _families = msgspec.msgpack.Decoder(list[Family])
 
 
 def encode(families: list[Family]) -> bytes:
-    """Give families as bytes."""
+    """Encode families as bytes, for `decode`."""
     return msgspec.msgpack.encode(families)
 
 
 def decode(data: bytes) -> list[Family]:
-    """Give the families that `encode` made bytes of."""
+    """Decode the families that `encode` encoded."""
     return _families.decode(data)
 
 
 def taken(registry: CollectorRegistry = REGISTRY) -> list[Family]:
-    """Give what this process counts just now."""
+    """Return the current metrics of this process."""
     return [
         Family(metric.name, metric.documentation, metric.type, _how(registry, metric), _values_of(metric))
         for metric in registry.collect()
@@ -63,19 +63,19 @@ def taken(registry: CollectorRegistry = REGISTRY) -> list[Family]:
 
 
 def _how(registry: CollectorRegistry, metric: Metric) -> How:
-    """Tell how a metric is added up: counters by their sum, gauges as their `multiprocess_mode` says.
+    """Return how to combine a metric: counters by their sum, gauges as their `multiprocess_mode` says.
 
-    A gauge that says nothing tells the highest, as most are of what the processes share: a size, an age.
+    A gauge without a mode uses the highest value, because most gauges describe something shared: a size, an age.
     """
     if metric.type in _SUMMED_TYPES:
         return "sum"
-    declared = getattr(registry._names_to_collectors.get(metric.name), "_multiprocess_mode", "")  # noqa: SLF001 -- there is no other way to it
+    declared = getattr(registry._names_to_collectors.get(metric.name), "_multiprocess_mode", "")  # noqa: SLF001 -- no public way
     mode = declared.removeprefix("live")
     return mode if mode in _ADD else "max"
 
 
 def _values_of(metric: Metric) -> list[Value]:
-    # when a metric was made differs between processes, and says nothing of what it counts
+    # the time a metric was created differs between processes and is not part of its value
     return [
         Value(sample.name, tuple(sample.labels.items()), sample.value)
         for sample in metric.samples
@@ -84,7 +84,7 @@ def _values_of(metric: Metric) -> list[Value]:
 
 
 def added(several: Iterable[list[Family]]) -> list[Family]:
-    """Give one family for each metric, of what several processes tell."""
+    """Combine the families of several processes into one family for each metric."""
     sums: dict[str, tuple[Family, dict[tuple[str, tuple[tuple[str, str], ...]], float]]] = {}
     for families in several:
         for family in families:
@@ -99,14 +99,14 @@ def added(several: Iterable[list[Family]]) -> list[Family]:
 
 
 class Told:
-    """A collector, as prometheus_client wants one, of families that are known already."""
+    """A custom collector of prometheus_client for given families."""
 
     def __init__(self, families: list[Family]) -> None:
-        """Tell of families."""
+        """Use the given families."""
         self._families = families
 
     def collect(self) -> Iterator[Metric]:
-        """Give them as metrics."""
+        """Yield the families as metrics of prometheus_client."""
         for family in self._families:
             metric = Metric(family.name, family.help, family.type)
             for one in family.values:

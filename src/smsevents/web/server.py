@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
-    """Serve an existing database on sockets that listen, until the process is told to stop."""
+    """Serve an existing database on sockets that already listen, until the process is told to stop."""
     with ExitStack() as stack:
         os.environ.pop(ADDRESS_VARIABLE, None)
         if workers > 1:
             stack.enter_context(gathered())
         for name in ("database", "host", "port"):
-            os.environ[variable_of(name)] = str(getattr(settings, name))  # workers read their settings there
+            os.environ[variable_of(name)] = str(getattr(settings, name))  # where workers read their settings
         hand_down_identity(settings.database)
         configure_logging(settings.log_format, settings.log_level)
         raise_file_limit()
@@ -50,7 +50,7 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
             lifespan="on",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # `request_info.begin_info` reads them, and only from proxies that are trusted
+            proxy_headers=False,  # `request_info.begin_info` reads them, and only from trusted proxies
             server_header=False,
             backlog=BACKLOG_CONNECTIONS,
             timeout_graceful_shutdown=settings.shutdown_max_seconds,
@@ -60,7 +60,7 @@ def serve(settings: Settings, workers: int, sockets: list[socket]) -> None:
 
 
 def _run(config: uvicorn.Config, sockets: list[socket], asked: _StopAsked) -> bool:
-    """Serve on sockets; return whether that began at all."""
+    """Serve on sockets. Return whether serving began at all."""
     if config.workers > 1:
         supervisor = ServerProcesses(config, sockets)
         if asked.is_set:
@@ -70,16 +70,16 @@ def _run(config: uvicorn.Config, sockets: list[socket], asked: _StopAsked) -> bo
     _stop_when_the_terminal_closes()
     server = uvicorn.Server(config)
     asked.stop(server)
-    with suppress(KeyboardInterrupt):  # raised once more, after the stop that it asked for
+    with suppress(KeyboardInterrupt):  # raised again after the stop that it requested
         server.run(sockets)
     return server.started
 
 
 class _StopAsked:
-    """Handles SIGTERM while uvicorn does not: before it serves, and when it raises the signal once more at its end.
+    """Handles SIGTERM while uvicorn does not: before it serves, and when it raises the signal again at its end.
 
-    It only takes note. An exception that a handler raises comes up wherever the interpreter is at that moment, for
-    example in the callback of a weak reference, where it is printed and forgotten: the server would go on.
+    The handler only sets a flag. An exception in a signal handler appears wherever the interpreter is at that moment,
+    for example in the callback of a weak reference. There it is printed and ignored, and the server would keep running.
     """
 
     def __init__(self) -> None:
@@ -92,12 +92,12 @@ class _StopAsked:
             self._server.should_exit = True
 
     def stop(self, server: uvicorn.Server) -> None:
-        """Stop this server when a stop is asked for, or has been."""
+        """Stop this server when a stop is requested, or at once if it already was."""
         self._server = server
         server.should_exit = self.is_set or server.should_exit
 
 
 def _stop_when_the_terminal_closes() -> None:
-    """Treat SIGHUP as SIGTERM, unless the parent had it ignored, as `nohup` does."""
+    """Treat SIGHUP as SIGTERM, unless the parent set it to be ignored, as `nohup` does."""
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))

@@ -1,4 +1,4 @@
-"""What the requests of one process share."""
+"""The state that the requests of one process share."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from smsevents.clock.trusted import Judgement
     from smsevents.settings import Settings
 
-EXPORT_READERS = 2  # threads; more of them wait for the interpreter's lock rather than for the disk
-EXPORT_MERGERS = 1  # for what would keep them from all other exports
+EXPORT_READERS = 2  # threads; further ones would wait for the interpreter's lock rather than for the disk
+EXPORT_MERGERS = 1  # for slow pages, which would block all other exports
 IMPORT_WORKERS = 4
 ERASURES_AT_ONCE_MAX = 64
 
-# One shop alone keeps the interpreter busy with two; the other threads are free for small imports of other shops.
+# Two threads of one shop keep the interpreter busy. The others stay free for small imports of other shops.
 IMPORT_WORKERS_OF_SHOP_MAX = IMPORT_WORKERS // 2
 
 
 @dataclass(frozen=True)
 class Lane:
-    """What requests of one kind share: how many may be inside, and the threads that work for them."""
+    """What requests of one kind share: the limit on how many run at the same time, and their threads."""
 
     limit: ConcurrencyLimit
     threads: FairThreads
@@ -42,7 +42,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class ExportLane(Lane):
-    """Exports also have threads for slow pages, which would keep all others waiting, and slots for reading ahead."""
+    """Exports also have threads for slow pages, which would block all other exports, and slots for reading ahead."""
 
     mergers: FairThreads
     ahead: Slots
@@ -55,7 +55,7 @@ class ExportLane(Lane):
 
 @dataclass(frozen=True)
 class AppState:
-    """The parts that requests use. `close` it when the process ends."""
+    """The parts that requests use. Call `close` when the process ends."""
 
     settings: Settings
     database: Database
@@ -65,19 +65,19 @@ class AppState:
     exports: ExportLane
     imports: Lane
     erasures: Lane
-    doors: FairThreads  # look keys up, so that wrong ones keep no export waiting
-    probes: FairThreads  # for health and metrics, which respond whatever else goes on
+    doors: FairThreads  # look up keys, so that wrong keys do not delay exports
+    probes: FairThreads  # for health and metrics, which must respond under any load
     readiness: Once[Judgement]
     exposition: Once[bytes]
 
     @classmethod
     def open(cls, settings: Settings) -> AppState:
-        """Open the catalog and start what is needed. Raises `StoreUnavailable` or `SettingError`."""
+        """Open the catalog and create the lanes and threads. Raises `StoreUnavailable` or `SettingError`."""
         database = open_served(settings.database)
         timekeeper = Timekeeper(database)
-        # all limits together are smaller than what may connect, or the requests let in would keep everybody else out
+        # the sum of all limits is smaller than the number of connections, or running requests would block all others
         at_most = max(1, connections_max() // 2)
-        probes = _threads("probe", 2, tenant_threads_max=1)  # so that no readiness waits for numbers
+        probes = _threads("probe", 2, tenant_threads_max=1)  # readiness never waits for metrics
         return cls(
             settings=settings,
             database=database,

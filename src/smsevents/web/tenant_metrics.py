@@ -1,7 +1,8 @@
-"""Metrics by shop, by reason of a refusal, and of what waits.
+"""Metrics by shop, by reason of a refusal, and of waiting work.
 
-A shop has numbers of its own once a key of it was good, and so many shops as SHOPS_MAX: nobody can make a label by
-sending one, and a thousand series more are as many as a scrape should bring. The others share the label `other`.
+A shop gets its own label after a request with a valid key of that shop, so clients cannot create labels. At most
+SHOPS_MAX shops have one, because a scrape should not grow by more than a thousand series. The others share the label
+`other`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _shops: set[int] = set()
 
 
 def shop_label(trackpoint: int) -> str:
-    """Give the label of a shop whose key was good."""
+    """Return the label of a shop whose key was valid: its trackpoint, or `other`."""
     if trackpoint not in _shops:
         if len(_shops) >= SHOPS_MAX:
             return OTHER_SHOPS

@@ -26,7 +26,7 @@ _BLOCK = {(): False, ("",): False, ("false",): False, ("true",): True}
 
 @delete("/shop/{trackpointId:str}/users/{userId:path}", status_code=200)
 async def forget_user(request: Request[Any, Any, Any], state: State) -> Erased:
-    """Erase a user's events; with `?block=true` no further ones are recorded."""
+    """Erase a user's events. With `?block=true`, no further events of the user are recorded."""
     app: AppState = state.app
     trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "admin")
     user_id = _user_id(request)
@@ -35,7 +35,7 @@ async def forget_user(request: Request[Any, Any, Any], state: State) -> Erased:
         erased = await app.erasures.threads.run(
             trackpoint, lambda: erase(app.database, trackpoint, [user_id], app.log.now(), block=block)
         )
-        # there is one eraser, and this waits behind the erasures that wait now: one wipe serves them all
+        # there is one eraser thread, and this call runs after the erasures that wait now: one wipe serves them all
         return await app.erasures.threads.run(trackpoint, lambda: wiped(erased, app.database, app.log.now()))
 
 
@@ -49,10 +49,10 @@ def _block(request: Request[Any, Any, Any]) -> bool:
 
 
 def _user_id(request: Request[Any, Any, Any]) -> str:
-    """Read the user id from the path as it was sent, because a user id may hold slashes, also escaped ones.
+    """Return the user id from the path as it was sent. A user id may contain slashes, even escaped ones.
 
-    The path was routed with its empty parts left out (`//shop/7/users/u1` too). Here it must be the path itself, so
-    that what is erased is never a matter of who counts the slashes. Raises `NoSuchPath` where it is not.
+    Routing ignores empty parts of a path, so it also accepts `//shop/7/users/u1`. Here the path must match exactly:
+    programs that count slashes differently must agree on which user is erased. Raises `NoSuchPath` if it does not.
     """
     parts = _PATH.fullmatch(request.scope["raw_path"])
     if parts is None or unquote(parts[1]) != "shop" or unquote(parts[2]) != "users":
@@ -65,7 +65,7 @@ def _user_id(request: Request[Any, Any, Any]) -> str:
 
 
 def operation(_now: int) -> dict[str, Any]:
-    """Describe the operation."""
+    """Describe the operation for OpenAPI."""
     return {
         "operationId": "forgetUser",
         "tags": ["Users"],

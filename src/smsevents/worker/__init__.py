@@ -1,6 +1,6 @@
-"""The upkeep worker: a process beside the server that compacts and expires.
+"""The upkeep worker: a process beside the server that compacts segments and expires events.
 
 worker.py      the process, its lease, and how the server supervises it
-attendance.py  how the server notices that nobody does the upkeep
-lifeline.py    a process that ends with the one that started it
+attendance.py  how the server notices that the upkeep does not run
+lifeline.py    a process that ends when its parent ends
 """

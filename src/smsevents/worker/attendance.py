@@ -1,6 +1,6 @@
-"""Attendance: a server process looks at the clock now and then, and at whether the upkeep is at work.
+"""Attendance: a server process periodically checks the clock, and whether the upkeep is working.
 
-The upkeep worker does so too. But there may be none, and one that cannot work does not say so itself.
+The upkeep worker does the same. But there may be no upkeep worker, and one that cannot work does not report it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 NOTE_INTERVAL_SECONDS = 60
-IDLE_MAX_SECONDS = 10 * 60  # upkeep that did not work for longer than this is worth a warning
+IDLE_MAX_SECONDS = 10 * 60  # longer than this without upkeep causes a warning
 
 
 class Attendant:
-    """Notes the time, and warns when the upkeep does not work."""
+    """Notes the time in the database, and warns when the upkeep does not work."""
 
     def __init__(
         self, timekeeper: Timekeeper, *, upkeep: bool, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """Attend for a database; `upkeep` says whether somebody should be at work there."""
+        """Watch a database. `upkeep` is true if an upkeep worker should be running for it."""
         self._timekeeper = timekeeper
         self._upkeep = upkeep
         self._monotonic = monotonic
         self._herald = Herald(monotonic)
-        self._patient_until = monotonic() + IDLE_MAX_SECONDS  # the upkeep worker starts when we do
+        self._patient_until = monotonic() + IDLE_MAX_SECONDS  # the upkeep worker starts when this process does
 
     def look(self) -> None:
-        """Look once. The database may be busy or full; the next look is soon."""
+        """Check once. If the database is busy or full, the next check follows soon."""
         try:
             judgement = self._timekeeper.note()
         except StoreUnavailable as error:
@@ -55,7 +55,7 @@ class Attendant:
 
 @contextmanager
 def attended(timekeeper: Timekeeper, *, upkeep: bool) -> Iterator[None]:
-    """Have an attendant look on, from a thread, for as long as the block runs."""
+    """Run an attendant in a thread for as long as the block runs."""
     stopping = threading.Event()
     attendant = Attendant(timekeeper, upkeep=upkeep)
 

@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it, however that one ended."""
+"""A process that ends when its parent ends, however the parent ended."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ logger = structlog.get_logger()
 
 
 def end_with_parent(patience_seconds: float) -> None:
-    """Have this process told to stop (SIGTERM) when the one that started it is gone, also by `kill -9`.
+    """Send this process SIGTERM when its parent is gone, even after `kill -9`.
 
-    If it has not ended `patience_seconds` later, it is ended at once. The system tells by the end of a pipe that was
-    inherited at the start, so it does not matter how early the other one goes. Only processes that `multiprocessing`
-    started have one; for any other this does nothing.
+    If the process has not ended after `patience_seconds`, it is ended at once. The end of an inherited pipe shows that
+    the parent is gone, so it does not matter how early that happens. Only processes that `multiprocessing` started
+    have such a pipe; for any other process this does nothing.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -30,7 +30,7 @@ def end_with_parent(patience_seconds: float) -> None:
 def _end_after(sentinel: int, patience_seconds: float) -> None:
     wait([sentinel])
     logger.warning("the process that started this one is gone", pid=os.getpid())
-    # to the main thread, as it is the one that has to wake up from whatever it waits for
+    # to the main thread: it is the one that must wake up, whatever it waits for
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     time.sleep(patience_seconds)
     os._exit(1)

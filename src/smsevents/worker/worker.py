@@ -1,8 +1,8 @@
-"""The upkeep worker: a process that compacts and expires by itself, if it holds the lease.
+"""The upkeep worker: a process that compacts segments and expires events while it holds the lease.
 
-`serve` starts one beside its workers. It is a process of its own, and a nice one, because merging keeps an
-interpreter busy: no request should wait for it. Of all upkeep workers of a database, on whatever machine, the one that
-holds the lease works.
+`serve` starts one beside its workers. It is a separate process with a low priority, because merging keeps an
+interpreter busy and no request should wait for it. Only the upkeep worker that holds the lease works; the others of
+the same database, on any machine, wait.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
     from smsevents.clock.trusted import Judgement
 
 UPKEEP_INTERVAL_SECONDS = 15
-WORKER_WATCH_SECONDS = 0.5  # how soon the server sees that the upkeep worker is gone
-UPKEEP_NICENESS = 10  # less than serving
+WORKER_WATCH_SECONDS = 0.5  # how soon the server notices that the upkeep worker is gone
+UPKEEP_NICENESS = 10  # a lower priority than serving
 
 logger = structlog.get_logger()
 
 LEASE = "upkeep"
 WORKER_STOP_MAX_SECONDS = 5
 _NOT_FOR_THE_WORKER = {signal.SIGINT, signal.SIGHUP}
-_STOPPED = {0, -signal.SIGTERM}  # the exit codes of an upkeep worker that was told to stop; the second while it starts
+_STOPPED = {0, -signal.SIGTERM}  # exit codes of an upkeep worker that was told to stop; the second one during its start
 
 
 class UpkeepWorker:
-    """Does the upkeep of a database when it is its turn."""
+    """Does the upkeep of a database while it holds the lease."""
 
     def __init__(
         self, database: Database, clock: Callable[[], int] | None = None, timekeeper: Timekeeper | None = None
     ) -> None:
-        """Use a database, and who knows whether the time is to be trusted.
+        """Use a database, and a timekeeper that knows whether the time can be trusted.
 
-        The clock tells Unix milliseconds; by default it is the one that all processes of the database share, because
+        The clock returns Unix milliseconds. The default is the clock that all processes of the database share, because
         they compare the ends of leases.
         """
         self._database = database
@@ -68,23 +68,24 @@ class UpkeepWorker:
         self._herald = Herald()
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
-        self._looked_at = 0  # the highest id of a segment when the last round began: only newer ones need a look
-        self._left: set[int] = set()  # shops that the last round left alone, as somebody erased from them
+        self._looked_at = 0  # the highest segment id when the last round began: only newer segments need a check
+        self._left: set[int] = set()  # shops that the last round skipped because of an erasure
 
     def take_lease(self) -> bool:
-        """Take or prolong the lease; tell whether this upkeep worker holds it."""
+        """Take or extend the lease. Return whether this upkeep worker holds it."""
         now = self._now()
         expires = now + LEASE_SECONDS * 1000
         return self._database.write(lambda c: take_lease(c, LEASE, self.holder, now, expires))
 
     def release_lease(self) -> None:
-        """Give the lease back, so that another upkeep worker need not wait for its end."""
+        """Release the lease, so that another upkeep worker does not have to wait until it expires."""
         self._database.write(lambda c: release_lease(c, LEASE, self.holder))
 
     def round(self) -> bool:
-        """Expire, compact what is new, and wipe what is owed, if the lease is ours; tell whether it was to the end.
+        """Expire events, compact new segments and do the pending wipes. Return whether the round was completed.
 
-        While time is in doubt, nothing is taken for old: nothing expires, and compaction leaves nothing out.
+        A round needs the lease. While time is in doubt no event counts as old: nothing expires, and compaction keeps
+        everything.
         """
         if not self.take_lease():
             self._herald.hear(self._timekeeper.note())
@@ -107,7 +108,7 @@ class UpkeepWorker:
         return True
 
     def _judge_at_work(self) -> Judgement:
-        """Judge the time, and note from time to time that the upkeep is at work."""
+        """Judge the time, and periodically note in the database that the upkeep is working."""
         if time.monotonic() < self._note_again:
             return self._timekeeper.judge()
         self._note_again = time.monotonic() + UPKEEP_INTERVAL_SECONDS
@@ -128,11 +129,11 @@ class UpkeepWorker:
 
 @contextmanager
 def kept(url: str, log_format: str) -> Iterator[None]:
-    """Have an upkeep worker of a database run beside this process for as long as the block does.
+    """Run an upkeep worker for a database beside this process for as long as the block runs.
 
-    One that ends by itself, which only a defect or a kill can make it do, is started again after a pause. When the
-    block ends the upkeep worker is told to stop, and killed if it has not after WORKER_STOP_MAX_SECONDS: its work may
-    be given up at any moment.
+    If it ends by itself, which takes a defect or a kill, it is started again after a pause. When the block ends, the
+    upkeep worker is told to stop. It is killed if it still runs after WORKER_STOP_MAX_SECONDS: its work may be
+    abandoned at any moment.
     """
     stopping = threading.Event()
     watch = threading.Thread(
@@ -147,9 +148,9 @@ def kept(url: str, log_format: str) -> Iterator[None]:
 
 
 def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
-    # Ctrl-C reaches the server too, which stops the upkeep worker with SIGTERM. A process starts with the signals
-    # blocked that its starter's thread blocks, so this holds from its first moment on. The tracker of multiprocessing
-    # is started before, as that would unblock them.
+    # Ctrl-C also reaches the server, which stops the upkeep worker with SIGTERM. A process inherits the blocked signals
+    # of the thread that starts it, so this holds from its first moment. The tracker of multiprocessing is started
+    # first, because starting it would unblock them.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_WORKER)
     while not stopping.is_set():
@@ -163,7 +164,7 @@ def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
         while process.is_alive() and not stopping.is_set():
             stopping.wait(WORKER_WATCH_SECONDS)
         if not stopping.is_set():
-            # a supervisor may stop the whole group of processes: the server is just stopping then, too
+            # a supervisor may stop all processes of the group: then the server is stopping, too
             told = logger.info if process.exitcode in _STOPPED else logger.error
             told("upkeep worker ended", exit_code=process.exitcode, again_in_seconds=UPKEEP_INTERVAL_SECONDS)
             stopping.wait(UPKEEP_INTERVAL_SECONDS)
@@ -173,15 +174,15 @@ def _watch(url: str, log_format: str, stopping: threading.Event) -> None:
 def _end(process: BaseProcess) -> None:
     process.terminate()
     process.join(WORKER_STOP_MAX_SECONDS)
-    if process.is_alive():  # it waits for SQLite, which does not hear signals
+    if process.is_alive():  # it waits for SQLite, which ignores signals
         process.kill()
         process.join()
 
 
 def keep(url: str, log_format: str) -> None:
-    """Do the upkeep of a database until the process is told to stop or the one that started it is gone.
+    """Do the upkeep of a database until the process is told to stop or its parent is gone.
 
-    A stop does not wait for the work at hand: it may be given up at any moment.
+    A stop does not wait for the work in progress: it may be abandoned at any moment.
     """
     configure_logging(log_format, Settings.from_environment().log_level)
     os.nice(UPKEEP_NICENESS)
@@ -201,10 +202,10 @@ def keep(url: str, log_format: str) -> None:
                 worker.round()
             except StoreUnavailable as error:
                 logger.warning("upkeep has to wait", error=str(error))
-            # not a sleep: where the clock is faked, one until a moment can fail; a signal ends this one, too
+            # not a sleep: sleeping until a given time can fail with a fake clock, and a signal ends this wait, too
             threading.Event().wait(UPKEEP_INTERVAL_SECONDS)
     finally:
-        with suppress(StoreUnavailable):  # the lease then ends by itself
+        with suppress(StoreUnavailable):  # the lease then expires by itself
             worker.release_lease()
         database.close()
 

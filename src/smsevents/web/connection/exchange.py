@@ -1,4 +1,4 @@
-"""One request and its response: what the application receives and sends (ASGI), put into HTTP."""
+"""One request and its response: translates between HTTP and the ASGI messages of the application."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger()
 
-# A response to HTTP/1.0 is kept until it ends or is longer: it then gets a length, without which a client of that
-# version can hardly tell a complete response from a truncated one.
+# A response to HTTP/1.0 is buffered up to this size. If it ends before that, it gets a Content-Length: without one, a
+# client of that version can hardly distinguish a complete response from a truncated one.
 HTTP_1_0_KEPT_MAX_BYTES = 256 * 1024
-UNREAD_BODY_MAX_BYTES = 64 * 1024  # more of a request's body is not read from the socket before it is asked for
+UNREAD_BODY_MAX_BYTES = 64 * 1024  # how much of a body is read from the socket before the application asks for it
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _BAD_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
@@ -30,15 +30,15 @@ _WITHOUT_BODY = frozenset({204, 304})
 
 
 class Line(Protocol):
-    """The connection, as far as an exchange knows it."""
+    """The part of a connection that an exchange uses."""
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """Give the headers of every response."""
+        """The headers that every response has."""
         ...
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the client."""
+        """Send bytes to the client, or buffer them if the client is slow."""
         ...
 
     async def writable(self) -> None:
@@ -46,15 +46,15 @@ class Line(Protocol):
         ...
 
     def want_body(self, *, more: bool) -> None:
-        """Read more of the request from the socket, or stop for now."""
+        """Resume reading the request from the socket, or pause it."""
         ...
 
     def reset_if_killed(self, *, on: bool) -> None:
-        """Have the system reset the connection if the process is gone before it says that this is no longer so."""
+        """Turn on or off that the system resets the connection if the process dies."""
         ...
 
     def response_ended(self, *, complete: bool) -> None:
-        """Go on with the next request, or close; a response that is not complete must not look so."""
+        """Continue with the next request, or close. A truncated response must not look complete to the client."""
         ...
 
 
@@ -62,7 +62,7 @@ class Exchange:
     """Serves one request of a connection."""
 
     def __init__(self, line: Line, head: Head, scope: dict[str, Any]) -> None:
-        """Serve the request of a head, described to the application by `scope`."""
+        """Serve the request with a head, which `scope` describes to the application."""
         self._line = line
         self._scope = scope
         self._is_head = head.method == "HEAD"
@@ -78,19 +78,19 @@ class Exchange:
         if self._body_ended:
             self._news.set()
         # the response
-        self._head: list[bytes] | None = None  # kept for HTTP/1.0 until it is known whether there is a length
+        self._head: list[bytes] | None = None  # buffered for HTTP/1.0 until the length is known, see `_keep`
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._is_chunked = False
         self._ends_with_the_connection = False
-        self._missing: int | None = None  # bytes of the response, where its length was announced
+        self._missing: int | None = None  # bytes of the response still to send, if its length is known
         self.has_begun = False
         self.is_complete = False
 
-    # What the connection says.
+    # Called by the connection.
 
     def feed(self, parts: list[bytes], *, ended: bool) -> None:
-        """Take pieces of the request's body."""
+        """Receive pieces of the request's body."""
         self._waits_for_continue = False
         self._body_ended = ended
         if not self.is_complete:
@@ -101,20 +101,20 @@ class Exchange:
         self._news.set()
 
     def gone(self) -> None:
-        """Note that nobody is left to be served."""
+        """Note that the client is gone."""
         self._gone = True
         self._news.set()
 
-    # What the application says.
+    # Called by the application.
 
     async def run(self, application: Application) -> None:
-        """Have the application serve the request."""
+        """Run the application for the request."""
         try:
             await application(self._scope, self._receive, self._send)
         except asyncio.CancelledError:
-            raise  # the server stops; the connection is closed below
+            raise  # the server is stopping; the connection is closed below
         except Exception:
-            # the last place that can tell: whatever the application did not foresee ends its own connection alone
+            # the last place to catch an error: an unexpected one must end only its own connection
             logger.exception("request failed in the application")
         finally:
             if not self.is_complete:
@@ -140,14 +140,14 @@ class Exchange:
         if not self.has_begun:
             self._begin(message["status"], message.get("headers", ()))
             return
-        if self._missing is None and self._head is None:  # streamed: no faster than the client takes it
+        if self._missing is None and self._head is None:  # streamed: not faster than the client reads
             await self._line.writable()
         self._continue(message.get("body", b""), is_last=not message.get("more_body", False))
 
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.has_begun = True
         if self._waits_for_continue:
-            self.keep_alive = False  # the client may send the body or not: what comes next cannot be told
+            self.keep_alive = False  # the client may or may not send the body, so the next bytes are ambiguous
         head = [_STATUS_LINES[status], *self._fields(headers)]
         if self._is_head or status in _WITHOUT_BODY:
             self._missing = 0
@@ -161,7 +161,7 @@ class Exchange:
         self._line.write(b"".join(head))
 
     def _fields(self, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
-        """Put the header fields into bytes, and note what they say of the body and the connection."""
+        """Encode the header fields, and note what they say about the body and the connection."""
         fields: list[bytes] = []
         says_close = False
         for name, value in (*self._line.default_headers, *headers):
@@ -180,7 +180,7 @@ class Exchange:
         return fields
 
     def _continue(self, body: bytes, *, is_last: bool) -> None:
-        if self._gone:  # perhaps while the client was waited for
+        if self._gone:  # perhaps while waiting for the client
             return
         if self.is_complete:
             raise ValueError("the response has ended already")
@@ -208,7 +208,7 @@ class Exchange:
         self._line.response_ended(complete=True)
 
     def _keep(self, head: list[bytes], body: bytes, *, is_last: bool) -> bytes:
-        """Keep the body for HTTP/1.0 until it ends or is too long to be kept; give what is to be sent now."""
+        """Buffer the body for HTTP/1.0 until it ends or is too long. Return the bytes to send now."""
         self._kept.append(body)
         self._kept_bytes += len(body)
         if is_last:
@@ -216,7 +216,7 @@ class Exchange:
         elif self._kept_bytes <= HTTP_1_0_KEPT_MAX_BYTES:
             return b""
         else:
-            # The end of the connection will be the end of the response: it must not look so if this process is killed.
+            # The end of the connection ends the response: it must not look normal if this process is killed.
             self._ends_with_the_connection = True
             self._line.reset_if_killed(on=True)
         self._head = None

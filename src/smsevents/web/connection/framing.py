@@ -1,4 +1,4 @@
-"""The body of a request as it lies on the wire: by length, or in chunks with trailers (RFC 9112, sections 6 and 7)."""
+"""The body of a request on the wire: by length, or in chunks with trailers (RFC 9112, sections 6 and 7)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from smsevents.errors import HeadTooLarge, MalformedRequest
 from smsevents.web.connection.head import check_field
 
 TRAILERS_MAX_BYTES = 8 * 1024
-# What chunks may bring beside their data, in bytes: more of it is no way to send a body. Each chunk, and each byte of
-# data, allows for a little.
+# How many bytes chunks may have in addition to their data; no legitimate body needs more. Each chunk and each byte of
+# data adds a little to the allowance.
 CHUNK_OVERHEAD_MAX_BYTES = 16 * 1024
 CHUNK_OVERHEAD_FREE_BYTES = 16
 CHUNK_OVERHEAD_FREE_RATIO = 2
@@ -20,12 +20,12 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?\
 
 
 class Body(Protocol):
-    """Takes the bytes of a connection until the body ends."""
+    """Reads the bytes of a connection until the body ends."""
 
     done: bool
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """Take bytes; give the pieces of the body among them, and what follows its end.
+        """Take bytes. Return the pieces of the body in them, and the bytes after its end.
 
         Raises `MalformedRequest` or `HeadTooLarge`.
         """
@@ -36,7 +36,7 @@ class LengthBody:
     """A body whose length was announced."""
 
     def __init__(self, length: int) -> None:
-        """Expect `length` bytes, at least one."""
+        """Expect `length` bytes; at least one."""
         self._missing = length
         self.done = False
 
@@ -56,11 +56,11 @@ class ChunkedBody:
     """A body in chunks. Extensions and trailers are checked, counted and dropped."""
 
     def __init__(self) -> None:
-        """Expect the first chunk."""
+        """Start before the first chunk."""
         self.done = False
-        self._line = b""  # the beginning of a line whose end did not come yet
-        self._missing = 0  # bytes of the current chunk
-        self._after_chunk = False  # the CR LF after a chunk's data comes next
+        self._line = b""  # the start of a line that is not complete yet
+        self._missing = 0  # bytes of the current chunk that have not arrived yet
+        self._after_chunk = False  # whether the CR LF after a chunk's data comes next
         self._in_trailers = False
         self._overhead = 0
         self._trailer_bytes = 0
@@ -98,7 +98,7 @@ class ChunkedBody:
             raise MalformedRequest(f"The line before a chunk has more than {CHUNK_LINE_MAX_BYTES} bytes in HTTP.")
 
     def _take_line(self, line: bytes) -> None:
-        """Take a line, given without its line feed."""
+        """Process a line, passed without its line feed."""
         if self._after_chunk:
             if line != b"\r":
                 raise MalformedRequest("A chunk is longer than announced, or lacks the CR LF of HTTP/1.1 at its end.")

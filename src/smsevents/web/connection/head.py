@@ -1,7 +1,7 @@
 """The head of a request: the request line and the header fields, read strictly (RFC 9112, sections 2 to 6).
 
-What two programs could read in two ways is refused, so that no proxy and no client sees another request here than
-it sent.
+A head that two programs could read in two ways is refused, so that this server never sees a different request than
+the proxy or the client sent.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 HEADERS_MAX = 128
 _TOO_MANY = f"There are more than {HEADERS_MAX} headers. Send fewer."
-LENGTH_MAX_DIGITS = 18  # without leading zeros; any such number fits in 64 bits
+LENGTH_MAX_DIGITS = 18  # without leading zeros; every such number fits in 64 bits
 
-# What Litestar can route. RFC 9110, section 9 has more, none of which is of use here.
+# The methods that Litestar can route. RFC 9110, section 9 has others, but none is useful here.
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([^ ]+) HTTP/([0-9])\.([0-9])")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
-_TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")  # visible ASCII, and no fragment
+_TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")  # visible ASCII without fragments
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%\-]*)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]+)([^?]*)(?:\?(.*))?", re.DOTALL)
 
@@ -37,21 +37,21 @@ _IN_A_HEAD = bytes(byte for byte in range(256) if byte in b"\t\r\n" or (byte >= 
 
 @dataclass(slots=True)
 class Head:
-    """A request line and its header fields, with what they say of the body and the connection."""
+    """A request line and its header fields, with what they say about the body and the connection."""
 
     method: str
-    path: str  # decoded but for `%2F`: its slashes are those of the request
+    path: str  # decoded except for `%2F`: its slashes are those of the request
     raw_path: bytes
     query: bytes
     is_http_1_0: bool
     headers: list[tuple[bytes, bytes]]  # names in lower case, values without the whitespace around them
-    length: int | None  # of the body, in bytes; None: it comes in chunks
+    length: int | None  # of the body, in bytes; None if it comes in chunks
     keep_alive: bool
     expects_continue: bool
 
 
 def parse_head(data: bytes) -> Head:
-    """Read a head, given without the empty line that ends it.
+    """Parse a head, passed without the empty line that ends it.
 
     Raises `MalformedRequest` for what RFC 9112 does not allow and for versions other than 1.x, `HeadTooLarge` for
     more than HEADERS_MAX header fields.
@@ -87,10 +87,10 @@ _SPECIAL = frozenset({b"host", b"connection", b"content-length", b"transfer-enco
 
 
 def check_unfinished(data: bytearray, start: int) -> None:
-    """Look for what can be refused before the head ends, so that a client that is wrong need not wait.
+    """Refuse an invalid head before it ends, so that the client does not have to wait for the response.
 
-    What stands before `start` was looked at before. Raises `MalformedRequest` or `HeadTooLarge`. It takes a few
-    microseconds for 64 KiB, as anybody may send that again and again.
+    The bytes before `start` were checked by an earlier call. Raises `MalformedRequest` or `HeadTooLarge`. A check of
+    64 KiB takes only a few microseconds, because any client may cause it again and again.
     """
     new = bytes(data[start - 1 if data[start - 1 : start] == b"\r" else start :])
     if new.translate(None, _IN_A_HEAD):
@@ -112,7 +112,7 @@ def check_unfinished(data: bytearray, start: int) -> None:
 
 
 def list_of(values: Sequence[bytes]) -> list[bytes]:
-    """Read a list that may stand in several fields (RFC 9110, section 5.6.1): its members in lower case."""
+    """Return the members of a list in lower case; it may be spread over several fields (RFC 9110, section 5.6.1)."""
     return [member for member in (part.strip(b" \t").lower() for part in b",".join(values).split(b",")) if member]
 
 
@@ -147,7 +147,7 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 
 
 def _check_host(hosts: Sequence[bytes], *, required: bool) -> None:
-    """Hold RFC 9112, section 3.2: exactly one Host from HTTP/1.1 on, and a value that can be one."""
+    """Enforce RFC 9112, section 3.2: exactly one Host from HTTP/1.1 on, with a valid value."""
     if len(hosts) > 1:
         raise MalformedRequest("There are several Host headers. HTTP/1.1 allows one.")
     if not hosts:
@@ -159,7 +159,7 @@ def _check_host(hosts: Sequence[bytes], *, required: bool) -> None:
 
 
 def _target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
-    """Give the path and the query of a request target (RFC 9112, section 3.2)."""
+    """Return the path and the query of a request target (RFC 9112, section 3.2)."""
     if _TARGET.fullmatch(target) is None:
         raise MalformedRequest(
             "The path holds a character that HTTP/1.1 does not allow there. Percent-encode it, also `#` (%23)."
@@ -176,7 +176,7 @@ def _target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
 
 
 def _decoded(raw_path: bytes) -> str:
-    """Decode a path for routing. An escaped slash stays escaped: it is part of a name and separates nothing."""
+    """Decode a path for routing. An escaped slash stays escaped: it is part of a name, not a separator."""
     path = raw_path.decode("ascii")
     if "%" not in path:
         return path
@@ -184,7 +184,7 @@ def _decoded(raw_path: bytes) -> str:
 
 
 def _length(special: dict[bytes, list[bytes]], *, is_http_1_0: bool) -> int | None:
-    """Give the length of the body, None for chunks (RFC 9112, section 6)."""
+    """Return the length of the body in bytes, or None for chunks (RFC 9112, section 6)."""
     lengths = special.get(b"content-length", ())
     codings = special.get(b"transfer-encoding")
     if codings is None:
@@ -204,7 +204,7 @@ def _announced(lengths: Sequence[bytes]) -> int:
     if len(lengths) > 1:
         raise MalformedRequest("There are several Content-Length headers. HTTP/1.1 allows one.")
     digits = lengths[0]
-    if not digits.isdigit():  # of bytes: ASCII digits alone
+    if not digits.isdigit():  # for bytes, this accepts only ASCII digits
         raise MalformedRequest("Content-Length is not a number, as HTTP/1.1 requires.")
     significant = digits.lstrip(b"0")
     if len(significant) > LENGTH_MAX_DIGITS:
@@ -213,7 +213,7 @@ def _announced(lengths: Sequence[bytes]) -> int:
 
 
 def _expects_continue(values: Sequence[bytes]) -> bool:
-    """Tell whether the client waits for `100 Continue`. Raises `MalformedRequest` for any other expectation."""
+    """Return whether the client waits for `100 Continue`. Raises `MalformedRequest` for any other expectation."""
     expected = list_of(values)
     if any(one != b"100-continue" for one in expected):
         raise MalformedRequest("The header Expect asks for more than `100-continue`, the only one that HTTP/1.1 knows.")

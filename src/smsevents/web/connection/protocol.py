@@ -1,7 +1,7 @@
-"""A connection: from the bytes of a client to exchanges, one after the other, and what happens when one goes wrong.
+"""A connection: turns the bytes of a client into exchanges, one after the other, and handles those that fail.
 
-Its limits hold from the accept on, before any key is checked. Once a response has begun, the only reaction to
-whatever the client does is to close the connection: no status line ever stands in the middle of a response.
+Its limits apply from the accept on, before any key is checked. Once a response has begun, the only possible reaction
+to an error is to close the connection: a status line never appears in the middle of a response.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ HEAD_MAX_SECONDS = 30
 
 logger = structlog.get_logger()
 
-PIPELINED_MAX_BYTES = 64 * 1024  # what may wait while a response is sent; more is not read from the socket
-# What is left of a body that nobody asked for is read for so long, so that the connection can go on, and so that the
-# client sees the response rather than a reset.
+PIPELINED_MAX_BYTES = 64 * 1024  # how much may wait while a response is sent; more is not read from the socket
+# How long the rest of an unread body is read after the response, so that the connection can continue and the client
+# sees the response rather than a reset.
 BODY_REST_MAX_SECONDS = 5
-UNSENT_MAX_SECONDS = 30  # how long a client may take nothing of what waits for it after a response
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+UNSENT_MAX_SECONDS = 30  # how long a client may read nothing of the data that waits for it after a response
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, with a time of zero
 _NO_RESET = struct.pack("ii", 0, 0)
 
 _registries: WeakKeyDictionary[ServerState, Registry] = WeakKeyDictionary()
 
 
 class _State(enum.Enum):
-    HEAD = enum.auto()  # the head of the next request is awaited
+    HEAD = enum.auto()  # waiting for the head of the next request
     SERVING = enum.auto()
-    REST = enum.auto()  # the response is complete, the request's body is not
-    CLOSING = enum.auto()  # all was said; what waits is sent, and what still comes is dropped
+    REST = enum.auto()  # the response is complete, but the request's body is not
+    CLOSING = enum.auto()  # nothing more will be served; waiting data is sent, and incoming data is dropped
 
 
 class HttpConnection(asyncio.Protocol):
@@ -67,7 +67,7 @@ class HttpConnection(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """Serve the application of a loaded configuration; uvicorn calls it for each connection."""
+        """Serve the application of a loaded configuration. uvicorn calls this for each connection."""
         self._application: Any = config.loaded_app
         self._server_state = server_state
         self._app_state = app_state
@@ -81,29 +81,29 @@ class HttpConnection(asyncio.Protocol):
         self._only_health = False
         self._stopping = False
         self._half_closed = False
-        # what comes in
-        self._waiting = bytearray()  # bytes of the next requests
-        self._looked_at = 0  # so many of them hold no end of a head
-        self._came_meanwhile = False  # they came before the response to the request before had ended
+        # incoming
+        self._waiting = bytearray()  # bytes of the next requests, not parsed yet
+        self._looked_at = 0  # how many of them are known to contain no end of a head
+        self._came_meanwhile = False  # whether they arrived before the previous response had ended
         self._reading_paused = False
         self._exchange: Exchange | None = None
-        self._body: Body | None = None  # of the request being served, until it has ended
-        # what goes out
+        self._body: Body | None = None  # the body of the request being served, until it has ended
+        # outgoing
         self._write_paused = False
         self._writable = asyncio.Event()
-        self._resets_until_sent = False  # the end of the connection, see `reset_if_killed`
-        self._unsent_bytes = 0  # when the time limit was last looked at
-        # time: one timer for all limits, as most of them are never reached
+        self._resets_until_sent = False  # whether the reset stays on until all data is sent, see `reset_if_killed`
+        self._unsent_bytes = 0  # as of the last check of the time limit
+        # time: one timer for all limits, because most are never reached
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
-    # What asyncio says.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin: the time for the first head runs from here."""
+        """Register the connection and start the time limit for the first head."""
         self._transport = cast("asyncio.Transport", transport)
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # the type names uvicorn's own protocols
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # the type has only uvicorn's own protocols
         self._has_room = self._registry.add(self)
         if not self._has_room:
             self._transport.abort()
@@ -114,7 +114,7 @@ class HttpConnection(asyncio.Protocol):
         self._limit_time(HEAD_MAX_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Process bytes from the client."""
         if self._state is _State.HEAD:
             if not self._waiting:
                 self._came_meanwhile = False
@@ -126,9 +126,9 @@ class HttpConnection(asyncio.Protocol):
             self._wait(data)
 
     def eof_received(self) -> bool:
-        """Tell whether to keep the connection: only for a request that came completely and was not yet served.
+        """Return whether to keep the connection: only if a complete request is still being served.
 
-        Who sends less than was announced, and still listens, is told.
+        A client that sent less than it announced gets a response, because it may still be reading.
         """
         if self._state is _State.SERVING and self._exchange is not None and self._body is not None:
             self._half_closed = True
@@ -142,7 +142,7 @@ class HttpConnection(asyncio.Protocol):
         return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Forget everything, and tell the exchange."""
+        """Release everything, and notify the exchange."""
         self._state = _State.CLOSING
         self._server_state.connections.discard(self)
         self._leave_registry()
@@ -156,12 +156,12 @@ class HttpConnection(asyncio.Protocol):
             self._exchange.gone()
 
     def pause_writing(self) -> None:
-        """Note that much waits to be taken by the client."""
+        """Note that much unsent data waits for the client."""
         self._write_paused = True
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Note that most of it was taken."""
+        """Note that the client has read most of the waiting data, and serve the next request if one waits."""
         self._write_paused = False
         self._writable.set()
         if self._resets_until_sent:
@@ -170,10 +170,10 @@ class HttpConnection(asyncio.Protocol):
             self._registry.hold(self, len(self._waiting))
             self._serve_next()
 
-    # What uvicorn and the registry say.
+    # Called by uvicorn and the registry.
 
     def shutdown(self) -> None:
-        """Close as soon as the request being served has its response; uvicorn calls it when the server stops."""
+        """Close as soon as the current request has its response. uvicorn calls this when the server stops."""
         self._stopping = True
         if self._state is _State.SERVING and self._exchange is not None:
             self._exchange.keep_alive = False
@@ -182,20 +182,20 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def evict(self) -> None:
-        """Close at once."""
+        """Abort the connection, to make room for others."""
         self._state = _State.CLOSING
         self._leave_registry()
         self._transport.abort()
 
-    # What an exchange says.
+    # Called by an exchange.
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """Give the headers of every response: the date."""
+        """The headers that every response has: the date."""
         return self._server_state.default_headers
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes, or buffer them if the client is slow."""
         self._transport.write(data)
 
     async def writable(self) -> None:
@@ -204,7 +204,7 @@ class HttpConnection(asyncio.Protocol):
             await self._writable.wait()
 
     def want_body(self, *, more: bool) -> None:
-        """Read on, or stop for now."""
+        """Resume reading from the socket, or pause it."""
         if more:
             self._resume_reading()
         elif not self._reading_paused:
@@ -212,19 +212,19 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def reset_if_killed(self, *, on: bool) -> None:
-        """Have the connection end with a reset, by this process or by the system after a kill.
+        """Let the connection end with a reset, whether this process closes it or the system does after a kill.
 
-        Off, it is one no longer as soon as all that was written is sent.
+        Turning this off takes effect as soon as all written data is sent.
         """
         self._resets_until_sent = not on and self._transport.get_write_buffer_size() > 0
         if self._resets_until_sent:
-            self._transport.set_write_buffer_limits(high=0)  # `resume_writing` is called once all is sent
+            self._transport.set_write_buffer_limits(high=0)  # asyncio calls `resume_writing` once all data is sent
             return
         if (own := self._transport.get_extra_info("socket")) is not None:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if on else _NO_RESET)
 
     def response_ended(self, *, complete: bool) -> None:
-        """Go on with the next request, or close."""
+        """Continue with the next request, or close."""
         exchange = self._exchange
         if self._state is not _State.SERVING or exchange is None:
             return
@@ -241,13 +241,13 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._await_head()
 
-    # From bytes to exchanges.
+    # Turning bytes into exchanges.
 
     def _serve_next(self) -> None:
-        """Serve the request that waits, if its head is there."""
+        """Serve the next waiting request, if its head is complete."""
         waiting = self._waiting
         if self._write_paused:
-            # the next response would only wait beside the one that the client does not take
+            # the next response would only wait together with the one that the client does not read
             self._hold_back()
             return
         while waiting.startswith(b"\r\n"):  # RFC 9112, section 2.2: ignored before a request line
@@ -352,16 +352,16 @@ class HttpConnection(asyncio.Protocol):
             self._reading_paused = False
             self._transport.resume_reading()
 
-    # Ways to end.
+    # Ending a connection.
 
     def _refuse(self, error: SmsEventsError) -> None:
-        """Answer what cannot be served, if no response stands in the way, and close."""
+        """Respond with an error, unless a response has already begun, and close."""
         exchange = self._exchange
         outcome = outcome_of(error)
         status, more_headers = outcome.status, outcome.headers
         logger.info("request refused", status=int(status), detail=str(error), client=self._remote and self._remote[0])
         if exchange.has_begun if exchange is not None else self._came_meanwhile:
-            # a status line would stand within a response, or follow one that the client takes for the last
+            # a status line would appear inside a response, or follow one that the client takes for the last
             self._finish(rudely=exchange is not None and not exchange.is_complete)
             return
         body = problem_body(status, str(error))
@@ -377,7 +377,7 @@ class HttpConnection(asyncio.Protocol):
         self._finish(linger=True)
 
     def _break_off(self, exchange: Exchange) -> None:
-        """End after a response that did not reach its end, so that the client sees that."""
+        """End after a truncated response, so that the client notices the truncation."""
         if exchange.has_begun:
             self._finish(rudely=exchange.is_http_1_0)
             return
@@ -386,10 +386,10 @@ class HttpConnection(asyncio.Protocol):
         self._refuse(error)
 
     def _finish(self, *, linger: bool = False, rudely: bool = False) -> None:
-        """Close once what waits was sent, or at once with a reset, which no client takes for the end of a response.
+        """Close once all waiting data is sent. With `rudely`, reset at once: no client takes that for the end.
 
-        A client that is still sending gets some time to read the response: closing at once would reset the
-        connection under it.
+        With `linger`, a client that is still sending gets some time to read the response. Closing at once would reset
+        its connection.
         """
         linger = (linger or self._body is not None or self._reading_paused) and not self._half_closed
         self._state = _State.CLOSING
@@ -415,7 +415,7 @@ class HttpConnection(asyncio.Protocol):
             self._has_room = False
             self._registry.remove(self)
 
-    # Time.
+    # Time limits.
 
     def _limit_time(self, seconds: float) -> None:
         self._deadline = self._loop.time() + seconds
@@ -432,7 +432,7 @@ class HttpConnection(asyncio.Protocol):
     def _look_at_the_time(self) -> None:
         self._timer = None
         now = self._loop.time()
-        if self._state is _State.SERVING:  # the application has limits of its own
+        if self._state is _State.SERVING:  # the application has its own limits
             self._set_timer(now + HEAD_MAX_SECONDS)
         elif now < self._deadline:
             self._set_timer(self._deadline)
@@ -442,7 +442,7 @@ class HttpConnection(asyncio.Protocol):
     def _time_is_up(self, now: float) -> None:
         unsent = self._transport.get_write_buffer_size()
         if unsent and (not self._unsent_bytes or unsent < self._unsent_bytes):
-            # the client is slow to take what was sent, but takes it
+            # the client reads the waiting data slowly, but it does read
             self._unsent_bytes = unsent
             self._deadline = now + UNSENT_MAX_SECONDS
             self._set_timer(self._deadline)
@@ -459,7 +459,7 @@ _DEFECT = "The server met an error that it did not foresee. Its log has the deta
 
 
 def _registry_of(server_state: ServerState) -> Registry:
-    """Give the registry of a server's connections."""
+    """Return the registry of a server's connections, and create it for the first one."""
     registry = _registries.get(server_state)
     if registry is None:
         limit = connections_max()
@@ -469,7 +469,7 @@ def _registry_of(server_state: ServerState) -> Registry:
 
 
 def _plain_address(address: tuple[str, int] | None) -> tuple[str, int] | None:
-    """Give an IPv4 client that came over an IPv6 socket the address that everybody knows it by."""
+    """Return the plain IPv4 address of an IPv4 client on an IPv6 socket; other addresses unchanged."""
     if address is not None and address[0].lower().startswith("::ffff:") and "." in address[0]:
         return address[0][7:], address[1]
     return address

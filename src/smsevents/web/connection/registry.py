@@ -1,7 +1,7 @@
-"""What the connections of a process may cost together: their number, and the bytes that wait in them.
+"""Limits on all connections of a process together: their number, and the bytes that wait in them.
 
-A connection that is not being served may be closed at any time for the sake of a new one, the longest idle first.
-So a client that sends a request at once is always served, however many connections are held open.
+A connection that is not being served may be closed at any time to make room for a new one, the longest idle first.
+So a client that sends a request at once is always served, however many idle connections are open.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 CONNECTIONS_MAX = 2048
-# Of the files that a process may open, these are for the database, for what exports and imports put aside, and for
-# the libraries.
+# Of the files that a process may open, these are reserved for the database, for temporary files of exports and imports,
+# and for the libraries.
 FILES_KEPT_BACK = 320
-# Beyond the limit, where every connection is being served: so many more are let in, for health checks alone.
+# How many more connections are accepted when the limit is reached and all are being served, only for health checks.
 CONNECTIONS_FOR_HEALTH = 64
 HELD_MAX_BYTES = 64 * 1024 * 1024
 WARNING_PAUSE_SECONDS = 60
 
 
 class Closable(Protocol):
-    """A connection, as far as the registry knows it."""
+    """The part of a connection that the registry uses."""
 
     def evict(self) -> None:
-        """Close at once: others need the room."""
+        """Close at once, to make room for other connections."""
         ...
 
 
 def file_limit_raised(soft: int, hard: int) -> int:
-    """Tell to which number of open files a process raises its limit, given what the system says of it now."""
+    """Return the limit on open files that a process sets for itself, given its current soft and hard limits."""
     wanted = CONNECTIONS_MAX + CONNECTIONS_FOR_HEALTH + FILES_KEPT_BACK
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return soft
@@ -44,13 +44,13 @@ def file_limit_raised(soft: int, hard: int) -> int:
 
 
 def raise_file_limit() -> None:
-    """Let this process and those it starts open as many files as the system allows it without further rights."""
+    """Raise the limit on open files of this process and its children, as far as is useful and needs no privileges."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (file_limit_raised(soft, hard), hard))
 
 
 def connections_max() -> int:
-    """Tell how many connections a process may have, by the number of files that it may open."""
+    """Return how many connections a process may have, given how many files it may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
@@ -59,30 +59,30 @@ def connections_max() -> int:
 
 
 class Registry:
-    """Knows the connections of a process, the idle ones in the order in which they became so."""
+    """The connections of a process, the idle ones in the order in which they became idle."""
 
     def __init__(self, connections_max: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Have room for so many connections; the clock tells seconds."""
+        """Allow `connections_max` connections. The clock returns seconds."""
         self._max = connections_max
         self._clock = clock
         self._count = 0
-        self._idle: dict[Closable, int] = {}  # and the bytes that each holds; a dict keeps the order of insertion
+        self._idle: dict[Closable, int] = {}  # connection → bytes that it holds; a dict keeps the order of insertion
         self._held_bytes = 0
         self._closed_for_room = 0
         self._warned: float | None = None
 
     @property
     def is_over(self) -> bool:
-        """Tell whether there are more connections than the limit, all of them being served."""
+        """Whether there are more connections than the limit, all of them being served."""
         return self._count > self._max
 
     @property
     def waiting_bytes(self) -> int:
-        """Tell how many bytes wait in idle connections."""
+        """The number of bytes that wait in idle connections."""
         return self._held_bytes
 
     def add(self, connection: Closable) -> bool:
-        """Take a new connection in, an idle one; tell whether there is room for it at all."""
+        """Add a new connection as an idle one. Return False if there is no room for it."""
         if self._count >= self._max:
             self._close_idle(1)
             self._warn()
@@ -93,18 +93,18 @@ class Registry:
         return True
 
     def idle(self, connection: Closable, held_bytes: int = 0) -> None:
-        """Note that a connection is not being served any more."""
+        """Mark a connection as idle: it may be closed to make room."""
         self.busy(connection)
         self._idle[connection] = 0
         if held_bytes:
             self.hold(connection, held_bytes)
 
     def busy(self, connection: Closable) -> None:
-        """Note that a connection is being served: it is not closed for the sake of others."""
+        """Mark a connection as being served: it is not closed to make room."""
         self._held_bytes -= self._idle.pop(connection, 0)
 
     def hold(self, connection: Closable, held_bytes: int) -> None:
-        """Note how many bytes wait in an idle connection, to be read as a head or to be taken by the client."""
+        """Note how many bytes wait in an idle connection, either from the client or for it."""
         before = self._idle.get(connection)
         if before is None:
             return
@@ -114,12 +114,12 @@ class Registry:
             self._warn()
 
     def remove(self, connection: Closable) -> None:
-        """Forget a connection that was closed."""
+        """Remove a connection that was closed."""
         self.busy(connection)
         self._count -= 1
 
     def _close_idle(self, count: int, *, holding: bool = False) -> int:
-        """Close the longest idle connections, or the longest idle of those that hold bytes; tell how many."""
+        """Close the longest idle connections; with `holding`, only ones that hold bytes. Return how many closed."""
         chosen: list[Closable] = []
         for connection, held_bytes in self._idle.items():
             if held_bytes or not holding:
@@ -127,7 +127,7 @@ class Registry:
                 if len(chosen) == count:
                     break
         for connection in chosen:
-            connection.evict()  # which removes it here
+            connection.evict()  # this removes it here
         self._closed_for_room += len(chosen)
         return len(chosen)
 

@@ -1,5 +1,5 @@
-// The page at /docs: shows what /openapi.json says, and tries the export.
-// Text gets into the page as text nodes only, so nothing that a server sends can become markup.
+// The page at /docs: displays /openapi.json, and runs the export on request.
+// Text is only added to the page as text nodes, so nothing that a server sends can become markup.
 
 const SHOWN_LINES = 5;
 const REFRESH_MS = 200;
@@ -19,12 +19,12 @@ function make(tag, attributes, ...children) {
   return element;
 }
 
-/** Gives a text's parts, with what stands in backticks as <code>. */
+/** Returns the parts of a text; parts in backticks become <code>. */
 function prose(text = "") {
   return text.split(/`([^`]+)`/).map((part, index) => (index % 2 ? make("code", {}, part) : part));
 }
 
-/** Gives lines as a list that is numbered as the lines are. */
+/** Returns lines as a list with their own line numbers. */
 function lineList(lines, start = 1) {
   const items = lines.map((line) => make("li", {}, make("code", {}, line)));
   return make("ol", { class: "lines", start }, ...items);
@@ -47,7 +47,7 @@ async function showDescription() {
   showContents();
 }
 
-/** Lists the sections, and goes to the one that the address names: it was not there when the page came. */
+/** Lists the sections, and scrolls to the one in the address: it did not exist when the page was loaded. */
 function showContents() {
   for (const title of document.querySelectorAll("main h2")) {
     const link = make("a", { href: `#${title.parentElement.id}` }, title.textContent);
@@ -88,7 +88,7 @@ function showRequestBody(body) {
   return [make("h3", {}, "Request body"), ...media];
 }
 
-/** Gives rows of a name, what kind of value it is, and what it means. */
+/** Returns table rows with the name, the type and the meaning of each value. */
 function fields(rows) {
   return make(
     "dl",
@@ -127,7 +127,7 @@ function showMedia(types, media) {
   const names = types.flatMap((type, index) => [index ? " or " : "", make("code", {}, type)]);
   const told = [make("p", { class: "media" }, ...names)];
   if (media.schema.description) told.push(make("p", {}, ...prose(media.schema.description)));
-  // the fields of a problem are the same everywhere, and its example shows them
+  // every problem has the same fields, and the example shows them
   if (media.schema.properties && !types.includes(PROBLEM)) told.push(fields(propertyFields(media.schema)));
   return [...told, ...Object.values(media.examples ?? {}).map((example) => showExample(example.value))];
 }
@@ -150,7 +150,7 @@ function showAnswer(status, answer) {
   return details;
 }
 
-/** Gives media types that carry the same thing together, so that it is shown once. */
+/** Groups media types with the same content, so that it is shown only once. */
 function alikeMedia(content) {
   const alike = new Map();
   for (const [type, media] of Object.entries(content)) {
@@ -170,7 +170,7 @@ function showCommands(method, path, operation, key) {
   return importCommands(end);
 }
 
-/** Gives the address of a path of the API, also where a proxy serves it under a prefix. */
+/** Returns the address of an API path, also when a proxy serves the API under a prefix. */
 function addressOf(path) {
   return new URL(`.${path}`, document.baseURI).href;
 }
@@ -180,7 +180,7 @@ function exampleOf(operation, name) {
 }
 
 function exportCommands(end) {
-  // days from now, as an interval of long ago would give nothing
+  // relative to today, because an interval of long ago would return no events
   const to = Math.floor(Date.now() / 1000) * 1000;
   return [
     command(`curl -d '{"from": ${to - EXAMPLE_DAYS * DAY_MS}, "to": ${to}}' ${end}`, `The last ${EXAMPLE_DAYS} days:`),
@@ -219,7 +219,7 @@ function command(text, caption) {
 
 async function copy(code, told) {
   try {
-    // not there on plain http, except on localhost
+    // not available on plain http, except on localhost
     await navigator.clipboard.writeText(code.textContent);
     told.textContent = "Copied";
   } catch {
@@ -247,7 +247,7 @@ class Excerpt {
     for (const byte of chunk) if (byte === LINE_FEED) this.lines += 1;
   }
 
-  /** Tells whether what came ends where a line ends. */
+  /** Returns whether the received data ends at the end of a line. */
   isWhole() {
     return this.tail.length === 0 || this.tail[this.tail.length - 1] === LINE_FEED;
   }
@@ -278,11 +278,11 @@ function firstLines(bytes) {
   return bytes.slice(0, end);
 }
 
-/** Cuts off all but the last lines, and the piece of a line behind them. */
+/** Keeps only the last lines and the incomplete line after them. */
 function lastLines(bytes) {
   let start = bytes.length;
   for (let line = 0; line <= SHOWN_LINES; line += 1) {
-    // the position must not turn negative: it would then be counted from the end
+    // the position must not be negative: it would then count from the end
     start = start > 0 ? bytes.lastIndexOf(LINE_FEED, start - 1) : -1;
     if (start < 0) return bytes;
   }
@@ -324,7 +324,7 @@ async function tryExport(event) {
 
 async function askExport(signal) {
   const trackpoint = encodeURIComponent(byId("trackpoint").value);
-  // JSON leaves out what is undefined: an empty field is not sent
+  // JSON omits undefined values, so an empty field is not sent
   const interval = { from: millisecondsOf("from"), to: millisecondsOf("to") };
   const request = {
     method: "POST",
@@ -338,11 +338,11 @@ async function askExport(signal) {
 
 function millisecondsOf(id) {
   const { value } = byId(id);
-  // without the Z it would be taken for the time of the reader's own zone
+  // without the Z it would be interpreted in the local time zone
   return value ? Date.parse(`${value}Z`) : undefined;
 }
 
-/** Reads the stream to its end. Raises `Cut` if that end is not the end of the export. */
+/** Reads the stream to its end. Throws `Cut` if the export was truncated. */
 async function follow(response, excerpt, refresh) {
   const reader = response.body.getReader();
   let refreshed = 0;
@@ -370,7 +370,7 @@ function reasonOf(error, isStopped) {
 }
 
 async function showProblem(response) {
-  // a proxy in front of the server may answer without a problem's fields
+  // a response of a proxy in front of the server may lack a problem's fields
   const problem = await response.json().catch(() => ({}));
   const title = make("strong", {}, problem.title ?? `Status ${response.status}`);
   say("bad", title, ". ", ...prose(problem.detail ?? "The answer does not say why."));
@@ -422,7 +422,7 @@ function say(tone, ...parts) {
 
 function setRunning(abort) {
   running = abort;
-  // a button that is disabled loses the focus: it goes to the other one
+  // a disabled button loses the focus, so move it to the other button
   const [off, on] = abort ? [byId("run"), byId("stop")] : [byId("stop"), byId("run")];
   const hadFocus = document.activeElement === off;
   on.disabled = false;
