@@ -1,18 +1,18 @@
 """The catalog: the SQL database that holds shops, keys and segments.
 
 database.py        transactions, durability, writes that share a commit
-checks.py          what a check of a database can find
-dialects/          what one SQL database does differently from another
-schema.py          making and upgrading the tables
-migrations/         each change of the tables, in order (alembic)
+checks.py          the result of one check of a database
+dialects/          how SQL databases differ from each other
+schema.py          creating and upgrading the tables
+migrations/        each change of the tables, in order (alembic)
 tables.py          the tables
 segments.py        statements on segments: store and replace them, read them in order
-quarantine.py      statements on damaged segments that were set aside
+quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users
 trusted_time.py    statements on the mark of trusted time
 leases.py          statements on leases: which process does the upkeep
-pending_scrubs.py  statements on what has to be done to the files after an erasure
-milestones.py      statements on milestones: when something was done last
+pending_scrubs.py  statements on the work that an erasure leaves to be done on the files
+milestones.py      statements on milestones: when something was last done
 """
 
 from smsevents.catalog.database import Database
@@ -23,19 +23,19 @@ __all__ = ["Database", "open_catalog", "open_existing", "open_served"]
 
 
 def open_catalog(url: str) -> Database:
-    """Open the database that `url` names, created or upgraded if necessary."""
+    """Open the database that `url` names. It is created or upgraded if necessary."""
     return _migrated(Database(url))
 
 
 def open_existing(url: str) -> Database:
-    """Open the database that `url` names, upgraded if need be. Raises `NoDatabase`: nothing is created."""
+    """Open the database that `url` names. It is upgraded if necessary, but never created: raises `NoDatabase`."""
     return _migrated(Database(url, create=False))
 
 
 def open_served(url: str) -> Database:
     """Do what `open_existing` does, in a process that a server started.
 
-    Raises `StoreUnavailable` if another database lies there than when the server began; it is not touched.
+    Raises `StoreUnavailable` if the database has been replaced since the server started. The new one is not touched.
     """
     require_identity(url)
     return open_existing(url)

@@ -1,4 +1,4 @@
-"""What a check of a database can find, for `smsevents doctor`."""
+"""The result of one check of a database, for `smsevents doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class State(StrEnum):
-    """What came of a check."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class State(StrEnum):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at: its name, what came of it, and what to do where that is not `ok`."""
+    """One check: its name, its outcome, and what to do if the outcome is not `ok`."""
 
     name: str
     state: State

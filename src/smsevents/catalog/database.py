@@ -1,13 +1,12 @@
 """The connection to the SQL database: transactions, durability, and writes that share a commit.
 
-Every caller passes a function that gets a connection. Reads run in the caller's thread, each in its own
-short transaction, which is one unchanging view of the database. Writes go to one writer thread: whatever
-waits when it comes round becomes one transaction, so that many concurrent small imports cost one fsync
-together. A large write has a transaction of its own, after the small ones that wait: one of them keeps those that come
-next waiting, and not all of them. Each write has a savepoint of its own: one that is refused takes none of the others
-with it.
+Reads run in the caller's thread. Each has a short transaction of its own, which is one unchanging view of the
+database. Writes are functions that take a connection. They go to one writer thread, which runs all waiting small
+writes in one transaction, so that many concurrent small imports share one fsync. A large write has a transaction of
+its own, after the small writes that wait. Later writes then wait for one large write at most, not for all of them.
+Each write has its own savepoint: if one is refused, the others of its transaction are still stored.
 
-Which database it is, and what is special about it, is left to its dialect.
+The dialect knows which database this is, and how it differs from others.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ LARGE_WRITE_MIN_BYTES = 1024 * 1024  # a write of this size takes about as long 
 
 @dataclass(frozen=True)
 class _Write(Generic[T]):
-    """A function that waits for the writer, and where its outcome goes."""
+    """A function that waits for the writer, and the future that receives its outcome."""
 
     run: Callable[[Connection], T]
     outcome: Future[T]
@@ -51,10 +50,10 @@ class Database:
     """An open database. `close` it when it is no longer needed; it is safe to use from many threads."""
 
     def __init__(self, url: str, *, create: bool = True) -> None:
-        """Open the database that `url` names, and create the file if there is none and `create` says so.
+        """Open the database that `url` names. If there is none, create it when `create` is true.
 
-        Raises `SettingError` for a URL that cannot be used, `NoDatabase` if there is none and it is not created,
-        `StoreUnavailable` if it cannot be opened.
+        Raises `SettingError` for a URL that cannot be used, `NoDatabase` if there is no database and `create` is
+        false, and `StoreUnavailable` if it cannot be opened.
         """
         self.dialect = open_dialect(url, create=create)
         self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
@@ -65,14 +64,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a read transaction for the block; all of its statements see the database as it is at the first one."""
+        """Open a read transaction for the block. All its statements see the database as it is at the first of them."""
         self.dialect.check_same()
         with self.dialect.translated("read"), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
-        """Open a write transaction of its own, committed at the end of the block; for migrations and the writer."""
+        """Open a write transaction, which is committed at the end of the block. Migrations and the writer use it."""
         self.dialect.check_same()
         with self.dialect.translated("written"), self._engine.connect() as connection:
             yield connection.execution_options(write=True)
@@ -80,11 +79,11 @@ class Database:
             connection.commit()
 
     def write(self, run: Callable[[Connection], T]) -> T:
-        """Run a write and return when it is durable. Raises what `run` raised, or `StoreUnavailable`."""
+        """Run a write and return its result once it is durable. Raises what `run` raised, or `StoreUnavailable`."""
         return self.submit(run).result()
 
     def submit(self, run: Callable[[Connection], T], size_bytes: int = 0) -> Future[T]:
-        """Hand a write of about so many bytes to the writer; the future gets its result once it is durable.
+        """Pass a write of about `size_bytes` bytes to the writer. The future has its result once it is durable.
 
         Raises `StoreUnavailable` once the database is being closed.
         """
@@ -99,12 +98,12 @@ class Database:
         return outcome
 
     def check_writable(self) -> None:
-        """Raise `StoreUnavailable` if the database cannot be written just now. Nothing is written for that."""
+        """Raise `StoreUnavailable` if the database cannot be written now. The check itself writes nothing."""
         self.dialect.check_same()
         self.dialect.check_writable()
 
     def close(self) -> None:
-        """Finish the writes that wait, then close all connections."""
+        """Finish the waiting writes, then close all connections."""
         with self._lock:
             self._closed = True
             writer, self._writer = self._writer, None
@@ -132,7 +131,7 @@ class Database:
                 self._write_group([large.popleft()])
 
     def _write_group(self, group: list[_Write[Any]]) -> None:
-        """Run writes in one transaction; tell each its outcome only after the commit."""
+        """Run writes in one transaction. Each future gets its outcome only after the commit."""
         group = [write for write in group if write.outcome.set_running_or_notify_cancel()]
         if not group:
             return
@@ -141,7 +140,7 @@ class Database:
             with self.exclusive() as connection:
                 outcomes = [_run(write, connection) for write in group]
             self.dialect.wrote(found_room=True)
-        except Exception as failure:  # noqa: BLE001 -- nothing of the group was stored: every caller raises it
+        except Exception as failure:  # noqa: BLE001 -- nothing in the group was stored: every caller raises it
             if isinstance(failure, StoreFull):
                 self.dialect.wrote(found_room=False)
             outcomes = [partial(write.outcome.set_exception, failure) for write in group]
@@ -149,20 +148,20 @@ class Database:
             tell()
 
 
-_SAVEPOINT = "one_write"  # by plain SQL, as SQLAlchemy's own savepoints cost as much as the write of one event
+_SAVEPOINT = "one_write"  # plain SQL: SQLAlchemy's own savepoints cost as much as the write of one event
 
 
 def _run(write: _Write[Any], connection: Connection) -> Callable[[], None]:
-    """Run one write of a group in a savepoint; return what tells its caller the outcome.
+    """Run one write of a group in a savepoint. Return a function that reports the outcome to its caller.
 
-    An error of the database ends the group: it may have rolled back the complete transaction.
+    A database error ends the group, because it may have rolled back the complete transaction.
     """
     connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
     try:
         result = write.run(connection)
     except SQLAlchemyError:
         raise
-    except Exception as refusal:  # noqa: BLE001 -- handed on to the caller, who raises it
+    except Exception as refusal:  # noqa: BLE001 -- passed on to the caller, which raises it
         connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         return partial(write.outcome.set_exception, refusal)
     connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")

@@ -1,7 +1,7 @@
 """The statements on leases: which process does the upkeep.
 
-A lease keeps processes from doing the same work twice. It is not a lock: what holds a lease may be slow and lose
-it, so that two may work for a while. Every step of the upkeep is therefore right by itself, see
+A lease keeps processes from doing the same work twice. It is not a lock: a slow process may lose its lease, and two
+processes may then work for a while. Every step of the upkeep is therefore correct by itself, see
 `segments.replace_segments`.
 """
 
@@ -20,10 +20,10 @@ LEASE_SECONDS = 120
 
 
 def take_lease(connection: Connection, name: str, holder: str, now: int, expires: int) -> bool:
-    """Take or prolong a lease until `expires` (Unix ms); tell whether it is the holder's now.
+    """Take or extend a lease until `expires` (Unix ms). Return whether the holder has it now.
 
-    One that ends later than a lease which is taken now is not valid: a clock that was ahead wrote it, and it would
-    keep everybody from the work until that clock is right.
+    A stored lease that ends later than `expires` is not valid. A clock that was ahead wrote it, and it would keep all
+    processes from the work until that time.
     """
     row = connection.execute(select(leases).where(leases.c.name == name)).first()
     if row is None:
@@ -36,5 +36,5 @@ def take_lease(connection: Connection, name: str, holder: str, now: int, expires
 
 
 def release_lease(connection: Connection, name: str, holder: str) -> None:
-    """Give a lease back, if it is the holder's."""
+    """Release a lease, if the holder has it."""
     connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))

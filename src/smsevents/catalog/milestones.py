@@ -1,4 +1,4 @@
-"""The statements on milestones: when something was done last."""
+"""The statements on milestones: when something was last done."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BACKUP = "backup"
 
 
 def reach(connection: Connection, name: str, at_ms: int) -> None:
-    """Note that something was done at a time (Unix ms)."""
+    """Record that the thing called `name` was done at `at_ms` (Unix ms)."""
     connection.execute(delete(milestones).where(milestones.c.name == name))
     connection.execute(insert(milestones).values(name=name, at_ms=at_ms))
 
 
 def reached(connection: Connection) -> dict[str, int]:
-    """Tell when each thing was done last (Unix ms)."""
+    """Return when each thing was last done: Unix milliseconds by name."""
     return {row.name: row.at_ms for row in connection.execute(select(milestones))}

@@ -1,8 +1,8 @@
-"""The statements on chores: what still has to be done to the database's files after an erasure.
+"""The statements on chores: work on the database's files that is still to be done after an erasure.
 
-A chore stands in the database from the transaction on that erases something, until it is done, so that a kill or
-a full disk cannot make it be forgotten. Each such transaction owes it under a token of its own: who does a chore
-takes away only what was owed when it began.
+The transaction that erases something also stores the chore, which stays until it is done. A kill or a full disk
+therefore cannot lose it. Each such transaction gives the chore a new token. A process that has done a chore removes
+it only if its token is still the one that was there when the process began.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def add_pending(connection: Connection, name: str, token: str, now: int) -> None:
-    """Note that a chore has to be done, since `now` (Unix ms)."""
+    """Record that a chore is to be done, since `now` (Unix ms)."""
     connection.execute(delete(chores).where(chores.c.name == name))
     connection.execute(insert(chores).values(name=name, token=token, since_ms=now))
 
 
 def pending(connection: Connection) -> dict[str, str]:
-    """Give the chores that have to be done: their names and tokens."""
+    """Return the chores that are to be done: tokens by name."""
     return {row.name: row.token for row in connection.execute(select(chores))}
 
 
 def pending_since(connection: Connection) -> dict[str, tuple[str, int]]:
-    """Give the chores with their tokens and since when they are owed (Unix ms)."""
+    """Return the chores that are to be done: by name, the token and since when (Unix ms)."""
     return {row.name: (row.token, row.since_ms) for row in connection.execute(select(chores))}
 
 
@@ -39,5 +39,5 @@ def drop_pending(connection: Connection, name: str) -> None:
 
 
 def mark_done(connection: Connection, name: str, token: str) -> None:
-    """Note that a chore is done, unless somebody owed it again meanwhile."""
+    """Record that a chore is done, unless another erasure has stored it again meanwhile."""
     connection.execute(delete(chores).where(chores.c.name == name, chores.c.token == token))

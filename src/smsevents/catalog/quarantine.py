@@ -1,4 +1,4 @@
-"""The statements on quarantine: damaged segments, kept apart from the log with their bytes as they were found."""
+"""The statements on quarantine: damaged segments, kept apart from the log with their bytes unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def quarantine_segment(connection: Connection, segment_id: int, reason: str, now: int) -> None:
-    """Move a damaged segment into quarantine at the time `now` (Unix ms); nothing if it is gone."""
+    """Move a damaged segment into quarantine at the time `now` (Unix ms). Do nothing if it is gone."""
     row = connection.execute(select(segments).where(segments.c.id == segment_id)).first()
     if row is None:
         return
@@ -39,7 +39,7 @@ def quarantined(connection: Connection, trackpoint: int) -> int:
 
 
 def discard_quarantine(connection: Connection, trackpoint: int | None, at_most: int) -> int:
-    """Delete some of what is in quarantine, of one shop or of all (None); return how many segments that were."""
+    """Delete up to `at_most` segments in quarantine, of one shop or of all (None). Return how many were deleted."""
     of_shop = true() if trackpoint is None else quarantine.c.trackpoint == trackpoint
     ids = select(quarantine.c.id).where(of_shop).limit(at_most)
     return connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids))).rowcount

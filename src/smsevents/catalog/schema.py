@@ -1,4 +1,4 @@
-"""Making and upgrading the tables: the first command that needs the database brings it to `HEAD`."""
+"""Creating and upgrading the tables: the first command that needs the database brings it to `HEAD`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def version(connection: Connection) -> str | None:
-    """Tell the revision that the tables are at, or None where there are no tables yet."""
+    """Return the revision of the tables, or None if there are no tables yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -27,15 +27,15 @@ def version(connection: Connection) -> str | None:
 
 
 def migrate(database: Database) -> None:
-    """Bring the tables to HEAD, in one transaction; do nothing if they are there.
+    """Bring the tables to HEAD in one transaction. Do nothing if they are at HEAD already.
 
-    Safe when many processes start at a time: one migrates, the others wait and find it done.
+    This is safe when many processes start at the same time: one migrates, the others wait and find the work done.
     Raises `StoreVersionError` for a database of a newer smsevents.
     """
     with database.read() as connection:
         if version(connection) == HEAD:
             return
-    # alembic is imported here because it takes longer than most commands do
+    # alembic is imported here because the import takes longer than most commands
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415

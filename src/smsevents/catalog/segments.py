@@ -1,7 +1,7 @@
-"""The statements on segments: store and replace them, and go through them in order, with their bytes or without.
+"""The statements on segments: store and replace them, and go through them in order, with or without their bytes.
 
-Rows are read by position, because by name is three times slower. So each statement names its columns, and a further
-column of the table changes nothing here.
+Rows are read by position, because reading them by name takes three times as long. So each statement names its columns,
+and a new column of the table changes nothing here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _segment_of(row: Sequence[Any]) -> Segment:
     return Segment(_header_of(row, len(data)), data)
 
 
-# A statement takes longer to build than to run, so those that every request needs are built once.
+# A statement takes longer to build than to run, so statements that every request needs are built once.
 _INSERT = insert(segments)
 _FIND = select(_c.id).where(
     _c.trackpoint == bindparam("trackpoint"),
@@ -65,10 +65,9 @@ _BY_IDS = select(*_HEADER, _c.data).where(_c.id.in_(bindparam("ids", expanding=T
 
 
 def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segment]) -> None:
-    """Store segments of a shop, each in a row of its own, except those that are stored already.
+    """Store segments of a shop, each in its own row. Segments that are stored already are left out.
 
-    A client that sends the same body again and again therefore does not make the log grow. Bytes are compared
-    for that, not sums.
+    So the log does not grow when a client sends the same body repeatedly. The bytes are compared, not checksums.
     """
     for segment in new:
         row = _row_of(trackpoint, segment)
@@ -102,9 +101,9 @@ def span_of(first_ms: int, last_ms: int) -> int:
 def segments_after(connection: Connection, trackpoint: int, after: Entry, until_ms: int) -> Iterator[Segment]:
     """Go through a shop's segments that hold entries after `after` and not later than `until_ms` (Unix ms).
 
-    They come by their first entry, each checked against the checksum of its stored bytes, and are fetched as they
-    are asked for: first those that begin before `after` and reach past it, then those that begin there. Raises
-    `DamagedSegment`.
+    They come in the order of their first entries, and are fetched when the caller asks for them: first the segments
+    that begin before the date of `after` and reach past `after`, then the ones that begin at that date or later. The
+    stored bytes of each are checked against their checksum. Raises `DamagedSegment`.
     """
     for segment in segments_of(connection, _reaching_over(connection, trackpoint, after)):
         yield segment.check_stored()
@@ -115,7 +114,7 @@ def segments_after(connection: Connection, trackpoint: int, after: Entry, until_
 
 
 def _in_order_statement() -> Select[Any]:
-    """Build the statement that finds the segments of a shop which begin in `after <= date <= until`, in order."""
+    """Build the statement that finds the segments of a shop that begin in `after <= date <= until`, in order."""
     trackpoint, after, until = (bindparam(name, type_=BigInteger) for name in ("trackpoint", "after", "until"))
     return (
         select(*_HEADER, _c.data)
@@ -126,20 +125,20 @@ def _in_order_statement() -> Select[Any]:
 
 
 def _reaching_over(connection: Connection, trackpoint: int, after: Entry) -> list[int]:
-    """Return the ids of the segments that begin before the date of `after` and reach past it, by their first entry."""
+    """Return the ids of segments that begin before the date of `after` and reach past it, by their first entry."""
     rows = connection.execute(_REACHING_OVER, {"trackpoint": trackpoint, "time": after[0]})
-    # Mostly that is where the page before ended, and the segment that it ended with is not to be read again.
+    # `after` is mostly the end of the previous page. The segment that ends there must not be read again.
     reaching = [row for row in rows if (row.last_date, row.last_line) > after]
     return [row.id for row in sorted(reaching, key=lambda row: (row.first_date, row.first_line))]
 
 
 def _reaching_over_statement() -> Select[int, int, bytes, int, bytes]:
-    """Build the statement that finds the segments which begin before a time (Unix ms) and end at or after it.
+    """Build the statement that finds the segments that begin before a time (Unix ms) and end at or after it.
 
-    Spans are powers of two, so a shop has few different ones, and for each of them only the segments that begin
-    no longer than the span before the time are looked at. That is few, however many there are in all and
-    however wide some of them are. The rows are not ordered by the database: it would then go through all
-    segments before the time, because they lie in that order.
+    Spans are powers of two, so a shop has few different ones. For each span, the statement visits only the segments
+    that begin at most that span before the time. These are few, however many segments there are in all and however
+    wide some of them are. The database does not sort the rows. If asked to, it would go through all segments before
+    the time, because its index has them in that order.
     """
     trackpoint, time = bindparam("trackpoint", type_=BigInteger), bindparam("time", type_=BigInteger)
     spans = (
@@ -164,7 +163,7 @@ _REACHING_OVER = _reaching_over_statement()
 
 
 def segments_of(connection: Connection, ids: Sequence[int]) -> Iterator[Segment]:
-    """Go through the segments with these ids, unchecked, in the order of the ids; those that are gone are left out."""
+    """Go through the segments with these ids, unchecked, in the order of `ids`. Missing ones are left out."""
     for start in range(0, len(ids), SEGMENTS_IN_STATEMENT_MAX):
         some = ids[start : start + SEGMENTS_IN_STATEMENT_MAX]
         found = {row[0]: row for row in connection.execute(_BY_IDS, {"ids": some})}
@@ -179,7 +178,7 @@ def find_segment(connection: Connection, segment_id: int) -> Segment | None:
 
 
 def headers_of(connection: Connection, trackpoint: int) -> Iterator[SegmentHeader]:
-    """Go through the headers of a shop's segments, by their first entry."""
+    """Go through the headers of a shop's segments, in the order of their first entries."""
     statement = (
         select(*_HEADER, func.length(_c.data))
         .where(_c.trackpoint == trackpoint)
@@ -192,9 +191,9 @@ def headers_of(connection: Connection, trackpoint: int) -> Iterator[SegmentHeade
 def rows_between(
     connection: Connection, after_id: int, until_id: int, trackpoint: int | None, at_most: int
 ) -> Iterator[tuple[int, int, Segment]]:
-    """Go through all that is stored of segments, unchecked, by their ids, of one shop or of all (None).
+    """Go through up to `at_most` segments of one shop or of all (None), unchecked, in the order of their ids.
 
-    They are in `after_id < id <= until_id`. Of each come the shop, the span in milliseconds, and the segment.
+    Their ids are in `after_id < id <= until_id`. Yield for each the shop, the span in milliseconds, and the segment.
     """
     statement = (
         select(*_HEADER, _c.data, _c.trackpoint, _c.span_ms)
@@ -208,10 +207,10 @@ def rows_between(
 
 
 def _of_shop(trackpoint: int | None) -> ColumnElement[bool]:
-    """Return the condition for one shop or for all (None), for a statement that goes by ids.
+    """Return the condition for one shop or for all (None), for a statement in the order of ids.
 
-    The column is hidden in an expression, as SQLite would take the index that begins with it and sort all
-    segments of the shop by their ids again and again.
+    The column is hidden in an expression. Otherwise SQLite would use the index that begins with it, and would sort all
+    segments of the shop by their ids for each statement.
     """
     return true() if trackpoint is None else _c.trackpoint + 0 == trackpoint
 
@@ -229,11 +228,11 @@ def shops_changed(connection: Connection, after_id: int) -> list[int]:
 def replace_segments(
     connection: Connection, trackpoint: int, read: Collection[int], gone: Collection[int], new: Iterable[Segment]
 ) -> bool:
-    """Put new segments in the place of those that are `gone`, unless one that was `read` is no longer there.
+    """Replace the segments in `gone` by new ones, unless a segment in `read` is missing. Return whether this was done.
 
-    Ids are never used twice and a row is never changed, so a segment that is still there is the one that was
-    read. When one is not, another process replaced it in between, perhaps to erase a user: what was made of it is
-    thrown away, and the result is False.
+    Ids are never reused and rows are never changed, so a segment that still exists is the one that was read. If one is
+    missing, another process has replaced it meanwhile, perhaps to erase a user. The new segments are then discarded,
+    and the result is False.
     """
     if _lock_rows(connection, read) != len(read):
         return False
@@ -244,10 +243,10 @@ def replace_segments(
 
 
 def _lock_rows(connection: Connection, ids: Collection[int]) -> int:
-    """Keep rows as they are until the transaction ends; return how many of them are still there.
+    """Lock rows until the transaction ends. Return how many of them still exist.
 
     They are locked in the order of ids, so that no two transactions wait for each other. SQLite has one writer, which
-    holds the lock from its begin, and SQLAlchemy leaves FOR UPDATE out there.
+    holds the write lock from its start, and SQLAlchemy omits FOR UPDATE for it.
     """
     return sum(
         len(connection.execute(select(_c.id).where(_c.id.in_(some)).order_by(_c.id).with_for_update()).all())
@@ -262,7 +261,7 @@ def _batches(ids: Collection[int]) -> Iterator[list[int]]:
 
 
 def delete_older(connection: Connection, before_ms: int, at_most: int) -> tuple[int, int]:
-    """Delete up to `at_most` segments that end before a time (Unix ms); return how many, and their events."""
+    """Delete up to `at_most` segments that end before a time (Unix ms). Return the number of segments and of events."""
     rows = connection.execute(
         select(_c.id, _c.events).where(_c.last_date < before_ms).order_by(_c.last_date).limit(at_most)
     ).all()

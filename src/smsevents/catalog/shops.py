@@ -13,7 +13,7 @@ from smsevents.errors import UnknownShop
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
-# Statements of every import and of many exports, built once: building one takes longer than SQLite takes to run it.
+# Every import and many exports use these statements. Building one takes longer than running it, so each is built once.
 _FIND_SHOP = select(shops).where(shops.c.trackpoint == bindparam("trackpoint"))
 _NOTE_USE = update(keys).where(keys.c.id == bindparam("key_id")).values(last_used_ms=bindparam("used_ms"))
 _FIND_BLOCKED = select(blocked_users.c.digest).where(blocked_users.c.trackpoint == bindparam("trackpoint"))
@@ -30,7 +30,7 @@ class Shop:
 
 @dataclass(frozen=True)
 class Key:
-    """What is stored of an API key: all but the key itself. Times are Unix milliseconds."""
+    """The stored data of an API key: everything except the key itself. Times are Unix milliseconds."""
 
     id: str
     trackpoint: int
@@ -44,18 +44,18 @@ class Key:
 
 
 def insert_shop(connection: Connection, shop: Shop) -> None:
-    """Store a shop."""
+    """Store a new shop."""
     connection.execute(insert(shops).values(trackpoint=shop.trackpoint, name=shop.name, created_ms=shop.created_ms))
 
 
 def find_shop(connection: Connection, trackpoint: int) -> Shop | None:
-    """Give the shop with a trackpoint."""
+    """Return the shop with a trackpoint, or None."""
     row = connection.execute(_FIND_SHOP, {"trackpoint": trackpoint}).first()
     return None if row is None else Shop(row.trackpoint, row.name, row.created_ms)
 
 
 def require_shop(connection: Connection, trackpoint: int) -> Shop:
-    """Give the shop with a trackpoint. Raises `UnknownShop`."""
+    """Return the shop with a trackpoint. Raises `UnknownShop`."""
     shop = find_shop(connection, trackpoint)
     if shop is None:
         raise UnknownShop(
@@ -66,13 +66,13 @@ def require_shop(connection: Connection, trackpoint: int) -> Shop:
 
 
 def all_shops(connection: Connection) -> list[Shop]:
-    """Give all shops, by trackpoint."""
+    """Return all shops in the order of their trackpoints."""
     rows = connection.execute(select(shops).order_by(shops.c.trackpoint))
     return [Shop(row.trackpoint, row.name, row.created_ms) for row in rows]
 
 
 def insert_key(connection: Connection, key: Key) -> None:
-    """Store a key."""
+    """Store a new key."""
     connection.execute(
         insert(keys).values(
             id=key.id,
@@ -88,18 +88,18 @@ def insert_key(connection: Connection, key: Key) -> None:
 
 
 def find_key(connection: Connection, key_id: str) -> Key | None:
-    """Give the key with an id."""
+    """Return the key with an id, or None."""
     found = _keys(connection, keys.c.id == key_id)
     return found[0] if found else None
 
 
 def keys_of(connection: Connection, trackpoint: int) -> list[Key]:
-    """Give the keys of a shop, the oldest first."""
+    """Return the keys of a shop, the oldest first."""
     return _keys(connection, keys.c.trackpoint == trackpoint)
 
 
 def revoke_key(connection: Connection, key_id: str, now: int) -> bool | None:
-    """Mark a key as revoked; tell whether it was not before, or None if there is none. It keeps its first time."""
+    """Revoke a key. Return True, False if it was revoked before (its time stays), or None if there is no such key."""
     statement = update(keys).where(keys.c.id == key_id, keys.c.revoked_ms.is_(None)).values(revoked_ms=now)
     if connection.execute(statement).rowcount:
         return True
@@ -107,19 +107,19 @@ def revoke_key(connection: Connection, key_id: str, now: int) -> bool | None:
 
 
 def note_uses(connection: Connection, uses: dict[str, int]) -> None:
-    """Note when keys were used last: Unix milliseconds by the key's id."""
+    """Record when keys were last used: Unix milliseconds by the key's id."""
     for key_id, used_ms in uses.items():
         connection.execute(_NOTE_USE, {"key_id": key_id, "used_ms": used_ms})
 
 
 def block_user(connection: Connection, trackpoint: int, digest: bytes, now: int) -> None:
-    """Remember a user, by digest, whose events must not be recorded again."""
+    """Block a user, by digest: the user's events are not recorded any more."""
     if digest not in blocked_digests(connection, trackpoint):
         connection.execute(insert(blocked_users).values(trackpoint=trackpoint, digest=digest, blocked_ms=now))
 
 
 def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool:
-    """Let a user's events be recorded again; tell whether they were blocked."""
+    """Let a user's events be recorded again. Return whether the user was blocked."""
     return bool(
         connection.execute(
             delete(blocked_users).where(blocked_users.c.trackpoint == trackpoint, blocked_users.c.digest == digest)
@@ -128,7 +128,7 @@ def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool
 
 
 def blocked_digests(connection: Connection, trackpoint: int) -> frozenset[bytes]:
-    """Give the digests of the blocked users of a shop."""
+    """Return the digests of the blocked users of a shop."""
     return frozenset(connection.execute(_FIND_BLOCKED, {"trackpoint": trackpoint}).scalars())
 
 

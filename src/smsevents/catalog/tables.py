@@ -1,9 +1,9 @@
 """The tables of the catalog.
 
-`segments` holds a shop's log: the bytes, and what must be known of them without reading them. The bounds
-are whole entries (date and line), because many events may share a millisecond; `span_ms` is not less than what
-lies between them, and a power of two or zero, so that segments that reach into a window are found at once
-(`stored.span_of`).
+`segments` holds a shop's log: the bytes, and the facts that must be known without reading them. The bounds are
+complete entries (date and line), because many events may share a millisecond. `span_ms` is zero or a power of two, and
+at least the time between the bounds, so that the segments that reach into a window are found quickly
+(`segments.span_of`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# SQLite makes ids only for its own INTEGER; elsewhere they have 64 bits.
+# SQLite generates ids only for its own INTEGER type. Other databases need a type of 64 bits.
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
 shops = Table(
@@ -38,13 +38,13 @@ keys = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False, index=True),
-    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the whole key
-    Column("scopes", Text, nullable=False),  # names joined by a space
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the complete key
+    Column("scopes", Text, nullable=False),  # names separated by spaces
     Column("label", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
-    Column("last_used_ms", BigInteger),  # of the last minutes only roughly, see uses.py
+    Column("last_used_ms", BigInteger),  # may be some minutes old, see accounts/last_use.py
 )
 
 leases = Table(
@@ -55,16 +55,16 @@ leases = Table(
     Column("expires_ms", BigInteger, nullable=False),
 )
 
-# What has to be done to the files after an erasure; `erasure.wipe` says which there are.
+# Work on the files that an erasure leaves to be done. `Dialect.scrub_steps` names the steps.
 chores = Table(
     "chores",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("token", Text, nullable=False),  # of the erasure that owed it last
+    Column("token", Text, nullable=False),  # of the last erasure that needs it
     Column("since_ms", BigInteger, nullable=False),
 )
 
-# What is believed about the time (`trusted.Mark`): one row, with the id 1.
+# The mark of trusted time (`clock.trusted.Mark`): one row, with the id 1.
 trusted_time = Table(
     "trusted_time",
     metadata,
@@ -86,7 +86,7 @@ trusted_time = Table(
     Column("settled", Integer, nullable=False),
 )
 
-# When something was done last, by its name.
+# When something was last done, by its name.
 milestones = Table(
     "milestones",
     metadata,
@@ -102,11 +102,11 @@ blocked_users = Table(
     Column("blocked_ms", BigInteger, nullable=False),
 )
 
-# Damaged segments that `verify --quarantine` set aside: their bytes as they were found, and why.
+# Damaged segments that `verify --quarantine` set aside: their unchanged bytes, and the reason.
 quarantine = Table(
     "quarantine",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),  # what it was in `segments`
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # the id that it had in `segments`
     Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
     Column("first_date", BigInteger, nullable=False),
     Column("last_date", BigInteger, nullable=False),
@@ -134,5 +134,5 @@ segments = Table(
     Index("segments_in_order", "trackpoint", "first_date", "first_line"),
     Index("segments_by_span", "trackpoint", "span_ms", "first_date"),
     Index("segments_by_end", "last_date"),
-    sqlite_autoincrement=True,  # an id is never used again, also after the segment is gone
+    sqlite_autoincrement=True,  # an id is never reused, even after the segment is gone
 )

@@ -1,4 +1,4 @@
-"""The statements on the mark of trusted time, and what the database itself knows of the time."""
+"""The statements on the mark of trusted time, and on the times that the database itself contains."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _ID = 1
 
 
 def find_mark(connection: Connection) -> Mark | None:
-    """Give the mark, or None where the time was never noted."""
+    """Return the mark, or None if the time was never recorded."""
     row = connection.execute(select(trusted_time).where(trusted_time.c.id == _ID)).first()
     return None if row is None else mark_of(row)
 
 
-def mark_of(row: Any) -> Mark:  # noqa: ANN401 -- a row of SQLAlchemy, or what has the same attributes
-    """Give the mark of a row of `trusted_time`, which has its columns as attributes."""
+def mark_of(row: Any) -> Mark:  # noqa: ANN401 -- a row of SQLAlchemy, or an object with the same attributes
+    """Return the mark of a row of `trusted_time`, which has its columns as attributes."""
     return Mark(
         trusted_ms=row.trusted_ms,
         expected_ms=row.expected_ms,
@@ -38,7 +38,7 @@ def mark_of(row: Any) -> Mark:  # noqa: ANN401 -- a row of SQLAlchemy, or what h
 
 
 def put_mark(connection: Connection, mark: Mark) -> None:
-    """Put a mark in the place of the one that is there."""
+    """Store a mark in place of the present one."""
     values = {
         "trusted_ms": mark.trusted_ms,
         "expected_ms": mark.expected_ms,
@@ -61,7 +61,7 @@ def put_mark(connection: Connection, mark: Mark) -> None:
 
 
 def first_mark_of(connection: Connection, now: Reading) -> Mark:
-    """Make the mark of a database where the time was never noted, by the newest times that are in it."""
+    """Return a first mark for a database without one, based on the newest times that the database contains."""
     columns = (segments.c.last_date, shops.c.created_ms, keys.c.created_ms, blocked_users.c.blocked_ms)
     newest = [connection.execute(select(func.max(column))).scalar() for column in columns]
     known = [one for one in newest if one is not None]

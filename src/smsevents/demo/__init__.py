@@ -1,4 +1,4 @@
 """Invented events, for the demonstration, benchmarks and tests.
 
-generate.py  a shop's events of some days
+generate.py  a shop's events for a number of days
 """

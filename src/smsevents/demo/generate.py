@@ -1,18 +1,18 @@
 """Invented SMS delivery events that look like those of a real shop, for demos, tests and benchmarks.
 
-A shop has **sources** of messages: one-off campaigns, each a burst of some minutes at daytime, and one
-trickle of all automated flows with a daily rhythm. Every message has a **fate**: it is accepted and then
-delivered, expired and so on, or refused at once; so it makes one or two events.
+A shop has **sources** of messages: one-off campaigns, each a burst of some minutes in the daytime, and one steady
+source with a daily rhythm that stands for all automated flows. Every message has a **fate**: it is accepted and then
+delivered, expired and so on, or it is refused at once. So it makes one or two events.
 
-The window is cut into **slices** of equal length, short enough that the busiest holds some ten thousand
-events. A slice's messages are made when its turn comes; an event that falls into a later slice waits
-there. So what is in memory is one slice and the receipts on their way, whatever the number of events.
+The window is divided into **slices** of equal length, short enough that the busiest has some ten thousand events. The
+messages of a slice are made when its turn comes. An event that falls into a later slice waits there. So memory holds
+one slice and the pending receipts, whatever the number of events.
 
-Every source has to make a fixed number of events. It counts an event when the message is made, also one
-that waits, and does not make one that would fall behind the window. So the counts come out exactly.
+Every source makes a fixed number of events. It counts an event when the message is made, even if the event waits, and
+does not make an event that would fall after the window. So the counts are exact.
 
-No line comes twice. The two events of a message differ in their status. The messages of one campaign go
-to different users. So do those of flows within a slice; those of two slices differ in their `sendDate`.
+No line is repeated. The two events of a message differ in their status. The messages of one campaign go to different
+users, and so do the messages of flows within a slice. The messages of flows in two slices differ in their `sendDate`.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _HOUR_MS = 60 * _MINUTE_MS
 _DAY_MS = 24 * _HOUR_MS
 _YEAR_MS = 31_556_952 * _SECOND_MS  # the mean year of the Gregorian calendar
 
-_SLICE_EVENTS = 16_384  # in the busiest slice; more is no faster and takes more memory
+_SLICE_EVENTS = 16_384  # in the busiest slice; a larger number takes more memory and is not faster
 _SLICE_MAX_MS = _HOUR_MS
 _EVENTS_OF_USER = 10  # on average, so about five messages
 _USERS_MIN = 50
 
-_CAMPAIGN_SHARE = 0.7  # of the events; the rest is of flows
+_CAMPAIGN_SHARE = 0.7  # of the events; flows make the rest
 _CAMPAIGNS_A_DAY = 3 / 7
 _CAMPAIGN_EVENTS_MIN = 200  # a small log has fewer campaigns, not tiny ones
 _BURST_MINUTES = (10, 40)
 _DAYTIME_HOURS = range(7, 18)  # UTC, for a shop one or two hours ahead of it
 
-# How much the flows send in each hour of the day, UTC.
+# The relative amount that the flows send in each hour of the day, UTC.
 _RHYTHM = (2, 1, 1, 1, 2, 5, 10, 16, 22, 25, 26, 24, 22, 22, 24, 25, 27, 30, 32, 28, 20, 12, 6, 3)
 _RHYTHM_BEFORE = tuple(sum(_RHYTHM[:hour]) for hour in range(24))
 
@@ -73,8 +73,8 @@ _CAMPAIGN_NAMES = (
     ("Vánoční výprodej", "Vianočné darčeky 🎁", "Last-Minute Christmas"),
 )
 
-# Each flow with its nodes, and how often a node sends beside the others. One name was pasted with a
-# U+2028 in it, as happens: canonical lines escape that character.
+# Each flow with its nodes, and how often each node sends in relation to the others. One name contains a U+2028, as
+# pasted names sometimes do: canonical lines escape that character.
 _FLOWS: dict[str, dict[str, int]] = {
     "Retention": {"Retention VIP SMS": 3, "Retention SMS": 5},
     "Abandoned cart": {"Abandoned cart 1 h": 8, "Abandoned cart 24 h": 5},
@@ -89,7 +89,7 @@ _LINE = b'%b%d","status":"%b","date":%d%b%d}}'
 
 
 class _Fate(NamedTuple):
-    """What becomes of a message: its first status, and the last one `low_ms` to `low_ms + width_ms` later."""
+    """The fate of a message: its first status, and its last one, `low_ms` to `low_ms + width_ms` later."""
 
     first: bytes
     last: bytes  # empty where the first status is also the last
@@ -101,9 +101,9 @@ class _Fate(NamedTuple):
 class _Source:
     """A campaign or all flows: it sends from `start` up to, not including, `stop` (both Unix ms).
 
-    `events` is how many it makes in all, `made` how many so far. `tails` are the ends of its lines, up to
-    the value of `sendDate`; one is drawn for each message. `sent_before` gives how much of its sending lies
-    before a time (Unix ms), in a unit of its own. `user` is the place of the next receiver among the users.
+    `events` is how many it makes in all, and `made` how many so far. `tails` are the ends of its lines, up to the value
+    of `sendDate`. One is drawn for each message. `sent_before` returns how much it sends before a time (Unix ms), in a
+    unit of its own. `user` is the number of the next recipient.
     """
 
     start: int
@@ -115,7 +115,7 @@ class _Source:
     made: int = 0
 
     def due(self, until: int) -> int:
-        """Give how many of its events belong to messages sent before `until` (Unix ms)."""
+        """Return how many of its events belong to messages sent before `until` (Unix ms)."""
         if until >= self.stop:
             return self.events
         before = self.sent_before(self.start)
@@ -123,10 +123,10 @@ class _Source:
 
 
 def generate(trackpoint: int, *, events: int, days: float, seed: int, end_ms: int) -> Iterator[bytes]:
-    r"""Give exactly `events` different canonical lines, without `\n`, in the order of the export.
+    r"""Return exactly `events` different canonical lines, without `\n`, in the order of the export.
 
-    Their dates lie in the closed interval from `days` (of 24 hours) before `end_ms` (Unix milliseconds)
-    to `end_ms`, and so do their send dates. The same arguments give the same lines.
+    Their dates and send dates are in the closed interval from `days` (of 24 hours) before `end_ms` (Unix milliseconds)
+    to `end_ms`. The same arguments always produce the same lines.
 
     Raises `InvalidRequest`, before the first line, for an argument out of its range.
     """
@@ -139,7 +139,7 @@ def generate(trackpoint: int, *, events: int, days: float, seed: int, end_ms: in
     start = end_ms - math.floor(days * _DAY_MS)
     if start < -INT64_MAX - 1 or end_ms > INT64_MAX:
         raise InvalidRequest(f"The end is {end_ms}; give Unix ms so that all dates fit into 64 bits.")
-    rng = random.Random(seed)  # noqa: S311 -- invented data that must repeat, nothing secret
+    rng = random.Random(seed)  # noqa: S311 -- invented data that must be reproducible, nothing secret
     return _Shop(trackpoint, events, start, end_ms + 1, rng).lines()
 
 
@@ -158,12 +158,12 @@ class _Shop:
         self._sources = sorted([flows, *campaigns], key=lambda source: source.start)
 
         flows_weight = flows.sent_before(stop) - flows.sent_before(start)
-        flows_peak = flows.events * max(_RHYTHM) / flows_weight  # events a millisecond
+        flows_peak = flows.events * max(_RHYTHM) / flows_weight  # events per millisecond
         campaigns_peak = max(campaign.events / (campaign.stop - campaign.start) for campaign in campaigns)
         peak = flows_peak + campaigns_peak
         self._slice_ms = max(1, min(_SLICE_MAX_MS, int(_SLICE_EVENTS / peak) if peak else _SLICE_MAX_MS))
 
-        # A campaign writes to a user once, and so do the flows within a slice: there must be enough users.
+        # A campaign writes to each user only once, and so do the flows within a slice. So there must be enough users.
         most_of_flows = math.ceil(flows_peak * self._slice_ms) + 1
         most_of_campaigns = max(campaign.events for campaign in campaigns)
         self._users = max(_USERS_MIN, events // _EVENTS_OF_USER, most_of_flows, most_of_campaigns)
@@ -172,11 +172,11 @@ class _Shop:
         for source in self._sources:
             source.user = rng.randrange(self._users)
 
-        # The events of slices to come, by the number of the slice: (milliseconds into the slice, line).
+        # The events of future slices, by the number of the slice: (milliseconds into the slice, line).
         self._waiting: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
 
     def lines(self) -> Iterator[bytes]:
-        """Give all lines, slice by slice."""
+        """Yield all lines, slice by slice."""
         to_start = self._sources[::-1]
         sending: list[_Source] = []
         for number, start in enumerate(range(self._start, self._stop, self._slice_ms)):
@@ -197,7 +197,7 @@ class _Shop:
         made = source.made
         if made >= due:
             return
-        # Local names, because this loop is what generating costs.
+        # Local names are faster, and this loop takes most of the time.
         window_start, window_stop, slice_ms = self._start, self._stop, self._slice_ms
         rand, fates, head, waiting = self._rng.random, self._fates, self._head, self._waiting
         first_user, users, stride, user = self._first_user, self._users, self._stride, source.user
@@ -212,7 +212,7 @@ class _Shop:
             tail = tails[int(rand() * tails_count)]
             sent = start + int(rand() * length)
             pause = rand()
-            date = sent + 20 + int(3000 * pause * pause * pause)  # the gateway's answer, mostly within 1 s
+            date = sent + 20 + int(3000 * pause * pause * pause)  # the gateway's response, mostly within 1 s
             if date >= window_stop:
                 date = sent + (date - sent) % (window_stop - sent)
             number, offset = divmod(date - window_start, slice_ms)
@@ -221,7 +221,7 @@ class _Shop:
             made += 1
             if last:
                 date += low_ms + int((drawn - fate) * width_ms)
-                # The source's very last event may leave no room for a second one.
+                # The message with the source's last event may have no room for a second one.
                 if date < window_stop and made < all_events:
                     number, offset = divmod(date - window_start, slice_ms)
                     line = _LINE % (head, first_user + user, last, date, tail, sent)
@@ -233,7 +233,7 @@ class _Shop:
 
 
 def _coprime(users: int, rng: random.Random) -> int:
-    """Give a step through the users that comes to each of them before it comes to one again."""
+    """Return a step through the users that reaches every user before it reaches any user again."""
     while True:
         step = rng.randrange(1, users)
         if math.gcd(step, users) == 1:
@@ -241,7 +241,7 @@ def _coprime(users: int, rng: random.Random) -> int:
 
 
 def _fates() -> tuple[_Fate, ...]:
-    """Give ten thousand fates that are equally likely."""
+    """Return ten thousand equally likely fates."""
     fates = [
         *_log_normal("DELIVERED", 9300, median_ms=8 * _SECOND_MS, sigma=2.0),
         *_log_normal("UNDELIVERABLE", 250, median_ms=40 * _SECOND_MS, sigma=1.5),
@@ -254,16 +254,16 @@ def _fates() -> tuple[_Fate, ...]:
 
 
 def _log_normal(last: Status, count: int, *, median_ms: int, sigma: float) -> list[_Fate]:
-    """Give equally likely fates whose delays together are log-normal; `sigma` is that of the logarithm."""
+    """Return `count` equally likely fates with log-normal delays. `sigma` is that of the delay's logarithm."""
     normal = NormalDist(math.log(median_ms), sigma)
-    # Evenly spaced quantiles. The outermost half steps are cut off: the distribution has no ends.
+    # Evenly spaced quantiles, without the outermost half steps, because the distribution has no ends.
     bounds = [int(math.exp(normal.inv_cdf((place + 0.5) / (count + 1)))) for place in range(count + 1)]
-    # At least 1 ms, so that a receipt comes behind the answer that the message was accepted.
+    # At least 1 ms, so that a receipt comes after the response that the message was accepted.
     return [_Fate(b"ACCEPTED", last.encode(), max(1, low), high - low) for low, high in pairwise(bounds)]
 
 
 def _flows(events: int, start: int, stop: int, rng: random.Random) -> _Source:
-    """Give the source that stands for all flows."""
+    """Return the source that stands for all flows."""
     tails: list[bytes] = []
     for name, nodes in _FLOWS.items():
         campaign = Campaign(_id(rng), name)
@@ -273,14 +273,14 @@ def _flows(events: int, start: int, stop: int, rng: random.Random) -> _Source:
 
 
 def _rhythm_before(time: int) -> int:
-    """Give how much flows send from 1970 up to a time (Unix ms), in units of `_RHYTHM` times milliseconds."""
+    """Return how much flows send from 1970 up to a time (Unix ms), in units of `_RHYTHM` times milliseconds."""
     days, in_day = divmod(time, _DAY_MS)
     hour, in_hour = divmod(in_day, _HOUR_MS)
     return (days * sum(_RHYTHM) + _RHYTHM_BEFORE[hour]) * _HOUR_MS + _RHYTHM[hour] * in_hour
 
 
 def _campaigns(events: int, start: int, stop: int, rng: random.Random) -> list[_Source]:
-    """Give one or more campaigns, spread over the window, with `events` events together."""
+    """Return one or more campaigns, spread over the window, with `events` events together."""
     days = (stop - start) / _DAY_MS
     count = max(1, min(round(days * _CAMPAIGNS_A_DAY), events // _CAMPAIGN_EVENTS_MIN))
     weights = [rng.randint(50, 200) for _ in range(count)]
@@ -301,14 +301,14 @@ def _campaigns(events: int, start: int, stop: int, rng: random.Random) -> list[_
                 stop=burst + length,
                 events=share,
                 tails=(_tail(source),),
-                sent_before=int,  # the time itself: a burst is even
+                sent_before=int,  # the time itself, because a burst sends at a constant rate
             )
         )
     return campaigns
 
 
 def _daytime(earliest: int, latest: int, rng: random.Random) -> int:
-    """Give a time (Unix ms) between the two, both possible, at daytime unless they leave no such time."""
+    """Return a time (Unix ms) in the closed interval, in the daytime if the interval has such a time."""
     time = earliest
     for _ in range(50):
         time = rng.randint(earliest, latest)
@@ -318,11 +318,11 @@ def _daytime(earliest: int, latest: int, rng: random.Random) -> int:
 
 
 def _id(rng: random.Random) -> str:
-    """Give an invented id of 32 hex digits."""
+    """Return an invented id of 32 hex digits."""
     return uuid.UUID(int=rng.getrandbits(128), version=4).hex
 
 
 def _tail(source: Flow | OneOff) -> bytes:
-    """Give what stands in the source's lines between the values of `date` and `sendDate`."""
+    """Return the part of the source's lines between the values of `date` and `sendDate`."""
     line = encode(Event(SmsEvent(1, "1", "DELIVERED", 0), source))
     return line[line.index(b'},"source":') : -len(b"0}}")]

@@ -5,6 +5,6 @@ recorder.py       the one way in: feed lines, finish, durable
 ingest.py         the body of an import → segments, while it arrives
 checked_lines.py  which lines are stored, dropped or refused
 plausible.py      which events cannot be true
-refusals.py       why an import is refused, told to the person who sent it
+refusals.py       why an import is refused, in words for its sender
 reader.py         the one way out: the events of a window, page by page
 """

@@ -1,4 +1,4 @@
-"""Lines, checked: which of them are stored, which are dropped, and which are refused, with their numbers."""
+"""Checked lines: which lines are stored, which are dropped, and which are refused, with their numbers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ BAD_LINES_MAX = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What lines are held to. Times are Unix milliseconds.
+    """The rules for lines. Times are Unix milliseconds.
 
-    Lines older than `oldest_ms` are dropped as expired, and so are those of users whose digest is `blocked`. A line
-    later than `newest_ms` is refused; while the clock is in doubt (not `is_certain`) that would be its word alone, so
-    it raises `TimeInDoubt` instead. Lines that cannot be true are refused, or dropped with `skip_impossible`.
+    Lines older than `oldest_ms` are dropped as expired. Lines of users whose digest is in `blocked` are dropped too. A
+    line later than `newest_ms` is refused. If the clock is in doubt (not `is_certain`), it raises `TimeInDoubt`
+    instead, because only that clock speaks against the line. Lines that cannot be true are refused, or dropped with
+    `skip_impossible`.
     """
 
     trackpoint: int
@@ -52,7 +53,7 @@ class Rules:
         skip_impossible: bool = False,
         origin: Origin = BODY,
     ) -> Rules:
-        """Return the rules at the time that is judged: a clock in doubt drops no line, and refuses none for good."""
+        """Return the rules at the judged time. A clock in doubt drops no line, and refuses none permanently."""
         return cls(
             trackpoint=trackpoint,
             oldest_ms=history_start(judgement.old_by_ms),
@@ -65,34 +66,34 @@ class Rules:
 
 
 class CheckedLines:
-    """Takes blocks of lines, and holds the entries of those to be stored until they are taken off."""
+    """Takes blocks of lines, and holds the entries that are to be stored until the caller takes them off."""
 
     def __init__(self, rules: Rules, *, inflated: bool) -> None:
-        """Hold lines to rules; `inflated` tells whether they were sent as gzip, for what a person is told."""
+        """Check lines against rules. `inflated` tells whether they were sent as gzip, for error messages."""
         self._rules = rules
         self._inflated = inflated
-        self.start = b""  # of all lines: what they are if they are not lines
+        self.start = b""  # of all lines: shows what was sent if these are not lines of events
         self.entries: list[Entry] = []
         self.held_bytes = 0
-        self.newest_ms: int | None = None  # the newest date of a good line, also of one that is far ahead
-        self._line = 0  # how many lines, also blank ones, came before the block that is looked at
+        self.newest_ms: int | None = None  # the newest date of a good line, even if it is far ahead
+        self._line = 0  # the number of lines, including blank ones, before the present block
         self._received = self._expired = self._blocked = self._impossible = 0
         self._bad: list[BadLine] = []
         self._doubted: BadLine | None = None
         self._malformed = self._any_impossible = False
 
     def take_off(self) -> list[Entry]:
-        """Return the entries that are held, and hold them no longer."""
+        """Return the held entries, and stop holding them."""
         entries = self.entries
         self.entries, self.held_bytes = [], 0
         return entries
 
     def hold(self, entries: list[Entry], size_bytes: int) -> None:
-        """Hold entries again that were taken off."""
+        """Hold entries again, after they were taken off. `size_bytes` is their size."""
         self.entries, self.held_bytes = entries, size_bytes
 
     def finish(self) -> ImportResult:
-        """Return what came, or raise `InvalidLines` or `TimeInDoubt`."""
+        """Return how many lines were received and dropped. Raises `InvalidLines` or `TimeInDoubt`."""
         if self._bad:
             raise self._invalid(more=False)
         if self._doubted:
@@ -103,9 +104,10 @@ class CheckedLines:
         return ImportResult(self._received, self._expired, self._blocked, self._impossible)
 
     def take_block(self, block: bytes) -> None:
-        """Take whole lines, each with its end: all at once if all are good, else one by one, to name the bad ones.
+        """Take complete lines, each with its line feed: all at once if all are good, else one by one.
 
-        Blank lines are looked for only where the lines are not all good, and then all at once too.
+        One by one, each bad line is found with its number. Blank lines are removed only if not all lines are good, and
+        then all at once too.
         """
         lines = block
         decoded = None if block.isspace() else decode_possible(block)
@@ -114,7 +116,7 @@ class CheckedLines:
             if lines and len(lines) < len(block):
                 decoded = decode_possible(lines)
         if decoded is not None and self._take_events(*decoded):
-            # to count the ends of lines is slow: it looks at each byte by itself
+            # counting line feeds is slow, because it looks at each byte by itself
             self._line += len(decoded[1]) if lines is block else block.count(b"\n")
             return
         if lines:
@@ -123,7 +125,7 @@ class CheckedLines:
         self._line += block.count(b"\n")
 
     def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
-        """Take events and their canonical lines, if all of them may be stored; return whether they were taken."""
+        """Take events and their canonical lines if all of them may be stored. Return whether they were taken."""
         dates = [event.smsEvent.date for event in events]
         newest = max(dates)
         if {event.smsEvent.trackpoint for event in events} != {
@@ -141,7 +143,7 @@ class CheckedLines:
         return True
 
     def _take_line(self, line: bytes, block: bytes, which: int) -> None:
-        """Take the line that is the `which`-th of a block's lines that are not blank, counted from 0."""
+        """Take one line. It has the number `which`, from 0, among the lines of the block that are not blank."""
         self._received += 1
         try:
             event, canonical = decode(line)
@@ -176,7 +178,7 @@ class CheckedLines:
             self.newest_ms = date
 
     def _keep(self, event: Event, canonical: bytes) -> None:
-        """Hold a good event, unless it is one to drop."""
+        """Hold a good event, unless it is to be dropped."""
         date = event.smsEvent.date
         if date < self._rules.oldest_ms:
             self._expired += 1
@@ -187,12 +189,12 @@ class CheckedLines:
             self.held_bytes += len(canonical)
 
     def refuse_endless(self, line: bytes) -> InvalidLines:
-        """Take a line that is longer than any event, before its end, and return the error that it leads to."""
+        """Take the start of a line that is longer than any event, and return the error that it causes."""
         self._take_line(line, line, 0)
         return self._invalid(more=True)
 
     def take_last(self, line: bytes) -> None:
-        """Take the last line, which no line feed ends."""
+        """Take the last line, which has no line feed."""
         self._take_line(line, line, 0)
 
     def _refuse(self, number: int, reason: str, *, malformed: bool) -> None:

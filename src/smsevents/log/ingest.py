@@ -2,9 +2,9 @@
 
     body → (inflate) → lines → checked → entries → sorted, deduplicated → segments → spool
 
-What comes in is worked off in chunks of INGEST_CHUNK_BYTES of lines; finished segments wait in a spool,
-which is memory at first and a temporary file from INGEST_SPOOL_MAX_BYTES on. So what is held does not grow
-with the body, and still nothing is stored before the last line was read and found good.
+Lines are processed in chunks of INGEST_CHUNK_BYTES. Finished segments wait in a spool, which is in memory at first and
+in a temporary file from INGEST_SPOOL_MAX_BYTES on. So the memory in use does not grow with the body, and still nothing
+is stored before the last line is read and found good.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 INGEST_CHUNK_BYTES = 4 * MIB
 INGEST_SPOOL_MAX_BYTES = 4 * MIB
-# What a body of gzip may inflate to for each byte that came, once it is more than INFLATED_FREE_BYTES. Events of a
-# shop are 10 to 30 times as large as their gzip, the same line again and again 1,000 times.
+# How many bytes a gzip body may inflate to for each byte sent, once it has more than INFLATED_FREE_BYTES. The events of
+# a shop are 10 to 30 times as large as their gzip. One line that is repeated all the time is 1,000 times as large.
 INFLATION_MAX_RATIO = 200
 INFLATED_FREE_BYTES = 64 * MIB
-# Instead of INGEST_CHUNK_BYTES and INGEST_SPOOL_MAX_BYTES where many imports run at the same time. Such a chunk is
-# packed to its end: into segments that are smaller than usual, which the upkeep merges, but nothing is sorted twice.
+# These replace INGEST_CHUNK_BYTES and INGEST_SPOOL_MAX_BYTES while many imports run at the same time. Such a chunk is
+# packed to its end. Its segments are smaller than usual, and the upkeep merges them, but no line is sorted twice.
 INGEST_CHUNK_SHORT_BYTES = SEGMENT_LINES_BYTES // 2
 INGEST_SPOOL_SHORT_MAX_BYTES = MIB // 4
 
@@ -48,10 +48,10 @@ def _never() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much an import may be and may hold; by default as much as it likes.
+    """The limits of an import's size and memory. By default there are none.
 
-    Its lines are at most `lines_max_mib` together. A body of gzip inflates to at most `inflation_max_ratio` times what
-    was sent. Less is held in memory while `is_short_of_memory`.
+    Its lines together have at most `lines_max_mib` MiB. A gzip body inflates to at most `inflation_max_ratio` times the
+    bytes that were sent. Less is held in memory while `is_short_of_memory` returns true.
     """
 
     lines_max_mib: int | None = None
@@ -63,18 +63,18 @@ NO_LIMITS = Limits()
 
 
 class Ingest:
-    """Takes the body of one import: `feed` … `feed`, `finish`, then `segments`. `close` it in the end.
+    """Takes the body of one import: `feed` … `feed`, `finish`, then `segments`. `close` it at the end.
 
-    Nothing in it is thread-safe, but each call may come from another thread.
+    It is not thread-safe, but each call may come from another thread.
     """
 
     def __init__(self, rules: Rules, *, gzip: bool, limits: Limits = NO_LIMITS) -> None:
-        """Take lines that are held to rules, sent as they are or as gzip."""
+        """Take lines that are sent plain or as gzip, and check them against rules."""
         self._origin = rules.origin
         self._limits = limits
         self._lines = CheckedLines(rules, inflated=gzip)
         self._inflater = Inflater() if gzip else None
-        self._sent_start = b""  # of what is to be inflated: what it is if it is not gzip
+        self._sent_start = b""  # of a body to be inflated: shows what was sent if it is not gzip
         self._sent_bytes = 0
         self._inflated = 0
         self._rest = b""  # the start of a line whose end has not come yet
@@ -83,23 +83,23 @@ class Ingest:
 
     @property
     def newest_ms(self) -> int | None:
-        """The newest date of a good line (Unix ms), also of one that is far ahead; None before the first."""
+        """The newest date of a good line (Unix ms), even if it is far ahead; None before the first good line."""
         return self._lines.newest_ms
 
     def close(self) -> None:
-        """Drop what is held; the segments are gone then."""
+        """Drop all data that is held, including the segments."""
         self._spool.close()
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body: `steps` to their end."""
+        """Take the next bytes of the body, by running all of their `steps`."""
         for _ in self.steps(data):
             pass
 
     def steps(self, data: bytes) -> Iterator[int]:
-        """Take the next bytes of the body, a step at a time; yield the bytes of lines that were taken in each step.
+        """Take the next bytes of the body, step by step. Yield for each step how many bytes of lines it took.
 
-        A step is bounded work, however far the bytes inflate. Raises `BodyTooLarge` at the byte that goes over a
-        limit, `InvalidRequest` for a broken gzip stream, `InvalidLines` once there are BAD_LINES_MAX bad lines.
+        A step is bounded work, however far the bytes inflate. Raises `BodyTooLarge` at the byte that exceeds a limit,
+        `InvalidRequest` for a broken gzip stream, and `InvalidLines` once there are BAD_LINES_MAX bad lines.
         """
         self._sent_bytes += len(data)
         for run in self._runs(data):
@@ -109,7 +109,7 @@ class Ingest:
             if len(self._lines.start) < START_MAX_BYTES:
                 self._lines.start += run[: START_MAX_BYTES - len(self._lines.start)]
             self._take(run)
-            del run  # nothing of it is held while others have their turn
+            del run  # holds no reference to it while other imports have their turn
             yield size
 
     def _check_size(self) -> None:
@@ -120,7 +120,7 @@ class Ingest:
             raise refusals.inflates_too_far(ratio)
 
     def finish(self) -> ImportResult:
-        """Take the end of the body.
+        """Take the end of the body. Return how many lines were received and dropped.
 
         Raises `InvalidLines`, `TimeInDoubt`, or `InvalidRequest` if the gzip stream is truncated.
         """
@@ -134,12 +134,12 @@ class Ingest:
         return result
 
     def segments(self) -> Iterator[Segment]:
-        """Go through the segments, after `finish`."""
+        """Go through the segments. Call this after `finish`."""
         return iter(self._spool)
 
     @property
     def stored_bytes(self) -> int:
-        """How many bytes the segments have, after `finish`."""
+        """The stored bytes of all segments, known after `finish`."""
         return self._spool.size_bytes
 
     def _runs(self, data: bytes) -> Iterator[bytes]:
@@ -152,7 +152,7 @@ class Ingest:
 
     @contextmanager
     def _gzip_checked(self) -> Iterator[None]:
-        """Turn what is wrong with a gzip stream into what a person is told of it."""
+        """Translate the errors of a gzip stream into refusals of the import."""
         try:
             yield
         except DamagedGzip as error:
@@ -169,13 +169,13 @@ class Ingest:
         if len(self._rest) > LINE_MAX_BYTES:
             if not self._rest.isspace():
                 raise self._lines.refuse_endless(self._rest)
-            self._rest = self._rest[: LINE_MAX_BYTES + 1]  # a blank line without end; too long for anything else
+            self._rest = self._rest[: LINE_MAX_BYTES + 1]  # only a blank line without end may be this long
         is_short = self._limits.is_short_of_memory()
         if self._lines.held_bytes >= (INGEST_CHUNK_SHORT_BYTES if is_short else INGEST_CHUNK_BYTES):
             self._pack(to_the_end=is_short)
 
     def _pack(self, *, to_the_end: bool) -> None:
-        """Sort what is held and pack it; keep what does not fill a segment, unless all of it is to be packed."""
+        """Sort and pack the held entries. Keep the rest that does not fill a segment, unless `to_the_end`."""
         entries = unique(self._lines.take_off())
         packed = [segment for day in split_days(entries) for segment in pack(day)]
         if packed and not to_the_end and packed[-1].header.line_bytes < SEGMENT_LINES_BYTES:

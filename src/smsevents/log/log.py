@@ -1,4 +1,4 @@
-"""The logs of all shops in one database: who records asks for a recorder, who reads for a reader."""
+"""The logs of all shops in one database. Each import gets a recorder, and each export a reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Log:
     def __init__(
         self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: TimeJudge | None = None
     ) -> None:
-        """Use a database, a clock that tells Unix milliseconds, and one who judges it."""
+        """Use a database, a clock in Unix milliseconds, and a timekeeper that judges this clock."""
         self._database = database
         self._time = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
         self.now = clock
@@ -41,7 +41,7 @@ class Log:
         origin: Origin = BODY,
         skip_impossible: bool = False,
     ) -> Recorder:
-        """Return a recorder of one import for a shop; its parameters are explained there."""
+        """Return a recorder of one import for a shop. `Recorder` explains the parameters."""
         return Recorder(
             self._database,
             self._time,
@@ -53,5 +53,5 @@ class Log:
         )
 
     def read(self, trackpoint: int, window: Window) -> Reader:
-        """Return a reader of the events of a shop that lie in the window."""
+        """Return a reader of a shop's events in the window."""
         return Reader(self._database, trackpoint, window)

@@ -1,10 +1,10 @@
-"""What an event can mean: values that are well-formed and of the right type, and still cannot be true.
+"""Plausibility: values that are well-formed and of the right type, and still cannot be true.
 
-They are refused where events are recorded, and nowhere else. What was stored before stays as it is: exports,
-compaction, verification and erasure do not look at it.
+They are refused when events are recorded, and nowhere else. Stored events stay as they are: exports, compaction,
+verification and erasure do not check them for this.
 
-    date, sendDate   lie in the years 2000 to 2099, whatever time it is now: no clock has a say in it
-    userId           has at least one character that can be seen
+    date, sendDate   lie in the years 2000 to 2099, independent of any clock
+    userId           has at least one visible character
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _Time = Annotated[int, Meta(ge=TIME_MIN_MS, le=TIME_MAX_MS)]
 
 _NOT_SEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # Unicode's categories of control, format and separator characters
-# Characters of other categories that show nothing either: fillers and selectors (Default_Ignorable_Code_Point of
-# Unicode's DerivedCoreProperties.txt), and the braille pattern without dots.
+# Invisible characters of other categories: fillers and selectors (Default_Ignorable_Code_Point in Unicode's
+# DerivedCoreProperties.txt), and the braille pattern without dots.
 _BLANKS = frozenset(
     [*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"]
     + [chr(code) for selectors in (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)) for code in selectors]
@@ -33,7 +33,7 @@ _BLANKS = frozenset(
 
 
 def why_impossible(event: Event) -> str | None:
-    """Tell why an event cannot be true, or None; the text names the field."""
+    """Return why an event cannot be true, or None. The text names the field."""
     sms, source = event.smsEvent, event.source
     for name, time in (("date", sms.date), ("sendDate", source.sendDate)):
         if not is_time(time):
@@ -66,12 +66,12 @@ class _Event(Event, frozen=True, gc=False, forbid_unknown_fields=True):
     source: _Flow | _OneOff
 
 
-# An event whose times are possible: the decoder compares them, which costs next to nothing there.
+# Decodes only events with possible times. Within the decoder, these comparisons cost next to nothing.
 _decoder = msgspec.json.Decoder(_Event)
 
 
 def decode_possible(block: bytes) -> tuple[list[Event], list[bytes]] | None:
-    """Do what `decode_block` does, and give None also where an event of the block is impossible."""
+    """Do what `decode_block` does, and return None also if an event of the block is impossible."""
     decoded = decode_block(block, _decoder.decode)
     return decoded if decoded and _are_seen([event.smsEvent.userId for event in decoded[0]]) else None
 
@@ -81,10 +81,13 @@ def _are_seen(users: Sequence[str]) -> bool:
 
 
 def _are_plain(users: Sequence[str]) -> bool:
-    """Tell whether user ids are of ASCII characters that can be seen, as nearly all are: that is found fast."""
+    """Return True if every user id surely has a visible character, because all are ASCII, as nearly all are.
+
+    This check is fast. False means that the ids must be checked one by one.
+    """
     together = "".join(users)
     if not together.isascii() or "\x7f" in together:
         return False
-    # JSON escapes control characters, so a text that it leaves as long as it was has none
+    # JSON escapes control characters, so a text that keeps its length in JSON has none
     is_visible = " " not in together and len(msgspec.json.encode(together)) == len(together) + 2
     return is_visible or min(users) >= "!"

@@ -1,10 +1,10 @@
 """The one way out of a log: its events in a window, in order and each exactly once, page by page.
 
-A reader holds no view of the database between two pages. It goes on after the last entry that it returned, and
-nothing that happens to the log can move that.
+A reader holds no transaction between two pages. It continues after the last entry that it returned. No change of the
+log can move that position.
 
-Pages come from a source. Mostly that is the catalog. Where segments overlap more than a page can hold, the reader
-takes them from a spill instead: there they are merged once, and the pages that follow come from it.
+Pages come from a source, which is mostly the catalog. If segments overlap more than a page can hold, the reader uses a
+spill instead: it merges these segments once, and the following pages come from it.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Reads page after page. It is an iterator rather than a generator, which would hold each page until the next.
+    """Reads page after page. It is an iterator, not a generator, because a generator would hold each page too long.
 
-    `next_is_slow` tells that the next page has much to merge, so it should be read where it keeps nobody waiting.
-    Raises `StoreUnavailable`, and `DamagedSegment` for a segment whose bytes are not what was written.
+    `next_is_slow` means that the next page has much to merge. Read it in a thread where no other request waits for it.
+    Raises `StoreUnavailable`, and `DamagedSegment` for a segment whose bytes have changed since they were written.
     """
 
     def __init__(self, database: Database, trackpoint: int, window: Window) -> None:
-        """Read the log of a shop. Nothing is read before the first page is asked for."""
+        """Read the log of a shop. Nothing is read before the caller asks for the first page."""
         self._catalog = CatalogPages(database, trackpoint, window.end)
         self._source: PageSource = self._catalog
-        # before every entry of that millisecond: a line is never empty
+        # this sorts before every entry of that millisecond, as a line is never empty
         self._after: Entry | None = None if window.is_empty else (window.start, b"")
         self.next_is_slow = False
 
     def next_page(self, max_bytes: int = PAGE_HELD_MAX_BYTES) -> list[Piece]:
-        """Return the next pieces, of about `max_bytes` together; none at the end of the window."""
+        """Return the next pieces, about `max_bytes` in all. The list is empty at the end of the window."""
         while self._after is not None:
             if self.next_is_slow and self._source is self._catalog:
                 self._source = self._catalog.spilled(self._after)
@@ -65,17 +65,17 @@ class Reader:
 
 
 class PageSource(Protocol):
-    """Where pages come from."""
+    """A source of pages."""
 
     def page(self, after: Entry, max_bytes: int) -> Page:
-        """Return the page that follows an entry. It is `deep` if the next one is slow."""
+        """Return the page after an entry. It is `deep` if the next page is slow."""
 
 
 class CatalogPages:
-    """Pages of a shop's segments in the catalog, each read in a transaction of its own."""
+    """Pages of a shop's segments in the catalog. Each page is read in its own transaction."""
 
     def __init__(self, database: Database, trackpoint: int, end_ms: int) -> None:
-        """Read up to a time (Unix ms), which belongs to the window."""
+        """Read up to and including a time (Unix ms)."""
         self._database = database
         self._trackpoint = trackpoint
         self._end_ms = end_ms
@@ -88,17 +88,17 @@ class CatalogPages:
             return page(segments, after, self._until, page_max_bytes=max_bytes)
 
     def spilled(self, after: Entry) -> SpilledPages:
-        """Merge what overlaps after an entry, up to the first gap."""
+        """Merge the segments that overlap after an entry, up to the first gap between them."""
         with self._database.read() as connection:
             segments = segments_after(connection, self._trackpoint, after, self._end_ms)
             return SpilledPages(Spill(segments, after, self._until), self._until)
 
 
 class SpilledPages:
-    """Pages of a spill. The last one reaches as far as the spill does, and is no longer `deep`."""
+    """Pages of a spill. The last one reaches to the end of the spill, and is no longer `deep`."""
 
     def __init__(self, spill: Spill, until: Entry) -> None:
-        """Read a spill of a window that ends with `until`."""
+        """Read a spill. `until` is the end of the window."""
         self._spill = spill
         self._until = until
 

@@ -1,7 +1,7 @@
-"""The one way into a log: lines are fed, and once they are finished they are stored, all or none.
+"""The one way into a log: a caller feeds lines, and `finish` stores them, all or none.
 
-A recorder knows who is blocked, what time it is, and what a body may hold. Its caller, such as a request or a command,
-only says `feed` and `finish`.
+A recorder knows the blocked users, the time, and the limits of a body. Its caller, such as a request or a command, only
+calls `feed` and `finish`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class TimeJudge(Protocol):
-    """Who says what to think of the time: a `Timekeeper`."""
+    """Judges the clock, as `Timekeeper` does."""
 
     def judge(self) -> Judgement:
-        """Say what to think of the time now."""
+        """Return the judgement of the present time."""
 
     def witness(self, newest_ms: int | None) -> None:
-        """Hear of an import whose newest event has this date (Unix ms); None if it had no event."""
+        """Take the date of an import's newest event (Unix ms) as evidence; None if there was no event."""
 
 
 class Recorder:
@@ -58,10 +58,10 @@ class Recorder:
         origin: Origin = BODY,
         skip_impossible: bool = False,
     ) -> None:
-        """Record lines of a shop, sent as they are or as gzip.
+        """Record lines of a shop, which are sent plain or as gzip.
 
-        `origin` tells where they come from, for what a person is told. Events that cannot be true are dropped and
-        counted with `skip_impossible`, else refused.
+        `origin` is the place that they come from, for error messages. With `skip_impossible`, events that cannot be
+        true are dropped and counted. Otherwise they are refused.
         """
         self._database = database
         self._time = time
@@ -85,19 +85,19 @@ class Recorder:
         self.close()
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body: `steps` to their end."""
+        """Take the next bytes of the body, by running all of their `steps`."""
         for _ in self.steps(data):
             pass
 
     def steps(self, data: bytes) -> Iterator[int]:
-        """Take the next bytes of the body, a bounded step at a time; yield the bytes of lines taken in each step.
+        """Take the next bytes of the body in bounded steps. Yield for each step how many bytes of lines it took.
 
         Raises what `Ingest.steps` does, and `StoreUnavailable`.
         """
         yield from self._opened().steps(data)
 
     def finish(self) -> tuple[ImportResult, Future[None]]:
-        """Take the end of the body; return what it held, and a future that is done once that is durable.
+        """Take the end of the body. Return its counts, and a future that is done once its events are durable.
 
         Raises `InvalidLines`, `InvalidRequest` or `TimeInDoubt`. The future raises `UnknownShop` if the shop is gone,
         and `StoreUnavailable` if the database cannot be written, or if a user was blocked or unblocked meanwhile.
@@ -111,7 +111,7 @@ class Recorder:
         return result, stored
 
     def close(self) -> None:
-        """Drop what is held. Its newest event is a witness of the time, also where nothing was stored."""
+        """Drop all data that is held. The newest event is evidence of the time, even if nothing was stored."""
         if self._ingest is not None:
             self._time.witness(self._ingest.newest_ms)
             self._ingest.close()
@@ -138,10 +138,10 @@ def append_segments(
     blocked: frozenset[bytes] = frozenset(),
     size_bytes: int = 0,
 ) -> Future[None]:
-    """Store segments of so many stored bytes, all or none. The future is done when they are durable.
+    """Store segments of `size_bytes` stored bytes, all or none. The future is done when they are durable.
 
     It raises `UnknownShop` if there is no such shop, and `StoreUnavailable` if the database cannot be written, or if
-    other users than those in `blocked`, by digest, must not be recorded.
+    the digests of the blocked users are no longer those in `blocked`.
     """
 
     def store(connection: Connection) -> None:

@@ -1,6 +1,6 @@
-"""Why an import is refused as a whole, told in the words of the place that its lines come from.
+"""Why an import is refused, in words that fit the place that its lines come from.
 
-A body of a request has headers, a file of the command has options: neither is told of the other's.
+The body of a request has headers, and the file of a command has options. A message names only those that apply.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Origin:
-    """A place that lines come from: what it is called, and what to do about it."""
+    """A place that lines come from: its name, and advice to its user for each kind of refusal."""
 
     name: str
     again: str
@@ -57,14 +57,14 @@ FILE = Origin(
 
 
 def not_gzip(origin: Origin, start: bytes) -> InvalidRequest:
-    """Say of what was announced as gzip that it is something else; `start` is how it begins."""
+    """Return the error for data that was announced as gzip and is not; `start` is its first bytes."""
     found = format_of(start)
     what = f"it is {found}" if found else "it does not begin as gzip does"
     return InvalidRequest(f"Nothing was stored. The {origin.name} is not gzip: {what}. Please {origin.for_plain}.")
 
 
 def damaged_gzip(origin: Origin, error: DamagedGzip) -> InvalidRequest:
-    """Say that a gzip stream is damaged or truncated; `error` says how."""
+    """Return the error for a gzip stream that is damaged or truncated; `error` says how."""
     what = "truncated" if isinstance(error, TruncatedGzip) else "damaged"
     return InvalidRequest(
         f"Nothing was stored. The gzip {origin.name} is {what}: {error}. Compress the lines again and {origin.again}."
@@ -72,9 +72,9 @@ def damaged_gzip(origin: Origin, error: DamagedGzip) -> InvalidRequest:
 
 
 def foreign(origin: Origin, start: bytes, *, inflated: bool) -> InvalidRequest | None:
-    """Say what the lines are instead, by how they begin; None if that is not known.
+    """Return the error for data in another known format, which its first bytes show; None if it is unknown.
 
-    `inflated` says that they are what a gzip stream held.
+    `inflated` means that the data comes from a gzip stream.
     """
     found = format_of(start)
     if found is None:
@@ -90,12 +90,12 @@ def foreign(origin: Origin, start: bytes, *, inflated: bool) -> InvalidRequest |
 
 
 def too_many_lines(origin: Origin, max_mib: int) -> BodyTooLarge:
-    """Say that the lines are more than may be taken at a time."""
+    """Return the error for more lines than one import may have."""
     return BodyTooLarge(f"The lines are more than {max_mib} MiB. {origin.for_less}")
 
 
 def inflates_too_far(max_ratio: int) -> BodyTooLarge:
-    """Say that a gzip body holds more lines than events that compress so well could make."""
+    """Return the error for a gzip body that inflates further than events do."""
     return BodyTooLarge(
         f"The gzip body inflates to more than {max_ratio} times its size, which events do not."
         " Leave out blank and repeated lines, or send it without gzip."
@@ -103,6 +103,10 @@ def inflates_too_far(max_ratio: int) -> BodyTooLarge:
 
 
 def bad_lines(origin: Origin, bad: list[BadLine], *, malformed: bool, impossible: bool, more: bool) -> InvalidLines:
-    """Name the bad lines; `impossible` says that one of them is well-formed and cannot be true."""
+    """Return the error that names the bad lines.
+
+    `malformed` means that at least one of them is not an event, `impossible` that one is well-formed but cannot be
+    true, and `more` that there may be further bad lines.
+    """
     again = origin.again + (origin.for_impossible if impossible else "")
     return InvalidLines(bad, malformed=malformed, more=more, again=again, named=origin.others_named)

@@ -1,9 +1,9 @@
 """The stored form: pure functions on runs of lines.
 
-header.py   what is known of a segment apart from its bytes
+header.py   the description of a segment, without its bytes
 segment.py  lines packed into a segment and back
 splice.py   pieces → one gzip member, or plain lines
 merge.py    segments that may overlap → the events in order, each exactly once
-spill.py    segments that overlap too much for a page, merged once, on disk if need be
+spill.py    segments that overlap too much for a page, merged once, on disk if necessary
 spool.py    segments in memory, or in a temporary file once there are many
 """

@@ -1,4 +1,4 @@
-"""The header of a segment: all that is known of it apart from its bytes."""
+"""The header of a segment: its complete description, without its bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEW = 0  # the id of a segment that the catalog does not know yet
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the bytes of a segment lie, and from which one on if it shares the place with others."""
+    """Where the bytes of a segment are, and at which byte they start if other segments share the place."""
 
     kind: Literal["memory", "spool", "row"]
     start: int = 0
@@ -32,9 +32,9 @@ IN_ROW = Place("row")  # of its own, in the catalog
 class SegmentHeader:
     r"""A segment without its bytes.
 
-    `first` and `last` are the bounds, `events` the number of lines. `line_bytes` and `line_crc` (CRC-32) are of the
-    plain lines with their `\n`; `stored_bytes` and `stored_crc` (CRC-32) of the bytes as they are stored, so that
-    damage is seen before one of them is sent, also where nothing is inflated. `id` is NEW until the catalog has it.
+    `first` and `last` are the bounds, `events` is the number of lines. `line_bytes` and `line_crc` (CRC-32) describe
+    the plain lines with their `\n`. `stored_bytes` and `stored_crc` (CRC-32) describe the stored bytes, so that damage
+    is noticed before any of them is sent, even if they are not inflated. `id` is NEW until the catalog has the segment.
     """
 
     id: int
@@ -48,12 +48,12 @@ class SegmentHeader:
     place: Place
 
     def damaged(self, reason: str) -> DamagedSegment:
-        """Make the error that names this segment."""
+        """Return the error that names this segment."""
         return DamagedSegment(f"Segment {self.id or 'new'} is damaged: {reason}.")
 
 
 def damaged_among(ids: Collection[int], reason: str) -> DamagedSegment:
-    """Make the error that names the stored segments one of which is damaged, where it is not known which."""
+    """Return the error for stored segments of which one is damaged, when it is not known which one."""
     stored = sorted({segment_id for segment_id in ids if segment_id != NEW})
     if len(stored) == 1:
         return DamagedSegment(f"Segment {stored[0]} is damaged: {reason}.")

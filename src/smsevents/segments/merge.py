@@ -3,10 +3,10 @@
     page    segments by their first entry → the next pieces of the log, as many as a page holds
     merge   segments by their first entry → the next lines of the log, as many as there is room for
 
-Both sweep over the segments from the earliest on. A segment within whose bounds no other event lies is passed
-on as it is; one that lies in the middle of what a wide segment spans is too, if the wide one has a gap there.
-What is left is **opened**: its lines are held until their turn comes. Neither function reads on in `ordered`
-further than it needs, and what is held does not grow with the log.
+Both sweep over the segments, beginning with the earliest. A segment is passed on as it is if no other event is within
+its bounds. This includes a segment in the middle of a wide one, if the wide one has a gap there. All other segments
+are **opened**: their lines are held until their turn comes. Neither function reads further in `ordered` than it needs,
+and the memory in use does not grow with the log.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from smsevents.segments.segment import Piece, Segment
     from smsevents.wire.lines import Entry
 
-PAGE_HELD_MAX_BYTES = 256 * 1024  # and what fills it; a client that keeps up gets EXPORT_FAST_PAGE_BYTES
+PAGE_HELD_MAX_BYTES = 256 * 1024  # also the size of a full page; a client that keeps up gets EXPORT_FAST_PAGE_BYTES
 MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
-MERGE_INTO_LARGEST_RATIO = 16  # lines are woven into so many times more lines, rather than all of them sorted
+MERGE_INTO_LARGEST_RATIO = 16  # into this many times more lines, the few are inserted instead of sorting all
 
 END: Entry = (2**63, b"")  # after every event
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The next pieces of a log, and the entry after which the next page goes on (None: that is all).
+    """The next pieces of a log, and the entry after which the next page continues, or None at the end.
 
-    It is `deep` where more overlapped than could be held, so that some was opened in vain.
+    It is `deep` if more lines overlapped than could be held, so that some segments were opened in vain.
     """
 
     pieces: list[Piece]
@@ -53,11 +53,11 @@ def page(
     page_max_bytes: int = PAGE_HELD_MAX_BYTES,
     merge_max_bytes: int = MERGE_HELD_MAX_BYTES,
 ) -> Page:
-    """Read on in a log: return the events in `after < event <= until`, in order, deduplicated, until a page is full.
+    """Return the next page of a log: the events in `after < event <= until`, in order, deduplicated, until it is full.
 
-    `ordered` holds the segments that reach past `after`, by their first entry. A page that is full ends where no more
-    is held of opened segments than was returned, so that what must be opened again for the next page is never most
-    of the work. Raises `DamagedSegment`.
+    `ordered` has the segments that reach past `after`, by their first entries. A full page ends when the lines still
+    held of opened segments are no more than the lines returned. So opening segments again for the next page is never
+    most of the work. Raises `DamagedSegment`.
     """
     opened = _Opened(after, until, merge_max_bytes)
     try:
@@ -96,9 +96,9 @@ def _page(ordered: Iterator[Segment], after: Entry, opened: _Opened, page_max_by
 
 
 def merge(ordered: Iterator[Segment], after: Entry, room_bytes: int) -> tuple[bytes, Entry]:
-    """Return the next lines after an entry, in order, deduplicated, and the entry up to which these are all.
+    """Return the next lines after an entry, in order, deduplicated, and the entry up to which they are complete.
 
-    They are about `room_bytes` at most, and at least half of that unless it is all there is: then the entry is END.
+    They have about `room_bytes` at most, and at least half of that unless no more lines follow. The entry is END then.
     Raises `DamagedSegment`.
     """
     opened = _Opened(after, END, room_bytes)
@@ -117,20 +117,20 @@ def merge(ordered: Iterator[Segment], after: Entry, room_bytes: int) -> tuple[by
 class _Opened:
     """Lines of opened segments, in `after < entry <= until`, until their turn comes.
 
-    However many segments overlap, the room is enough: whenever it is full, only the earlier half of what is
-    held is kept, and from then on `until` is the last of it. So each round ends with the earliest events there
-    are, and the next one goes on after them.
+    The room is enough for any number of overlapping segments. Whenever it is full, only the earlier half of the held
+    lines is kept, and `until` becomes the last entry of that half. So each round ends with the earliest events, and the
+    next one continues after them.
     """
 
     def __init__(self, after: Entry, until: Entry, room_bytes: int) -> None:
         self._after = after
         self.until = until
-        self.reach = after  # no segment that was opened ends after it
+        self.reach = after  # no opened segment ends after it
         self.is_truncated = False
         self.bytes = 0
         self._room_bytes = room_bytes
-        self._runs: list[bytes] = []  # each in order, but not with one another
-        self._ids: list[int] = []  # of the segments that the runs are from
+        self._runs: list[bytes] = []  # each is in order, but they are not in order with one another
+        self._ids: list[int] = []  # of the segments that the runs come from
 
     def encloses(self, header: SegmentHeader) -> bool:
         """Return whether a segment lies completely within the bounds."""
@@ -147,17 +147,17 @@ class _Opened:
                 self._keep_the_earlier_half()
 
     def holds_any_within(self, header: SegmentHeader) -> bool:
-        """Return whether an event within the bounds of a segment is held."""
+        """Return whether any held event is within the bounds of a segment."""
         lines = self._merged()
         start = bisect_lines(lines, header.first, at=True)
         return start < len(lines) and entry_at(lines, start)[0] <= header.last
 
     def damaged(self, reason: str) -> DamagedSegment:
-        """Make the error that names the segments whose lines are held."""
+        """Return the error that names the segments whose lines are held."""
         return damaged_among(self._ids, reason)
 
     def take(self, before: Entry | None = None) -> bytes:
-        """Return the lines before a bound, or all of them, and hold them no longer."""
+        """Return the lines before a bound, or all of them, and stop holding them."""
         lines = self._merged()
         end = len(lines) if before is None else bisect_lines(lines, before, at=True)
         self._hold(lines[end:])
@@ -177,7 +177,7 @@ class _Opened:
     def _keep_the_earlier_half(self) -> None:
         lines = self._merged()
         if self.bytes <= self._room_bytes:
-            return  # it was full of equal events
+            return  # the room was full of equal events
         end = lines.index(b"\n", self._room_bytes // 2) + 1
         if end < len(lines):
             self._hold(lines[:end])
@@ -186,7 +186,7 @@ class _Opened:
 
 
 def merge_runs(runs: list[bytes]) -> bytes:
-    """Merge runs of sorted lines into one without duplicates. The list is emptied on the way, as memory is short.
+    """Merge runs of sorted lines into one without duplicates. This empties the list on the way, to save memory.
 
     Raises `NotLines`.
     """
@@ -203,7 +203,7 @@ def merge_runs(runs: list[bytes]) -> bytes:
 
 
 def _merge_few_into_many(lines: bytes, entries: list[Entry]) -> bytes:
-    """Put few sorted entries into many sorted lines, without taking these apart."""
+    """Insert few sorted entries into many sorted lines, without parsing all of these lines."""
     parts: list[bytes] = []
     start = 0
     for entry in entries:

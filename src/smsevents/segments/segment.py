@@ -1,16 +1,15 @@
 r"""Segments: runs of event lines in the form in which they are stored and sent. Pure functions on bytes.
 
 A **segment** holds the canonical lines of one shop, sorted, each ended by `\n`, compressed to *raw deflate that ends
-on a byte boundary and holds no final block* (RFC 1951; zlib's full flush). Two such runs, one after the other, are
-one deflate stream. That is the whole idea: what lies on the disk is what goes over the wire, and an export is a
-splice (`splice.py`).
+on a byte boundary and has no final block* (RFC 1951; zlib's full flush). Two such runs, one after the other, are one
+deflate stream. So the bytes on the disk are the bytes on the wire, and an export is a splice (`splice.py`).
 
     pack          sorted entries → segments of about SEGMENT_LINES_BYTES of lines
     inflate       segment → its lines, checked
     cut           segment → its lines within bounds
     read_entries  segment → its lines with their dates
 
-A **piece** is what a reader gets: a complete segment where nothing has to be done to it, else plain lines.
+A reader returns **pieces**. A piece is a complete segment if it can be sent unchanged, else plain lines.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ if TYPE_CHECKING:
     from smsevents.wire.lines import Entry
 
 SEGMENT_LINES_BYTES = 1024 * 1024
-SEGMENT_LINES_MAX_BYTES = SEGMENT_LINES_BYTES + LINE_MAX_BYTES  # it ends with the line that fills it
-# isal's level 1: within a few percent of its higher levels in size on event lines, and twice as fast.
+SEGMENT_LINES_MAX_BYTES = SEGMENT_LINES_BYTES + LINE_MAX_BYTES  # a segment ends with the line that fills it
+# isal's level 1: on event lines, sizes are within a few percent of its higher levels, and it is twice as fast.
 DEFLATE_LEVEL = 1
-# zlib-ng's level 6, for what compaction writes; docs/performance.md compares both with others.
+# zlib-ng's level 6, for the output of compaction. docs/performance.md compares both levels with others.
 DEFLATE_COMPACTED_LEVEL = 6
 RAW_DEFLATE = -15  # zlib's wbits for a deflate stream without header and trailer
 FULL_FLUSH = b"\x00\x00\xff\xff"  # an empty stored block ends at a byte boundary (RFC 1951, section 3.2.4)
@@ -48,7 +47,7 @@ class Segment:
     data: bytes
 
     def check_stored(self) -> Segment:
-        """Return the segment if its stored bytes are what was written. Raises `DamagedSegment`."""
+        """Return the segment itself if its stored bytes match their checksum. Raises `DamagedSegment`."""
         if isal_zlib.crc32(self.data) != self.header.stored_crc:
             raise self.header.damaged("its stored bytes do not match their checksum")
         return self
@@ -64,7 +63,7 @@ def deflate(lines: bytes) -> bytes:
 
 
 def deflate_compacted(lines: bytes) -> bytes:
-    """Compress lines as `deflate` does, to an eighth fewer bytes in seven times the time: for what will stay."""
+    """Compress lines as `deflate` does, to an eighth fewer bytes in seven times the time: for lines that will stay."""
     compressor = zlib_ng.compressobj(DEFLATE_COMPACTED_LEVEL, zlib_ng.DEFLATED, RAW_DEFLATE)
     return compressor.compress(lines) + compressor.flush(zlib_ng.Z_FULL_FLUSH)
 
@@ -107,8 +106,8 @@ def _packed(lines: bytes, compress: Callable[[bytes], bytes]) -> Segment:
 def inflate(segment: Segment) -> bytes:
     """Return the lines of a segment. Raises `DamagedSegment` if they are not the lines that were packed.
 
-    Its stored bytes must also be such that another segment can follow them: no final block, nothing left over,
-    and a flush at the end. Else a splice would be broken where this segment alone looks sound.
+    Another segment must also be able to follow the stored bytes: no final block, no bytes left over, and a flush at
+    the end. Otherwise a splice would be broken, although the segment alone seems sound.
     """
     header = segment.header
     if not 0 < header.line_bytes <= SEGMENT_LINES_MAX_BYTES:

@@ -1,11 +1,11 @@
 """Spill: an external merge of segments that overlap too much for one page, kept until an export has read it.
 
-A page opens all segments that overlap where it begins. If they hold much more than it has room for, it gets a
-small part further, and so does the next one, which opens them all again: the work would grow with the square of
-what overlaps. So they are merged as many at a time as there is room for, each into a sorted run of small segments
-in a spool. Of these no more overlap than there are runs, and each page opens a few of them.
+A page opens all segments that overlap at its start. If they hold much more than it has room for, it makes little
+progress, and so does the next page, which opens them all again. The work would grow with the square of the overlap. So
+a spill merges them in batches, each as large as there is room for, into sorted runs of small segments in a spool. No
+more of these overlap than there are runs, and each page opens a few of them.
 
-That is rare. It takes far more late or shuffled events in one place than the upkeep worker leaves unmerged.
+This is rare. It takes far more late or shuffled events in one place than the upkeep worker leaves unmerged.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from smsevents.segments.segment import Segment
     from smsevents.wire.lines import Entry
 
-SPILL_SEGMENT_BYTES = 64 * 1024  # small, as a page opens one of each run
-SPILL_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; more lies in a temporary file
+SPILL_SEGMENT_BYTES = 64 * 1024  # small, because a page opens one segment of each run
+SPILL_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; larger spills use a temporary file
 
-SPILL_ON_DISK_MAX_BYTES = 1024 * MIB  # of all exports of a process
+SPILL_ON_DISK_MAX_BYTES = 1024 * MIB  # for all exports of a process together
 _room = Room("exports", SPILL_ON_DISK_MAX_BYTES)
 
 
@@ -43,9 +43,9 @@ class Spill:
         held_max_bytes: int = MERGE_HELD_MAX_BYTES,
         segment_bytes: int = SPILL_SEGMENT_BYTES,
     ) -> None:
-        """Read the segments that overlap, one the next, from `after` on and no further than `until`.
+        """Read segments of which each overlaps the next, after `after` and no further than `until`.
 
-        `ordered` holds the segments that reach past `after`, by their first entry, and is read up to the first gap.
+        `ordered` has the segments that reach past `after`, by their first entries. It is read up to the first gap.
         Raises `DamagedSegment`, and `StoreFull` or `StoreUnavailable` if there is no room for temporary files.
         """
         self._spool = Spool(SPILL_MEMORY_MAX_BYTES, _room)
@@ -67,7 +67,7 @@ class Spill:
         self._put(runs, ids)
 
     def _put(self, runs: list[bytes], ids: list[int]) -> None:
-        """Merge runs into one, and spool it; `ids` are of the segments that they are from."""
+        """Merge runs into one, and put it into the spool. `ids` are those of the segments that the runs come from."""
         if not runs:
             return
         try:
@@ -77,5 +77,5 @@ class Spill:
             raise damaged_among(ids, str(error)) from error
 
     def after(self, after: Entry) -> Iterator[Segment]:
-        """Return the segments that reach past an entry, by their first entry."""
+        """Return the segments that reach past an entry, in the order of their first entries."""
         return self._spool.after(after)

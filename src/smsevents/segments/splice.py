@@ -1,8 +1,8 @@
 """Splice: pieces of a log → one gzip member, or plain lines. Pure functions on bytes.
 
-Segments are runs of raw deflate that end on a byte boundary, so those one after the other are a deflate stream. A
-gzip header before them, and a final block, the combined CRC-32 and the size after them, make it a gzip member
-(RFC 1952). Nothing that is stored is inflated for that.
+Segments are runs of raw deflate that end on a byte boundary, so several in sequence are one deflate stream. A gzip
+header before it, and a final block, the combined CRC-32 and the size after it, make a gzip member (RFC 1952). No
+stored bytes are inflated for this.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FINAL_BLOCK = b"\x03\x00"  # an empty block with fixed codes, marked as the last
 
 
 class GzipMember:
-    """A gzip member while it is made: what is to come before the next bytes, and the sums for its end."""
+    """A gzip member in the making: the bytes to send before the next piece, and the sums for the trailer."""
 
     def __init__(self) -> None:
         self._head = GZIP_HEADER
         self._crc = self._size = 0
 
     def take(self, pieces: Iterable[Piece]) -> bytes:
-        """Return the bytes of the next pieces. The first ones come after the header."""
+        """Return the bytes of the next pieces. The header precedes the first ones."""
         run = [self._head]
         self._head = b""
         for piece in pieces:
@@ -45,22 +45,22 @@ class GzipMember:
         return b"".join(run)
 
     def end(self) -> bytes:
-        """Return what ends the member. It holds the CRC-32 of all lines and their size (RFC 1952, section 2.3.1).
+        """Return the end of the member. It has the CRC-32 of all lines and their size (RFC 1952, section 2.3.1).
 
-        So a client that has it has all of the member, and one that does not can tell.
+        So a client can check whether it received the complete member.
         """
         return self._head + FINAL_BLOCK + self._crc.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
 
 
 def splice(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
-    """Return one gzip member made of the pieces of pages: the bytes of each page, and the end."""
+    """Yield one gzip member of the pieces of all pages: the bytes of each page, and the end."""
     member = GzipMember()
-    yield from map(member.take, pages)  # holds nothing of a page while its bytes are on their way
+    yield from map(member.take, pages)  # holds no page while its bytes are being sent
     yield member.end()
 
 
 def unpack(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
-    """Return the plain lines of the pieces of pages: the bytes of each piece."""
+    """Yield the plain lines of the pieces of all pages: the bytes of each piece."""
     return map(lines_of, chain.from_iterable(pages))
 
 
@@ -70,5 +70,5 @@ def lines_of(piece: Piece) -> bytes:
 
 
 def count(pieces: Iterable[Piece]) -> int:
-    """Return how many events pieces hold."""
+    """Return how many events are in the pieces."""
     return sum(piece.header.events if isinstance(piece, Segment) else piece.count(b"\n") for piece in pieces)

@@ -1,4 +1,4 @@
-"""A spool: segments that wait, in memory while they are few, then in a temporary file that has no name."""
+"""A spool: waiting segments, in memory while they are few, and later in a temporary file without a name."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from smsevents.wire.lines import Entry
 
 MIB = 1024 * 1024
-IMPORTS_ON_DISK_MAX_BYTES = 4096 * MIB  # of all imports of a process that wait in temporary files
+IMPORTS_ON_DISK_MAX_BYTES = 4096 * MIB  # for all imports of a process that wait in temporary files
 
 
 class Room:
-    """How much temporary files of one kind may take in this process, together.
+    """The disk space that all temporary files of one kind may take together in this process.
 
-    A spool that is alone gets what it asks for: what is too large beside others must still be possible by itself.
+    A spool that is alone gets all the space it requests: a large one must be possible at least by itself.
     """
 
     def __init__(self, kind: str, max_bytes: int) -> None:
-        """Let spools of a kind ("exports") take `max_bytes` of temporary files."""
+        """Let spools of a kind, such as "exports", take `max_bytes` of temporary files together."""
         self._kind = kind
         self._max_bytes = max_bytes
         self._taken = 0
         self._lock = threading.Lock()
 
     def take(self, size: int, *, held: int) -> None:
-        """Take some bytes more, for one who holds `held`. Raises `StoreUnavailable` if others leave too few."""
+        """Take `size` more bytes for a spool that has `held`. Raises `StoreUnavailable` if others leave too few."""
         with self._lock:
             if self._taken > held and self._taken + size > self._max_bytes:
                 raise StoreUnavailable(
@@ -49,7 +49,7 @@ class Room:
             self._taken += size
 
     def give_back(self, size: int) -> None:
-        """Give bytes back."""
+        """Release `size` bytes."""
         with self._lock:
             self._taken -= size
 
@@ -58,50 +58,50 @@ IMPORTS_ROOM = Room("imports", IMPORTS_ON_DISK_MAX_BYTES)
 
 
 class Spool:
-    """Holds segments, and of each in memory no more than its bounds. `close` it, or it goes with the last reference."""
+    """Holds segments, with only their headers always in memory. `close` it, or drop the last reference to it."""
 
     def __init__(self, memory_max_bytes: int, room: Room = IMPORTS_ROOM) -> None:
-        """Keep up to `memory_max_bytes` of stored bytes in memory, and more of them in a temporary file."""
+        """Keep up to `memory_max_bytes` of stored bytes in memory, and any more in a temporary file."""
         self._bytes = _Bytes(memory_max_bytes, room)
         self._finish = weakref.finalize(self, self._bytes.close)
         self._size = 0
         self._waiting: list[SegmentHeader] = []
 
     def put(self, segment: Segment) -> None:
-        """Take a segment. Raises `StoreFull` without room for temporary files, `StoreUnavailable` if others fill it."""
+        """Take a segment. Raises `StoreFull` if the disk is full, `StoreUnavailable` if others fill the room."""
         self._bytes.append(segment.data, self._size)
         self._waiting.append(replace(segment.header, place=Place("spool", self._size)))
         self._size += len(segment.data)
 
     @property
     def size_bytes(self) -> int:
-        """How many stored bytes the segments have."""
+        """The stored bytes of all segments."""
         return self._size
 
     def __iter__(self) -> Iterator[Segment]:
-        """Return the segments in the order in which they came."""
+        """Return the segments in the order in which they were put."""
         return map(self._read, self._waiting)
 
     def after(self, after: Entry) -> Iterator[Segment]:
-        """Return the segments that reach past an entry, by their first entry."""
+        """Return the segments that reach past an entry, in the order of their first entries."""
         return map(self._read, sorted((one for one in self._waiting if one.last > after), key=lambda one: one.first))
 
     def _read(self, header: SegmentHeader) -> Segment:
         return Segment(header, self._bytes.read(header.place.start, header.stored_bytes))
 
     def close(self) -> None:
-        """Drop what is held."""
+        """Drop all segments, and release their room."""
         self._finish()
 
 
 class _Bytes:
-    """Bytes in memory, or once there are more of them than a bound, all of them in a temporary file."""
+    """Bytes in memory or, once they exceed a bound, all of them in a temporary file."""
 
     def __init__(self, memory_max_bytes: int, room: Room) -> None:
         self._memory_max = memory_max_bytes
         self._room = room
         self._file: IO[bytes] = io.BytesIO()
-        self._on_disk = 0  # bytes that were taken from the room
+        self._on_disk = 0  # bytes taken from the room
         self._in_memory = True
 
     def append(self, data: bytes, at: int) -> None:
@@ -137,9 +137,9 @@ class _Bytes:
 
 
 def open_temporary() -> IO[bytes]:
-    """Open a temporary file that has no name, so that it goes with the process. Raises what `write_temporary` does."""
+    """Open a temporary file without a name, which vanishes with the process. Raises what `write_temporary` does."""
     with _translated():
-        # without a buffer: what does not fit is seen where it is written, not where the file is closed
+        # no buffer: data that does not fit then fails at the write, not when the file is closed
         return tempfile.TemporaryFile(buffering=0)
 
 
@@ -170,5 +170,5 @@ def _translated() -> Iterator[None]:
 def _folder() -> str:
     try:
         return tempfile.gettempdir()
-    except OSError:  # it has looked for one that can be written, and there is none
+    except OSError:  # tempfile found no folder that can be written
         return "any folder"

@@ -1,4 +1,4 @@
-"""Backup: a whole, consistent copy of the database while it is in use."""
+"""Backup: a complete, consistent copy of the database while it is in use."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ _NO_LINKS = {
     errno.ENOTSUP,
     errno.EOPNOTSUPP,
     errno.EMLINK,
-}  # of file systems without hard links, such as FAT
+}  # file systems without hard links, such as FAT, report these
 
 
 def backup(database: Database, target: Path, now: int) -> int:
-    """Write a copy of the database as it is at one moment, and note that at the time `now`; give its size in bytes.
+    """Write a copy of the database as it is at one moment. Return its size in bytes.
 
-    It is made under a temporary name beside the target, synced, and gets the target's name when it is whole, so a file
-    under that name is always a whole backup, and one that is there is never touched. Only its owner may read it
-    (0600). It holds no free pages, so nothing that was erased. Readers and writers go on. Raises `InvalidRequest` if
-    the target is there already, cannot be written, or is being written by another backup; `StoreUnavailable`.
+    The copy is written under a temporary name beside the target and synced. It gets the target's name only when it is
+    complete, so a file with that name is always a complete backup. An existing file is never touched. Only the owner
+    may read the copy (0600). It holds no free pages, and so no erased data. Readers and writers continue meanwhile.
+    The database records that a backup was made at `now` (Unix ms).
+
+    Raises `InvalidRequest` if the target exists, cannot be written, or is being written by another backup, and
+    `StoreUnavailable` if the database cannot be copied.
     """
     try:
         _check_free(target)
         with _part_of(target) as part:
-            _check_free(target)  # another backup may have written it before the part was ours
+            _check_free(target)  # another backup may have created it before this one got the part
             database.dialect.copy_to(part)
             _sync(part)
             _name(part, target)
@@ -47,13 +50,13 @@ def backup(database: Database, target: Path, now: int) -> int:
         raise InvalidRequest(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
     except StoreUnavailable as error:
         raise StoreUnavailable(f"The backup failed. {error} Is there room for a copy at {target.parent}?") from error
-    with suppress(StoreUnavailable):  # the backup is good, also where nothing can be written to the database
+    with suppress(StoreUnavailable):  # the backup is good even if the database cannot be written
         database.write(lambda connection: reach(connection, BACKUP, now))
     return size
 
 
 def _check_free(target: Path) -> None:
-    if os.path.lexists(target):  # also a link that leads nowhere
+    if os.path.lexists(target):  # true also for a link that leads nowhere
         raise _there_already(target)
 
 
@@ -63,12 +66,13 @@ def _there_already(target: Path) -> InvalidRequest:
 
 @contextmanager
 def _part_of(target: Path) -> Iterator[Path]:
-    """Give an empty file beside the target, which is ours alone and gone in the end, as is what a kill left there.
+    """Yield an empty file beside the target, for this backup alone. It is removed at the end.
 
-    The lock is on a file whose name others may take away: another backup removes it when it is done. So it counts
-    only if the name still leads to it once it is locked, and while it is, nobody else touches that name.
+    Remains of a killed backup under the same name are removed too. The lock is on a file that another backup may
+    remove when it is done. So the lock counts only if the name still leads to the locked file. As long as it does, no
+    other backup touches that name.
     """
-    # the name is as long for any target, as a name may not be longer than 255 bytes
+    # the name has a fixed length for any target, because a name has at most 255 bytes
     part = target.with_name(f".{hashlib.sha256(target.name.encode(errors='surrogateescape')).hexdigest()[:16]}.part")
     with _locked(part, target) as handle:
         os.ftruncate(handle, 0)
@@ -92,7 +96,7 @@ def _locked(part: Path, target: Path) -> Iterator[int]:
                 continue
             if ours.st_uid != os.geteuid():
                 raise InvalidRequest(f"{part} belongs to another user. Remove it, or choose another place.")
-            if ours.st_nlink > 1:  # of a backup that was killed once it had its name: that file is whole, and stays
+            if ours.st_nlink > 1:  # of a backup killed after it got its name: that backup is complete, and stays
                 part.unlink()
                 continue
             yield handle
@@ -110,7 +114,7 @@ def _leads_to(path: Path, file: os.stat_result) -> bool:
 
 
 def _name(part: Path, target: Path) -> None:
-    """Give the file its name, and never take that from another one."""
+    """Put the part under the name of the target. A file that has this name already is never replaced."""
     try:
         os.link(part, target)
     except FileExistsError as error:

@@ -1,11 +1,13 @@
 """Compaction: a shop's small and overlapping segments become sorted, disjoint ones of about the target size.
 
-The log is looked at in **groups**: runs of segments that overlap, one the next, or that are small neighbours. A
-group is merged step by step, each step a bounded run of entries from its start on: read, merged and packed
-without a lock, then put in the place of the segments that are used up, in one short transaction. A segment that
-a step reached but did not use up stays, so its first entries are there twice for a while, and reading takes
-equal entries for one. At every moment the log is whole, so a reader, a writer, a kill or another compaction may
-come at any time. Only to an erasure it gives way: that must find what it looks for where it was (`erasure.py`).
+Compaction works on **groups**: runs of segments in which each overlaps the next, or that are small neighbours. A group
+is merged step by step from its start. Each step reads, merges and packs a bounded run of entries without a write
+transaction. Then one short transaction replaces the segments that are used up. A segment that a step reached but did
+not use up stays, so its first entries exist twice for a while. Readers treat equal entries as one.
+
+The log is complete at every moment, so a reader, a writer, a kill or another compaction may come at any time.
+Compaction gives way only to an erasure, which must find the events of a user where they were when it began
+(`erasure.py`).
 """
 
 from __future__ import annotations
@@ -32,35 +34,35 @@ if TYPE_CHECKING:
 
 COMPACTION_HELD_MAX_BYTES = 16 * 1024 * 1024
 COMPACTION_PASSES_MAX = 12
-COMPACTION_SMALL_SEGMENTS_MIN = 8  # small ones are merged with each other while rewriting large ones is too dear
-COMPACTION_WORTH_RATIO = 4  # large segments are rewritten for small ones that hold at least this part of them
+COMPACTION_SMALL_SEGMENTS_MIN = 8  # merge small ones with each other while it is too expensive to rewrite large ones
+COMPACTION_WORTH_RATIO = 4  # rewrite settled segments once the late ones hold at least a fourth of their bytes
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large segments are to become, and how much a step may hold, both in bytes of lines."""
+    """The target size of segments, and how much a step may hold in memory, both in bytes of lines."""
 
     segment_bytes: int = SEGMENT_LINES_BYTES
     held_max_bytes: int = COMPACTION_HELD_MAX_BYTES
 
     def is_small(self, member: SegmentHeader) -> bool:
-        """Tell whether a segment is so small that it should be one with its neighbours."""
+        """Return whether a segment is so small that it should be merged with its neighbours."""
         return member.line_bytes < self.segment_bytes // 2
 
 
 DEFAULT_SIZES = Sizes()
-FLATTEN_SEGMENTS_MIN = 4  # with room for fewer, merging some at a time hardly makes fewer overlap
+FLATTEN_SEGMENTS_MIN = 4  # with room for fewer segments, merging in batches hardly reduces the overlap
 
 
 @dataclass
 class Group:
-    """Segments that overlap or are small neighbours, by their first entry."""
+    """Segments that overlap or are small neighbours, in the order of their first entries."""
 
     members: list[SegmentHeader] = field(default_factory=list)
 
     @property
     def deepest_bytes(self) -> int:
-        """Give the most bytes of lines of members that all overlap."""
+        """The most bytes of lines in members that overlap at the same point."""
         deepest = depth = 0
         ending: list[tuple[Entry, int]] = []
         for member in self.members:
@@ -74,10 +76,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did: segments that it read and segments that it made of them.
+    """The result of a compaction: the number of segments before it and after it.
 
-    It is not `whole` where more is left to do: a group was too deep to be merged at once, or somebody else
-    changed it meanwhile. It `gave_way` where somebody erases users of the shop, who must be alone with it.
+    It is not `whole` if work is left: a group was too deep to be merged at once, or another process changed it
+    meanwhile. It `gave_way` if an erasure needs exclusive access to the shop.
     """
 
     before: int = 0
@@ -86,7 +88,7 @@ class Compacted:
     gave_way: bool = False
 
     def __add__(self, other: Compacted) -> Compacted:
-        """Add up two."""
+        """Add two results."""
         return Compacted(
             self.before + other.before,
             self.after + other.after,
@@ -96,7 +98,7 @@ class Compacted:
 
 
 def groups(ordered: Iterable[SegmentHeader], sizes: Sizes = DEFAULT_SIZES) -> Iterator[Group]:
-    """Find the groups of a shop that have something to be merged."""
+    """Go through the groups of two or more segments of a shop. `ordered` has its segments by their first entries."""
     group = Group()
     reach: Entry | None = None
     for member in ordered:
@@ -115,11 +117,11 @@ def groups(ordered: Iterable[SegmentHeader], sizes: Sizes = DEFAULT_SIZES) -> It
 
 
 def worth_it(group: Group, sizes: Sizes = DEFAULT_SIZES) -> Group | None:
-    """Choose what of a group is worth its rewriting now, in the background: all, the late part of it, or nothing.
+    """Return the part of a group that is worth rewriting now, in the background: all, the late segments, or None.
 
-    Late events are few, scattered, and come all the time; to rewrite the large settled segments that they lie
-    in for each of them would cost far more than it gains. So what is late is merged with itself, by the same
-    rule, until it holds a fair part of what it overlaps.
+    Late events are few and scattered, and they come all the time. Rewriting the large settled segments around each of
+    them would cost far more than it gains. So late segments are merged with each other, by the same rule, until they
+    hold a fair part of the bytes that they overlap.
     """
     settled, late = _settled_and_late(group.members, sizes)
     if not settled:
@@ -130,7 +132,7 @@ def worth_it(group: Group, sizes: Sizes = DEFAULT_SIZES) -> Group | None:
 
 
 def _settled_and_late(members: list[SegmentHeader], sizes: Sizes) -> tuple[list[SegmentHeader], list[SegmentHeader]]:
-    """Find as many large segments as possible that do not overlap, and give them and all others, in order."""
+    """Return as many large segments as possible that do not overlap, and all other segments, both in order."""
     settled: list[SegmentHeader] = []
     for member in sorted(members, key=lambda member: member.last):
         if not sizes.is_small(member) and (not settled or member.first > settled[-1].last):
@@ -146,9 +148,9 @@ def _line_bytes(members: list[SegmentHeader]) -> int:
 def compact_group(
     database: Database, trackpoint: int, group: Group, now: int, sizes: Sizes = DEFAULT_SIZES
 ) -> Compacted:
-    """Merge a group; what is older than the history at `now`, a time that is trusted, is left out.
+    """Merge a group. Events older than the history at `now`, a trusted time, are left out.
 
-    Raises `DamagedSegment`; the log is then as it was after the last step.
+    Raises `DamagedSegment`. The log is then as it was after the last step.
     """
     oldest: Entry = (history_start(now), b"")
     try:
@@ -165,17 +167,17 @@ def _compact_group(database: Database, trackpoint: int, group: Group, oldest: En
 
 
 def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, sizes: Sizes) -> Compacted:
-    """Merge as many whole members at a time as may be held, so that fewer of what comes out overlap.
+    """Merge complete members in batches, each as large as may be held, so that fewer of the results overlap.
 
-    To sweep over a group where more overlaps than may be held would open most of it again for each step.
+    If more overlaps than may be held, a sweep over the group would open most of it again for each step.
     """
     done = Compacted(whole=False)
     for batch in _batches(group.members, sizes.held_max_bytes):
-        # twice what they hold, so that all of them are taken
+        # room for twice their lines, so that one merge takes all of them
         room = Sizes(sizes.segment_bytes, 2 * _line_bytes(batch))
         ids = {member.id for member in batch}
         with database.dialect.shop_step(trackpoint):
-            # it is written once more by the sweep that follows, so this time fast
+            # the sweep that follows writes these lines again, so compress them fast here
             packed, reach = _packed(database, batch, oldest, room, deflate)
             if reach == END and _replace(database, trackpoint, ids, ids, packed):
                 done += Compacted(len(batch), len(packed))
@@ -196,7 +198,7 @@ def _batches(members: list[SegmentHeader], held_max_bytes: int) -> Iterator[list
 
 
 def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, sizes: Sizes) -> Compacted:
-    """Merge a group step by step from its start on, each step behind the last entry of the one before."""
+    """Merge a group step by step from its start. Each step begins after the last entry of the previous one."""
     after = oldest
     left = group.members
     made = 0
@@ -205,7 +207,7 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
             packed, reach = _packed(database, left, after, sizes, deflate_compacted)
             used_up = {member.id for member in left if member.last <= reach}
             if len(packed) > 1 and len(used_up) < len(left):
-                # what does not fill a segment is left to the next step
+                # leave the lines that do not fill a segment to the next step
                 packed.pop()
                 reach = packed[-1].header.last
                 used_up = {member.id for member in left if member.last <= reach}
@@ -221,9 +223,9 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
 def _packed(
     database: Database, members: list[SegmentHeader], after: Entry, sizes: Sizes, compress: Callable[[bytes], bytes]
 ) -> tuple[list[Segment], Entry]:
-    """Pack the first lines of members behind `after`, as many as may be held; tell how far they reach, too."""
+    """Pack the first lines of members after `after`, as many as may be held. Return the segments and their reach."""
     with database.read() as connection:
-        # one that is gone is left out here; the commit sees it
+        # a segment that is gone is missing here; `replace_segments` notices it
         found = segments_of(connection, [member.id for member in members])
         lines, reach = merge((segment.check_stored() for segment in found), after, sizes.held_max_bytes)
     try:
@@ -239,11 +241,11 @@ def _replace(database: Database, trackpoint: int, read: set[int], gone: set[int]
 def compact_shop(
     database: Database, trackpoint: int, now: int, *, everything: bool, sizes: Sizes = DEFAULT_SIZES
 ) -> Compacted:
-    """Compact a shop: everything that can be, or what is worth it. Raises `DamagedSegment`.
+    """Compact a shop: `everything` that can be compacted, or only the groups that are worth it.
 
-    It goes on as long as something is left: what one group leaves may be a small neighbour of the next, a deep
-    group takes several passes, and somebody else may have changed a group meanwhile. But not endlessly, as
-    imports may bring more all the time.
+    Passes repeat while work is left: the result of one group may be a small neighbour of the next, a deep group takes
+    several passes, and another process may have changed a group meanwhile. There are at most COMPACTION_PASSES_MAX,
+    because imports may bring more all the time. Raises `DamagedSegment`.
     """
     done = Compacted()
     for _ in range(COMPACTION_PASSES_MAX):

@@ -1,4 +1,4 @@
-"""How many different lines there are, exactly, in bounded memory."""
+"""An exact count of different lines, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-DIGEST_BYTES = 16  # of a cryptographic hash: two lines with one digest will not be met
-DISTINCT_HELD_MAX_BYTES = 4 * 1024 * 1024  # of digests; as Python objects they take a few times as much
+DIGEST_BYTES = 16  # of a cryptographic hash: in practice no two lines share a digest
+DISTINCT_HELD_MAX_BYTES = 4 * 1024 * 1024  # of digests; as Python objects they take several times as much
 DISTINCT_READ_BYTES = 64 * 1024  # of each run of DISTINCT_HELD_MAX_BYTES, while they are merged
 
 
 class Distinct:
     """Counts different lines. Use it as a context manager: `add` … `add`, then `count`.
 
-    Digests of lines are held up to a bound, then sorted and put into a temporary file that has no name. Counting
-    merges these runs.
+    Digests of lines are held in memory up to a bound. Then they are sorted and written to a temporary file without a
+    name, as one run. Counting merges these runs.
     """
 
     def __init__(self, held_max_bytes: int = DISTINCT_HELD_MAX_BYTES) -> None:
@@ -30,7 +30,7 @@ class Distinct:
         self._held_max = max(1, held_max_bytes // DIGEST_BYTES)
         self._held: set[bytes] = set()
         self._file: IO[bytes] | None = None
-        self._ends = [0]  # of the runs in the file, each of which begins where the one before ends
+        self._ends = [0]  # of the runs in the file; each run begins where the previous one ends
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +52,7 @@ class Distinct:
                 self._put_down()
 
     def count(self) -> int:
-        """Tell how many different lines were added."""
+        """Return how many different lines were added."""
         if self._file is None:
             return len(self._held)
         count = 0
@@ -70,7 +70,7 @@ class Distinct:
         self._held.clear()
 
     def _run(self, number: int) -> Iterator[bytes]:
-        """Give the digests of a run, in order."""
+        """Yield the digests of a run, in order."""
         if self._file is None:
             return
         start, end = self._ends[number], self._ends[number + 1]

@@ -1,21 +1,22 @@
-"""Erasure: every event of a user leaves the log (GDPR, Article 17), and may be kept out from then on.
+"""Erasure: every event of a user leaves the log (GDPR, Article 17), and later ones may be kept out.
 
-    erase   each segment that holds the user is rewritten without
+    erase   each segment that holds the user's events is rewritten without them
     wipe    no copy stays in the database's files: the file is rewritten, the write-ahead log emptied
 
-**What is found.** An erasure is alone with the shop (`catalog/dialects/base.py`): nobody compacts it or erases from it
-meanwhile, so what lay in the log when it began lies where it lay, until it is rewritten or expires. It looks once at
-each segment that was there, and at none that comes in later: imports cannot keep it from ending.
+**What is found.** An erasure has exclusive access to the shop (`catalog/dialects/base.py`): no other process compacts
+it or erases from it meanwhile. So each event stays in its segment until it is rewritten or expires. The erasure reads
+each segment once that existed when it began, and none that comes later: imports cannot keep it from ending.
 
-**What is pending.** Each transaction that rewrites a segment makes a scrub pending, under a token of its own. A wipe
-marks only that token done which stood there before it began (`catalog/pending_scrubs.py`). So at every moment a scrub
-is pending if and only if something was erased since the last wipe began, whatever was killed. Backups and exports
-that were made before are the operator's to erase: docs/upkeep.md.
+**What is pending.** Each transaction that rewrites a segment makes a scrub pending, with a new token. A wipe marks
+only the token done that was there before it began (`catalog/pending_scrubs.py`). So at every moment, even after a
+kill, a scrub is pending if and only if something was erased since the last wipe began. Earlier backups and exports
+are for the operator to erase: docs/upkeep.md.
 
-**What it costs.** While the file is rewritten all imports wait. So a wipe serves all erasures that are done when
-it begins, and after one of a large file the next one that a shop asks for waits for WIPE_PAUSE_RATIO times as long.
+**What it costs.** All imports wait while the file is rewritten. So one wipe serves all erasures that are done when it
+begins. After the wipe of a large file, the next one that a shop requests waits WIPE_PAUSE_RATIO times as long as the
+last one took.
 
-A blocked user is remembered only as a digest, keyed by the shop: SHA-256 of the trackpoint and the user id.
+A blocked user is stored only as a digest, keyed by the shop: SHA-256 of the trackpoint and the user id.
 """
 
 from __future__ import annotations
@@ -48,22 +49,22 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.wire.lines import Entry
 
-PAUSE = "pause after a wipe"  # no chore: how long the last wipe of a large file took, in milliseconds, and its end
+PAUSE = "pause after a wipe"  # not a chore: the duration of the last wipe of a large file, in milliseconds, and its end
 
 ERASURE_PATIENCE_SECONDS = 30
 WIPE_PATIENCE_SECONDS = 30
-WIPE_PAUSE_RATIO = 100  # imports wait for at most a hundredth of the time, whatever shops erase
+WIPE_PAUSE_RATIO = 100  # imports wait at most a hundredth of the time, however much shops erase
 
-# In a canonical line `"userId":` stands once: within a string its quotes would be escaped.
+# A canonical line contains `"userId":` exactly once: within a string, its quotes would be escaped.
 _KEY = b'"userId":'
 _user = re.compile(_KEY + rb'("(?:[^"\\]|\\.)*")')
 
 
 class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an erasure did.
+    """The result of an erasure.
 
-    `wiped` is false as long as a copy may be left in the database's files, and `not_wiped` then says why.
-    `quarantined` tells how many damaged segments of the shop lie in quarantine, where nothing was looked for.
+    `wiped` is false as long as a copy may be left in the database's files. `not_wiped` then says why. `quarantined`
+    is the number of damaged segments of the shop in quarantine, which an erasure does not search.
     """
 
     events: Annotated[int, msgspec.Meta(description="Events that were removed.")]
@@ -80,7 +81,7 @@ def forget(database: Database, trackpoint: int, user_ids: Collection[str], now: 
 
 
 def wiped(erased: Erased, database: Database, now: int) -> Erased:
-    """Wipe the files after an erasure, unless it is too soon for that; note in what it did whether they are wiped."""
+    """Wipe the files after an erasure, unless it is too soon. Return the erasure, completed by the result."""
     try:
         wait_seconds = seconds_to_wipe(database, now)
     except StoreUnavailable as error:
@@ -99,11 +100,11 @@ def _with_wipe(erased: Erased, not_wiped: str | None) -> Erased:
 
 
 def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: int, *, block: bool) -> Erased:
-    """Erase users' events from a shop's log, and keep them out from now on if `block` says so.
+    """Erase users' events from a shop's log. With `block`, keep later ones out, too.
 
     `wipe` must follow. Events that are imported while this runs may stay unless the users are blocked. Raises
-    `UnknownShop`; `Busy` if somebody else erases from the shop for longer than ERASURE_PATIENCE_SECONDS;
-    `StoreFull` without room for temporary files; and `DamagedSegment` for a segment that cannot be read: set it
+    `UnknownShop`; `Busy` if another process erases from the shop for longer than ERASURE_PATIENCE_SECONDS;
+    `StoreFull` if there is no room for temporary files; and `DamagedSegment` for a segment that cannot be read: set it
     aside first, with `verify --quarantine`.
     """
 
@@ -136,13 +137,13 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
 
 
 def _segments_of(database: Database, trackpoint: int) -> tuple[array[int], array[int]]:
-    """Give the ids of a shop's segments, by their first entry: those that overlap no other one, and those that do.
+    """Return the ids of a shop's segments, by their first entries: those without overlap, and those that overlap.
 
-    An event may lie in several segments that overlap, and is counted once.
+    Segments that overlap may share an event, which is counted once.
     """
     alone, overlapping = array("q"), array("q")
-    reach: Entry | None = None  # of all segments before
-    overlaps = False  # whether the segment before overlaps one
+    reach: Entry | None = None  # of all previous segments
+    overlaps = False  # whether the previous segment overlaps another one
     before: int | None = None
     with database.read() as connection:
         for one in headers_of(connection, trackpoint):
@@ -157,9 +158,9 @@ def _segments_of(database: Database, trackpoint: int) -> tuple[array[int], array
 
 
 def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.monotonic) -> str | None:
-    """Do the scrubs that are pending; return None when none is any more, else why. They stay pending then.
+    """Do the pending scrubs. Return None if none is left, else why some are. These stay pending.
 
-    `now` is Unix milliseconds, `monotonic` tells seconds.
+    `now` is in Unix milliseconds. `monotonic` is a clock in seconds.
     """
     steps = database.dialect.scrub_steps
     try:
@@ -167,7 +168,7 @@ def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.mon
             return None
         with database.dialect.scrub_alone(WIPE_PATIENCE_SECONDS):
             for number, step in enumerate(steps):
-                # looked up only now: who wiped before us may have done it for our erasure, too
+                # looked up only now: an earlier wipe may have served this erasure, too
                 if token := _pending(database).get(step):
                     began = monotonic()
                     scrubbed = database.dialect.scrub(step)
@@ -181,7 +182,7 @@ def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.mon
 
 
 def _step_done(connection: Connection, steps: Sequence[str], token: str, now: int, took_ms: int | None) -> None:
-    """Note that the first of the steps that are left is done, so that the next one is to be done."""
+    """Record that the first of the remaining steps is done, and make the next one pending."""
     mark_done(connection, steps[0], token)
     if len(steps) == 1:
         return
@@ -193,9 +194,9 @@ def _step_done(connection: Connection, steps: Sequence[str], token: str, now: in
 
 
 def seconds_to_wipe(database: Database, now: int) -> float:
-    """Tell how long what is owed is to wait, so that wipes keep imports waiting for a small part of the time.
+    """Return how long a pending wipe has to wait, so that wipes block imports for a small part of the time only.
 
-    A clock that was set back ends the wait, and one that was ahead is waited for no longer than the pause.
+    A clock that was set back ends the wait, so the wait is never longer than the full pause.
     """
     with database.read() as connection:
         found = pending_since(connection)
@@ -212,7 +213,7 @@ def _pending(database: Database) -> dict[str, str]:
 
 
 def check_user_id(user_id: str) -> str:
-    """Give a user id back if events can have it. Raises `InvalidRequest`."""
+    """Return a user id unchanged if events can have it. Raises `InvalidRequest`."""
     if not 0 < len(user_id) <= TEXT_MAX_CHARACTERS:
         raise InvalidRequest(f"A user id has 1 to {TEXT_MAX_CHARACTERS} characters.")
     if any("\ud800" <= character <= "\udfff" for character in user_id):
@@ -221,7 +222,7 @@ def check_user_id(user_id: str) -> str:
 
 
 def unblock(database: Database, trackpoint: int, user_id: str) -> bool:
-    """Let a user's events be recorded again; tell whether they were blocked. Raises `UnknownShop`."""
+    """Let a user's events be recorded again. Return whether the user was blocked. Raises `UnknownShop`."""
 
     def unblock_in(connection: Connection) -> bool:
         require_shop(connection, trackpoint)
@@ -231,13 +232,13 @@ def unblock(database: Database, trackpoint: int, user_id: str) -> bool:
 
 
 def _erase_from(database: Database, trackpoint: int, segment_id: int, marks: set[bytes], now: int) -> Sequence[bytes]:
-    """Rewrite a segment, unless it has expired, without the lines of the users marked; give those lines."""
+    """Rewrite a segment, unless it has expired, without the lines of the marked users. Return those lines."""
     with database.read() as connection:
         segment = find_segment(connection, segment_id)
     if segment is None:
         return ()
     lines = inflate(segment.check_stored())
-    if not any(_KEY + mark in lines for mark in marks):  # far cheaper than to look at each line
+    if not any(_KEY + mark in lines for mark in marks):  # far cheaper than parsing each line
         return ()
     users = _user.findall(lines)
     try:

@@ -1,9 +1,10 @@
-"""Retention: what is older than the history leaves the disk.
+"""Retention: events older than the history leave the disk.
 
-Whole segments are deleted; one that straddles the start of the history loses its old events when compaction
-rewrites it, or at the latest when it is all old. Exports leave old events out whatever is still on the disk.
+Only complete segments are deleted. A segment that straddles the start of the history loses its old events when
+compaction rewrites it, or at the latest when all its events are old. Exports leave out old events even if they are
+still on the disk.
 
-What is old is told by trusted time (`trusted.Judgement.old_by_ms`), not by a reading of the clock.
+Trusted time decides what is old (`clock.trusted.Judgement.old_by_ms`), not a reading of the clock.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from smsevents.wire.window import history_start
 if TYPE_CHECKING:
     from smsevents.catalog import Database
 
-EXPIRED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages are in memory until the statement is done
+EXPIRED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages stay in memory until the statement is done
 
 
 @dataclass(frozen=True)
 class Expired:
-    """What was deleted."""
+    """The number of segments and of events that were deleted."""
 
     segments: int
     events: int
 
 
 def expire(database: Database, old_by_ms: int) -> Expired:
-    """Delete the segments of all shops that end before the history at a time, a bounded number in a transaction."""
+    """Delete all shops' segments that end before the history at `old_by_ms`, a bounded number per transaction."""
     before = history_start(old_by_ms)
     segments = events = 0
     while True:

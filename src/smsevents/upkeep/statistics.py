@@ -1,4 +1,4 @@
-"""Statistics: what a shop's log holds."""
+"""Statistics: the contents of a shop's log in numbers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Statistics(msgspec.Struct):
-    """Of one shop. Sizes in bytes, times in Unix milliseconds, None where there is no event.
+    """The statistics of one shop. Sizes are in bytes, times in Unix milliseconds, or None if there is no event.
 
-    `events` counts an event that lies in two segments twice. `overlapping` is the number of segments that begin
-    before an earlier one ends: what compaction would have to merge.
+    `events` counts an event twice if it is in two segments. `overlapping` is the number of segments that begin before
+    an earlier one ends, and that compaction would have to merge.
     """
 
     trackpoint: int
@@ -34,7 +34,7 @@ class Statistics(msgspec.Struct):
 
 
 def statistics(database: Database, trackpoint: int) -> Statistics:
-    """Add up what the catalog knows of a shop's segments."""
+    """Return the statistics of a shop, from the headers of its segments."""
     sums = Statistics(trackpoint)
     reach: Entry | None = None
     with database.read() as connection:

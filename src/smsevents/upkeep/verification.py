@@ -1,4 +1,4 @@
-"""Verification: every stored segment is read and held to what it must be."""
+"""Verification: every stored segment is read and checked against its header and its shop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.segments.segment import Segment
 
-VERIFY_SEGMENTS_IN_READ_MAX = 32  # a read that lasts keeps the write-ahead log from being emptied
+VERIFY_SEGMENTS_IN_READ_MAX = 32  # a long read keeps the write-ahead log from being emptied
 
-DISCARDED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages are in memory until the statement is done
+DISCARDED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages stay in memory until the statement is done
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A segment that was checked; `damage` says what is wrong with it, or is None."""
+    """A checked segment. `damage` says what is wrong with it, or is None."""
 
     segment_id: int
     trackpoint: int
@@ -34,10 +34,10 @@ class Checked:
 
 
 def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
-    """Check the segments of a shop, or of all shops (None), by their ids, some in a read of the database.
+    """Check the segments of a shop, or of all shops (None), in the order of their ids, several in each transaction.
 
-    Those are checked that are there now. What is made of them meanwhile is not: compaction checks
-    what it reads, and one could follow compaction without end.
+    Only segments that exist when this begins are checked, and not those that compaction makes of them meanwhile.
+    Compaction checks the segments that it reads, and following its results could go on without end.
     """
     with database.read() as connection:
         newest = newest_id(connection)
@@ -56,7 +56,7 @@ def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
 
 
 def damage_of(trackpoint: int, span_ms: int, segment: Segment) -> str | None:
-    """Tell what is wrong with a segment of a shop: checksums, bounds, count, order, form or shop; None if nothing."""
+    """Return what is wrong with a segment: checksum, bounds, count, order, form or shop. None if nothing is."""
     try:
         held = read_entries(segment.check_stored())
     except DamagedSegment as error:
@@ -69,7 +69,7 @@ def damage_of(trackpoint: int, span_ms: int, segment: Segment) -> str | None:
     if span_ms != span_of(header.first[0], header.last[0]):
         return f"its span is told as {span_ms} ms, which hides it from exports that begin within it"
     if any(one >= following for one, following in pairwise(held)):
-        return "its events are not in order, each once"
+        return "its events are out of order or duplicated"
     reasons = ((number, _damage_of_line(date, line, trackpoint)) for number, (date, line) in enumerate(held, 1))
     return next((f"line {number}: {reason}" for number, reason in reasons if reason), None)
 
@@ -87,13 +87,13 @@ def _damage_of_line(date: int, line: bytes, trackpoint: int) -> str | None:
 
 
 def quarantine(database: Database, checked: Checked, now: int) -> None:
-    """Set a damaged segment aside, so that the rest can be exported."""
+    """Move a damaged segment into quarantine at `now` (Unix ms), so that the rest can be exported."""
     reason = checked.damage or ""
     database.write(lambda c: quarantine_segment(c, checked.segment_id, reason, now))
 
 
 def discard(database: Database, trackpoint: int | None) -> int:
-    """Delete what was set aside, of a shop or of all (None); give how many segments that were."""
+    """Delete the segments in quarantine, of a shop or of all shops (None). Return how many were deleted."""
     discarded = 0
     while some := database.write(lambda c: discard_quarantine(c, trackpoint, DISCARDED_SEGMENTS_IN_STATEMENT_MAX)):
         discarded += some

@@ -1,13 +1,13 @@
-"""The wire: what client and server both know of an event, a line, a stream and a limit.
+"""The wire: the events, lines, streams and limits that client and server share.
 
 limits.py        the limits of the contract
 events.py        an event from a line, and the canonical line of an event
-reasons.py       why a line is not an event, told to a person
+reasons.py       why a line is not an event, in words for its sender
 times.py         which numbers can be times, and in which unit a number probably is
 lines.py         many lines at once: entries, sorted, joined, bisected
 blank_lines.py   blank lines between the lines of a body
 gzip_stream.py   a gzip stream, inflated as it arrives
-file_formats.py  what a file is if it does not hold lines, told by its first bytes
+file_formats.py  the format of a file without lines of events, by its first bytes
 window.py        the interval of an export
 results.py       what the server returns for an import
 """

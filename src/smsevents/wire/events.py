@@ -1,9 +1,9 @@
 r"""The wire model: an event from a line, and the canonical line of an event.
 
-A line is one JSON object. Its canonical form is UTF-8 without white space, keys in the order of the
-classes below, nothing escaped but what JSON demands and the three characters that many clients take for
-the end of a line (U+0085, U+2028, U+2029), which are written as `\uXXXX`. An event *is* its canonical
-line: two events are the same when their canonical lines are equal.
+A line is one JSON object. Its canonical form is UTF-8 without white space, with keys in the order of the classes
+below. Only the characters that JSON requires are escaped, and three characters that many clients take for the end of a
+line (U+0085, U+2028, U+2029), which are written as `\uXXXX`. An event *is* its canonical line: two events are the same
+if their canonical lines are equal.
 
 The statuses are the `message_state` names of SMPP 5.0, section 4.7.15, that end or mark a delivery.
 """
@@ -79,16 +79,16 @@ class Event(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 def digest_of(trackpoint: int, user_id: str) -> bytes:
-    """Give what is kept of a user who is blocked from being recorded: SHA-256, keyed by the shop."""
+    """Return the digest that is stored for a blocked user: SHA-256, keyed by the shop."""
     return hashlib.sha256(b"%d\0%b" % (trackpoint, encode_text(user_id))).digest()
 
 
 class NotJson(ValueError):
-    """The line is not JSON; the text says where."""
+    """The line is not JSON. The text says where."""
 
 
 class NotAnEvent(ValueError):
-    """The line is JSON but not a valid event; the text says which field is wrong."""
+    """The line is JSON but not a valid event. The text says which field is wrong."""
 
 
 _decoder = msgspec.json.Decoder(Event)
@@ -104,28 +104,28 @@ _KEYS_OF_ONE_OFF = 11
 _KEYS_OF_FLOW = 14
 _key_end = re.compile(rb'"\s*:')
 
-# U+2028 and U+2029 in UTF-8, and U+0085: told apart by their first byte, which a search for one byte finds fast.
+# U+2028 and U+2029 in UTF-8. They and U+0085 differ in the first byte, and a search for one byte is fast.
 _separator = re.compile(rb"\xe2\x80[\xa8\xa9]")
 _SEPARATORS = {b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
 
 
 def encode(event: Event) -> bytes:
-    r"""Give the canonical line of an event, without the `\n` that ends it on the wire."""
+    r"""Return the canonical line of an event, without the `\n` that ends it on the wire."""
     return _escaped(_encoder.encode(event))
 
 
 def encode_lines(events: Sequence[Event]) -> bytes:
-    r"""Give the canonical lines of events, each ended by `\n`: the same as `encode` for each, but faster."""
+    r"""Return the canonical lines of events, each ended by `\n`: the same as `encode` for each, but faster."""
     return _escaped(_encoder.encode_lines(events))
 
 
 def encode_text(text: str) -> bytes:
-    """Give a string as it stands in canonical lines, with its quotes."""
+    """Return a string as it appears in canonical lines, with its quotes."""
     return _escaped(_encoder.encode(text))
 
 
 def _escaped(lines: bytes) -> bytes:
-    """Escape what many clients take for the end of a line; `lines` is one line or many."""
+    """Escape the characters that many clients take for the end of a line. `lines` is one line or several."""
     if b"\xe2" in lines:
         lines = _separator.sub(lambda found: _SEPARATORS[found[0]], lines)
     if b"\xc2" in lines:
@@ -134,9 +134,9 @@ def _escaped(lines: bytes) -> bytes:
 
 
 def decode(line: bytes) -> tuple[Event, bytes]:
-    """Read one line, in any valid JSON spelling; give the event and its canonical line.
+    """Read one line, in any valid JSON spelling. Return the event and its canonical line.
 
-    Raises `NotJson` or `NotAnEvent`; the text of either tells a person what to fix.
+    Raises `NotJson` or `NotAnEvent`. The text of either says what to fix.
     """
     if len(line) > LINE_MAX_BYTES:
         raise NotAnEvent(f"the line is longer than {LINE_MAX_BYTES} bytes; no event needs that many")
@@ -158,10 +158,10 @@ def decode(line: bytes) -> tuple[Event, bytes]:
 def decode_block(
     block: bytes, event_of: Callable[[bytes], Event] = _decoder.decode
 ) -> tuple[list[Event], list[bytes]] | None:
-    """Read many lines at once, each ended by a line feed; give their events and canonical lines, in order.
+    """Read many lines at once, each ended by a line feed. Return their events and canonical lines, in order.
 
-    `event_of` decodes one line. Gives None where `decode` must look at each line: one of them is blank or bad, or
-    may be bad.
+    `event_of` decodes one line. Return None if `decode` must read each line, because at least one of them is blank or
+    bad, or may be bad.
     """
     lines = block[:-1].split(b"\n")
     try:
@@ -169,23 +169,23 @@ def decode_block(
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     canonical = encode_lines(events)
-    if canonical == block:  # as an export or a careful client sends it: the lines are what they should be
+    if canonical == block:  # as an export or a careful client sends it: these lines are canonical already
         return events, lines
-    # Each key of an object ends in a colon; other colons stand in strings, where a canonical line has them too. So
-    # a key that stands twice shows as a colon too many, unless a string spells one of its own as an escape.
+    # Each key of an object is followed by a colon. All other colons are in strings, and in those of the canonical line
+    # too. So a repeated key shows as an extra colon, unless a string spells one of its own colons as an escape.
     if max(map(len, lines)) > LINE_MAX_BYTES or block.count(b":") != canonical.count(b":") or rb"\u003" in block:
         return None
     return events, canonical[:-1].split(b"\n")
 
 
 def _refuse_bad_json(line: bytes) -> None:
-    """Read a line that is not an event once more, as any JSON, to tell bad JSON from a bad event."""
+    """Read a line that is not an event again, as any JSON, to distinguish bad JSON from a bad event."""
     try:
         msgspec.json.decode(line)
     except RecursionError as error:
         raise NotJson(_TOO_DEEP) from error
     except msgspec.ValidationError:
-        return  # it is JSON, with a number that nothing can hold
+        return  # it is JSON, with a number beyond any range
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotJson(_json_reason(line, error)) from error
 
@@ -211,10 +211,10 @@ def _first_bad_byte(line: bytes) -> int:
 
 
 def _refuse_repeated_keys(line: bytes, event: Event) -> None:
-    """Refuse a key that stands twice in an object: JSON parsers differ in which value they take.
+    """Refuse a repeated key in an object, because JSON parsers differ in which value they take.
 
-    A valid event has a fixed number of keys, so counting what looks like the end of a key settles nearly
-    every line; only where a string holds `":` too must the line be read a second time.
+    A valid event has a fixed number of keys, so counting `":` is enough for nearly every line. Only if a string
+    contains `":` too must the line be read a second time.
     """
     expected = _KEYS_OF_FLOW if isinstance(event.source, Flow) else _KEYS_OF_ONE_OFF
     if len(_key_end.findall(line)) != expected:

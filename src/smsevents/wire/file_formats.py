@@ -1,14 +1,14 @@
-"""What bytes are that should be lines of events and are not: told apart by how they begin.
+"""The format of data that should be lines of events and is not, recognized by its first bytes.
 
-People send what a tool made of their file: an archive, a spreadsheet, the UTF-16 of an older PowerShell, a form.
-None of it begins like JSON in UTF-8, so it is looked at only once the first line was refused.
+People send what a tool has made of their file: an archive, a spreadsheet, the UTF-16 of an older PowerShell, a form.
+None of these begins like JSON in UTF-8, so the check runs only after the first line was refused.
 """
 
 from __future__ import annotations
 
 import re
 
-START_MAX_BYTES = 512  # of a body: enough to tell what it is
+START_MAX_BYTES = 512  # of a body: enough to recognize its format
 
 GZIP = b"\x1f\x8b"
 
@@ -35,7 +35,7 @@ _UTF_32 = "text in UTF-32; save it as UTF-8 without a byte order mark"
 # The first line of a table: words with the same separator between them. A line of JSON has a brace or a bracket.
 _header = re.compile(rb"""["\w .-]+([,;\t|])["\w .-]+(?:\1["\w .-]*)*\r?\n""")
 _array_over_lines = re.compile(rb"\[[ \t\r]*\n")
-_base64 = re.compile(rb"(?:H4sI|eyJ)[A-Za-z0-9+/=\r\n]*\Z")  # how gzip and `{"` begin in it
+_base64 = re.compile(rb"(?:H4sI|eyJ)[A-Za-z0-9+/=\r\n]*\Z")  # the beginnings of gzip and of `{"` in base64
 _CSV = "CSV; send lines of JSON, as the export writes them"
 _TEXTS = (
     (re.compile(rb'trackpoint[,;]|"trackpoint"'), _CSV),
@@ -46,7 +46,7 @@ _TEXTS = (
 
 
 def format_of(start: bytes) -> str | None:
-    """Tell what bytes are by their first START_MAX_BYTES, in words that follow "is"; None if that is not known."""
+    """Return the format of data by its first START_MAX_BYTES, in words that follow "is"; None if it is unknown."""
     if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return _UTF_32
     if start.startswith((b"\xff\xfe", b"\xfe\xff")) or (len(start) > 1 and (start[0] == 0) != (start[1] == 0)):
@@ -60,7 +60,7 @@ def format_of(start: bytes) -> str | None:
 
 
 def _text_format_of(start: bytes) -> str | None:
-    """Tell what text is that is not lines of JSON."""
+    """Return the format of a text that is not lines of JSON, or None."""
     if start.startswith(b"--") and start[2:3].strip():  # the first line of a form is its boundary
         return "a form with a file in it (multipart/form-data); send the lines alone"
     if start[:3].upper() == b"%7B" or b"=%7B" in start[:64].upper():

@@ -24,7 +24,7 @@ class NotGzip(ValueError):
 
 
 class DamagedGzip(NotGzip):
-    """The bytes begin as a gzip stream does, and then are not what gzip wrote; the text says what is wrong."""
+    """The bytes begin as a gzip stream does, but are damaged later. The text says what is wrong."""
 
 
 class TruncatedGzip(DamagedGzip):
@@ -36,11 +36,11 @@ class Inflater:
 
     def __init__(self) -> None:
         self._member = isal_zlib.decompressobj(_GZIP)
-        self._start = b""  # of the member, by which gzip is known
-        self._members = 0  # that ended
+        self._start = b""  # of the member: shows whether it is gzip
+        self._members = 0  # the number of complete members before this one
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give the runs that the next bytes inflate to. Raises `NotGzip`, or `DamagedGzip`."""
+        """Yield the runs that the next bytes inflate to. Raises `NotGzip` or `DamagedGzip`."""
         pending = bool(data)
         while pending:
             if self._member.eof:
@@ -53,10 +53,10 @@ class Inflater:
             except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub says that it is an instance
                 raise self._error(str(error)) from error
             data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            # a full run may leave output behind that needs no more input
+            # after a full run, there may be more output that needs no further input
             pending = bool(data) or (len(run) == INFLATE_RUN_MAX_BYTES and not self._member.eof)
             given = [run]
-            del run  # only the caller holds it then, who may come back for the next one much later
+            del run  # only the caller holds it then, and may ask for the next run much later
             yield given.pop()
 
     def finish(self) -> None:
@@ -68,7 +68,7 @@ class Inflater:
         raise TruncatedGzip("it was cut before its trailer")
 
     def _error(self, text: str) -> NotGzip:
-        """Say what is wrong; `text` is the library's, such as `Error -6 Incorrect checksum found`."""
+        """Return the error for a text of the library, such as `Error -6 Incorrect checksum found`."""
         if "checksum" in text:
             return DamagedGzip("its checksum does not match what it holds")
         if not GZIP.startswith(self._start):

@@ -1,4 +1,4 @@
-"""The limits of the contract (docs/api.md): what client and server hold each other to."""
+"""The limits of the contract between client and server (docs/api.md)."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ DAY_MS = 24 * 60 * 60 * 1000
 HISTORY_MS = 90 * DAY_MS
 FUTURE_MAX_MS = DAY_MS
 TEXT_MAX_CHARACTERS = 1024
-# Five strings of TEXT_MAX_CHARACTERS, each character spelled in 12 bytes (a pair of \uXXXX), fit in here.
+# Enough for five strings of TEXT_MAX_CHARACTERS, with each character spelled in 12 bytes (a pair of \uXXXX).
 LINE_MAX_BYTES = 64 * 1024

@@ -1,4 +1,4 @@
-r"""Lines as entries: what client and server do with many canonical lines at once. Pure functions on bytes.
+r"""Lines as entries: operations of client and server on many canonical lines at once. Pure functions on bytes.
 
 An **entry** is `(date, line)`: the date in Unix milliseconds, and the canonical line without its `\n`. Entries sort
 as the export does, by date and then by the bytes of the line. Two equal entries are one event.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Entry: TypeAlias = tuple[int, bytes]
 
-# In a canonical line `"date":` stands once: within a string its quotes would be escaped.
+# A canonical line contains `"date":` exactly once: within a string, its quotes would be escaped.
 _date = re.compile(rb'"date":(-?[0-9]+)\}')
 
 
@@ -49,7 +49,7 @@ def parse_entries(lines: bytes) -> list[Entry]:
 
 
 def entry_at(lines: bytes, start: int) -> tuple[Entry, int]:
-    """Return the entry of the line that starts at `start`, and where the next line does. Raises `NotLines`."""
+    """Return the entry of the line that starts at `start`, and the start of the next line. Raises `NotLines`."""
     end = lines.find(b"\n", start)
     match = _date.search(lines, start, end) if end >= 0 else None
     if match is None:
@@ -60,7 +60,7 @@ def entry_at(lines: bytes, start: int) -> tuple[Entry, int]:
 def bisect_lines(lines: bytes, bound: Entry, *, from_start: int = 0, at: bool = False) -> int:
     """Return where the first line after a bound starts in sorted lines; with `at`, the first one at or after it.
 
-    A binary search that reads few of the lines. Lines before `from_start` are known to be before the bound. Raises
+    This is a binary search, which reads few of the lines. Lines before `from_start` must be before the bound. Raises
     `NotLines`.
     """
     low, high = from_start, len(lines)
@@ -75,7 +75,7 @@ def bisect_lines(lines: bytes, bound: Entry, *, from_start: int = 0, at: bool = 
 
 
 def is_ascending(entries: list[Entry]) -> bool:
-    """Return whether entries are in order and without duplicates."""
+    """Return whether entries are sorted and without duplicates."""
     return all(map(lt, entries, islice(entries, 1, None)))
 
 
@@ -88,7 +88,7 @@ def unique(entries: list[Entry]) -> list[Entry]:
 
 
 def split_days(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Split sorted entries at the midnights of UTC."""
+    """Yield the sorted entries of each day (UTC)."""
     start = 0
     while start < len(entries):
         midnight = (entries[start][0] // DAY_MS + 1) * DAY_MS

@@ -1,4 +1,4 @@
-"""What the server returns, as client and server both know it."""
+"""Results that the server returns, as client and server share them."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ class ImportResult(Struct, frozen=True, omit_defaults=True):
     blocked: Annotated[
         int, Meta(description="Those of users that are blocked, which were dropped; left out where there are none.")
     ] = 0
-    impossible: Annotated[int, Meta(extra={"sent": False})] = 0  # of the command alone: a server refuses them
+    impossible: Annotated[int, Meta(extra={"sent": False})] = 0  # the command only: a server refuses them

@@ -1,6 +1,6 @@
-"""Which numbers can be the time of an event, and what a number was probably meant to be that cannot.
+"""Which numbers can be the time of an event, and the probable unit of those that cannot.
 
-An event lies in the years 2000 to 2099. The range is fixed: it does not depend on a clock, which may be wrong.
+Events are in the years 2000 to 2099. The range is fixed: it does not depend on a clock, which may be wrong.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _WRITTEN = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}  # by the num
 
 
 def is_time(time_ms: int) -> bool:
-    """Tell whether a number can be the time of an event, in Unix milliseconds."""
+    """Return whether a number can be the time of an event, in Unix milliseconds."""
     return TIME_MIN_MS <= time_ms <= TIME_MAX_MS
 
 
 def unit_of(time: int) -> str | None:
-    """Guess how a number that is not a time in Unix milliseconds was meant: `in seconds`, for example."""
+    """Return the probable unit of a number that is not a time in Unix milliseconds, such as `in seconds`; or None."""
     for unit, milliseconds in _UNITS:
         if is_time(milliseconds(time)):
             return unit

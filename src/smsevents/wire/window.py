@@ -20,17 +20,17 @@ class Window(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no event can lie in it."""
+        """Whether the interval contains no time at all."""
         return self.start > self.end
 
 
 def warning_of(window: Window) -> str | None:
-    """Say that an interval lies where no event can be, so that the times were probably not in milliseconds.
+    """Return a warning if no event can be in an interval, because its times are probably not in milliseconds; or None.
 
-    Any integer is a valid time, so this is not an error. None if there is nothing to say.
+    Any integer is a valid time, so this is not an error.
     """
     if window.end < TIME_MIN_MS:
-        # an end that was left out lies 90 days after the time that was sent
+        # an omitted end is 90 days after the start that was sent
         unit = unit_of(window.end) or unit_of(window.end - HISTORY_MS)
         side = "ends before the year 2000"
     elif window.start > TIME_MAX_MS:
@@ -42,10 +42,10 @@ def warning_of(window: Window) -> str | None:
 
 
 def resolve(from_: int | None, to: int | None, now: int) -> Window:
-    """Apply the defaulting rules of the contract to what was sent.
+    """Return the interval for the bounds that were sent, by the rules of the contract.
 
-    An omitted bound lies 90 days from the one that was sent, and never behind `now`. Then the history is
-    applied: a start more than 90 days ago is moved up to there.
+    An omitted bound is 90 days from the one that was sent, and an omitted end is never after `now`. Then the history
+    limits the interval: a start more than 90 days ago is moved to 90 days ago.
 
     Raises `InvalidRequest` when `from` is after `to`, both as sent.
     """
@@ -63,5 +63,5 @@ def _default_end(from_: int | None, now: int) -> int:
 
 
 def history_start(now: int) -> int:
-    """Tell the earliest time that is still part of the history at `now`."""
+    """Return the earliest time that is still part of the history at `now`."""
     return now - HISTORY_MS

@@ -1,6 +1,6 @@
-"""What one SQL database does differently from another, and nothing else.
+"""How SQL databases differ from each other, and nothing else.
 
-base.py  what the catalog asks of a database
+base.py  what the catalog requires of a database
 sqlite/  SQLite
 """
 
@@ -17,30 +17,30 @@ from smsevents.catalog.dialects.sqlite.location import path_of
 if TYPE_CHECKING:
     from smsevents.catalog.dialects.base import Diagnosis, Dialect
 
-# Its prefix is not that of settings, because it is not one: a server tells its processes by it which database is meant.
+# Not a setting, so it lacks their prefix: through it, a server tells its processes which database is meant.
 IDENTITY_VARIABLE = "_SMSEVENTS_DATABASE_FILE"
 
 
 def open_dialect(url: str, *, create: bool) -> Dialect:
-    """Look for the database that `url` names.
+    """Look for the database that `url` names and return its dialect.
 
-    Raises `SettingError` for a URL that cannot be used, `NoDatabase` if there is none and it is not created,
-    `StoreUnavailable` if something else lies there.
+    Raises `SettingError` for a URL that cannot be used, `NoDatabase` if there is no database and `create` is false,
+    and `StoreUnavailable` if something else is there.
     """
     return SqliteDialect(path_of(url), create=create)
 
 
 def diagnose(url: str) -> Diagnosis:
-    """Look at the database that `url` names. Raises `SettingError` for a URL that cannot be used."""
+    """Examine the database that `url` names. Raises `SettingError` for a URL that cannot be used."""
     return SqliteDiagnosis(path_of(url).absolute())
 
 
 def hand_down_identity(url: str) -> None:
-    """Tell the processes that this one will start which database is meant: another one put there later is refused."""
+    """Record for child processes which database is meant. They refuse another one that is put there later."""
     os.environ[IDENTITY_VARIABLE] = identity_of(path_of(url))
 
 
 def require_identity(url: str) -> None:
-    """Raise `StoreUnavailable` if another database lies there than when the process that started this one began."""
+    """Raise `StoreUnavailable` if the database was replaced after the process that started this one began."""
     if identity := os.environ.get(IDENTITY_VARIABLE):
         require_same(path_of(url), identity)

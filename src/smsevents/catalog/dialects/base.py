@@ -1,15 +1,15 @@
-"""What the catalog asks of an SQL database, and what it may rely on. Each database brings a dialect of its own.
+"""What the catalog requires of an SQL database, and may rely on. Each database has its own dialect.
 
-`tests/contracts/dialects` holds every dialect to this.
+The tests in `tests/contracts/dialects` check every dialect against this contract.
 
 **Reads.** All statements of one read see the database as it is at the first of them, whatever is written meanwhile.
 
-**Writes.** A statement that reads, and a later one of the same transaction that writes by what was read, are right as
-if no other write came in between. SQLite has one writer at a time. A database with several must lock what is read, in
-the order of ids: `replace_segments` counts the rows that it locked, so one that is gone is missed.
+**Writes.** If one statement of a transaction reads rows and a later one writes based on them, no other write may come
+in between. SQLite has only one writer. A database with several writers must lock the rows that are read, in the order
+of their ids. `replace_segments` counts the rows that it locked, and so notices a row that is gone.
 
-**Locks.** Steps of the upkeep share a shop; who must be alone with it waits for the steps that run, and no new step
-begins meanwhile. A lock ends with the process that holds it, however that ends.
+**Locks.** Steps of the upkeep share a shop. A process that needs exclusive access waits for the running steps to end,
+and no new step begins meanwhile. A lock ends with the process that holds it, however the process ends.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Busy(StoreUnavailable):
 
 @dataclass(frozen=True)
 class Scrubbed:
-    """What one step of a scrub did. It is not `done` while others read; `is_brief` if nobody had to wait for long."""
+    """The result of one scrub step. It is not `done` while others read. `is_brief`: no process had to wait for long."""
 
     done: bool
     is_brief: bool = True
@@ -45,7 +45,7 @@ class Scrubbed:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes in bytes; None where one cannot be told now. `log_bytes` is the write-ahead log."""
+    """Sizes in bytes, or None where a size cannot be determined now. `log_bytes` is the write-ahead log."""
 
     database_bytes: int | None
     log_bytes: int | None
@@ -53,11 +53,11 @@ class Sizes:
 
 
 class Dialect(Protocol):
-    """One open database, by what it does differently from others. Nothing else is known of it above."""
+    """One open database, as far as it differs from others. Layers above know nothing else about it."""
 
     @property
     def scrub_steps(self) -> Sequence[str]:
-        """What has to be done, in this order, until no copy of a deleted row is left in the database's files."""
+        """The steps, in order, that remove every copy of deleted rows from the database's files."""
 
     @property
     def is_new(self) -> bool:
@@ -65,63 +65,63 @@ class Dialect(Protocol):
 
     @property
     def where(self) -> str:
-        """Where the database lies, for a person who runs it."""
+        """The location of the database, for its operator."""
 
     def engine(self) -> Engine:
-        """Make the engine. A connection of it begins a read, or with the execution option `write=True` a write.
+        """Create the engine. Its connections begin a read, or with the execution option `write=True` a write.
 
         Raises `StoreUnavailable`.
         """
 
     def translated(self, done: Literal["read", "written"]) -> AbstractContextManager[None]:
-        """Run a block on the database, and turn its errors into ours: `StoreFull`, `StoreUnavailable`."""
+        """Run a block on the database, and translate its errors into `StoreFull` and `StoreUnavailable`."""
 
     def check_same(self) -> None:
-        """Raise `StoreUnavailable` if what was opened is no longer the database under its name."""
+        """Raise `StoreUnavailable` if the name of the database no longer leads to the one that was opened."""
 
     def check_writable(self) -> None:
-        """Raise `StoreUnavailable` if the next write will probably fail. Nothing is written for that."""
+        """Raise `StoreUnavailable` if the next write will probably fail. The check itself writes nothing."""
 
     def wrote(self, *, found_room: bool) -> None:
-        """Note whether a write found room, for `check_writable`."""
+        """Record whether a write found enough free space, for `check_writable`."""
 
     def now_ms(self) -> int:
-        """Return the time by the clock that all processes of the database share (Unix ms)."""
+        """Return the time (Unix ms) of the clock that all processes of the database share."""
 
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
-        """Rewrite some segments of a shop, as others may too. Raises `Busy` if one is alone with it, or waits to be."""
+        """Share a shop to rewrite some of its segments. Raises `Busy` if a process has or awaits exclusive access."""
 
     def shop_alone(self, trackpoint: int, patience_seconds: float) -> AbstractContextManager[None]:
-        """Be the only one to rewrite segments of a shop. Raises `Busy` after `patience_seconds`."""
+        """Have exclusive access to rewrite segments of a shop. Raises `Busy` after `patience_seconds`."""
 
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
-        """Be the only one to scrub. Raises `Busy` after `patience_seconds`."""
+        """Have exclusive access to scrub the files. Raises `Busy` after `patience_seconds`."""
 
     def scrub(self, step: str) -> Scrubbed:
         """Do one of `scrub_steps`. Raises `StoreUnavailable`, `StoreFull`."""
 
     def copy_to(self, target: Path) -> None:
-        """Write the database as it is at one moment into an empty file, without what was deleted.
+        """Write the database as it is at one moment into an empty file, without deleted rows.
 
         Raises `StoreUnavailable`.
         """
 
     def sizes(self) -> Sizes:
-        """Return how large the database is, and how much room is left beside it."""
+        """Return the size of the database, and the free space beside it."""
 
 
 class Diagnosis(Protocol):
-    """A look at a database that is not opened for use: nothing is made, upgraded, changed or waited for."""
+    """An examination of a database that is not opened for use: it creates, upgrades, changes and awaits nothing."""
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is a database of ours that can be read."""
+        """Whether there is a readable database of smsevents."""
 
     def checks(self) -> list[Check]:
-        """Return what was found, the database itself first."""
+        """Return the results of the checks. The one of the database itself comes first."""
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """Read a usable database, whose tables may be those of another version."""
+        """Open a usable database for reading. Its tables may be those of another version."""
 
     def close(self) -> None:
-        """Leave nothing that was not there before."""
+        """Remove all files that the examination created."""

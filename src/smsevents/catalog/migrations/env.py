@@ -1,4 +1,4 @@
-"""What alembic runs for a migration, on the connection and in the transaction of `schema.migrate`."""
+"""The script that alembic runs for a migration, on the connection and in the transaction of `schema.migrate`."""
 
 from alembic import context
 

@@ -1,12 +1,12 @@
-"""SQLite: one file, one writer at a time.
+"""SQLite: one file, and one writer at any moment.
 
-dialect.py      what the catalog asks of it
+dialect.py      the dialect: everything that the catalog requires
 connections.py  how connections are opened, and how transactions begin
-location.py     what lies where a database should be, and why it cannot be opened or written
+location.py     what is at the path of a database, and why it cannot be opened or written
 identity.py     whether the file is still the one that a server was started with
 free_space.py   whether there is room for the next write
 locks.py        locks between processes
-files.py        the files as a whole: rewritten, copied, the write-ahead log emptied
-failures.py     SQLite's errors → ours
-diagnosis.py    a look at a file that is not opened for use
+files.py        operations on complete files: rewrite, copy, empty the write-ahead log
+failures.py     SQLite's errors → errors of smsevents
+diagnosis.py    an examination of a file that is not opened for use
 """

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
-DATABASE_CONNECTIONS_KEPT = 8  # a thread that needs one more opens it for that time
+DATABASE_CONNECTIONS_KEPT = 8  # a thread that needs another one opens it for as long as it needs it
 WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
 WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
 
 
 def sqlite_engine(path: Path, *, create: bool) -> Engine:
-    """Make the engine of a file, which is created if there is none. Raises `NoDatabase` or `StoreUnavailable`."""
+    """Create the engine of a file, and with `create` the file. Raises `NoDatabase` or `StoreUnavailable`."""
     if not path.absolute().parent.is_dir():
         raise StoreUnavailable(f"The database {path} cannot be made: its folder does not exist. Create it first.")
     engine = create_engine(
@@ -32,7 +32,7 @@ def sqlite_engine(path: Path, *, create: bool) -> Engine:
         pool_size=DATABASE_CONNECTIONS_KEPT,
         max_overflow=-1,
         connect_args={
-            "isolation_level": None,  # transactions begin where we say so, not where the driver guesses
+            "isolation_level": None,  # `_begin` begins transactions; the driver must not guess where one starts
             "timeout": DATABASE_BUSY_MAX_SECONDS,
             "check_same_thread": False,
         },
@@ -48,11 +48,11 @@ def sqlite_engine(path: Path, *, create: bool) -> Engine:
 
 
 def _use_wal(path: Path, *, create: bool) -> None:
-    """Put the file into WAL mode, where it stays; once, as the change needs the file for itself.
+    """Put the file into WAL mode, in which it stays. This is done once, as it needs exclusive access to the file.
 
-    A database of another program is refused before that. Raises `NoDatabase` or `StoreUnavailable`.
+    A database of another program is refused first. Raises `NoDatabase` or `StoreUnavailable`.
 
-    SQLite does not wait for that by itself when several processes open a new file at the same time.
+    When several processes open a new file at the same time, SQLite itself does not wait for that access.
     """
     deadline = time.monotonic() + DATABASE_BUSY_MAX_SECONDS
     connection = sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS)
@@ -60,7 +60,7 @@ def _use_wal(path: Path, *, create: bool) -> None:
         while True:
             try:
                 require_ours(connection, path, create=create)
-                connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")  # of a file that is new
+                connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")  # applies only to a new file
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
@@ -75,16 +75,16 @@ def _use_wal(path: Path, *, create: bool) -> None:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only forgotten
-    # What a savepoint may have to take back goes into memory: else into a temporary file as soon as it is some pages,
-    # and a full folder for these would make imports fail.
+    connection.execute("PRAGMA secure_delete = ON")  # erased data is overwritten, not only unlinked
+    # SQLite keeps the data to undo a savepoint in memory. Otherwise it would use a temporary file after a few pages,
+    # and imports would fail whenever the folder for temporary files is full.
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_MAX_BYTES}")
 
 
 def _begin(connection: Connection) -> None:
-    """Begin as a reader, or for a write with the write lock held from the start.
+    """Begin a read, or a write that holds the write lock from the start.
 
-    A read transaction that is upgraded later fails at once when another process wrote in between.
+    A read transaction that is upgraded later fails at once if another process wrote in between.
     """
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")

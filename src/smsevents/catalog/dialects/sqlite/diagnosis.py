@@ -1,6 +1,6 @@
-"""A look at a SQLite file that is not opened for use.
+"""An examination of a SQLite file that is not opened for use.
 
-SQLite's own driver reads it, because opening it the usual way would make or upgrade it.
+SQLite's own driver reads it, because opening it the usual way would create or upgrade it.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SqliteDiagnosis:
-    """A look at the file under a path."""
+    """An examination of the file at a path."""
 
     def __init__(self, path: Path) -> None:
-        """Look at an absolute path."""
+        """Examine the file at an absolute path."""
         self._path = path
         self._log = Path(f"{path}-wal")
-        self._was_closed = not os.access(self._log, os.F_OK)  # also where the folder is closed to this user
+        self._was_closed = not os.access(self._log, os.F_OK)  # also true if this user may not enter the folder
         self._database = _database(path)
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is a database of ours that can be read."""
+        """Whether there is a readable database of smsevents."""
         return self._database.state is State.OK
 
     def checks(self) -> list[Check]:
-        """Return what was found."""
+        """Return the results of the checks. The one of the database itself comes first."""
         found = [self._database]
         if self.is_usable:
             found += [_writable(self._path), _modes(self._path)]
@@ -63,15 +63,15 @@ class SqliteDiagnosis:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read the file."""
+        """Open the file for reading."""
         engine = create_engine("sqlite://", creator=lambda: _connect(self._path), poolclass=NullPool)
         with engine.connect() as connection:
             yield connection
 
     def close(self) -> None:
-        """Let SQLite remove the `-wal` and the `-shm` that only reading made: they would mean that a server runs.
+        """Let SQLite remove `-wal` and `-shm` if reading created them: they would suggest that a server is running.
 
-        A user who may only read cannot do that, and leaves them.
+        A user with read access only cannot remove them. They stay then.
         """
         if self._was_closed and os.access(self._log, os.F_OK):
             with suppress(sqlite3.Error), _opened(self._path, write=True) as connection:
@@ -142,7 +142,7 @@ def _disk(path: Path) -> Check:
 
 @contextmanager
 def _opened(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open a database that is there."""
+    """Open an existing database."""
     with closing(_connect(path, write=write)) as connection:
         yield connection
 

@@ -1,6 +1,6 @@
-"""SQLite as a dialect: one file, one writer at a time, in WAL mode with `synchronous=FULL`.
+"""SQLite as a dialect: one file, one writer at any moment, WAL mode with `synchronous=FULL`.
 
-A commit that returned is on the disk.
+Once a commit has returned, its data is on the disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
-SCRUB_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file that is no larger is rewritten in less than a second
+SCRUB_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file of at most this size is rewritten in less than a second
 
 
 class SqliteDialect:
@@ -37,7 +37,7 @@ class SqliteDialect:
     scrub_steps = (VACUUM, EMPTY_WAL)
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        """Look at what lies under a path. Raises `NoDatabase`, `StoreUnavailable`."""
+        """Check what is at a path. Raises `NoDatabase` or `StoreUnavailable`."""
         require_usable(path, create=create)
         self.path = path
         self.is_new = not path.exists()
@@ -47,11 +47,11 @@ class SqliteDialect:
 
     @property
     def where(self) -> str:
-        """Where the file lies."""
+        """The location of the file."""
         return str(self.path.absolute())
 
     def engine(self) -> Engine:
-        """Make the engine, and the file if there is none and it is to be created. Raises `StoreUnavailable`."""
+        """Create the engine, and the file if it is missing and may be created. Raises `StoreUnavailable`."""
         engine = sqlite_engine(self.path, create=self._create)
         try:
             with self.translated("read"), engine.connect() as connection:
@@ -63,11 +63,11 @@ class SqliteDialect:
         return engine
 
     def translated(self, done: Literal["read", "written"]) -> AbstractContextManager[None]:
-        """Turn SQLite's errors into ours."""
+        """Translate SQLite's errors into those of smsevents."""
         return translated(done, self.path)
 
     def check_same(self) -> None:
-        """Refuse to go on with a file that is no longer the one under our path: what is written to it is lost."""
+        """Refuse to continue if the path no longer leads to the open file: anything written to that file is lost."""
         if identity_of(self.path) != self._identity:
             raise StoreUnavailable(
                 f"The database {self.path} was moved or replaced. Put it back, or restart to use the new one.",
@@ -75,10 +75,10 @@ class SqliteDialect:
             )
 
     def check_writable(self) -> None:
-        """Try to take the write lock, and look at modes and room.
+        """Try to take the write lock, and check file modes and free space.
 
-        A process that has the lock can write, so one that waits for it can too. The modes of the files are checked
-        as well, because this process may hold one open for writing that the next one could not open.
+        If another process holds the lock, that process can write, and so can this one later. The modes of the files
+        are checked too, because this process may hold a file open that the next one could not open for writing.
         """
         if why := why_unwritable(self.path):
             raise StoreUnavailable(
@@ -93,26 +93,26 @@ class SqliteDialect:
         self._room.check()
 
     def wrote(self, *, found_room: bool) -> None:
-        """Note whether a write found room."""
+        """Record whether a write found enough free space."""
         if found_room:
             self._room.found()
         else:
             self._room.missed()
 
     def now_ms(self) -> int:
-        """Return the time by the clock of the machine: all processes of a file run on it."""
+        """Return the time of the machine's clock (Unix ms): all processes of a file run on that machine."""
         return now_ms()
 
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
-        """Share a shop with other steps."""
+        """Share a shop with other steps of the upkeep."""
         return locks.shop_step(self.path, trackpoint)
 
     def shop_alone(self, trackpoint: int, patience_seconds: float) -> AbstractContextManager[None]:
-        """Be alone with a shop."""
+        """Have exclusive access to a shop."""
         return locks.shop_alone(self.path, trackpoint, patience_seconds)
 
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
-        """Be alone with the scrub."""
+        """Have exclusive access to scrub the files."""
         return locks.scrub_alone(self.path, patience_seconds)
 
     def scrub(self, step: str) -> Scrubbed:

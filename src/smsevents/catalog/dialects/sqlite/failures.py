@@ -1,4 +1,4 @@
-"""The errors of the database, turned into ours: here and nowhere else."""
+"""The only place where errors of the database become errors of smsevents."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# The primary result codes of SQLite (https://www.sqlite.org/rescode.html) that waiting does not change. A full disk is
-# an SQLITE_IOERR where `-shm` must grow.
+# Primary result codes of SQLite (https://www.sqlite.org/rescode.html) that do not go away by waiting. A full disk
+# appears as SQLITE_IOERR when `-shm` must grow.
 _NOT_USABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -32,9 +32,9 @@ _NO_ROOM_OUTSIDE = (
 
 @contextmanager
 def translated(done: str, path: Path) -> Iterator[None]:
-    """Run a block that works on the database at `path`; `done` says what cannot be done when it fails.
+    """Run a block on the database at `path`, and translate its errors.
 
-    `done` is "read" or "written".
+    `done` is "read" or "written": the message says that the database cannot be read or written.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is done to the files of a SQLite database as a whole, while it is in use."""
+"""Operations on the complete files of a SQLite database, while it is in use."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PRIVATE_MODE = 0o600
 
 
 def make_private(path: Path) -> None:
-    """Make the file of a database, empty, if there is none, so that only its owner may read it (0600).
+    """Create an empty database file that only its owner may read (0600), if there is no file yet.
 
-    SQLite would make it as the umask says, also where a link leads to. It gives `-wal` and `-shm` the mode of the
-    database; one that is there keeps its mode. Raises `StoreUnavailable`.
+    SQLite would apply the umask instead, also to the target of a link. It creates `-wal` and `-shm` with the mode of
+    the database. An existing file keeps its mode. Raises `StoreUnavailable`.
     """
     try:
         os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE))
@@ -37,11 +37,11 @@ def make_private(path: Path) -> None:
 
 
 def vacuum(path: Path) -> None:
-    """Rewrite the complete file, so that nothing is left of deleted rows, also on pages that are in use.
+    """Rewrite the complete file, so that no page holds remains of deleted rows, even pages that are in use.
 
-    Where SQLite moved a row from one page to another, what it left on the first stays there until it needs the
-    place: neither `secure_delete` nor REINDEX reaches that. Readers go on, writers wait. It needs as much free
-    space as the file is large, in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
+    When SQLite moves a row to another page, a copy stays on the first page until SQLite needs the space. Neither
+    `secure_delete` nor REINDEX removes that copy. Readers continue, writers wait. The rewrite needs free space of the
+    file's size, both in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
     """
     try:
         _run(path, "VACUUM")
@@ -55,7 +55,7 @@ def vacuum(path: Path) -> None:
 def copy_to(path: Path, target: Path) -> None:
     """Write a copy of the database as it is at one moment, without free pages. Raises `StoreUnavailable`.
 
-    The target must not be there yet, or be empty.
+    The target must be empty or must not exist.
     """
     _run(path, "VACUUM INTO ?", str(target))
 
@@ -69,12 +69,12 @@ def _run(path: Path, statement: str, *values: str) -> None:
 
 
 def empty_wal(path: Path) -> bool:
-    """Move what is in the write-ahead log into the database file, and empty it; return whether that worked.
+    """Move the contents of the write-ahead log into the database file. Return whether the log is empty then.
 
-    It does not while somebody reads what is older than the last write, so it is tried for some seconds.
+    This fails while a reader sees the state before the last write, so it is tried for some seconds.
     """
     for _ in range(CHECKPOINT_TRIES):
-        # not longer at a time: while SQLite waits here it keeps writers waiting too
+        # a short wait per try: while SQLite waits here, writers wait too
         with (
             translated("written", path),
             closing(sqlite3.connect(path, timeout=CHECKPOINT_PAUSE_SECONDS)) as wal,
@@ -87,7 +87,7 @@ def empty_wal(path: Path) -> bool:
 
 
 def size_of(path: Path) -> int | None:
-    """Return the size of a file in bytes, or None if it cannot be told."""
+    """Return the size of a file in bytes, or None if it cannot be determined."""
     try:
         return path.stat().st_size
     except OSError:

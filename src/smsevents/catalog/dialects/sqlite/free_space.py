@@ -1,4 +1,4 @@
-"""Whether there is room for the next write: told without writing anything."""
+"""Whether there is room for the next write, determined without writing anything."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-DATABASE_PAGE_BYTES = 16 * 1024  # a segment is read page by page: larger ones are fewer calls
+DATABASE_PAGE_BYTES = 16 * 1024  # a segment is read page by page, and larger pages need fewer calls
 
-ROOM_MIN_BYTES = 4 * DATABASE_PAGE_BYTES  # the least write changes a few pages
-# A failed write is not remembered for longer: a balancer sends nothing to a server that is not ready, so no write would
-# come to find out.
+ROOM_MIN_BYTES = 4 * DATABASE_PAGE_BYTES  # even the smallest write changes a few pages
+# A failed write is forgotten after this time. A load balancer sends nothing to a server that is not ready, so no write
+# would arrive to find out that there is room again.
 REMEMBERED_SECONDS = 60
-FREED_MIN_BYTES = 256 * 1024  # so much more than there was when a write failed is worth another one
+FREED_MIN_BYTES = 256 * 1024  # with this much more free space than at the failure, another write is worth a try
 
 
 class Room:
-    """Remembers whether the last write of this process found room, and how much was left then."""
+    """Remembers whether the last write of this process found room, and how much space was free then."""
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Look at the disk of a database file, with a clock in seconds that never steps back."""
+        """Watch the disk of a database file. `monotonic` is a clock in seconds that never steps back."""
         self._folder = path.absolute().parent
         self._monotonic = monotonic
         self._needed_bytes = ROOM_MIN_BYTES
         self._until = 0.0
 
     def found(self) -> None:
-        """Note that a write found room."""
+        """Record that a write found room."""
         self._until = 0.0
 
     def missed(self) -> None:
-        """Note that a write found no room."""
+        """Record that a write found no room."""
         self._needed_bytes = (free_bytes(self._folder) or 0) + FREED_MIN_BYTES
         self._until = self._monotonic() + REMEMBERED_SECONDS
 
@@ -52,7 +52,7 @@ class Room:
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Return how much room is left on the disk of a folder, or None if it cannot be told."""
+    """Return the free space on the disk of a folder in bytes, or None if it cannot be determined."""
     try:
         found = os.statvfs(folder)
     except OSError:

@@ -1,7 +1,7 @@
-"""Whether the file under a path is still the one that a server was started with.
+"""Whether the file at a path is still the one that a server was started with.
 
-A process that comes later, such as a worker that replaces another, must not open a file that was put there meanwhile:
-the write-ahead log beside it is that of the first file, and SQLite would copy its pages into the other one.
+A process that starts later, such as a replacement worker, must not open a file that was put there meanwhile. The
+write-ahead log beside it belongs to the first file, and SQLite would copy its pages into the new one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def identity_of(path: Path) -> str:
-    """Return what tells a file from every other one on this machine; empty if there is none."""
+    """Return a text that identifies a file on this machine, or an empty one if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -24,7 +24,7 @@ def identity_of(path: Path) -> str:
 
 
 def require_same(path: Path, identity: str) -> None:
-    """Raise `StoreUnavailable` if another file, or none, lies under the path by now."""
+    """Raise `StoreUnavailable` if the file at the path was replaced or removed."""
     if identity_of(path) != identity:
         raise StoreUnavailable(
             f"The database {path} was moved or replaced while the server ran. Put it back, or restart the server.",

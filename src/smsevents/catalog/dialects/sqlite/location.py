@@ -1,7 +1,7 @@
-"""What lies where a database should be, and why it cannot be opened or written, told to who runs smsevents.
+"""What is at the path of a database, and why it cannot be opened or written, in words for the operator.
 
 SQLite says "unable to open database file" and "attempt to write a readonly database" for a dozen causes. The file,
-its folder and its file system tell which it is.
+its folder and its file system show which one applies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _URL_HELP = "Use sqlite:///relative/path.db or sqlite:////absolute/path.db."
 
 
 def path_of(url: str) -> Path:
-    """Give the path of the database file that a URL names. Raises `SettingError`."""
+    """Return the path of the database file that a URL names. Raises `SettingError`."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
@@ -40,7 +40,7 @@ def path_of(url: str) -> Path:
 
 
 def _wrong_part(url: URL) -> str | None:
-    """Tell which part of a URL cannot be used; nothing of it is ignored."""
+    """Return the part of a URL that cannot be used, or None. No part of a URL is ignored."""
     if url.get_backend_name() != "sqlite":
         return "only SQLite databases are supported"
     if url.drivername != "sqlite":
@@ -55,9 +55,9 @@ def _wrong_part(url: URL) -> str | None:
 
 
 def require_usable(path: Path, *, create: bool) -> None:
-    """Check what lies under a path before it is opened as a database; nothing is changed.
+    """Check what is at a path before it is opened as a database. Nothing is changed.
 
-    Raises `NoDatabase` if there is none and it may not be created, `StoreUnavailable` if something else lies there.
+    Raises `NoDatabase` if nothing is there and `create` is false, and `StoreUnavailable` if something else is there.
     """
     try:
         found = path.stat()
@@ -87,9 +87,10 @@ def require_usable(path: Path, *, create: bool) -> None:
 
 
 def require_ours(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
-    """Check that the tables of a database are ours, before anything is changed in it.
+    """Check that the tables of a database are those of smsevents, before anything is changed in it.
 
-    Raises `NoDatabase` if there are none and they may not be created, `StoreUnavailable` if another program made them.
+    Raises `NoDatabase` if there are no tables and `create` is false, and `StoreUnavailable` if another program made
+    them.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and _OUR_TABLE not in tables:
@@ -102,9 +103,9 @@ def require_ours(connection: sqlite3.Connection, path: Path, *, create: bool) ->
 
 
 def why_unusable(path: Path) -> str | None:
-    """Tell why SQLite cannot even open a database, and what to do; None if unknown.
+    """Return why SQLite cannot even open a database, and what to do; None if unknown.
 
-    Besides what keeps it from being written that is a full disk: to read it, SQLite must make `-shm`.
+    The causes are those of `why_unwritable` and a full disk: even to read, SQLite must create `-shm`.
     """
     if why := why_unwritable(path):
         return why
@@ -118,7 +119,7 @@ def why_unusable(path: Path) -> str | None:
 
 
 def why_unwritable(path: Path) -> str | None:
-    """Tell why the file of a database, or what lies beside it, cannot be written, and what to do; None if unknown."""
+    """Return why a database file, or a file beside it, cannot be written, and what to do; None if unknown."""
     folder = path.absolute().parent
     try:
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
@@ -147,7 +148,7 @@ def _who() -> str:
 
 
 def name_of_user(user: int) -> str:
-    """Give the name of a user, or the number where it has none."""
+    """Return the name of a user, or the user's number if there is no name."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

@@ -1,13 +1,13 @@
-"""Locks between processes, in one file beside the database: who rewrites a shop's segments, who scrubs the files.
+"""Locks between processes, in one file beside the database: which process rewrites a shop, which scrubs the files.
 
-A lock ends with the process that holds it, however that ends, so none is ever left behind. The file is empty and
-stays; it is one more file of the database, as `-wal` and `-shm` are. The locks are Linux's locks of open files on
-single bytes (`F_OFD_SETLK`, fcntl(2)): unlike POSIX locks they also hold between the threads of a process, and are
+A lock ends with the process that holds it, however the process ends, so no stale lock remains. The file is empty and
+stays. It belongs to the database, as `-wal` and `-shm` do. The locks are Linux's open file description locks on
+single bytes (`F_OFD_SETLK`, fcntl(2)). Unlike POSIX locks, they also hold between the threads of a process, and are
 not lost when another handle of the file is closed.
 
 Each shop has two bytes. A process that rewrites all of a shop holds both exclusively, from start to end. Processes
 that rewrite a part share both, step by step, and release the first one at once. So a process that waits for all of a
-shop already holds the first one: no further step begins, and its turn comes after the running steps.
+shop already holds the first byte: no further step begins, and its turn comes after the running steps.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _FLOCK = struct.Struct("hhqqi0q")  # type, whence, start, length, process (0)
 
 @contextmanager
 def shop_alone(database: Path, trackpoint: int, patience_seconds: float) -> Iterator[None]:
-    """Be the only one to rewrite segments of a shop for as long as the block runs.
+    """Have exclusive access to rewrite segments of a shop for as long as the block runs.
 
-    Raises `Busy` after `patience_seconds`, and `StoreUnavailable` if the file of locks cannot be used.
+    Raises `Busy` after `patience_seconds`, and `StoreUnavailable` if the lock file cannot be used.
     """
     with _locked(database, [*_bytes_of(trackpoint)], fcntl.F_WRLCK, patience_seconds, "is erasing from this shop"):
         yield
@@ -45,7 +45,7 @@ def shop_alone(database: Path, trackpoint: int, patience_seconds: float) -> Iter
 
 @contextmanager
 def shop_step(database: Path, trackpoint: int) -> Iterator[None]:
-    """Rewrite some segments of a shop, as others may too. Raises `Busy` if one is alone with it, or waits to be."""
+    """Share a shop to rewrite some of its segments. Raises `Busy` if a process has or awaits exclusive access."""
     gate, work = _bytes_of(trackpoint)
     with _locked(database, [gate, work], fcntl.F_RDLCK, 0, "is erasing from this shop") as handle:
         _lock(handle, gate, fcntl.F_UNLCK)
@@ -54,7 +54,7 @@ def shop_step(database: Path, trackpoint: int) -> Iterator[None]:
 
 @contextmanager
 def scrub_alone(database: Path, patience_seconds: float) -> Iterator[None]:
-    """Be the only one to scrub the files. Raises `Busy`, `StoreUnavailable`."""
+    """Have exclusive access to scrub the files. Raises `Busy` or `StoreUnavailable`."""
     with _locked(database, [_SCRUB], fcntl.F_WRLCK, patience_seconds, "is rewriting the files"):
         yield
 
@@ -66,9 +66,9 @@ def _bytes_of(trackpoint: int) -> tuple[int, int]:
 
 @contextmanager
 def _locked(database: Path, places: list[int], kind: int, patience_seconds: float, who: str) -> Iterator[int]:
-    """Hold bytes of the file of locks, taken in their order; give the handle, which ends all of them when closed.
+    """Lock bytes of the lock file in the given order. Yield the handle; closing it ends all these locks.
 
-    `who` says what a process does that holds them already.
+    `who` says what another process does that already holds them.
     """
     path = database.with_name(database.name + LOCK_SUFFIX)
     deadline = time.monotonic() + patience_seconds
@@ -85,9 +85,9 @@ def _locked(database: Path, places: list[int], kind: int, patience_seconds: floa
 
 
 def _opened(path: Path, database: Path) -> int:
-    """Open the file of locks. If there is none it is made with the owner and the mode of the database, as SQLite's are.
+    """Open the lock file. A missing one is created with the owner and mode of the database, as SQLite's files are.
 
-    It must not be taken away while it is in use, as the database must not.
+    Like the database, it must not be removed while it is in use.
     """
     try:
         try:
@@ -106,7 +106,7 @@ def _opened(path: Path, database: Path) -> int:
 
 
 def _lock(handle: int, place: int, kind: int) -> bool:
-    """Lock or unlock one byte; tell whether that was possible."""
+    """Lock or unlock one byte. Return whether that was possible."""
     try:
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
     except BlockingIOError:

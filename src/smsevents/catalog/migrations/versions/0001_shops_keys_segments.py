@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the first tables."""
+    """Create the first tables."""
     op.create_table(
         "shops",
         sa.Column("trackpoint", sa.BigInteger(), primary_key=True, autoincrement=False),

@@ -1,4 +1,4 @@
-"""The upkeep: its lease and its chores, blocked users, segments that were set aside; spans as powers of two."""
+"""The upkeep: its lease and its chores, blocked users, segments in quarantine; spans as powers of two."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the tables of the upkeep, and store spans so that few of them are different."""
+    """Add the tables of the upkeep, and round the spans so that there are few different ones."""
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), primary_key=True),
@@ -45,7 +45,7 @@ def upgrade() -> None:
 
 
 def _round_spans(connection: sa.Connection) -> None:
-    """Round each span up to a power of two, or leave it zero."""
+    """Round each span up to a power of two. A span of zero stays zero."""
     segments = sa.table("segments", sa.column("span_ms"))
     longest = connection.execute(sa.select(sa.func.max(segments.c.span_ms))).scalar() or 0
     power = 2

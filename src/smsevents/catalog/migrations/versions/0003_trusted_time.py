@@ -1,4 +1,4 @@
-"""The mark of trusted time: one row, made when the time is noted first."""
+"""The mark of trusted time: one row, which is created when the time is first recorded."""
 
 import sqlalchemy as sa
 from alembic import op

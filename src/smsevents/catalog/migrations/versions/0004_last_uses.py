@@ -1,4 +1,4 @@
-"""The last use of each key, and when something was done last."""
+"""The last use of each key, and when something was last done."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the column and the table; nothing is known of the time before."""
+    """Add the column and the table. They start empty: earlier uses were not recorded."""
     op.add_column("keys", sa.Column("last_used_ms", sa.BigInteger()))
     op.create_table(
         "milestones",
