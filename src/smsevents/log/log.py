@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from smsevents.clock.system import Clocks, now_ms
@@ -40,9 +41,9 @@ class Log:
         limits: Limits = NO_LIMITS,
         origin: Origin = BODY,
         skip_impossible: bool = False,
-    ) -> Recorder:
-        """Return a recorder of one import for a shop. `Recorder` explains the parameters."""
-        return Recorder(
+    ) -> closing[Recorder]:
+        """Open a recorder of one import for a shop, for a `with` statement. `Recorder` explains the parameters."""
+        recorder = Recorder(
             self._database,
             self._time,
             trackpoint,
@@ -51,6 +52,7 @@ class Log:
             origin=origin,
             skip_impossible=skip_impossible,
         )
+        return closing(recorder)
 
     def read(self, trackpoint: int, window: Window) -> Reader:
         """Return a reader of a shop's events in the window."""

@@ -6,7 +6,7 @@ calls `feed` and `finish`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from smsevents.catalog.segments import insert_segments
 from smsevents.catalog.shops import blocked_digests, require_shop
@@ -18,7 +18,6 @@ from smsevents.log.refusals import BODY
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
-    from types import TracebackType
 
     from sqlalchemy import Connection
 
@@ -41,7 +40,7 @@ class TimeJudge(Protocol):
 
 
 class Recorder:
-    """Records one import into the log of a shop. Use it as a context manager: `feed` … `feed`, `finish`.
+    """Records one import into the log of a shop. Call `feed` … `feed`, `finish`, and `close` in the end.
 
     Nothing is read from the database before the first call, and nothing is stored before `finish`. It is not
     thread-safe, but each call may come from another thread.
@@ -72,17 +71,6 @@ class Recorder:
         self._skip_impossible = skip_impossible
         self._blocked: frozenset[bytes] = frozenset()
         self._ingest: Ingest | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the body, by running all of their `steps`."""
