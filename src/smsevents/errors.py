@@ -54,7 +54,7 @@ class InvalidRequest(SmsEventsError):
 
 
 @dataclass(frozen=True)
-class BadLine:
+class RefusedLine:
     """A line of an import that was refused: its number, counted from 1, and the reason."""
 
     line: int
@@ -71,7 +71,7 @@ class InvalidLines(InvalidRequest):
 
     def __init__(
         self,
-        bad_lines: list[BadLine],
+        bad_lines: list[RefusedLine],
         *,
         malformed: bool,
         more: bool,

@@ -9,10 +9,10 @@ import msgspec
 import typer
 
 from smsevents.cli import app, pull_reports
-from smsevents.client.pull.columns import COLUMNS
 from smsevents.client.pull.fetch import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX
 from smsevents.client.pull.parquet import SCHEMA, Parquet
 from smsevents.client.pull.schedule import PULL_FAILED_DAYS_MAX
+from smsevents.wire.columns import COLUMNS
 from smsevents.wire.lines import Entry, parse_entries
 from tests.support.documents import ROOT, Page, bare
 from tests.support.lines import body_of, line

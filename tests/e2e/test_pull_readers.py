@@ -20,9 +20,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from smsevents.client.dlt_source import row_of
-from smsevents.client.pull.columns import COLUMNS
 from smsevents.client.pull.days import start_of
 from smsevents.client.pull.formats import FormatName
+from smsevents.wire.columns import COLUMNS
 from smsevents.wire.events import decode
 from tests.support.documents import ROOT, Page
 from tests.support.lines import body_of, line

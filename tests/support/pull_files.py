@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from smsevents.client.pull.lines import Checker
+from smsevents.client.pull.lines import EntryChecker
 from smsevents.wire.events import decode
 from smsevents.wire.lines import Entry
 from tests.support.events import canonical_of, sources, texts
@@ -45,6 +45,6 @@ def flat(batches: Iterator[list[Entry]]) -> list[Entry]:
     return [one for batch in batches for one in batch]
 
 
-def checker(start: int = 0, end: int = END) -> Checker:
+def checker(start: int = 0, end: int = END) -> EntryChecker:
     """Return a checker for one stream or file."""
-    return Checker(TRACKPOINT, start, end)
+    return EntryChecker(TRACKPOINT, start, end)

@@ -14,9 +14,9 @@ from smsevents.client.lines import Batch
 from smsevents.client.pull.days import Split, bounds_of, end_of, start_of
 from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.formats import FormatName, format_named
-from smsevents.client.pull.lines import Checker
+from smsevents.client.pull.lines import EntryChecker
 from smsevents.client.pull.pull import Pull
-from smsevents.client.pull.terms import PullOptions, Report, Stopping, Summary
+from smsevents.client.pull.terms import PullObserver, PullOptions, Stopping, Summary
 from smsevents.wire.events import decode
 from tests.support.lines import HOUR_MS, body_of, date_of, line
 from tests.support.servers import PLAIN
@@ -50,7 +50,7 @@ class Waits(Stopping):
         self.check()
 
 
-class Heard(Report):
+class Heard(PullObserver):
     """Records all reports."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class Site:
             entry[1]
             for file in self.names()
             for batch in format_.read(
-                self.path / file, Checker(TRACKPOINT, *bounds_of(file.removesuffix(format_.suffix), split))
+                self.path / file, EntryChecker(TRACKPOINT, *bounds_of(file.removesuffix(format_.suffix), split))
             )
             for entry in batch
         ]

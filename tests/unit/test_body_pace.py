@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents.web.body_pace import Pace
+from smsevents.web.body_pace import BodyPace
 
 PAUSE, RATE = 60.0, 256.0
 
@@ -23,7 +23,7 @@ class Clock:
 def seconds_until_refused(chunk: int, every: float) -> float | None:
     """Send `chunk` bytes every `every` seconds, for an hour. Return the seconds until refusal, or None."""
     clock = Clock()
-    pace = Pace(PAUSE, RATE, clock)
+    pace = BodyPace(PAUSE, RATE, clock)
     while clock.seconds < 4600:
         if every > pace.seconds_left:
             return clock.seconds + pace.seconds_left - 1000
@@ -49,7 +49,7 @@ def test_a_slow_line_and_long_pauses_are_fine() -> None:
 def test_the_cause_is_known() -> None:
     """A client that kept up has paused when its time is up; one that did not was slow."""
     clock = Clock()
-    pace = Pace(PAUSE, RATE, clock)
+    pace = BodyPace(PAUSE, RATE, clock)
     assert pace.is_in_time
     states = []
     for seconds, count in ((9, 1), (0, 9 * 256)):
@@ -63,7 +63,7 @@ def test_the_cause_is_known() -> None:
 def test_time_is_bounded_on_both_sides(steps: list[tuple[int, float]]) -> None:
     """A client never has more time than one pause, and what it took is never longer than it earned and a pause."""
     clock = Clock()
-    pace = Pace(PAUSE, RATE, clock)
+    pace = BodyPace(PAUSE, RATE, clock)
     sent = 0
     for count, wait in steps:
         if wait > pace.seconds_left:

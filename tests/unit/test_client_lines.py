@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents.client.lines import Checker, Splitter
+from smsevents.client.lines import BatchChecker, Splitter
 from smsevents.wire import events
 from tests.support.lines import body_of, line
 
@@ -69,7 +69,7 @@ def test_checking_blocks_is_checking_lines(pieces: list[bytes], joined: list[boo
             blocks[-1] += piece + b"\n"
         else:
             blocks.append(piece + b"\n")
-    checker = Checker(TRACKPOINT)
+    checker = BatchChecker(TRACKPOINT)
     got: list[bytes] = []
     bad_line = None
     for block in blocks:

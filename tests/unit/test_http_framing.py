@@ -13,13 +13,13 @@ from smsevents.web.connection.framing import (
     CHUNK_LINE_MAX_BYTES,
     CHUNK_OVERHEAD_MAX_BYTES,
     TRAILERS_MAX_BYTES,
-    Body,
     ChunkedBody,
     LengthBody,
+    RequestBody,
 )
 
 
-def fed(body: Body, parts: list[bytes]) -> tuple[bytes, bytes]:
+def fed(body: RequestBody, parts: list[bytes]) -> tuple[bytes, bytes]:
     """Feed parts. Return the body and the bytes that followed it."""
     pieces: list[bytes] = []
     for number, part in enumerate(parts):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsevents.errors import BadLine, BodyTooLarge, InvalidLines, InvalidRequest
+from smsevents.errors import BodyTooLarge, InvalidLines, InvalidRequest, RefusedLine
 from smsevents.log.ingest import INGEST_CHUNK_BYTES, INGEST_SPOOL_MAX_BYTES, Ingest
 from smsevents.segments.segment import SEGMENT_LINES_BYTES, read_entries
 from smsevents.wire.events import NotAnEvent, NotJson, decode, digest_of
@@ -133,11 +133,11 @@ def test_a_gzip_body_is_the_same_in_any_members_and_chunking(
     assert_holds(take(cut_up(sent, places), gzip=True), body[0])
 
 
-def one_by_one(body: bytes, blocked: str) -> tuple[ImportResult, set[bytes]] | list[BadLine]:
+def one_by_one(body: bytes, blocked: str) -> tuple[ImportResult, set[bytes]] | list[RefusedLine]:
     """Return the expected result of an ingest: each line judged separately, by the rules of the contract."""
     received = expired = dropped = 0
     kept: set[bytes] = set()
-    bad: list[BadLine] = []
+    bad: list[RefusedLine] = []
     for number, sent in enumerate(body.split(b"\n"), start=1):
         if not sent.strip():
             continue
@@ -145,14 +145,14 @@ def one_by_one(body: bytes, blocked: str) -> tuple[ImportResult, set[bytes]] | l
         try:
             event, canonical = decode(sent)
         except (NotAnEvent, NotJson) as error:
-            bad.append(BadLine(number, str(error)))
+            bad.append(RefusedLine(number, str(error)))
             continue
         sms = event.smsEvent
         if sms.trackpoint != SHOP:
-            bad.append(BadLine(number, f"`trackpoint` is {sms.trackpoint}, but the import is for {SHOP}"))
+            bad.append(RefusedLine(number, f"`trackpoint` is {sms.trackpoint}, but the import is for {SHOP}"))
         elif sms.date > NEWEST:
             late = "is more than 24 hours ahead of the server's clock; send Unix milliseconds, UTC"
-            bad.append(BadLine(number, f"`date` {sms.date} {late}"))
+            bad.append(RefusedLine(number, f"`date` {sms.date} {late}"))
         elif sms.date < OLDEST:
             expired += 1
         elif sms.userId == blocked:
@@ -246,7 +246,7 @@ def test_a_line_of_another_shop_is_refused() -> None:
     """A line of another trackpoint is refused with both trackpoints, also one that has expired."""
     for date in (NOW, OLDEST - 1):
         refusal = bad_lines(line(SHOP + 1, date))
-        assert refusal.bad_lines == [BadLine(1, "`trackpoint` is 8, but the import is for 7")]
+        assert refusal.bad_lines == [RefusedLine(1, "`trackpoint` is 8, but the import is for 7")]
         assert not refusal.malformed
 
 
@@ -343,7 +343,7 @@ def test_an_endless_line_is_refused(size: int) -> None:
 
     refusal = refused(endless())
     assert isinstance(refusal, InvalidLines)
-    assert refusal.bad_lines == [BadLine(1, "the line is longer than 65536 bytes; no event needs that many")]
+    assert refusal.bad_lines == [RefusedLine(1, "the line is longer than 65536 bytes; no event needs that many")]
     assert refusal.more
     assert sum(fed) <= 65536 + size
 
@@ -361,7 +361,7 @@ def test_white_space_before_a_line_counts_the_same_in_any_chunking(cut: int) -> 
     """Whether a line behind more than 64 KiB of white space is taken does not depend on where the body is cut."""
     body = b" " * 70_000 + GOOD + b"\n"
 
-    def outcome(chunks: list[bytes]) -> ImportResult | list[BadLine]:
+    def outcome(chunks: list[bytes]) -> ImportResult | list[RefusedLine]:
         try:
             return take(chunks)[0]
         except InvalidLines as refusal:

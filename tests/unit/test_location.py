@@ -11,7 +11,7 @@ import pytest
 
 from smsevents.catalog import Database, open_catalog, open_existing
 from smsevents.catalog.dialects.sqlite import free_space
-from smsevents.catalog.dialects.sqlite.free_space import FREED_MIN_BYTES, Room
+from smsevents.catalog.dialects.sqlite.free_space import FREED_MIN_BYTES, FreeSpace
 from smsevents.catalog.dialects.sqlite.location import path_of
 from smsevents.catalog.shops import Shop, all_shops, insert_shop
 from smsevents.errors import NoDatabase, SettingError, StoreFull, StoreUnavailable
@@ -175,7 +175,7 @@ def test_a_write_that_found_no_room_is_remembered(tmp_path: Path, monkeypatch: p
     """After a write that found no room there is none until some was freed, a write found room, or a minute passed."""
     disk = Disk(monkeypatch)
     now = [1000.0]
-    room = Room(tmp_path / "log.db", lambda: now[0])
+    room = FreeSpace(tmp_path / "log.db", lambda: now[0])
     disk.free_bytes = 100_000
     room.check()
     room.missed()

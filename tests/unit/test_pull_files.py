@@ -14,12 +14,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsevents.client.pull.columns import COLUMNS, event_of, row_of
 from smsevents.client.pull.errors import BadEvent
 from smsevents.client.pull.formats import Csv, resettled, time_ms, time_text
-from smsevents.client.pull.lines import Checker, settled
+from smsevents.client.pull.lines import EntryChecker, settled
 from smsevents.client.pull.parquet import Parquet
 from smsevents.client.pull.sort import Sorter, merged
+from smsevents.wire.columns import COLUMNS, event_of, row_of
 from smsevents.wire.events import decode, encode
 from smsevents.wire.lines import Entry, join_lines
 from tests.support.events import int64s
@@ -245,7 +245,7 @@ def test_old_files_are_settled_in_order(some: list[bytes], size: int) -> None:
     entries = model(some)
     batches = iter([entries[at : at + size] for at in range(0, len(entries), size)])
 
-    checker = Checker(TRACKPOINT, 0, 1)
+    checker = EntryChecker(TRACKPOINT, 0, 1)
 
     assert flat(resettled(batches, checker)) == sorted(set(settled(entries)))
     assert checker.has_unsettled == (settled(entries) != entries)

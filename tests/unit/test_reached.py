@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents.client.dlt_source import interval_of
-from smsevents.client.head import ExportHead
-from smsevents.client.reached import UNCONFIRMED_MAX_MS, Reached
+from smsevents.client.head import UNCONFIRMED_MAX_MS, ExportHead
+from smsevents.client.reached import Reached
 from smsevents.wire.events import decode
 from tests.support.lines import DAY_MS, HOUR_MS, line
 

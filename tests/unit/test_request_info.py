@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents.errors import BadLine, InvalidLines, InvalidRequest, SmsEventsError, TooManyAtOnce, Unauthorized
+from smsevents.errors import InvalidLines, InvalidRequest, RefusedLine, SmsEventsError, TooManyAtOnce, Unauthorized
 from smsevents.logging_config import configure_logging
 from smsevents.networks import parse_networks
 from smsevents.web.request_info import RequestInfo, begin_info, info_of
@@ -61,7 +61,7 @@ def test_an_id_that_could_be_more_than_an_id_is_replaced(given_id: str) -> None:
         (InvalidRequest("unknown field `u1 o'x`"), "invalid_request", "unknown field …"),
         (InvalidRequest("'u1' is not a trackpoint"), "invalid_request", "…"),
         (
-            InvalidLines([BadLine(3, "`userId` u1"), BadLine(7, "u1")], malformed=False, more=True),
+            InvalidLines([RefusedLine(3, "`userId` u1"), RefusedLine(7, "u1")], malformed=False, more=True),
             "invalid_lines",
             "lines 3, 7 and perhaps more",
         ),

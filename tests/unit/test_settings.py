@@ -61,7 +61,7 @@ COUNTED = (
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
     *("EXIT_FAILED", "EXIT_CANNOT_LISTEN", "EXIT_BROKEN_PIPE", "EXIT_INTERRUPTED", "HTTP_OK", "PRIVATE_MODE", "OTHERS"),
-    *("INT64_MAX", "KIB", "MIB", "NEW", "RAW_DEFLATE", "TRACKPOINT", "VERSION"),
+    *("GZIP_WBITS", "INT64_MAX", "KIB", "MIB", "NEW", "RAW_DEFLATE", "TRACKPOINT", "VERSION"),
 }
 
 

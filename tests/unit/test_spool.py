@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from smsevents.errors import StoreFull, StoreUnavailable
 from smsevents.segments.segment import Segment, pack
-from smsevents.segments.spool import Room, Spool
+from smsevents.segments.spool import Spool, SpoolAllowance
 from smsevents.upkeep.distinct import DIGEST_BYTES, Distinct
 from tests.support.entries import altered, entry
 
@@ -32,7 +32,7 @@ def segments(count: int) -> list[Segment]:
 @given(count=st.integers(0, 20), memory_max=st.integers(0, 30 * SIZE))
 def test_a_spool_gives_back_what_it_took(count: int, memory_max: int) -> None:
     """In memory, in a file, or first in one and then in the other, segments come back as they were."""
-    spool = Spool(memory_max, Room("tests", 10**9))
+    spool = Spool(memory_max, SpoolAllowance("tests", 10**9))
     put = segments(count)
     for number, segment in enumerate(put):
         spool.put(segment)
@@ -42,7 +42,7 @@ def test_a_spool_gives_back_what_it_took(count: int, memory_max: int) -> None:
 
 def test_all_spools_together_stay_within_their_room() -> None:
     """A spool that would take more than the others leave is refused; what it held is free again once it is closed."""
-    room = Room("exports", 4 * SIZE)
+    room = SpoolAllowance("exports", 4 * SIZE)
     first, second = Spool(0, room), Spool(0, room)
     one, two, three, four, five = segments(5)
     for segment in (one, two, three):
@@ -60,7 +60,7 @@ def test_all_spools_together_stay_within_their_room() -> None:
 
 def test_one_that_is_alone_may_have_more_than_the_room() -> None:
     """What is larger than the room is possible as long as nobody else needs it."""
-    room = Room("exports", SIZE)
+    room = SpoolAllowance("exports", SIZE)
     alone, other = Spool(0, room), Spool(0, room)
     for segment in segments(5):
         alone.put(segment)
@@ -72,7 +72,7 @@ def test_one_that_is_alone_may_have_more_than_the_room() -> None:
 
 def test_a_spool_that_is_forgotten_gives_its_room_back() -> None:
     """The room of a spool whose last reference is gone is free for others."""
-    room = Room("exports", SIZE)
+    room = SpoolAllowance("exports", SIZE)
     spool: Spool | None = Spool(0, room)
     assert spool is not None
     spool.put(segments(1)[0])

@@ -29,7 +29,7 @@ class Setting(msgspec.Struct, frozen=True):
     source: str
 
 
-class Report(msgspec.Struct, frozen=True):
+class DoctorReport(msgspec.Struct, frozen=True):
     """All settings and checks. `ok` is true if no check failed."""
 
     ok: bool
@@ -54,7 +54,7 @@ def doctor(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _report() -> Report:
+def _report() -> DoctorReport:
     environment, wrong = _usable(os.environ)
     settings = settings_in_force(environment)
     source = sources()
@@ -65,7 +65,7 @@ def _report() -> Report:
     ]
     checks = [Check("settings", State.WRONG, detail) for detail in wrong.values()]
     checks += examine(settings, now_ms())
-    return Report(ok=all(one.state is not State.WRONG for one in checks), settings=shown, checks=checks)
+    return DoctorReport(ok=all(one.state is not State.WRONG for one in checks), settings=shown, checks=checks)
 
 
 def _usable(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -27,8 +27,8 @@ from smsevents.client.pull.terms import (
     PULL_JOBS,
     PULL_JOBS_MAX,
     PULL_LOOKBACK_DAYS,
+    PullObserver,
     PullOptions,
-    Report,
     Stopping,
     Summary,
 )
@@ -105,7 +105,9 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
         client = stack.enter_context(
             Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep, timeouts=timeouts)
         )
-        report: Report = JsonReport(sys.stdout, opened, stopping) if json else stack.enter_context(ProgressReport())
+        report: PullObserver = (
+            JsonReport(sys.stdout, opened, stopping) if json else stack.enter_context(ProgressReport())
+        )
         one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
         summary = one.run()

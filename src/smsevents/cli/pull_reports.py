@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smsevents.cli.output import OutputFailed
-from smsevents.client.pull.terms import Report
+from smsevents.client.pull.terms import PullObserver
 
 if TYPE_CHECKING:
     from smsevents.client.errors import ClientError
@@ -102,7 +102,7 @@ class SummaryLine(Struct, tag_field="kind", tag="summary"):
     seconds: float
 
 
-class JsonReport(Report):
+class JsonReport(PullObserver):
     """One JSON object per line, each written immediately.
 
     If the output cannot be written, because its disk is full or its reader is gone, the pull is stopped and `broken`
@@ -189,7 +189,7 @@ class JsonReport(Report):
         )
 
 
-class ProgressReport(Report):
+class ProgressReport(PullObserver):
     """A progress bar on standard error, on a terminal only: days, events, bytes, rate and remaining time."""
 
     def __init__(self) -> None:

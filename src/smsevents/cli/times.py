@@ -15,21 +15,19 @@ time that is never meant, such as 1970. Any other number is accepted, as the exp
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import typer
 
 from smsevents.wire.limits import DAY_MS
-from smsevents.wire.times import is_time
+from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 HOUR_MS = 60 * 60 * 1000
 
 EXAMPLES = "2027-01-31, 2027-01-31T12:00Z, 1801396800000 (Unix milliseconds), yesterday, 30d or 12h"
 _CALENDAR_START_MS = -62_135_596_800_000  # 0001-01-01
 _CALENDAR_END_MS = 253_402_300_800_000  # 10000-01-01
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 _WEEK = re.compile(r"\d{4}-?W", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,5})([dh])")
@@ -98,7 +96,7 @@ def _written(text: str) -> Meant:
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:
             time = time.replace(tzinfo=UTC)
-        moment = (time - _EPOCH) // _MILLISECOND
+        moment = (time - EPOCH) // MILLISECOND
     except (ValueError, OverflowError) as error:
         raise NotATime(f"{text!r} is not a time; give one such as {EXAMPLES}") from error
     return Meant(moment, moment + DAY_MS - 1) if _DAY.fullmatch(text) else Meant(moment, moment)

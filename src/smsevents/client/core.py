@@ -24,10 +24,10 @@ from smsevents import __version__
 from smsevents.client import responses
 from smsevents.client.errors import ClientError, ConfigurationError, TooSlow, TruncatedStream, UnexpectedResponse
 from smsevents.client.head import export_head
-from smsevents.client.lines import Checker, Splitter, shortened
-from smsevents.client.pace import Pace
+from smsevents.client.lines import BatchChecker, Splitter, shortened
+from smsevents.client.pace import ResponsePace
 from smsevents.client.retry import Tries
-from smsevents.client.transport import Body, Broken, timeout_extension, url_of
+from smsevents.client.transport import Broken, SpooledBody, timeout_extension, url_of
 from smsevents.wire.events import Event, encode
 from smsevents.wire.gzip_stream import Inflater, NotGzip
 from smsevents.wire.results import ImportResult
@@ -108,7 +108,7 @@ class Core:
             tries = Tries(self._options.retry, self._options.jitter)
             while True:
                 try:
-                    return await self._import(self._request("import", headers, Body(spool)), sent)
+                    return await self._import(self._request("import", headers, SpooledBody(spool)), sent)
                 except ClientError as error:
                     wait = tries.wait_seconds(error)
                 await self._transport.sleep(wait)
@@ -124,7 +124,7 @@ class Core:
             coding = await self._check_head(response, pace)
             if on_head:
                 on_head(export_head(response.headers, sent_ms, self._options.now_ms()))
-            checker = Checker(self._account.trackpoint)
+            checker = BatchChecker(self._account.trackpoint)
             splitter = Splitter()
             try:
                 async with aclosing(self._plain_runs(response, coding, pace)) as runs:
@@ -147,7 +147,7 @@ class Core:
         finally:
             await self._transport.close(response)
 
-    async def _plain_runs(self, response: httpx2.Response, coding: str, pace: Pace) -> AsyncGenerator[bytes]:
+    async def _plain_runs(self, response: httpx2.Response, coding: str, pace: ResponsePace) -> AsyncGenerator[bytes]:
         """Give the body without its coding. Raises `Broken` where it does not end as it must."""
         inflater = Inflater() if coding == "gzip" else None
         async with aclosing(self._transport.chunks(response, pace)) as chunks:
@@ -160,7 +160,7 @@ class Core:
         if inflater and not inflater.is_whole:
             raise Broken("its gzip stream has no trailer")
 
-    async def _check_head(self, response: httpx2.Response, pace: Pace) -> str:
+    async def _check_head(self, response: httpx2.Response, pace: ResponsePace) -> str:
         """Check what comes before the lines; give the content coding."""
         if response.status_code != responses.HTTP_OK:
             raise await self._error_of(response, pace)
@@ -204,14 +204,14 @@ class Core:
             )
         return result
 
-    def _pace(self) -> Pace:
-        return Pace(self._options.timeouts, self._options.monotonic)
+    def _pace(self) -> ResponsePace:
+        return ResponsePace(self._options.timeouts, self._options.monotonic)
 
-    async def _error_of(self, response: httpx2.Response, pace: Pace) -> ClientError:
+    async def _error_of(self, response: httpx2.Response, pace: ResponsePace) -> ClientError:
         body = await self._beginning(response, pace)
         return responses.error_of(response.status_code, response.headers, body, self._options.now_ms())
 
-    async def _beginning(self, response: httpx2.Response, pace: Pace) -> bytes:
+    async def _beginning(self, response: httpx2.Response, pace: ResponsePace) -> bytes:
         """Read a short body, or the beginning of a long one, as far as it comes."""
         body = b""
         try:
@@ -224,7 +224,7 @@ class Core:
             pass  # the status says enough
         return body
 
-    def _request(self, action: Action, headers: dict[str, str], body: bytes | Body) -> httpx2.Request:
+    def _request(self, action: Action, headers: dict[str, str], body: bytes | SpooledBody) -> httpx2.Request:
         url = url_of(self._account.address(action))
         fixed = {
             "Host": url.netloc.decode(),
@@ -238,13 +238,13 @@ class Core:
             url,
             headers=fixed | headers,
             content=body if isinstance(body, bytes) else None,
-            stream=body if isinstance(body, Body) else None,
+            stream=body if isinstance(body, SpooledBody) else None,
             extensions={"timeout": timeout_extension(self._options.timeouts)},
         )
 
 
 def _cut(
-    reason: str, checker: Checker, response: httpx2.Response, kind: type[TruncatedStream] = TruncatedStream
+    reason: str, checker: BatchChecker, response: httpx2.Response, kind: type[TruncatedStream] = TruncatedStream
 ) -> TruncatedStream:
     return kind(reason, lines=checker.lines, body_bytes=response.num_bytes_downloaded)
 

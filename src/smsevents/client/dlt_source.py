@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -26,12 +25,14 @@ from typing import TYPE_CHECKING, Any
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
 from smsevents.client.errors import ConfigurationError, MissingExtra, Recovery, TruncatedStream
-from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, CLOCK_END_MS, CLOCK_START_MS
+from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.reached import Reached
 from smsevents.client.retry import Retry, Timeouts, Tries
 from smsevents.clock import system as clock
-from smsevents.wire.events import Event, Flow, encode
-from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire import columns
+from smsevents.wire.events import Event, encode
+from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 try:
     import dlt
@@ -44,6 +45,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from dlt.common.data_types import TDataType
     from dlt.common.schema.typing import TColumnSchema
@@ -56,7 +58,6 @@ __all__ = ["COLUMNS", "LOOKBACK_DAYS", "TABLE", "row_of", "sms_events"]
 SOURCE = "smsevents"
 TABLE = "sms_events"
 LOOKBACK_DAYS = 3
-DAY_MS = 24 * 60 * 60 * 1000
 DAYS_MAX = 36_500
 
 
@@ -79,7 +80,6 @@ COLUMNS: dict[str, TColumnSchema] = {
 }
 """The columns of the table, as dlt takes them."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RETRY = Retry()
 _TIMEOUTS = Timeouts()
 
@@ -89,21 +89,10 @@ def row_of(event: Event) -> dict[str, Any]:
 
     What cannot be a time, outside the years 2000 to 2099, becomes NULL, and U+0000 in a text U+FFFD.
     """
-    sms, source = event.smsEvent, event.source
-    node = source.node if isinstance(source, Flow) else None
-    return {
-        "event_id": sha256(encode(event)).hexdigest(),
-        "trackpoint": sms.trackpoint,
-        "user_id": _text(sms.userId),
-        "status": sms.status,
-        "date": _time(sms.date),
-        "source_type": "flow" if node else "one-off",
-        "campaign_id": _text(source.campaign.id),
-        "campaign_name": _text(source.campaign.name),
-        "node_id": _text(node.id) if node else None,
-        "node_name": _text(node.name) if node else None,
-        "send_date": _time(source.sendDate),
-    }
+    row: dict[str, Any] = {"event_id": sha256(encode(event)).hexdigest()}
+    for column, value in zip(columns.COLUMNS, columns.row_of(event), strict=True):
+        row[column] = value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+    return row | {"date": _time(event.smsEvent.date), "send_date": _time(event.source.sendDate)}
 
 
 def sms_events(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
@@ -248,8 +237,4 @@ def _day(  # noqa: PLR0913, PLR0917 -- what it depends on is passed in
 
 
 def _time(milliseconds: int) -> datetime | None:
-    return _EPOCH + timedelta(milliseconds=milliseconds) if CLOCK_START_MS <= milliseconds < CLOCK_END_MS else None
-
-
-def _text(text: str) -> str:
-    return text.replace("\x00", "\ufffd")
+    return EPOCH + milliseconds * MILLISECOND if is_time(milliseconds) else None

@@ -26,11 +26,10 @@ and when to try again, and `fails_all` whether other calls fail for the same rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from smsevents.errors import SmsEventsError
+from smsevents.errors import RefusedLine, SmsEventsError
 
 __all__ = [
     "BadLine",
@@ -120,14 +119,6 @@ class Refused(ClientError):
 
 class BadRequest(Refused):
     """The server does not take the request as it is; the same request fails again."""
-
-
-@dataclass(frozen=True)
-class RefusedLine:
-    """A line of an import that was refused: its number, counted from 1, and why."""
-
-    line: int
-    reason: str
 
 
 class RefusedLines(BadRequest):

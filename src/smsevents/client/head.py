@@ -7,18 +7,18 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.wire.times import is_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
     from typing import TypeAlias
 
-# Unix milliseconds, 2000-01-01 and 2100-01-01: a clock that shows another time was never set.
-CLOCK_START_MS = 946_684_800_000
-CLOCK_END_MS = 4_102_444_800_000
 # What clocks may differ by before it is worth a word: `Date` has whole seconds, and a proxy may keep it a while.
 CLOCK_DIFFERENCE_MAX_MS = 2 * 60_000
+# How far this machine's clock may be ahead if neither the server nor its events say what time it is.
+UNCONFIRMED_MAX_MS = 30 * DAY_MS
 
 _milliseconds = re.compile(r"-?[0-9]{1,18}")
 
@@ -75,7 +75,7 @@ def clock_of(text: str | None) -> int | None:
     if date is None:
         return None
     ms = int(date.timestamp()) * 1000
-    return ms if CLOCK_START_MS <= ms < CLOCK_END_MS else None
+    return ms if is_time(ms) else None
 
 
 def date_of(text: str | None) -> datetime | None:
@@ -96,7 +96,7 @@ def _bound(text: str | None) -> int | None:
 
 def spoken(milliseconds: int) -> str:
     """Say a length of time in its largest unit: `10 days`, `3 hours`, `7 minutes`."""
-    for unit, length in (("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000)):
+    for unit, length in (("days", DAY_MS), ("hours", 3_600_000), ("minutes", 60_000)):
         if milliseconds >= 2 * length:
             return f"{milliseconds // length:,} {unit}"
     return f"{milliseconds // 1000} seconds"

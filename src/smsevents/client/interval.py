@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
 from smsevents.client.errors import ConfigurationError
 from smsevents.wire.events import INT64_MAX
+from smsevents.wire.times import EPOCH, is_time
 
 Time = datetime | int
 """A time: a datetime with a time zone, or Unix milliseconds."""
 
-# 2000 to 2099 in seconds; the same numbers as milliseconds are some weeks of 1970, when no SMS was sent
-SECONDS_START = 946_684_800
-SECONDS_END = 4_102_444_800
-
 # what a millisecond is in the finer units that clocks count in
 _FINER = {"microseconds": 1_000, "nanoseconds": 1_000_000}
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -45,15 +41,15 @@ def _microseconds(name: str, time: Time) -> int:
     if isinstance(time, datetime):
         if time.tzinfo is None or time.utcoffset() is None:
             raise ConfigurationError(f"`{name}` ({time}) has no time zone; give one, such as datetime.UTC.")
-        return (time - _EPOCH) // _MICROSECOND
+        return (time - EPOCH) // _MICROSECOND
     if isinstance(time, bool) or not isinstance(time, int):
         raise ConfigurationError(f"`{name}` is {time!r}; give a datetime or Unix milliseconds.")
-    if SECONDS_START <= time < SECONDS_END:
+    if is_time(time * 1000):  # as milliseconds, these numbers are some weeks of 1970, when no SMS was sent
         raise ConfigurationError(
             f"`{name}` is {time}, which looks like seconds; give a datetime or Unix milliseconds: {time * 1000}."
         )
     for unit, parts in _FINER.items():
-        if SECONDS_START * 1000 <= time // parts < SECONDS_END * 1000:
+        if is_time(time // parts):
             raise ConfigurationError(
                 f"`{name}` is {time}, which looks like {unit}; give a datetime or Unix milliseconds: {time // parts}."
             )

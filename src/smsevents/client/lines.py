@@ -75,7 +75,7 @@ class Splitter:
         return self._held > LINE_MAX_BYTES
 
 
-class Checker:
+class BatchChecker:
     """Turns blocks into batches, counts lines, and finds the first that is not an event."""
 
     def __init__(self, trackpoint: int) -> None:

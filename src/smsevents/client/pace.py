@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MINUTE_SECONDS = 60.0
 
 
-class Pace:
+class ResponsePace:
     """Watches one answer, from the request to its last byte. `monotonic` counts seconds."""
 
     def __init__(self, timeouts: Timeouts, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -100,11 +100,11 @@ class Pace:
         self._gained = 0
 
 
-_current: ContextVar[Pace | None] = ContextVar("pace", default=None)
+_current: ContextVar[ResponsePace | None] = ContextVar("pace", default=None)
 
 
 @contextmanager
-def keeping(pace: Pace) -> Iterator[None]:
+def keeping(pace: ResponsePace) -> Iterator[None]:
     """Hold what is read in the block to a pace, down to each read from the network."""
     token = _current.set(pace)
     try:

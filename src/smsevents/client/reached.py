@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, clock_warning
-from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS, UNCONFIRMED_MAX_MS, clock_warning
+from smsevents.wire.limits import HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from smsevents.client.head import ExportHead
     from smsevents.wire.events import Event
-
-# How far ahead this machine's clock may be, at the most, if neither the server nor its events tell the time.
-UNCONFIRMED_MAX_MS = 30 * DAY_MS
 
 
 class Reached:

@@ -21,7 +21,7 @@ from smsevents.client.pace import keeping, watch
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 
-    from smsevents.client.pace import Pace
+    from smsevents.client.pace import ResponsePace
     from smsevents.client.retry import Timeouts
 
 _READ_BYTES = 64 * 1024
@@ -43,7 +43,7 @@ class Broken(Exception):
     """The connection failed within the body of an answer; the core makes a `TruncatedStream` of it."""
 
 
-class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+class SpooledBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     """The body of a request, from a file, for either transport and for as many tries as it takes."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -62,11 +62,11 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 class Transport(Protocol):
     """What the core needs of a transport."""
 
-    async def send(self, request: httpx2.Request, pace: Pace) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, pace: ResponsePace) -> httpx2.Response:
         """Send a request and give its answer, the body unread. Raises `Unreachable`."""
         ...
 
-    def chunks(self, response: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
+    def chunks(self, response: httpx2.Response, pace: ResponsePace) -> AsyncGenerator[bytes]:
         """Give the body as it arrives, its coding untouched. Raises `Broken`."""
         ...
 
@@ -88,12 +88,12 @@ class BlockingTransport:
         watch(self._http)
         self._sleep = sleep
 
-    async def send(self, request: httpx2.Request, pace: Pace) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, pace: ResponsePace) -> httpx2.Response:
         """Send a request."""
         with _before_the_answer(request, pace), keeping(pace):
             return self._http.send(request, stream=True)
 
-    async def chunks(self, response: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
+    async def chunks(self, response: httpx2.Response, pace: ResponsePace) -> AsyncGenerator[bytes]:
         """Give the body."""
         chunks = response.iter_raw()
         while True:
@@ -125,12 +125,12 @@ class LoopTransport:
         watch(self._http)
         self._sleep = sleep
 
-    async def send(self, request: httpx2.Request, pace: Pace) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, pace: ResponsePace) -> httpx2.Response:
         """Send a request."""
         with _before_the_answer(request, pace), keeping(pace):
             return await self._http.send(request, stream=True)
 
-    async def chunks(self, response: httpx2.Response, pace: Pace) -> AsyncGenerator[bytes]:
+    async def chunks(self, response: httpx2.Response, pace: ResponsePace) -> AsyncGenerator[bytes]:
         """Give the body."""
         async with aclosing(response.aiter_raw()) as chunks:
             while True:
@@ -224,7 +224,7 @@ def url_of(url: str) -> httpx2.URL:
 
 
 @contextmanager
-def _before_the_answer(request: httpx2.Request, pace: Pace) -> Iterator[None]:
+def _before_the_answer(request: httpx2.Request, pace: ResponsePace) -> Iterator[None]:
     try:
         yield
     except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:

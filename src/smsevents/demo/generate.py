@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smsevents.errors import InvalidRequest
 from smsevents.wire.events import INT64_MAX, Campaign, Event, Flow, Node, OneOff, SmsEvent, encode
+from smsevents.wire.limits import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,6 @@ DAYS_MAX = 3650
 _SECOND_MS = 1000
 _MINUTE_MS = 60 * _SECOND_MS
 _HOUR_MS = 60 * _MINUTE_MS
-_DAY_MS = 24 * _HOUR_MS
 _YEAR_MS = 31_556_952 * _SECOND_MS  # the mean year of the Gregorian calendar
 
 _SLICE_EVENTS = 16_384  # in the busiest slice; a larger number takes more memory and is not faster
@@ -136,7 +136,7 @@ def generate(trackpoint: int, *, events: int, days: float, seed: int, end_ms: in
         raise InvalidRequest(f"The number of events is {events}; give 0 or more.")
     if not 0 < days <= DAYS_MAX:
         raise InvalidRequest(f"The number of days is {days}; give more than 0 and at most {DAYS_MAX}.")
-    start = end_ms - math.floor(days * _DAY_MS)
+    start = end_ms - math.floor(days * DAY_MS)
     if start < -INT64_MAX - 1 or end_ms > INT64_MAX:
         raise InvalidRequest(f"The end is {end_ms}; give Unix ms so that all dates fit into 64 bits.")
     rng = random.Random(seed)  # noqa: S311 -- invented data that must be reproducible, nothing secret
@@ -274,14 +274,14 @@ def _flows(events: int, start: int, stop: int, rng: random.Random) -> _Source:
 
 def _rhythm_before(time: int) -> int:
     """Return how much flows send from 1970 up to a time (Unix ms), in units of `_RHYTHM` times milliseconds."""
-    days, in_day = divmod(time, _DAY_MS)
+    days, in_day = divmod(time, DAY_MS)
     hour, in_hour = divmod(in_day, _HOUR_MS)
     return (days * sum(_RHYTHM) + _RHYTHM_BEFORE[hour]) * _HOUR_MS + _RHYTHM[hour] * in_hour
 
 
 def _campaigns(events: int, start: int, stop: int, rng: random.Random) -> list[_Source]:
     """Return one or more campaigns, spread over the window, with `events` events together."""
-    days = (stop - start) / _DAY_MS
+    days = (stop - start) / DAY_MS
     count = max(1, min(round(days * _CAMPAIGNS_A_DAY), events // _CAMPAIGN_EVENTS_MIN))
     weights = [rng.randint(50, 200) for _ in range(count)]
     campaigns: list[_Source] = []
@@ -312,7 +312,7 @@ def _daytime(earliest: int, latest: int, rng: random.Random) -> int:
     time = earliest
     for _ in range(50):
         time = rng.randint(earliest, latest)
-        if time % _DAY_MS // _HOUR_MS in _DAYTIME_HOURS:
+        if time % DAY_MS // _HOUR_MS in _DAYTIME_HOURS:
             break
     return time
 

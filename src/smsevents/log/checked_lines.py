@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smsevents.errors import BadLine, TimeInDoubt
+from smsevents.errors import RefusedLine, TimeInDoubt
 from smsevents.log import refusals
 from smsevents.log.plausible import decode_possible, why_impossible
 from smsevents.log.refusals import BODY
@@ -78,8 +78,8 @@ class CheckedLines:
         self.newest_ms: int | None = None  # the newest date of a good line, even if it is far ahead
         self._line = 0  # the number of lines, including blank ones, before the present block
         self._received = self._expired = self._blocked = self._impossible = 0
-        self._bad: list[BadLine] = []
-        self._doubted: BadLine | None = None
+        self._bad: list[RefusedLine] = []
+        self._doubted: RefusedLine | None = None
         self._malformed = self._any_impossible = False
 
     def take_off(self) -> list[Entry]:
@@ -164,7 +164,7 @@ class CheckedLines:
                 ahead = f"`date` {date} is more than 24 hours ahead of {self._rules.origin.clock}"
                 if not self._rules.is_certain:
                     if self._doubted is None:
-                        self._doubted = BadLine(self._line + 1 + place_of(block, which), ahead)
+                        self._doubted = RefusedLine(self._line + 1 + place_of(block, which), ahead)
                     return
                 raise NotAnEvent(f"{ahead}; send Unix milliseconds, UTC")
         except (NotJson, NotAnEvent) as error:
@@ -202,7 +202,7 @@ class CheckedLines:
             foreign = refusals.foreign(self._rules.origin, self.start, inflated=self._inflated)
             if foreign:
                 raise foreign
-        self._bad.append(BadLine(number, reason))
+        self._bad.append(RefusedLine(number, reason))
         self._malformed = self._malformed or malformed
         if len(self._bad) == BAD_LINES_MAX:
             raise self._invalid(more=True)

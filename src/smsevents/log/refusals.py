@@ -13,7 +13,7 @@ from smsevents.wire.file_formats import format_of
 from smsevents.wire.gzip_stream import TruncatedGzip
 
 if TYPE_CHECKING:
-    from smsevents.errors import BadLine
+    from smsevents.errors import RefusedLine
     from smsevents.wire.gzip_stream import DamagedGzip
 
 
@@ -102,7 +102,7 @@ def inflates_too_far(max_ratio: int) -> BodyTooLarge:
     )
 
 
-def bad_lines(origin: Origin, bad: list[BadLine], *, malformed: bool, impossible: bool, more: bool) -> InvalidLines:
+def bad_lines(origin: Origin, bad: list[RefusedLine], *, malformed: bool, impossible: bool, more: bool) -> InvalidLines:
     """Return the error that names the bad lines.
 
     `malformed` means that at least one of them is not an event, `impossible` that one is well-formed but cannot be

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from smsevents.segments.header import damaged_among
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, merge_runs
 from smsevents.segments.segment import cut, pack_lines
-from smsevents.segments.spool import MIB, Room, Spool
+from smsevents.segments.spool import MIB, Spool, SpoolAllowance
 from smsevents.wire.lines import NotLines
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SPILL_SEGMENT_BYTES = 64 * 1024  # small, because a page opens one segment of ea
 SPILL_MEMORY_MAX_BYTES = 1024 * 1024  # of stored bytes; larger spills use a temporary file
 
 SPILL_ON_DISK_MAX_BYTES = 1024 * MIB  # for all exports of a process together
-_room = Room("exports", SPILL_ON_DISK_MAX_BYTES)
+_room = SpoolAllowance("exports", SPILL_ON_DISK_MAX_BYTES)
 
 
 class Spill:

@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 IMPORTS_ON_DISK_MAX_BYTES = 4096 * MIB  # for all imports of a process that wait in temporary files
 
 
-class Room:
+class SpoolAllowance:
     """The disk space that all temporary files of one kind may take together in this process.
 
     A spool that is alone gets all the space it requests: a large one must be possible at least by itself.
@@ -54,13 +54,13 @@ class Room:
             self._taken -= size
 
 
-IMPORTS_ROOM = Room("imports", IMPORTS_ON_DISK_MAX_BYTES)
+IMPORTS_ROOM = SpoolAllowance("imports", IMPORTS_ON_DISK_MAX_BYTES)
 
 
 class Spool:
     """Holds segments, with only their headers always in memory. `close` it, or drop the last reference to it."""
 
-    def __init__(self, memory_max_bytes: int, room: Room = IMPORTS_ROOM) -> None:
+    def __init__(self, memory_max_bytes: int, room: SpoolAllowance = IMPORTS_ROOM) -> None:
         """Keep up to `memory_max_bytes` of stored bytes in memory, and any more in a temporary file."""
         self._bytes = _Bytes(memory_max_bytes, room)
         self._finish = weakref.finalize(self, self._bytes.close)
@@ -97,7 +97,7 @@ class Spool:
 class _Bytes:
     """Bytes in memory or, once they exceed a bound, all of them in a temporary file."""
 
-    def __init__(self, memory_max_bytes: int, room: Room) -> None:
+    def __init__(self, memory_max_bytes: int, room: SpoolAllowance) -> None:
         self._memory_max = memory_max_bytes
         self._room = room
         self._file: IO[bytes] = io.BytesIO()

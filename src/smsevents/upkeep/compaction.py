@@ -221,7 +221,11 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
 
 
 def _packed(
-    database: Database, members: list[SegmentHeader], after: Entry, sizes: Sizes, compress: Callable[[bytes], bytes]
+    database: Database,
+    members: list[SegmentHeader],
+    after: Entry,
+    sizes: Sizes,
+    compress: Callable[[bytes], bytes],
 ) -> tuple[list[Segment], Entry]:
     """Pack the first lines of members after `after`, as many as may be held. Return the segments and their reach."""
     with database.read() as connection:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from smsevents.errors import BodyTimeout, BodyTooLarge, ClientGone, InvalidRequest
-from smsevents.web.body_pace import Pace
+from smsevents.web.body_pace import BodyPace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def stream(
         raise BodyTooLarge(too_large)
     received = 0
     more = True
-    pace = Pace(settings.body_idle_max_seconds, settings.body_rate_min_bytes_per_second)
+    pace = BodyPace(settings.body_idle_max_seconds, settings.body_rate_min_bytes_per_second)
     while more:
         try:
             async with asyncio.timeout(pace.seconds_left):
@@ -53,7 +53,7 @@ async def stream(
         yield message["body"]
 
 
-def _too_slow(settings: Settings, pace: Pace) -> str:
+def _too_slow(settings: Settings, pace: BodyPace) -> str:
     if pace.is_in_time:
         return (
             f"No data of the body arrived for {settings.body_idle_max_seconds} seconds. Nothing was done; send it"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Pace:
+class BodyPace:
     """The time that a client has left. Each byte that it sends earns more.
 
     A client starts with `pause_max_seconds` and never has more than that. Each byte earns the time that it may take at

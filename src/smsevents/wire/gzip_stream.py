@@ -16,7 +16,7 @@ INFLATE_RUN_MAX_BYTES = 256 * 1024
 
 _library_prefix = re.compile(r"Error -?[0-9]+ ")
 
-_GZIP = 31  # zlib's wbits for a gzip header and trailer
+GZIP_WBITS = 31  # zlib's wbits for a gzip header and trailer
 
 
 class NotGzip(ValueError):
@@ -35,7 +35,7 @@ class Inflater:
     """Inflates a gzip stream, of one member or several, in runs of at most INFLATE_RUN_MAX_BYTES."""
 
     def __init__(self) -> None:
-        self._member = isal_zlib.decompressobj(_GZIP)
+        self._member = isal_zlib.decompressobj(GZIP_WBITS)
         self._start = b""  # of the member: shows whether it is gzip
         self._members = 0  # the number of complete members before this one
 
@@ -46,7 +46,7 @@ class Inflater:
             if self._member.eof:
                 self._members += 1
                 self._start = b""
-                self._member = isal_zlib.decompressobj(_GZIP)
+                self._member = isal_zlib.decompressobj(GZIP_WBITS)
             self._start += data[: len(GZIP) - len(self._start)]
             try:
                 run = self._member.decompress(data, INFLATE_RUN_MAX_BYTES)

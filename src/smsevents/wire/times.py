@@ -1,15 +1,18 @@
-"""Which numbers can be the time of an event, and the probable unit of those that cannot.
+"""Times as Unix milliseconds: which of them events can have, and their conversion to and from `datetime`.
 
 Events are in the years 2000 to 2099. The range is fixed: it does not depend on a clock, which may be wrong.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 TIME_MIN_MS = 946_684_800_000  # 2000-01-01T00:00:00Z
 TIME_MAX_MS = 4_102_444_799_999  # the last millisecond of 2099, UTC

@@ -44,7 +44,7 @@ class Scrubbed:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class DatabaseSizes:
     """Sizes in bytes, or None where a size cannot be determined now. `log_bytes` is the write-ahead log."""
 
     database_bytes: int | None
@@ -106,7 +106,7 @@ class Dialect(Protocol):
         Raises `StoreUnavailable`.
         """
 
-    def sizes(self) -> Sizes:
+    def sizes(self) -> DatabaseSizes:
         """Return the size of the database, and the free space beside it."""
 
 

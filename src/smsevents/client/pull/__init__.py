@@ -5,7 +5,6 @@ clocks.py     as of when a day was fetched, by two clocks
 gaps.py       days that nobody can fetch any more
 lines.py      blocks of lines → checked entries
 sort.py       any number of entries → sorted and each once, in bounded memory
-columns.py    an event as a flat row, and back
 formats.py    JSON lines and CSV
 parquet.py    Parquet
 directory.py  the files, what is known of them, and that nobody else writes them

@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smsevents.client.head import (
     CLOCK_DIFFERENCE_MAX_MS,
-    CLOCK_END_MS,
-    CLOCK_START_MS,
     NO_CLOCK_WARNING,
+    UNCONFIRMED_MAX_MS,
     clock_warning,
 )
-from smsevents.client.pull.days import DAY_MS, end_of, is_final, lies_within_history, start_of
+from smsevents.client.pull.days import end_of, is_final, lies_within_history, start_of
 from smsevents.wire.limits import FUTURE_MAX_MS, HISTORY_MS
+from smsevents.wire.times import is_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
     from smsevents.client.head import ExportHead
-
-# How far ahead this machine's clock may be, at the most, if neither the server nor its events tell the time.
-UNCONFIRMED_MAX_MS = 30 * DAY_MS
 
 
 class Fetch(NamedTuple):
@@ -49,7 +46,7 @@ class Fetch(NamedTuple):
         if head.to_ms is not None and head.to_ms < end_of(self.day):
             readings.append(head.to_ms)  # moved down to now
         # the interval too may come from a clock that was never set
-        return min((ms for ms in readings if CLOCK_START_MS <= ms < CLOCK_END_MS), default=None)
+        return min((ms for ms in readings if is_time(ms)), default=None)
 
     @property
     def confirmed_ms(self) -> int:
@@ -78,7 +75,7 @@ class Fetch(NamedTuple):
         return head.date_ms is not None if head.from_ms is None else head.from_ms == start_of(self.day)
 
 
-class Clocks:
+class FetchClocks:
     """What the clocks said during one pull; told from several threads."""
 
     def __init__(self, own: Callable[[], int], lookback_days: int, warn: Callable[[str], None]) -> None:

@@ -12,13 +12,13 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from smsevents.wire.limits import FUTURE_MAX_MS, HISTORY_MS
+from smsevents.wire.limits import DAY_MS, FUTURE_MAX_MS, HISTORY_MS
+from smsevents.wire.times import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DAY_MS = 24 * 60 * 60 * 1000
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_EPOCH_ORDINAL = EPOCH.toordinal()
 
 
 class Split(StrEnum):

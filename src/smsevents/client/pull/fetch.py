@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smsevents.client.errors import ClientError, IncompleteExport, Recovery
 from smsevents.client.pull.clocks import Fetch
 from smsevents.client.pull.days import end_of, start_of
-from smsevents.client.pull.lines import Checker
+from smsevents.client.pull.lines import EntryChecker
 from smsevents.client.pull.sort import Sorter
 from smsevents.client.retry import Retry, Tries
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from datetime import date
 
     from smsevents.client.head import ExportHead
-    from smsevents.client.pull.clocks import Clocks
+    from smsevents.client.pull.clocks import FetchClocks
     from smsevents.client.pull.directory import Directory
-    from smsevents.client.pull.terms import Report, Source, Stopping
+    from smsevents.client.pull.terms import PullObserver, Source, Stopping
 
 PULL_DAY_TRIES_MAX = 4
 PULL_BACKOFF_FIRST_SECONDS = 1
@@ -30,7 +30,7 @@ class DayFetcher:
     """Fetches days, each into a sorter of its own; it is safe to use from many threads."""
 
     def __init__(
-        self, source: Source, directory: Directory, clocks: Clocks, *, report: Report, stopping: Stopping
+        self, source: Source, directory: Directory, clocks: FetchClocks, *, report: PullObserver, stopping: Stopping
     ) -> None:
         self._source = source
         self._directory = directory
@@ -61,7 +61,7 @@ class DayFetcher:
     def _receive(self, day: date, sorter: Sorter) -> Fetch:
         start_ms, end_ms = start_of(day), end_of(day)
         directory = self._directory
-        checker = Checker(directory.layout.trackpoint, start_ms, end_ms, has_columns=directory.format.has_columns)
+        checker = EntryChecker(directory.layout.trackpoint, start_ms, end_ms, has_columns=directory.format.has_columns)
         sent_ms = self._clocks.own_ms()
         heads: list[ExportHead] = []
         with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:

@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import bounds_of, day_of, end_of, lies_within_history, start_of
 from smsevents.client.pull.directory import STAGED_FORMAT, Counted
-from smsevents.client.pull.lines import Checker
+from smsevents.client.pull.lines import EntryChecker
 from smsevents.client.pull.sort import merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from smsevents.client.pull.clocks import Clocks, Fetch
+    from smsevents.client.pull.clocks import Fetch, FetchClocks
     from smsevents.client.pull.directory import Directory
     from smsevents.client.pull.ledger import Ledger
     from smsevents.client.pull.schedule import Part
     from smsevents.client.pull.sort import Sorter
-    from smsevents.client.pull.terms import Report
+    from smsevents.client.pull.terms import PullObserver
     from smsevents.wire.lines import Entry
 
 
 class Folder:
     """Puts days into the files of a directory. `replace` says that what came takes the place of what was there."""
 
-    def __init__(self, directory: Directory, clocks: Clocks, ledger: Ledger, *, report: Report, replace: bool) -> None:
+    def __init__(
+        self, directory: Directory, clocks: FetchClocks, ledger: Ledger, *, report: PullObserver, replace: bool
+    ) -> None:
         self._directory = directory
         self._clocks = clocks
         self._ledger = ledger
@@ -63,7 +65,8 @@ class Folder:
         part.staged.sort(key=lambda one: one.day)
         trackpoint = self._directory.layout.trackpoint
         batches = (
-            STAGED_FORMAT.read(one.path, Checker(trackpoint, start_of(one.day), end_of(one.day))) for one in part.staged
+            STAGED_FORMAT.read(one.path, EntryChecker(trackpoint, start_of(one.day), end_of(one.day)))
+            for one in part.staged
         )
         self._merge(part.name, chain.from_iterable(batches), {one.day: one.fetched_ms for one in part.staged})
         for one in part.staged:
@@ -73,7 +76,7 @@ class Folder:
         """Merge days with what their file holds, and put the file in its place unless nothing is new."""
         directory = self._directory
         path = directory.file(name)
-        checker = Checker(directory.layout.trackpoint, *bounds_of(name, directory.layout.split))
+        checker = EntryChecker(directory.layout.trackpoint, *bounds_of(name, directory.layout.split))
         held = directory.format.read(path, checker) if path.exists() else iter(())
         replaced = self._ledger.replaced_of(days)
         before = Counted(held)

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
@@ -20,25 +20,23 @@ import msgspec
 from isal import igzip, isal_zlib
 
 from smsevents.client.errors import MissingExtra
-from smsevents.client.pull.columns import COLUMNS, event_of, row_of
 from smsevents.client.pull.errors import BadEvent, DamagedFile
-from smsevents.client.pull.lines import Checker, settled
+from smsevents.client.pull.lines import EntryChecker, settled
 from smsevents.client.pull.sort import PULL_RUN_READ_BYTES
+from smsevents.wire.columns import COLUMNS, event_of, row_of
 from smsevents.wire.events import Event, encode_lines
+from smsevents.wire.gzip_stream import GZIP_WBITS
 from smsevents.wire.lines import Entry, is_ascending, join_lines, unique
-from smsevents.wire.times import is_time
+from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 GZIP_LEVEL = 1  # isal's: within a few percent of its higher levels in size, and twice as fast
-_GZIP_MEMBER = 31  # zlib's wbits for a deflate stream with the header and the trailer of gzip
 _ROWS_AT_ONCE = 1024
 _MARK = "\ufeff".encode()
 _FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _YEAR_MIN = 1000  # what has four digits
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _decoder = msgspec.json.Decoder(Event)
@@ -62,7 +60,7 @@ class Format(Protocol):
     def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
         """Write all entries and what ends the file. The file is neither flushed nor closed."""
 
-    def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+    def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile` if it is not what a pull writes."""
 
 
@@ -100,7 +98,7 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
         ) from error
 
 
-def resettled(batches: Iterator[list[Entry]], checker: Checker) -> Iterator[list[Entry]]:
+def resettled(batches: Iterator[list[Entry]], checker: EntryChecker) -> Iterator[list[Entry]]:
     """Settle the entries of a file that was written before there was such a rule; see `lines.settled`.
 
     The checker is told if there are any, so that the file is rewritten. Settling may change the order of events of
@@ -126,7 +124,7 @@ class _Gzip:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_MEMBER)
+        self._compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)
 
     def write(self, data: bytes) -> None:
         self._file.write(self._compressor.compress(data))
@@ -168,11 +166,11 @@ class JsonLines:
             for batch in batches:
                 write(join_lines(batch))
 
-    def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+    def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
         return sound(path, self._read(path, checker))
 
-    def _read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+    def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         with _opened(path, gzip=self._gzip) as file:
             while block := file.read(PULL_RUN_READ_BYTES):
                 yield checker.entries(block + file.readline())
@@ -213,11 +211,11 @@ class Csv:
         csv.writer(text, delimiter=self._delimiter).writerows(rows)
         return text.getvalue().encode()
 
-    def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+    def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
         return resettled(sound(path, self._read(path, checker)), checker)
 
-    def _read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+    def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         encoding = "utf-8-sig" if self._excel else "utf-8"
         with _opened(path, gzip=self._gzip) as file, io.TextIOWrapper(file, encoding, newline="") as text:
             try:
@@ -262,7 +260,7 @@ def time_text(time_ms: int) -> str:
 def _minute_text(minute: int) -> str:
     """Write the beginning of the times of a minute, or nothing if it has no year of four digits."""
     try:
-        time = _EPOCH + timedelta(minutes=minute)
+        time = EPOCH + timedelta(minutes=minute)
     except OverflowError:
         return ""
     return f"{time:%Y-%m-%dT%H:%M:}" if time.year >= _YEAR_MIN else ""
@@ -270,4 +268,4 @@ def _minute_text(minute: int) -> str:
 
 def time_ms(text: str) -> int:
     """Read what `time_text` wrote. Raises `ValueError` for anything else."""
-    return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND if _time.fullmatch(text) else int(text)
+    return (datetime.fromisoformat(text) - EPOCH) // MILLISECOND if _time.fullmatch(text) else int(text)

@@ -29,7 +29,7 @@ _send_date = re.compile(rb'"sendDate":(-?[0-9]+)\}\}\Z')
 _possible_send_date = re.compile(rb'"sendDate":(?:9[5-9]\d{10}|[1-3]\d{12}|40\d{11})\}\}\n')
 
 
-class Checker:
+class EntryChecker:
     """Check the lines of one stream or file: events of a shop, dated within a closed interval.
 
     It counts the lines, so that a bad one is named by its number.

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.json as arrow_json
 import pyarrow.parquet as pq
 
-from smsevents.client.pull.columns import COLUMNS, event_of
 from smsevents.client.pull.errors import BadEvent
 from smsevents.client.pull.formats import resettled, sound
+from smsevents.wire.columns import COLUMNS, event_of
 from smsevents.wire.events import encode_lines
 from smsevents.wire.limits import LINE_MAX_BYTES
 from smsevents.wire.lines import Entry, join_lines
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from smsevents.client.pull.lines import Checker
+    from smsevents.client.pull.lines import EntryChecker
 
 PULL_ROW_GROUP_ROWS = 64 * 1024
 
@@ -97,12 +97,12 @@ class Parquet:
             if held:
                 writer.write_table(pa.concat_tables(held), row_group_size=rows)
 
-    def read(self, path: Path, checker: Checker) -> Iterator[list[Entry]]:
+    def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Give the entries of a file. Raises `DamagedFile`."""
         return resettled(sound(path, _read(path, checker)), checker)
 
 
-def _read(path: Path, checker: Checker) -> Iterator[list[Entry]]:
+def _read(path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.schema_arrow.names != list(COLUMNS):

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import ClientError, RateLimited
-from smsevents.client.pull.clocks import Clocks, is_ahead
+from smsevents.client.pull.clocks import FetchClocks, is_ahead
 from smsevents.client.pull.days import Plan, part_of, plan, window_of
 from smsevents.client.pull.errors import Stopped
 from smsevents.client.pull.fetch import DayFetcher
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from smsevents.client.pull.directory import Directory, Staged
-    from smsevents.client.pull.terms import PullOptions, Report, Source, Stopping, Summary
+    from smsevents.client.pull.terms import PullObserver, PullOptions, Source, Stopping, Summary
 
 
 class Pull:
@@ -39,7 +39,7 @@ class Pull:
         options: PullOptions,
         *,
         clock: Callable[[], int],
-        report: Report,
+        report: PullObserver,
         stopping: Stopping,
     ) -> None:
         self._directory = directory
@@ -47,7 +47,7 @@ class Pull:
         self._report = report
         self._stopping = stopping
         self._ledger = Ledger()
-        self._clocks = Clocks(clock, options.lookback_days, self._warn)
+        self._clocks = FetchClocks(clock, options.lookback_days, self._warn)
         self._fetcher = DayFetcher(source, directory, self._clocks, report=report, stopping=stopping)
         self._folder = Folder(directory, self._clocks, self._ledger, report=report, replace=options.replace)
         self._staged: dict[date, Staged] = {}

@@ -44,7 +44,7 @@ class PullOptions:
     replace: bool = False
 
 
-class Report:
+class PullObserver:
     """Told what happens, from several threads. This one keeps silent; others override what they show."""
 
     def planned(self, plan: Plan) -> None:

@@ -19,7 +19,7 @@ CHUNK_LINE_MAX_BYTES = 4 * 1024
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?\r")
 
 
-class Body(Protocol):
+class RequestBody(Protocol):
     """Reads the bytes of a connection until the body ends."""
 
     done: bool

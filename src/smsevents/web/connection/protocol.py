@@ -25,7 +25,7 @@ from smsevents.errors import (
     TooManyConnections,
 )
 from smsevents.web.connection.exchange import Exchange
-from smsevents.web.connection.framing import Body, ChunkedBody, LengthBody
+from smsevents.web.connection.framing import ChunkedBody, LengthBody, RequestBody
 from smsevents.web.connection.head import Head, check_unfinished, parse_head
 from smsevents.web.connection.registry import Registry, connections_max
 from smsevents.web.problems import MEDIA_TYPE, outcome_of, problem_body
@@ -87,7 +87,7 @@ class HttpConnection(asyncio.Protocol):
         self._came_meanwhile = False  # whether they arrived before the previous response had ended
         self._reading_paused = False
         self._exchange: Exchange | None = None
-        self._body: Body | None = None  # the body of the request being served, until it has ended
+        self._body: RequestBody | None = None  # the body of the request being served, until it has ended
         # outgoing
         self._write_paused = False
         self._writable = asyncio.Event()

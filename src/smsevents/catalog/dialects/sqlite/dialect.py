@@ -9,11 +9,11 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.dialects.base import Scrubbed, Sizes
+from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.sqlite import files, locks
 from smsevents.catalog.dialects.sqlite.connections import sqlite_engine
 from smsevents.catalog.dialects.sqlite.failures import translated
-from smsevents.catalog.dialects.sqlite.free_space import Room, free_bytes
+from smsevents.catalog.dialects.sqlite.free_space import FreeSpace, free_bytes
 from smsevents.catalog.dialects.sqlite.identity import identity_of
 from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
 from smsevents.clock.system import now_ms
@@ -42,7 +42,7 @@ class SqliteDialect:
         self.path = path
         self.is_new = not path.exists()
         self._create = create
-        self._room = Room(path)
+        self._room = FreeSpace(path)
         self._identity: str | None = None  # of the file, once it is open
 
     @property
@@ -126,7 +126,7 @@ class SqliteDialect:
         """Copy the database without free pages."""
         files.copy_to(self.path, target)
 
-    def sizes(self) -> Sizes:
+    def sizes(self) -> DatabaseSizes:
         """Return the sizes of the files."""
         log_bytes = files.size_of(self.path.with_name(self.path.name + "-wal")) or 0
-        return Sizes(files.size_of(self.path), log_bytes, free_bytes(self.path.absolute().parent))
+        return DatabaseSizes(files.size_of(self.path), log_bytes, free_bytes(self.path.absolute().parent))

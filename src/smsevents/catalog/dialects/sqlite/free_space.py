@@ -21,7 +21,7 @@ REMEMBERED_SECONDS = 60
 FREED_MIN_BYTES = 256 * 1024  # with this much more free space than at the failure, another write is worth a try
 
 
-class Room:
+class FreeSpace:
     """Remembers whether the last write of this process found room, and how much space was free then."""
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:

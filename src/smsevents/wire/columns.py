@@ -1,8 +1,8 @@
-"""Events as flat rows, for the formats that have columns, and rows as events again.
+"""Events as flat rows, for files and tables that have columns, and rows as events again.
 
 All fields of an event are in its row, so the canonical line, which is its identity, can be made again.
 `node_id` and `node_name` are None where `source_type` is `one-off`, and only there. A send date that cannot be a
-time is NULL in a column, and 0 in the event that is made of its row (`lines.settled`).
+time is NULL in a column, and 0 in the event that is made from its row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row: TypeAlias = tuple[int, str, str, int, str, str, str, str | None, str | None
 
 
 def row_of(event: Event) -> Row:
-    """Give the row of an event."""
+    """Return the row of an event."""
     sms, source = event.smsEvent, event.source
     node = source.node if isinstance(source, Flow) else None
     return (
@@ -52,7 +52,7 @@ def row_of(event: Event) -> Row:
 
 
 def event_of(row: Sequence[object]) -> Event:
-    """Give the event of a row. Nothing is checked: the reader of a file checks the line of the event.
+    """Return the event of a row. Nothing is checked: the reader of a file checks the line of the event.
 
     Raises `ValueError` where the type of the source and the node do not fit together.
     """
