@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from smsevents.catalog import open_catalog, open_served
-from smsevents.catalog.dialects import IDENTITY_VARIABLE
 from smsevents.catalog.dialects.sqlite.identity import identity_of
+from smsevents.catalog.dialects.sqlite.provider import IDENTITY_VARIABLE
 from smsevents.errors import StoreUnavailable
 
 

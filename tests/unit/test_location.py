@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.catalog import Database, open_catalog, open_existing
+from smsevents.catalog.dialects import open_dialect
 from smsevents.catalog.dialects.sqlite import free_space
 from smsevents.catalog.dialects.sqlite.free_space import FREED_MIN_BYTES, FreeSpace
-from smsevents.catalog.dialects.sqlite.location import path_of
 from smsevents.catalog.shops import Shop, all_shops, insert_shop
 from smsevents.errors import NoDatabase, SettingError, StoreFull, StoreUnavailable
 from tests.support.logs import file_of
@@ -34,13 +34,13 @@ FOREIGN = "CREATE TABLE bookmarks (name TEXT)"
         ("sqlite://user:secret@/log.db", "no host and no user"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite://", "names no file"),
-        ("postgresql://host/name", "only SQLite"),
+        ("postgresql://user:secret@host/name", "begins with 'postgresql', which is not a known kind"),
     ],
 )
 def test_no_part_of_a_url_is_ignored(url: str, told: str) -> None:
     """A driver, a host, a user or parameters in the URL are refused, each by its name."""
     with pytest.raises(SettingError, match="SMSEVENTS_DATABASE") as refused:
-        path_of(url)
+        open_dialect(url, create=True)
     assert told in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "sqlite:////absolute/path.db" in str(refused.value)

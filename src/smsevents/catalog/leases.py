@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, text
 
 from smsevents.catalog.tables import leases
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 120
 
+# One statement, so that of two processes that take a lease at the same time only one gets it.
+_TAKE = text("""
+    INSERT INTO leases (name, holder, expires_ms) VALUES (:name, :holder, :expires)
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_ms = excluded.expires_ms
+    WHERE leases.holder = :holder OR leases.expires_ms <= :now OR leases.expires_ms > :expires
+""")
+
 
 def take_lease(connection: Connection, name: str, holder: str, now: int, expires: int) -> bool:
     """Take or extend a lease until `expires` (Unix ms). Return whether the holder has it now.
@@ -25,14 +32,7 @@ def take_lease(connection: Connection, name: str, holder: str, now: int, expires
     A stored lease that ends later than `expires` is not valid. A clock that was ahead wrote it, and it would keep all
     processes from the work until that time.
     """
-    row = connection.execute(select(leases).where(leases.c.name == name)).first()
-    if row is None:
-        connection.execute(insert(leases).values(name=name, holder=holder, expires_ms=expires))
-        return True
-    if row.holder != holder and now < row.expires_ms <= expires:
-        return False
-    connection.execute(update(leases).where(leases.c.name == name).values(holder=holder, expires_ms=expires))
-    return True
+    return connection.execute(_TAKE, {"name": name, "holder": holder, "now": now, "expires": expires}).rowcount == 1
 
 
 def release_lease(connection: Connection, name: str, holder: str) -> None:

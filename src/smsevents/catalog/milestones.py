@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select, text
 
 from smsevents.catalog.tables import milestones
 
@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 BACKUP = "backup"
 
+_REACH = text("""
+    INSERT INTO milestones (name, at_ms) VALUES (:name, :at_ms)
+    ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms
+""")
+
 
 def reach(connection: Connection, name: str, at_ms: int) -> None:
     """Record that the thing called `name` was done at `at_ms` (Unix ms)."""
-    connection.execute(delete(milestones).where(milestones.c.name == name))
-    connection.execute(insert(milestones).values(name=name, at_ms=at_ms))
+    connection.execute(_REACH, {"name": name, "at_ms": at_ms})
 
 
 def reached(connection: Connection) -> dict[str, int]:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select, text
 
 from smsevents.catalog.tables import chores
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+_ADD = text("""
+    INSERT INTO chores (name, token, since_ms) VALUES (:name, :token, :now)
+    ON CONFLICT (name) DO UPDATE SET token = excluded.token, since_ms = excluded.since_ms
+""")
+
 
 def add_pending(connection: Connection, name: str, token: str, now: int) -> None:
     """Record that a chore is to be done, since `now` (Unix ms)."""
-    connection.execute(delete(chores).where(chores.c.name == name))
-    connection.execute(insert(chores).values(name=name, token=token, since_ms=now))
+    connection.execute(_ADD, {"name": name, "token": token, "now": now})
 
 
 def pending(connection: Connection) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, true
 
+from smsevents.catalog.dialects.hints import NotByIndex
 from smsevents.catalog.tables import segments
 from smsevents.segments.header import IN_ROW, SegmentHeader
 from smsevents.segments.segment import Segment
@@ -209,10 +210,10 @@ def rows_between(
 def _of_shop(trackpoint: int | None) -> ColumnElement[bool]:
     """Return the condition for one shop or for all (None), for a statement in the order of ids.
 
-    The column is hidden in an expression. Otherwise SQLite would use the index that begins with it, and would sort all
-    segments of the shop by their ids for each statement.
+    Without the hint, SQLite would use the index that begins with the trackpoint, and would sort all segments of the
+    shop by their ids for each statement.
     """
-    return true() if trackpoint is None else _c.trackpoint + 0 == trackpoint
+    return true() if trackpoint is None else NotByIndex(_c.trackpoint) == trackpoint
 
 
 def newest_id(connection: Connection) -> int:
@@ -222,7 +223,7 @@ def newest_id(connection: Connection) -> int:
 
 def shops_changed(connection: Connection, after_id: int) -> list[int]:
     """Return the shops, by trackpoint, that have segments with higher ids than `after_id`."""
-    return sorted(set(connection.execute(select(_c.trackpoint + 0).where(_c.id > after_id)).scalars()))
+    return sorted(set(connection.execute(select(NotByIndex(_c.trackpoint)).where(_c.id > after_id)).scalars()))
 
 
 def replace_segments(

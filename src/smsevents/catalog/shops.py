@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _FIND_SHOP = select(shops).where(shops.c.trackpoint == bindparam("trackpoint"))
 _NOTE_USE = update(keys).where(keys.c.id == bindparam("key_id")).values(last_used_ms=bindparam("used_ms"))
 _FIND_BLOCKED = select(blocked_users.c.digest).where(blocked_users.c.trackpoint == bindparam("trackpoint"))
+_BLOCK = text("""
+    INSERT INTO blocked_users (trackpoint, digest, blocked_ms) VALUES (:trackpoint, :digest, :now)
+    ON CONFLICT DO NOTHING
+""")
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,7 @@ def note_uses(connection: Connection, uses: dict[str, int]) -> None:
 
 def block_user(connection: Connection, trackpoint: int, digest: bytes, now: int) -> None:
     """Block a user, by digest: the user's events are not recorded any more."""
-    if digest not in blocked_digests(connection, trackpoint):
-        connection.execute(insert(blocked_users).values(trackpoint=trackpoint, digest=digest, blocked_ms=now))
+    connection.execute(_BLOCK, {"trackpoint": trackpoint, "digest": digest, "now": now})
 
 
 def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smsevents.catalog.dialects import EXAMPLES, is_known
 from smsevents.settings import Settings, is_injected, variable_of
 
 if TYPE_CHECKING:
@@ -20,17 +21,14 @@ if TYPE_CHECKING:
 OPTION = "--database"
 _VARIABLE = variable_of("database")
 _DEFAULT = Settings().database
-_SCHEME = "sqlite:///"
 
 _chosen: ContextVar[str | None] = ContextVar("chosen_database", default=None)
 
 
 def _checked(url: str | None) -> str | None:
     """Refuse a value that is not a URL. It is usually a plain path, which would give a confusing error later."""
-    if url is not None and not url.startswith(_SCHEME):
-        raise typer.BadParameter(
-            f"{url!r} is not a database URL; give {_SCHEME}relative/path.db or {_SCHEME}/absolute/path.db"
-        )
+    if url is not None and not is_known(url):
+        raise typer.BadParameter(f"{url!r} is not a database URL; give {EXAMPLES}")
     return url
 
 
@@ -40,7 +38,7 @@ _Option = Annotated[
         OPTION,
         metavar="URL",
         callback=_checked,
-        help=f"Where the log is kept: {_SCHEME} and a path [{_VARIABLE}, {_DEFAULT}].",
+        help=f"URL of the database that holds the log, such as {EXAMPLES} [{_VARIABLE}, {_DEFAULT}].",
         show_default=False,
     ),
 ]

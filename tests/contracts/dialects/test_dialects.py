@@ -11,8 +11,9 @@ import pytest
 from smsevents.catalog import dialects
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.leases import release_lease, take_lease
+from smsevents.catalog.pending_scrubs import add_pending, pending
 from smsevents.catalog.segments import headers_of, insert_segments, replace_segments
-from smsevents.catalog.shops import Shop, all_shops, insert_shop
+from smsevents.catalog.shops import Shop, all_shops, block_user, blocked_digests, insert_shop
 from smsevents.clock.system import now_ms
 from smsevents.errors import ShopExists, StoreFull, StoreUnavailable
 from smsevents.segments.segment import pack
@@ -245,6 +246,54 @@ def test_a_copy_is_of_one_moment(harness: Harness, database: Database, tmp_path:
     database.write(lambda c: insert_shop(c, Shop(9, "later", 1)))
     assert harness.copied(target) == [(SHOP, "first")]
     assert b"deleted later" not in target.read_bytes()
+
+
+def test_a_copy_beside_writes_holds_complete_transactions(harness: Harness, database: Database, tmp_path: Path) -> None:
+    """A copy made while another process writes holds all of each transaction or nothing of it."""
+    other = harness.opened()
+    stop, wrote = threading.Event(), threading.Event()
+
+    def write_pairs() -> None:
+        number = SHOP
+        while not stop.is_set():
+            number += 2
+
+            def pair(connection: Connection, even: int = number) -> None:
+                insert_shop(connection, Shop(even, "even", 1))
+                insert_shop(connection, Shop(even + 1, "odd", 1))
+
+            other.write(pair)
+            wrote.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(write_pairs)
+        try:
+            assert wrote.wait(WAIT_MAX_SECONDS)
+            for number in range(5):
+                target = tmp_path / f"copy-{number}"
+                target.touch()
+                database.dialect.copy_to(target)
+                names = [name for _, name in harness.copied(target)]
+                assert names == ["first", *("even", "odd") * (len(names) // 2)]
+        finally:
+            stop.set()
+        writing.result(WAIT_MAX_SECONDS)
+
+
+def test_the_same_block_and_scrub_may_be_recorded_twice_at_the_same_time(harness: Harness, database: Database) -> None:
+    """Of two processes that block one user and record one scrub at the same time, none fails, and each is there once."""
+    start = threading.Barrier(2)
+
+    def erase(opened: Database) -> None:
+        start.wait(WAIT_MAX_SECONDS)
+        opened.write(lambda c: block_user(c, SHOP, b"digest", 1))
+        opened.write(lambda c: add_pending(c, "vacuum", "token", 1))
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(erase, [database, harness.opened()]))
+    with database.read() as connection:
+        assert blocked_digests(connection, SHOP) == {b"digest"}
+        assert pending(connection) == {"vacuum": "token"}
 
 
 def test_a_database_that_was_replaced_is_left_alone(harness: Harness, database: Database) -> None:

@@ -110,6 +110,30 @@ class Dialect(Protocol):
         """Return the size of the database, and the free space beside it."""
 
 
+class Provider(Protocol):
+    """Finds the databases of one dialect. All methods raise `SettingError` for a URL that cannot be used."""
+
+    @property
+    def example(self) -> str:
+        """URLs as an operator would write them."""
+
+    def open(self, url: str, *, create: bool) -> Dialect:
+        """Look for a database and return its dialect.
+
+        Raises `NoDatabase` if there is no database and `create` is false, and `StoreUnavailable` if something else is
+        there.
+        """
+
+    def diagnose(self, url: str) -> Diagnosis:
+        """Examine a database without opening it for use."""
+
+    def hand_down_identity(self, url: str) -> None:
+        """Record for child processes which database is meant."""
+
+    def require_identity(self, url: str) -> None:
+        """Raise `StoreUnavailable` if the database is not the one that `hand_down_identity` recorded, if any."""
+
+
 class Diagnosis(Protocol):
     """An examination of a database that is not opened for use: it creates, upgrades, changes and awaits nothing."""
 

@@ -1,5 +1,6 @@
 """SQLite: one file, and one writer at any moment.
 
+provider.py     how a URL leads to a file
 dialect.py      the dialect: everything that the catalog requires
 connections.py  how connections are opened, and how transactions begin
 location.py     what is at the path of a database, and why it cannot be opened or written

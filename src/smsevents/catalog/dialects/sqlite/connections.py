@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.ext.compiler import compiles
 
+from smsevents.catalog.dialects.hints import NotByIndex
 from smsevents.catalog.dialects.sqlite.files import DATABASE_BUSY_MAX_SECONDS, make_private
 from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES
 from smsevents.catalog.dialects.sqlite.location import require_ours, why_unusable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.engine import Engine
+    from sqlalchemy.sql.compiler import SQLCompiler
 
 DATABASE_CONNECTIONS_KEPT = 8  # a thread that needs another one opens it for as long as it needs it
 WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
@@ -88,3 +91,9 @@ def _begin(connection: Connection) -> None:
     A read transaction that is upgraded later fails at once if another process wrote in between.
     """
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+
+
+@compiles(NotByIndex, "sqlite")
+def _hidden_column(hint: NotByIndex[Any], compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 -- SQLAlchemy's
+    """Hide a column from the planner by a unary `+` (https://www.sqlite.org/optoverview.html#uplus)."""
+    return "+" + compiler.process(hint.clauses.clauses[0], **options)

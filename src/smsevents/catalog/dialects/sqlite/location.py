@@ -41,8 +41,6 @@ def path_of(url: str) -> Path:
 
 def _wrong_part(url: URL) -> str | None:
     """Return the part of a URL that cannot be used, or None. No part of a URL is ignored."""
-    if url.get_backend_name() != "sqlite":
-        return "only SQLite databases are supported"
     if url.drivername != "sqlite":
         return f"the driver cannot be chosen, so write `sqlite` and not `{url.drivername}`"
     if url.host or url.port or url.username or url.password:
