@@ -281,7 +281,7 @@ def test_a_copy_beside_writes_holds_complete_transactions(harness: Harness, data
 
 
 def test_the_same_block_and_scrub_may_be_recorded_twice_at_the_same_time(harness: Harness, database: Database) -> None:
-    """Of two processes that block one user and record one scrub at the same time, none fails, and each is there once."""
+    """Two processes that block one user and record one scrub at the same time both succeed, and each is there once."""
     start = threading.Barrier(2)
 
     def erase(opened: Database) -> None:
