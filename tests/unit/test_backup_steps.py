@@ -199,7 +199,7 @@ def test_a_backup_killed_once_it_had_its_name_is_kept(
 def test_a_link_under_the_temporary_name_is_not_followed(
     held: Held, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link that somebody put under the temporary name leads the backup nowhere."""
+    """A backup does not follow a link that someone put under the temporary name."""
     part = part_of(held, target, monkeypatch)
     precious = target.with_name("precious")
     precious.write_bytes(b"precious")
