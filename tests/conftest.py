@@ -34,7 +34,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a running server. Tests share it, each with a shop of its own (`server.shop()`)."""
+    """Yield a running server. Tests share it, each with its own shop (`server.shop()`)."""
     running = Server(tmp_path_factory.mktemp("server"))
     yield running
     running.stop()
@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give the URL of a database that is not there yet."""
+    """Return the URL of a database that does not exist yet."""
     return f"sqlite:///{tmp_path_factory.mktemp('database') / 'log.db'}"
 
 
@@ -56,12 +56,12 @@ def held(url: str) -> Iterator[Held]:
 
 @pytest.fixture
 def standin() -> Iterator[StandIn]:
-    """Give a stand-in for a foreign server, which listens."""
+    """Yield a listening stand-in for a third-party server."""
     with StandIn() as running:
         yield running
 
 
 @pytest.fixture
 def site(tmp_path: Path, standin: StandIn) -> Site:
-    """Give a directory to pull into, which is not there yet, and the stand-in to pull from."""
+    """Return a directory to pull into, which does not exist yet, with the stand-in to pull from."""
     return Site(tmp_path / "events", standin)

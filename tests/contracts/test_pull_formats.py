@@ -1,4 +1,4 @@
-"""What every format of a pull must do: keep every event, refuse damage, and have no time that cannot be."""
+"""What every format of a pull must do: keep every event, refuse damage, and hold no impossible times."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize(("format_", "how"), DAMAGES, ids=lambda one: one if isinstance(one, str) else ids(one))
 def test_damaged_files_are_refused(tmp_path: Path, format_: Format, how: str) -> None:
-    """A file that is cut, changed, out of order or of another day is never taken for a good one."""
+    """A file that is truncated, changed, out of order or of another day is never accepted as valid."""
     some = [(date, line(TRACKPOINT, date, f"user{date}")) for date in range(1, 3000)]
     if how == "unordered":
         some[1000], some[2000] = some[2000], some[1000]

@@ -48,13 +48,13 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 @pytest.fixture(params=PAGES, ids=lambda path: path.name)
 def page(request: pytest.FixtureRequest) -> Page:
-    """Give each page in turn."""
+    """Return each page in turn."""
     return Page(request.param)
 
 
 @pytest.fixture(params=[ENGLISH, CZECH], ids=lambda path: path.name)
 def api(request: pytest.FixtureRequest) -> Page:
-    """Give the page of the API, in English and in Czech."""
+    """Return the API page, in English and in Czech."""
     return Page(request.param)
 
 
@@ -107,7 +107,7 @@ def test_event_lines_are_canonical(page: Page) -> None:
 
 
 def test_json_can_be_read(page: Page) -> None:
-    """All JSON that a page shows is JSON: blocks, bodies of calls, and what stands in the prose."""
+    """All JSON on a page is valid: blocks, bodies of calls, and JSON in the prose."""
     shown = [text for language, text in page.blocks if language == "json"]
     shown += [span for span in page.spans if span.startswith("{")]
     for text in shown:
@@ -115,7 +115,7 @@ def test_json_can_be_read(page: Page) -> None:
 
 
 def test_problems_have_the_form_of_problems(page: Page) -> None:
-    """Every problem that a page shows has the members that a problem has, and no other."""
+    """Every problem on a page has exactly the members of a problem."""
     for language, text in page.blocks:
         if language == "json" and '"detail"' in text:
             problem = msgspec.json.decode(text, type=Problem)
@@ -123,7 +123,7 @@ def test_problems_have_the_form_of_problems(page: Page) -> None:
 
 
 def test_bodies_of_export_calls_are_taken(page: Page) -> None:
-    """Every body that a page sends to the export is one that the export understands."""
+    """Every export body on a page is accepted by the export."""
     for _, text in page.blocks:
         for body in re.findall(r"-d '(\{[^']*)'", text):
             msgspec.json.decode(body, type=ExportRequest)
@@ -133,7 +133,7 @@ def test_bodies_of_export_calls_are_taken(page: Page) -> None:
 
 
 def test_intervals(api: Page) -> None:
-    """The worked examples of the interval are what the rules give at the time that the page names."""
+    """The worked examples of the interval agree with the rules at the time that the page names."""
     [(now, day)] = re.findall(r"\b(\d{13})\s+\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\)", api.prose)
     assert datetime.fromtimestamp(int(now) / 1000, UTC) == datetime.fromisoformat(day)
     rows = api.table("`X-Export-From`", 1)
@@ -145,25 +145,25 @@ def test_intervals(api: Page) -> None:
 
 
 def test_from_after_to_is_refused_as_documented() -> None:
-    """The one rule of the interval that is an error is one."""
+    """The one interval rule documented as an error raises an error."""
     assert ["`from` after `to`, both sent", "400"] in Page(ENGLISH).table("Rule")
     with pytest.raises(InvalidRequest):
         resolve(2, 1, 0)
 
 
 def test_statuses_of_events(api: Page) -> None:
-    """The table of statuses has every status of an event and no other."""
+    """The table of statuses has exactly the statuses of an event."""
     assert sorted(bare(status) for status, *_ in api.table("`message_state`", 1)) == sorted(get_args(events.Status))
 
 
 def errors_table(page: Page) -> list[list[str]]:
-    """Give the rows of the table of errors: status, when, detail, what to do."""
+    """Return the rows of the table of errors: status, when, detail, what to do."""
     [found] = [rows for header, *rows in page.tables if len(header) == 4 and "`detail`" in header[2]]
     return found
 
 
 def test_statuses_of_errors(api: Page) -> None:
-    """Every HTTP status that our errors become is in the table of errors, with something to do."""
+    """Every HTTP status of our errors is in the table of errors, with advice."""
     rows = errors_table(api)
 
     assert {int(row[0]) for row in rows} >= {outcome.status.value for outcome in STATUSES.values()} | {405, 422, 431}
@@ -185,7 +185,7 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_errors_say_what_the_page_shows(server: Server, api: Page, call: str) -> None:
-    """What a server answers to a bad request stands in the page, word for word, under its status."""
+    """The server's response to a bad request is on the page, word for word, under its status."""
     method, target, options = CALLS[call]
     shop = server.shop()
     url = (
@@ -205,12 +205,12 @@ def test_errors_say_what_the_page_shows(server: Server, api: Page, call: str) ->
 
 
 def timeless(detail: str) -> str:
-    """Give a detail without its times, which are those of its moment."""
+    """Return a detail without its times, which depend on the moment."""
     return re.sub(r"\b\d{13}\b", "<time>", detail)
 
 
 def commands_of(page: Page) -> list[list[str]]:
-    """Give the words behind `smsevents` of every command in the code blocks of a page."""
+    """Return the words after `smsevents` of every command in the code blocks of a page."""
     found = []
     for language, text in page.blocks:
         if language in {"sh", "bash", "ini"}:
@@ -220,7 +220,7 @@ def commands_of(page: Page) -> list[list[str]]:
 
 
 def test_commands_can_be_called(page: Page) -> None:
-    """Every command in a code block is taken by the command line as it stands: names, options and values."""
+    """The command line accepts every command in a code block exactly as shown: names, options and values."""
     for words in commands_of(page):
         command: Any = typer.main.get_command(app)
         rest = words
@@ -230,7 +230,7 @@ def test_commands_can_be_called(page: Page) -> None:
 
 
 def test_commands_are_found() -> None:
-    """The search for commands finds those that the operator's page has."""
+    """The search for commands finds those on the operator's page."""
     names = {words[0] for words in commands_of(Page(OPERATING))}
 
     assert names >= {"serve", "shop", "key", "export", "import"}
@@ -251,13 +251,13 @@ def test_commands_in_prose_exist(page: Page) -> None:
 
 
 def slug(heading: str) -> str:
-    """Give the anchor of a heading, as code hosts make it."""
+    """Return the anchor of a heading, as code hosts make it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
-    """Every relative link names a file that is there and, behind `#`, one of its headings."""
+    """Every relative link names an existing file and, after `#`, one of its headings."""
     targets = re.findall(r"\]\(([^)]+)\)", Page(path).prose)
     for target in targets:
         if target.startswith(("http://", "https://")):
@@ -271,7 +271,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def code_without_comments(page: Page) -> list[tuple[str, str]]:
-    """Give the code blocks of a page without their comments, which are in its language."""
+    """Return the code blocks of a page without their comments, which are in the page's language."""
     return [(language, re.sub(r" +(#|//) .*", "", text)) for language, text in page.blocks]
 
 
@@ -288,14 +288,14 @@ def test_the_czech_page_is_the_english_one() -> None:
 
 
 def test_python_can_be_compiled(page: Page) -> None:
-    """Every Python example is Python."""
+    """Every Python example compiles."""
     for language, text in page.blocks:
         if language == "python":
             compile(text, page.path.name, "exec")
 
 
 def test_names_of_settings_exist(page: Page) -> None:
-    """Every variable and every named limit in a page is one that the code has."""
+    """Every variable and named limit on a page exists in the code."""
     variables = {variable_of(setting.name) for setting in fields(Settings)} | {KEY_VARIABLE, URL_VARIABLE}
     constants = {
         name
@@ -310,7 +310,7 @@ def test_names_of_settings_exist(page: Page) -> None:
 
 
 def test_names_of_code_exist() -> None:
-    """Every file and function that the page on the architecture names is in the source."""
+    """Every file and function named on the architecture page is in the source."""
     code = "\n".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
     for span in Page(ARCHITECTURE).spans:
         if re.fullmatch(r"[a-z_/]+\.py", span):

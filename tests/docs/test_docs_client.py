@@ -72,12 +72,12 @@ def test_the_report_has_its_members() -> None:
 
 @pytest.fixture
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """Give a server that takes exports and imports, named by the environment, and an empty folder to work in."""
+    """Yield a server for exports and imports, named by the environment, with an empty working folder."""
     lines = [line(TRACKPOINT, now_ms() - index * DAY_MS // 4 - 5000, node="VIP") for index in range(40)]
     account = Account(lines=lines)
 
     def answer(request: Request) -> Answer:
-        """Answer either call."""
+        """Respond to either call."""
         if request.path.endswith("/import-sms-events"):
             return Answer(tail=b'{"received":1,"expired":0}', content_type="application/json")
         return account(request)
@@ -94,7 +94,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_examples_run(surroundings: StandIn, example: str) -> None:
-    """Every Python example runs as it stands, once key and server are in the environment, and asks the server."""
+    """Every Python example runs as shown, with key and server in the environment, and sends requests to the server."""
     exec(compile(example, "example", "exec"), {"__name__": "example"})  # noqa: S102 -- our own page
 
     assert surroundings.requests

@@ -1,1 +1,1 @@
-"""The product from outside: real servers, commands, clients, browsers, kills and faults."""
+"""Tests of the product from outside: real servers, commands, clients, browsers, kills and faults."""

@@ -1,4 +1,4 @@
-"""Backup: a copy is whole, whatever goes on beside it, or it is not there."""
+"""Backup: a copy is complete, whatever runs concurrently, or it does not exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIENTS = 4
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give a shop with some MB of stored events."""
+    """Yield a shop with several MB of stored events."""
     made = Held(url)
     made.now = now_ms()
     chance = random.Random(1)  # noqa: S311 -- invented data
@@ -40,12 +40,12 @@ def held(url: str) -> Iterator[Held]:
 
 
 def environment_of(path: Path) -> dict[str, str]:
-    """Give the environment of a command on a database."""
+    """Return the environment of a command on a database."""
     return os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{path}"}
 
 
 def exported(path: Path, trackpoint: int) -> bytes:
-    """Export all of a shop from a database that `verify` finds sound."""
+    """Export all events of a shop from a database that `verify` finds sound."""
     assert run_command("verify", environment=environment_of(path)).returncode == 0
     done = run_command("export", str(trackpoint), environment=environment_of(path))
     assert done.returncode == 0, done.stderr
@@ -53,7 +53,7 @@ def exported(path: Path, trackpoint: int) -> bytes:
 
 
 def test_a_backup_beside_imports_is_whole(tmp_path: Path) -> None:
-    """Copies made while clients import hold all that was acknowledged before, and nothing that was never sent."""
+    """Copies made while clients import hold everything acknowledged before them and nothing that was never sent."""
     with ExitStack() as stack:
         running = Server(tmp_path, settings=STILL)
         stack.callback(running.stop)
@@ -68,7 +68,7 @@ def test_a_backup_beside_imports_is_whole(tmp_path: Path) -> None:
 
 
 def assert_backup_is_whole(running: Server, clients: list[Client], trackpoint: int, folder: Path) -> None:
-    """Make one copy, alone in a folder, and compare it with what the clients know."""
+    """Make a copy in a folder of its own and compare it with what the clients know."""
     folder.mkdir()
     while not all(client.acknowledged for client in clients):
         time.sleep(0.02)
@@ -84,7 +84,7 @@ def assert_backup_is_whole(running: Server, clients: list[Client], trackpoint: i
 
 
 def test_a_target_that_is_there_stays(held: Held, tmp_path: Path) -> None:
-    """A file that is there already is not touched, and the command fails in one line."""
+    """An existing target file is left untouched, and the command fails with one line."""
     target = tmp_path / "copy.db"
     target.write_bytes(b"precious")
 
@@ -108,7 +108,7 @@ def test_a_target_that_is_there_stays(held: Held, tmp_path: Path) -> None:
     ids=["missing folder", "unwritable folder", "a file as folder", "too long name"],
 )
 def test_a_target_that_cannot_be_written_is_told(held: Held, tmp_path: Path, target: str) -> None:
-    """A backup that cannot be written fails in one line and leaves nothing behind."""
+    """A backup that cannot be written fails with one line and leaves no files."""
     (tmp_path / "file").write_bytes(b"")
 
     done = run_command("backup", str(tmp_path / target), environment=environment_of(held.path))
@@ -120,16 +120,16 @@ def test_a_target_that_cannot_be_written_is_told(held: Held, tmp_path: Path, tar
 
 
 def test_the_longest_name_is_written(held: Held, tmp_path: Path) -> None:
-    """A name as long as a database's may be is no trouble, although a temporary name stands beside it."""
-    target = tmp_path / ("n" * 251)  # SQLite puts `-wal` behind it
+    """A name of the maximum length for a database works, although a temporary file is created next to it."""
+    target = tmp_path / ("n" * 251)  # SQLite appends `-wal` to it
 
     assert run_command("backup", str(target), environment=environment_of(held.path)).returncode == 0
-    shorter = target.rename(tmp_path / "copy.db")  # SQLite does not open a path as long as that
+    shorter = target.rename(tmp_path / "copy.db")  # SQLite does not open a path of this length
     assert exported(shorter, held.trackpoint) == held.expected()
 
 
 def test_one_backup_to_a_target_at_a_time(held: Held, tmp_path: Path) -> None:
-    """Of several backups to one target one writes it, and the others say so; it is whole."""
+    """Of several concurrent backups to one target, one writes a complete copy and the others report the conflict."""
     target = tmp_path / "copy.db"
     command = [sys.executable, "-m", "smsevents", "backup", str(target)]
     running = [
@@ -144,7 +144,7 @@ def test_one_backup_to_a_target_at_a_time(held: Held, tmp_path: Path) -> None:
 
 
 def test_a_killed_backup_is_whole_or_absent(held: Held, tmp_path: Path) -> None:
-    """Killed at any moment, a backup has left either no file under its name or a whole one; the next one works."""
+    """A backup killed at any moment leaves no file or a complete one under its name; the next backup works."""
     expected = held.expected()
     target = tmp_path / "copy.db"
     for delay in (0, 0.01, 0.05):
@@ -160,7 +160,7 @@ def test_a_killed_backup_is_whole_or_absent(held: Held, tmp_path: Path) -> None:
 
 
 def kill_backup(source: Path, target: Path, delay: float) -> None:
-    """Start a backup and kill it so many seconds after it began to write."""
+    """Start a backup and kill it this many seconds after it began to write."""
     for file in target.parent.iterdir():
         file.unlink()
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The benchmark runs through, with our own system alone, and writes what it found."""
+"""The benchmark runs to completion with smsevents alone and writes its results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVENTS = 3000
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    """Give a very small plan without peers, that writes nothing into the tree."""
+    """Return a very small plan that has no peers and writes nothing into the tree."""
     folder = tmp_path_factory.mktemp("bench")
     small = trial(Plan(folder=folder, results=folder, docs=ROOT / "docs", events=EVENTS, peers=frozenset()))
     small = dataclasses.replace(small, rounds=1, shops=(2,), requests=8)
@@ -28,7 +28,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
-    """Each case writes its results, with every single turn, and then the tables and charts."""
+    """Each case writes its results, including every single round, followed by the tables and charts."""
     cases = ["export", "import", "latency", "readers", "scale", "shops", "disk", "soak"]
     run(plan, cases)
 
@@ -50,7 +50,7 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
 
 
 def test_a_tree_beside_itself(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two source trees are measured in pairs, in the processor time of each, and shown in a table."""
+    """Two source trees are compared in pairs by processor time, and the result is shown in a table."""
     before.main(plan, SOURCE, SOURCE, events=500, pairs=1)
 
     rows = load(plan.folder / "before.json").rows
@@ -65,7 +65,7 @@ def test_a_tree_beside_itself(plan: Plan, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_what_cannot_be_compared_is_refused(plan: Plan, tmp_path: Path) -> None:
-    """A folder that is no source tree, and sides that export other bytes, are errors."""
+    """A folder that is not a source tree, and sides whose exports differ, are errors."""
     data = dataset(plan.folder, 500)
     fewer = dataclasses.replace(data, path=tmp_path / "fewer.jsonl")
     fewer.path.write_bytes(b"".join(data.path.read_bytes().splitlines(keepends=True)[1:]))

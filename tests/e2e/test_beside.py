@@ -1,4 +1,4 @@
-"""Everything at a time: exports, imports, compaction, erasure and `kill -9` beside one another."""
+"""Everything at the same time: exports, imports, compaction, erasure and `kill -9`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ BODY_LINES = 500
 EXPORTS = 12
 EXPORTS_AT_ONCE = 4
 FORGOTTEN_USERS = 200
-WAYS = (("identity", 0.0), ("gzip", 0.01), ("identity", 0.05))  # encoding, seconds between two parts
+WAYS = (("identity", 0.0), ("gzip", 0.01), ("identity", 0.05))  # encoding, seconds between two reads
 KILLS_BETWEEN_CHECKS = 10
-# Commands again and again, in one process, as most of the time would be Python's start else. Each line that it
-# reads is a round of commands, one behind the other; it begins anew at the end of its input.
+# The commands run again and again in one process, because Python's startup would otherwise take most of the time.
+# Each input line is a round of commands, run one after another; at the end of the input it starts over.
 UPKEEP_LOOP = """
 import os, sys
 from smsevents.cli import app
@@ -49,7 +49,7 @@ while os.getppid() == parent:
         print("done", *command, flush=True)
     number += 1
 """
-PAUSE_SECONDS = 0.05  # between the imports of a client, so that what is checked stays small
+PAUSE_SECONDS = 0.05  # between the imports of a client, to keep the amount of data to check small
 
 
 class UnhurriedShop(Shop):
@@ -62,23 +62,23 @@ class UnhurriedShop(Shop):
 
 
 def clients_of(shop: Shop, count: int) -> list[Client]:
-    """Give clients that are not started yet."""
+    """Return clients that have not been started yet."""
     unhurried = UnhurriedShop(shop.trackpoint, shop.key, shop.base, shop.headers)
     return [Client(unhurried, f"client{index}", now_ms() - 200_000) for index in range(count)]
 
 
 class Exports:
-    """Exports of a shop that others change meanwhile, each compared with what it must and what it may hold."""
+    """Exports of a shop that others change meanwhile, each checked for what it must contain and what it may contain."""
 
     def __init__(self, shop: Shop, kept: list[bytes], doomed: list[bytes], clients: list[Client]) -> None:
-        """Expect `kept` always, `doomed` perhaps, and what was imported by clients from its acknowledgement on."""
+        """Expect `kept` always, `doomed` optionally, and the clients' imports once they are acknowledged."""
         self._shop = shop
         self._kept = set(kept)
         self._doomed = set(doomed)
         self._clients = clients
 
     def check(self, number: int) -> list[bytes]:
-        """Export once, in one of three ways; give the lines."""
+        """Export once, in one of three ways, and return the lines."""
         must = self._kept.union(*(list(client.acknowledged) for client in self._clients))
         lines = self._body(*WAYS[number % len(WAYS)]).splitlines()
         may = (self._kept | self._doomed).union(*(list(client.sent) for client in self._clients))
@@ -90,7 +90,7 @@ class Exports:
         return lines
 
     def _body(self, encoding: str, pause_seconds: float) -> bytes:
-        """Read what is on the wire, with pauses."""
+        """Read the raw response body, pausing between parts."""
         headers = self._shop.headers | {"Accept-Encoding": encoding}
         url = self._shop.export_url
         parts: list[bytes] = []
@@ -104,14 +104,14 @@ class Exports:
 
 
 def imported(shop: Shop, lines: list[bytes]) -> None:
-    """Import lines in bodies of some hundred."""
+    """Import lines in bodies of a few hundred lines."""
     for start in range(0, len(lines), BODY_LINES):
         assert shop.send(body_of(lines[start : start + BODY_LINES])).status_code == 200
 
 
 @contextmanager
 def running_clients(clients: list[Client]) -> Iterator[None]:
-    """Have clients import for as long as the block runs."""
+    """Run clients that import for as long as the block runs."""
     for client in clients:
         client.start()
     try:
@@ -123,17 +123,17 @@ def running_clients(clients: list[Client]) -> Iterator[None]:
 
 
 class UpkeepLoop:
-    """A process that does the upkeep again and again, beside a server."""
+    """A process that runs upkeep again and again while a server runs."""
 
     def __init__(self, running: Server, folder: Path, rounds: list[str]) -> None:
-        """Work on the database of a server; each round is some commands with semicolons in between."""
+        """Work on the database of a server; each round is a list of commands separated by semicolons."""
         self._environment = running.environment
         self._rounds = rounds
         self.log_path = folder / "upkeep.log"
         self.start()
 
     def start(self) -> None:
-        """Start it, also again; it waits until it may begin."""
+        """Start or restart the process; it waits for `begin`."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", UPKEEP_LOOP],
@@ -145,13 +145,13 @@ class UpkeepLoop:
             )
 
     def begin(self) -> None:
-        """Let it work from now on."""
+        """Let it start working."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n".join(self._rounds).encode())
         self._process.stdin.close()
 
     def kill(self) -> None:
-        """Kill it in whatever it does; it must not have ended by itself."""
+        """Kill it whatever it is doing; it must not have exited by itself."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         ended = self._process.poll()
@@ -161,18 +161,18 @@ class UpkeepLoop:
         assert ended is None, self.log_path.read_text()
 
     def done(self, command: str) -> list[str]:
-        """Give what stood behind a command each time when it was done."""
+        """Return the text reported after a command each time it completed."""
         rows = [row.split(" ") for row in self.log_path.read_text().splitlines()]
         return [" ".join(row[2:]) for row in rows if row[:2] == ["done", command]]
 
 
 def doomed_user(number: int) -> str:
-    """Name a user to be forgotten."""
+    """Return the id of a user who will be erased."""
     return f"doomed-{number:03}"
 
 
 def test_exports_are_whole_beside_all_other_work(tmp_path: Path) -> None:
-    """Exports beside compaction, erasure and imports hold what was stored before them, in order, each event once."""
+    """Exports during compaction, erasure and imports hold everything stored before, in order and without duplicates."""
     running = Server(tmp_path, workers=2, settings=STILL)
     try:
         check_exports_beside(running, tmp_path)
@@ -181,7 +181,7 @@ def test_exports_are_whole_beside_all_other_work(tmp_path: Path) -> None:
 
 
 def check_exports_beside(running: Server, folder: Path) -> None:
-    """Export while everything else goes on."""
+    """Export while everything else runs."""
     chance = random.Random(12)  # noqa: S311 -- invented data
     shop = running.shop()
     start = now_ms() - HOUR_MS
@@ -211,7 +211,7 @@ def check_exports_beside(running: Server, folder: Path) -> None:
 
 
 def assert_sound(running: Server) -> None:
-    """Verify every segment."""
+    """Verify every segment and assert that all are sound."""
     database = Database(running.url)
     assert [one.damage for one in verify(database, None) if one.damage] == []
     database.close()
@@ -219,7 +219,7 @@ def assert_sound(running: Server) -> None:
 
 @pytest.mark.parametrize("kills", few_or_many(30, 300))
 def test_kills_beside_compaction_lose_nothing(tmp_path: Path, kills: int) -> None:
-    """After many kills of a server and a compaction all that was acknowledged is there once, and checks out."""
+    """After many kills of a server and a compaction, every acknowledged event is there exactly once and verifies."""
     running = Server(tmp_path, settings=STILL)
     shop = running.shop()
     chance = random.Random(9)  # noqa: S311 -- moments of the kills

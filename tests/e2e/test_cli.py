@@ -1,4 +1,4 @@
-"""The command: what scripts and people rely on."""
+"""The command line interface: what scripts and people rely on."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ TRACKPOINT = 4541245641234564
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Give the environment of a command that works on a new database."""
+    """Return the environment of a command that works on a new database."""
     return os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path / 'log.db'}"}
 
 
 @pytest.fixture
 def shop(environment: dict[str, str]) -> dict[str, str]:
-    """Give the environment of a command that works on a database with one shop."""
+    """Return the environment of a command that works on a database with one shop."""
     assert run_command("shop", "add", str(TRACKPOINT), "--name", "Obchod", environment=environment).returncode == 0
     return environment
 
 
 def test_version(environment: dict[str, str]) -> None:
-    """`--version` tells the version of the package."""
+    """`--version` prints the version of the package."""
     done = run_command("--version", environment=environment)
 
     assert done.stdout == f"smsevents {__version__}\n".encode()
 
 
 def test_shops_are_listed(shop: dict[str, str]) -> None:
-    """`shop list` shows each shop as a tab-separated row when no terminal looks."""
+    """`shop list` prints each shop as a tab-separated row when the output is not a terminal."""
     run_command("shop", "add", "7", environment=shop)
 
     rows = run_command("shop", "list", environment=shop).stdout.decode().splitlines()
@@ -50,7 +50,7 @@ def test_shops_are_listed(shop: dict[str, str]) -> None:
 
 
 def test_a_shop_is_added_once(shop: dict[str, str]) -> None:
-    """A shop that is there already is refused in one line, without a traceback, and stays as it was."""
+    """Adding a shop that already exists fails with one line, without a traceback, and leaves the shop unchanged."""
     done = run_command("shop", "add", str(TRACKPOINT), "--name", "Other", environment=shop)
 
     assert done.returncode == 1
@@ -59,7 +59,7 @@ def test_a_shop_is_added_once(shop: dict[str, str]) -> None:
 
 
 def test_a_key_is_printed_alone(shop: dict[str, str]) -> None:
-    """`key create` prints the key and nothing else on standard output; `key list` shows its id, never the key."""
+    """`key create` prints only the key on standard output; `key list` shows its id and never the key."""
     done = run_command(
         "key", "create", str(TRACKPOINT), "--scope", "export", "--scope", "import", "--label", "cron", environment=shop
     )
@@ -86,7 +86,7 @@ def test_a_key_is_revoked(shop: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("expires", ["2031-01-31", "2031-01-31T12:00Z", "30d", "12h"])
 def test_a_key_may_expire(shop: dict[str, str], expires: str) -> None:
-    """`--expires` takes a day, a time or a span."""
+    """`--expires` takes a date, a time or a duration."""
     done = run_command("key", "create", str(TRACKPOINT), "--scope", "export", "--expires", expires, environment=shop)
 
     assert done.returncode == 0
@@ -96,7 +96,7 @@ def test_a_key_may_expire(shop: dict[str, str], expires: str) -> None:
 
 
 def test_an_expiry_that_cannot_be_read_is_refused(shop: dict[str, str]) -> None:
-    """A wrong `--expires` makes no key and tells what would be right."""
+    """An invalid `--expires` creates no key and reports which values are valid."""
     done = run_command("key", "create", str(TRACKPOINT), "--scope", "export", "--expires", "soon", environment=shop)
 
     assert done.returncode == 2
@@ -141,7 +141,7 @@ def test_export_of_a_window_as_gzip(shop: dict[str, str]) -> None:
 
 
 def test_a_bad_line_stores_nothing(shop: dict[str, str]) -> None:
-    """An import with a bad line names it, exits with 1 and stores nothing."""
+    """An import with an invalid line names the line, exits with 1 and stores nothing."""
     good = line(TRACKPOINT, now_ms())
 
     done = run_command(
@@ -164,7 +164,7 @@ def test_a_bad_line_stores_nothing(shop: dict[str, str]) -> None:
     ],
 )
 def test_mistakes_are_told(shop: dict[str, str], words: list[str], told: bytes) -> None:
-    """A mistake ends with exit code 1 and a line that tells what to do, never with a traceback."""
+    """A mistake ends with exit code 1 and a line that says what to do, never with a traceback."""
     done = run_command(*words, environment=shop, stdin=b"")
 
     assert done.returncode == 1
@@ -174,7 +174,7 @@ def test_mistakes_are_told(shop: dict[str, str], words: list[str], told: bytes) 
 
 @pytest.mark.parametrize("trackpoint", ["0", "-1", "abc", str(2**63)])
 def test_a_trackpoint_is_a_positive_integer(environment: dict[str, str], trackpoint: str) -> None:
-    """What is no positive 64-bit integer is refused before anything is done."""
+    """Anything but a positive 64-bit integer is refused before anything is done."""
     done = run_command("shop", "add", "--", trackpoint, environment=environment)
 
     assert done.returncode == 2
@@ -182,7 +182,7 @@ def test_a_trackpoint_is_a_positive_integer(environment: dict[str, str], trackpo
 
 
 def test_a_reader_that_has_enough_is_no_error(shop: dict[str, str]) -> None:
-    """`export | head` ends quietly."""
+    """`export | head` exits quietly."""
     now = now_ms()
     lines = [line(TRACKPOINT, now - offset, user="u" * 900) for offset in range(3000)]
     run_command("import", str(TRACKPOINT), "-", environment=shop, stdin=body_of(lines))
@@ -195,7 +195,7 @@ def test_a_reader_that_has_enough_is_no_error(shop: dict[str, str]) -> None:
 
 
 def test_generated_lines_can_be_imported(shop: dict[str, str]) -> None:
-    """`generate | import` records every line, and the same seed and end give the same lines."""
+    """`generate | import` records every line, and the same seed and end produce the same lines."""
     words = ["generate", str(TRACKPOINT), "--events", "2000", "--days", "30", "--seed", "5", "--end", str(now_ms())]
     lines = run_command(*words, environment=shop).stdout
 
@@ -215,7 +215,7 @@ def test_old_lines_are_counted_as_expired(shop: dict[str, str]) -> None:
 
 
 def test_demo_shows_the_main_job(environment: dict[str, str]) -> None:
-    """`demo --once` exports a throw-away shop with the documented call and leaves nothing behind."""
+    """`demo --once` exports a temporary shop with the documented call and leaves no files."""
     done = run_command("demo", "--once", "--events", "5000", environment=environment)
     shown = done.stdout.decode()
 
@@ -228,7 +228,7 @@ def test_demo_shows_the_main_job(environment: dict[str, str]) -> None:
 
 
 def test_an_expiry_in_the_past_is_refused(shop: dict[str, str]) -> None:
-    """A key that would be expired at once is not made."""
+    """A key that would have expired already is not created."""
     done = run_command(
         "key", "create", str(TRACKPOINT), "--scope", "export", "--expires", "2020-01-01", environment=shop
     )
@@ -243,7 +243,7 @@ def test_an_expiry_in_the_past_is_refused(shop: dict[str, str]) -> None:
     [("SMSEVENTS_PORT", "70000"), ("SMSEVENTS_LOG_FORMAT", "xml"), ("SMSEVENTS_DATABASE", "/tmp/x.db")],  # noqa: S108 -- never made
 )
 def test_a_setting_that_cannot_be_used_is_told(environment: dict[str, str], variable: str, value: str) -> None:
-    """`serve` does not start with a setting that cannot be used, and names the variable."""
+    """`serve` does not start with an invalid setting, and names the variable."""
     done = run_command("serve", environment=environment | {variable: value})
 
     assert done.returncode == 1

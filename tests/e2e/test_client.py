@@ -1,4 +1,4 @@
-"""The client against whole answers: of a real server, and of a stand-in that is as careless as others are."""
+"""The client with complete responses from a real server and from a stand-in as careless as other servers are."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ HOSTILE = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg"
 
 
 def some_lines(count: int, trackpoint: int = TRACKPOINT, start: int = START) -> list[bytes]:
-    """Give lines of both sources, in order."""
+    """Return lines of both sources, in order."""
     return [
         line(trackpoint, start + index * 1000, user=f"user {index}", node="VIP" if index % 3 else None)
         for index in range(count)
@@ -53,27 +53,27 @@ def some_lines(count: int, trackpoint: int = TRACKPOINT, start: int = START) -> 
 
 
 def raw(trackpoint: int, user: str) -> bytes:
-    """Give a line that escapes nothing but what JSON demands, as a foreign server may write it."""
+    """Return a line that escapes only what JSON requires, as another server may write it."""
     return line(trackpoint, START, user="?").replace(b"?", user.encode())
 
 
 def read_blocks(client: Client, *bounds: Any) -> bytes:
-    """Read an export by blocks."""
+    """Read an export in blocks."""
     return b"".join(client.export_blocks(*bounds))
 
 
 def read_lines(client: Client, *bounds: Any) -> bytes:
-    """Read an export by lines."""
+    """Read an export line by line."""
     return body_of(client.export_lines(*bounds))
 
 
 def read_events(client: Client, *bounds: Any) -> bytes:
-    """Read an export by events."""
+    """Read an export event by event."""
     return body_of(events.encode(event) for event in client.export(*bounds))
 
 
 def read_batches(client: Client, *bounds: Any) -> bytes:
-    """Read an export by batches; each holds the same lines three times."""
+    """Read an export in batches, each of which holds the same lines in three forms."""
     read = b""
     for batch in client.export_batches(*bounds):
         assert batch.block == body_of(batch.lines)
@@ -86,7 +86,7 @@ READERS = [read_blocks, read_lines, read_events, read_batches]
 
 
 async def read_on_a_loop(client: AsyncClient, *bounds: Any) -> list[bytes]:
-    """Read an export in each of the four ways on an event loop."""
+    """Read an export on an event loop in each of the four ways."""
     batches = [batch async for batch in client.export_batches(*bounds)]
     return [
         b"".join([block async for block in client.export_blocks(*bounds)]),
@@ -98,7 +98,7 @@ async def read_on_a_loop(client: AsyncClient, *bounds: Any) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def filled(server: Server) -> tuple[Any, list[bytes], int]:
-    """Give a shop of a real server with 6000 events of an hour, among them hostile ones, its lines, and the time."""
+    """Return a shop with 6000 events of one hour, some hostile, together with its lines and the time."""
     shop = server.shop()
     now = now_ms() // 1000 * 1000
     lines = some_lines(5000, shop.trackpoint, now - 5_000_000)
@@ -109,7 +109,7 @@ def filled(server: Server) -> tuple[Any, list[bytes], int]:
 
 @pytest.mark.parametrize("read", READERS)
 def test_a_real_export_is_read(filled: tuple[Any, list[bytes], int], read: Callable[..., bytes]) -> None:
-    """Each way to read gives what the log holds in the closed interval, byte for byte."""
+    """Each way of reading returns what the log holds in the closed interval, byte for byte."""
     shop, lines, now = filled
     start, end = now - 3_000_000, now - 500
 
@@ -122,11 +122,11 @@ def test_a_real_export_is_read(filled: tuple[Any, list[bytes], int], read: Calla
 
 
 def test_a_real_export_is_read_on_an_event_loop(filled: tuple[Any, list[bytes], int]) -> None:
-    """The asynchronous client gives the same in each of its ways."""
+    """The asynchronous client returns the same in each of its ways of reading."""
     shop, lines, now = filled
 
     async def read() -> list[bytes]:
-        """Read it."""
+        """Collect the results of all four ways."""
         async with AsyncClient(shop.trackpoint, shop.key, url=shop.base, ssl_context=PLAIN) as client:
             return await read_on_a_loop(client, now - 3_000_000, now - 500)
 
@@ -135,7 +135,7 @@ def test_a_real_export_is_read_on_an_event_loop(filled: tuple[Any, list[bytes], 
 
 @pytest.mark.parametrize("form", [bytes, Event], ids=["lines", "events"])
 def test_what_is_imported_is_exported(server: Server, form: type) -> None:
-    """Lines and events are imported alike, once however often they are sent; what is too old is counted."""
+    """Lines and events import alike, are stored once however often they are sent, and are counted if too old."""
     shop = server.shop()
     now = now_ms()
     lines = some_lines(3000, shop.trackpoint, now - HOUR_MS)
@@ -150,18 +150,18 @@ def test_what_is_imported_is_exported(server: Server, form: type) -> None:
 
 
 def test_import_on_an_event_loop(server: Server) -> None:
-    """The asynchronous client imports from either kind of iterable."""
+    """The asynchronous client imports from synchronous and asynchronous iterables."""
     shop = server.shop()
     lines = some_lines(20, shop.trackpoint, now_ms() - HOUR_MS)
 
     async def arriving() -> AsyncIterator[bytes]:
-        """Give lines as they come from elsewhere."""
+        """Yield lines from an asynchronous source."""
         for one in lines[10:]:
             await asyncio.sleep(0)
             yield one
 
     async def run() -> list[bytes]:
-        """Import half and half, and read."""
+        """Import one half from each kind of iterable, and read everything."""
         async with AsyncClient(shop.trackpoint, shop.key, url=shop.base, ssl_context=PLAIN) as client:
             assert await client.import_events(lines[:10]) == ImportResult(10, 0)
             assert await client.import_events(arriving()) == ImportResult(10, 0)
@@ -173,7 +173,7 @@ def test_import_on_an_event_loop(server: Server) -> None:
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 @pytest.mark.parametrize("gzip", [True, False])
 def test_any_order_and_any_copies_are_given_as_they_come(standin: StandIn, framing: str, *, gzip: bool) -> None:
-    """A server that keeps neither order nor uniqueness nor gzip is read: each line as often as it came."""
+    """Exports that are unsorted, have duplicates or lack gzip are read; each line is returned as often as it came."""
     lines = some_lines(500)
     account = Account(lines=lines, copies=3, options={"gzip": gzip, "framing": framing, "chunk_bytes": 999})
     standin.answers(account)
@@ -189,7 +189,7 @@ def test_any_order_and_any_copies_are_given_as_they_come(standin: StandIn, frami
 
 
 def test_lines_end_at_line_feeds_alone(standin: StandIn) -> None:
-    """Separators of Unicode that stand unescaped within a value, and a CR before the LF, end no line."""
+    """Unescaped Unicode separators within a value, and a CR before the LF, do not end a line."""
     lines = [raw(TRACKPOINT, "a\u2028b\u2029c\u0085d"), line(TRACKPOINT, START) + b"\r", raw(TRACKPOINT, "é\u2028")]
     standin.answers(*[Answer(lines=lines, chunk_bytes=size) for size in (1, 7, 10_000)])
 
@@ -199,7 +199,7 @@ def test_lines_end_at_line_feeds_alone(standin: StandIn) -> None:
 
 
 def test_record_separators_and_blank_lines_are_left_out(standin: StandIn) -> None:
-    """Records by RFC 7464 are read, and blank lines, as some servers send to keep a connection open, are no events."""
+    """RFC 7464 records are read, and blank lines, which some servers send as keep-alives, are skipped."""
     lines = some_lines(3)
     sent = [b"\x1e" + lines[0], b"", b"\x1e" + lines[1], b" \r", lines[2], b""]
     standin.answers(Answer(lines=sent))
@@ -214,7 +214,7 @@ def test_record_separators_and_blank_lines_are_left_out(standin: StandIn) -> Non
     ["application/json-seq", "application/x-ndjson; charset=utf-8", "Application/JSON", "text/plain", None],
 )
 def test_media_types_of_lines(standin: StandIn, media_type: str | None) -> None:
-    """What servers call JSON lines is taken, with and without parameters, and also no name at all."""
+    """The media types that servers use for JSON lines are accepted, with or without parameters, as is a missing one."""
     lines = some_lines(3)
     standin.answers(Answer(lines=lines, content_type=media_type))
 
@@ -223,7 +223,7 @@ def test_media_types_of_lines(standin: StandIn, media_type: str | None) -> None:
 
 
 def test_what_is_asked(standin: StandIn) -> None:
-    """The request is that of the contract: path, key, and only the bounds that were given."""
+    """The request follows the contract: path, key, and only the bounds that were given."""
     with Client(TRACKPOINT, "sms_key", url=f"{standin.url}/base/", ssl_context=PLAIN) as client:
         for bounds in ([], [1], [None, 2], [1, 2]):
             assert list(client.export(*bounds)) == []
@@ -234,7 +234,7 @@ def test_what_is_asked(standin: StandIn) -> None:
 
 
 def test_a_proxy_of_the_environment_is_used(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that the environment names is asked for the server."""
+    """Requests go through a proxy that the environment names."""
     monkeypatch.setenv("HTTP_PROXY", standin.url)
     with Client(7, "key", url="http://server.invalid", ssl_context=PLAIN) as client:
         assert list(client.export()) == []
@@ -242,7 +242,7 @@ def test_a_proxy_of_the_environment_is_used(standin: StandIn, monkeypatch: pytes
 
 
 def test_lines_are_given_while_the_export_still_comes(standin: StandIn) -> None:
-    """Lines are given as they arrive, not at the end: the first are there while the server is silent."""
+    """Lines are returned as they arrive: the first are available while the server is still silent."""
     lines = some_lines(200)
     standin.answers(Answer(lines=lines, chunk_bytes=1000, silent_at=5000))
 
@@ -253,16 +253,16 @@ def test_lines_are_given_while_the_export_still_comes(standin: StandIn) -> None:
 
 
 def test_leaving_an_export_early_closes_its_connection(standin: StandIn) -> None:
-    """Who stops reading keeps no connection open, with either client."""
+    """With either client, leaving an export early closes its connection."""
     standin.answers(Answer(lines=some_lines(200), chunk_bytes=1000, silent_at=5000))
 
     async def leave(client: AsyncClient) -> None:
-        """Read one line on an event loop, and let the server see that it was enough."""
+        """Read one line on an event loop, then let the server see that the reader has left."""
         async with aclosing(client.export_lines()) as export:
             assert await anext(export)
 
     async def run() -> None:
-        """Leave, with the client still open."""
+        """Leave the export while the client is still open."""
         async with AsyncClient(TRACKPOINT, "key", url=standin.url, ssl_context=PLAIN) as client:
             await leave(client)
             assert await asyncio.to_thread(eventually, lambda: standin.left == 2)
@@ -275,7 +275,7 @@ def test_leaving_an_export_early_closes_its_connection(standin: StandIn) -> None
 
 
 def test_the_blocking_client_works_within_an_event_loop(standin: StandIn) -> None:
-    """A blocking call inside a coroutine blocks, and works."""
+    """A blocking call inside a coroutine works, and blocks."""
     lines = some_lines(300)
     standin.answers(Answer(lines=lines, chunk_bytes=1000))
 
@@ -289,7 +289,7 @@ def test_the_blocking_client_works_within_an_event_loop(standin: StandIn) -> Non
 
 
 def test_threads_share_a_client(standin: StandIn) -> None:
-    """Eight threads read 40 days with one client at the same time, each its own lines."""
+    """Eight threads read 40 days concurrently with one client, and each gets its own lines."""
     lines = [line(TRACKPOINT, START + day * DAY_MS + index) for day in range(40) for index in range(50)]
     standin.answers(Account(lines=lines, copies=1, options={"chunk_bytes": 700, "pause_seconds": 0.001}))
 
@@ -321,7 +321,7 @@ print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.parametrize("gzip", [True, False])
 def test_memory_does_not_grow_with_an_export(standin: StandIn, *, gzip: bool) -> None:
-    """Reading 50 MB of lines takes hardly more than reading the first 5 MB, also where they come as 1 MB of gzip."""
+    """Reading 50 MB of lines takes hardly more memory than the first 5 MB, even when they arrive as 1 MB of gzip."""
     standin.answers(Answer(lines=some_lines(1000) * 200, gzip=gzip, chunk_bytes=64 * 1024))
 
     command = [sys.executable, "-c", MEMORY_SCRIPT, str(TRACKPOINT), standin.url]
@@ -333,7 +333,7 @@ def test_memory_does_not_grow_with_an_export(standin: StandIn, *, gzip: bool) ->
 
 
 def test_loading_the_client_loads_no_server() -> None:
-    """`import smsevents.client` loads no part of a server, and not even the HTTP library before a client is made."""
+    """`import smsevents.client` loads no server module, and no HTTP library before a client is created."""
     script = """
 import sys
 import smsevents.client
@@ -348,7 +348,7 @@ print(*sorted(name for name in sys.modules if name.startswith("smsevents.") and 
 
 
 def test_all_names_are_exported_and_documented() -> None:
-    """The package exports every error of its tree and what it lists, each with a docstring, typed."""
+    """The package exports all its errors and everything it lists, with docstrings and types."""
     tree = {kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, ClientError)}
 
     assert {kind.__name__ for kind in tree} <= set(package.__all__)
@@ -365,7 +365,7 @@ def test_all_names_are_exported_and_documented() -> None:
 
 
 def test_key_and_address_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, standin: StandIn) -> None:
-    """What is not given is taken from SMSEVENTS_API_KEY and SMSEVENTS_URL; what is given comes first."""
+    """A missing key or URL is taken from SMSEVENTS_API_KEY or SMSEVENTS_URL; arguments take precedence."""
     monkeypatch.setenv("SMSEVENTS_API_KEY", " of-environment\n")
     monkeypatch.setenv("SMSEVENTS_URL", standin.url)
 
@@ -399,7 +399,7 @@ def test_key_and_address_come_from_the_environment(monkeypatch: pytest.MonkeyPat
 def test_what_cannot_be_used_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], said: str
 ) -> None:
-    """A client that could not work is not made; the error names what is missing or wrong."""
+    """A client that could not work is not created; the error names what is missing or wrong."""
     monkeypatch.delenv("SMSEVENTS_API_KEY", raising=False)
     monkeypatch.delenv("SMSEVENTS_URL", raising=False)
     good = {"trackpoint": 7, "key": "key", "url": "http://127.0.0.1:9"}
@@ -411,7 +411,7 @@ def test_what_cannot_be_used_is_told_at_once(
 
 
 def test_the_key_is_in_no_text() -> None:
-    """Neither client nor account shows the key."""
+    """Neither the client nor the account shows the key in its text representation."""
     with Client(7, "sms_hidden", url=ACCOUNTS["samba"], ssl_context=PLAIN) as client:
         assert repr(client) == "Client(7, url='https://api.samba.ai')"
     assert "sms_hidden" not in repr(Resolved.resolve(7, "sms_hidden", ACCOUNTS["enterprise"]))
@@ -419,7 +419,7 @@ def test_the_key_is_in_no_text() -> None:
 
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=2)), timezone(timedelta(minutes=-90))])))
 def test_datetimes_mean_the_milliseconds_within_them(time: datetime) -> None:
-    """A datetime asks for exactly the whole milliseconds that lie on its side: `from_` up, `to` down."""
+    """A datetime is rounded to whole milliseconds within the interval: `from_` up, `to` down."""
     microseconds = (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
     got = json.loads(interval.body(time, None))["from"]
@@ -429,7 +429,7 @@ def test_datetimes_mean_the_milliseconds_within_them(time: datetime) -> None:
 
 
 def test_intervals_that_cannot_be_meant() -> None:
-    """A time without a zone, what is no time, or a `from_` after its `to` is refused before anything is sent."""
+    """A time without a zone, an invalid time, or a `from_` after its `to` is refused before anything is sent."""
     with Client(7, "key", url="http://127.0.0.1:9", ssl_context=PLAIN) as client:
         for bounds in ([datetime(2026, 1, 1)], [None, "2026"], [True], [1.5], [2, 1]):  # noqa: DTZ001 -- that is the point
             with pytest.raises(ConfigurationError):
@@ -446,7 +446,7 @@ def test_intervals_that_cannot_be_meant() -> None:
     ],
 )
 def test_the_names_of_earlier_versions_still_work(old: str, new: str) -> None:
-    """What was renamed can be imported under its old name, with a warning that tells the new one."""
+    """Renamed objects can be imported under their old names, with a warning that gives the new name."""
     with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
         assert getattr(package, old) is getattr(package, new)
     with pytest.raises(AttributeError):
@@ -454,7 +454,7 @@ def test_the_names_of_earlier_versions_still_work(old: str, new: str) -> None:
 
 
 def test_errors_say_whether_and_when_to_try_again() -> None:
-    """A call is repeated after errors that may pass at once, and not after others."""
+    """Calls are repeated after errors that may be temporary, and not after others."""
     again = {
         errors.Unreachable("x"): package.Recovery.NOW,
         errors.Unreachable("x", permanent=True): package.Recovery.NEVER,

@@ -1,4 +1,4 @@
-"""The errors of the client: refusals, responses of another kind, and servers that cannot be reached or trusted."""
+"""Client errors: refusals, responses of another kind, and servers that cannot be reached or trusted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ STATUSES = {
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("gzip", [True, False])
 def test_statuses_become_errors(standin: StandIn, status: int, *, gzip: bool) -> None:
-    """Each status is the error of its kind, with what the server said, on either call, and without the key."""
+    """On either call, each status raises its own error with the server's text and without the key."""
     tail = b'{"type":"about:blank","title":"x","status":1,"detail":"Mend the thing."}'
     standin.answers(Answer(status=status, tail=tail, content_type="application/problem+json", gzip=gzip))
     with client_of(standin, retry=NEVER) as client:
@@ -100,7 +100,7 @@ def test_what_stays_wrong_is_not_tried_again(standin: StandIn, status: int) -> N
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_export_is_not_read(standin: StandIn, answer: Answer, said: str) -> None:
-    """An answer of another kind is an error that shows what it is, at once."""
+    """A response of another kind raises an error at once that shows what was received."""
     standin.answers(answer)
     with client_of(standin) as client:
         got, error = read(client)
@@ -111,7 +111,7 @@ def test_what_is_no_export_is_not_read(standin: StandIn, answer: Answer, said: s
 
 
 def test_nobody_listens() -> None:
-    """A server that is not there is tried again and then told, with its address."""
+    """A server that cannot be reached is retried and then reported with its address."""
     sleeps = Sleeps()
     port = free_port()
     with (
@@ -125,7 +125,7 @@ def test_nobody_listens() -> None:
 
 @pytest.fixture
 def untrusted(tmp_path: Path) -> Iterator[int]:
-    """Yield the port of a TLS server whose certificate nobody signed."""
+    """Yield the port of a TLS server whose certificate is not signed by a trusted authority."""
     if shutil.which("openssl") is None:
         assert "CI" not in os.environ, "CI must have openssl"
         pytest.skip("openssl is not installed; `make test` installs it where it may")
@@ -136,7 +136,7 @@ def untrusted(tmp_path: Path) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
-            """Shake hands until the test is over."""
+            """Perform TLS handshakes until the test is over."""
             while True:
                 try:
                     connection, _ = listener.accept()
@@ -155,7 +155,7 @@ def untrusted(tmp_path: Path) -> Iterator[int]:
 
 
 def test_a_certificate_that_nobody_signed_is_told_at_once(untrusted: int) -> None:
-    """A server that cannot be trusted gets no key and no second try."""
+    """A server that cannot be trusted gets neither the key nor a second attempt."""
     sleeps = Sleeps()
     with (
         Client(7, "sms_secret", url=f"https://localhost:{untrusted}", sleep=sleeps) as client,
@@ -168,14 +168,14 @@ def test_a_certificate_that_nobody_signed_is_told_at_once(untrusted: int) -> Non
 
 @pytest.mark.parametrize("tail", [b"", b"<html>", b'{"received":"x"}', b"\xff"])
 def test_an_import_without_a_receipt_is_no_import(standin: StandIn, tail: bytes) -> None:
-    """An answer 200 that is no receipt is an error: nobody said that the events are kept."""
+    """A 200 response without an import result is an error, because nothing confirms that the events were stored."""
     standin.answers(Answer(tail=tail, content_type="application/json"))
     with client_of(standin) as client, pytest.raises(UnexpectedResponse):
         client.import_events(LINES)
 
 
 def test_refused_lines_are_named(server: Server) -> None:
-    """A real server stores nothing of an import with bad lines, and the error has their numbers and reasons."""
+    """A real server stores nothing of an import with invalid lines, and the error has their numbers and reasons."""
     shop = server.shop()
     good = line(shop.trackpoint, now_ms() - 1000)
     with Client(shop.trackpoint, shop.key, url=shop.base, ssl_context=PLAIN) as client:
@@ -190,7 +190,7 @@ def test_refused_lines_are_named(server: Server) -> None:
 
 
 def test_a_real_server_refuses_as_it_documents(server: Server) -> None:
-    """A wrong key, another shop and a scope that is missing are told apart."""
+    """A wrong key, another shop's key and a missing scope raise different errors."""
     shop, other = server.shop(), server.shop(("export",))
     for key, kind in [("sms_wrong", Unauthorized), (other.key, Forbidden)]:
         with Client(shop.trackpoint, key, url=shop.base, ssl_context=PLAIN) as client, pytest.raises(kind):
@@ -202,7 +202,7 @@ def test_a_real_server_refuses_as_it_documents(server: Server) -> None:
 
 
 def test_errors_have_one_root_and_can_be_sent_between_processes() -> None:
-    """All errors are of one tree, which is of the package's tree, and survive a process pool."""
+    """All errors derive from the client's base error, which derives from the package's, and survive pickling."""
     assert issubclass(ClientError, SmsEventsError)
     for error in (
         TruncatedStream("reason", lines=1, body_bytes=2),

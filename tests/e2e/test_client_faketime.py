@@ -1,4 +1,4 @@
-"""The commands of the client under a wrong clock, for real: `faketime` and a running server."""
+"""The client commands under a wrong clock, with `faketime` and a running server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(FAKETIME is None, reason="needs `faketime`, a pa
 
 
 def faked(offset: str, *words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    """Run a command with the clock moved."""
+    """Run a command with a shifted clock."""
     return subprocess.run(
         [str(FAKETIME), "-f", offset, sys.executable, "-m", "smsevents", *words],
         env=environment | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"},
@@ -37,13 +37,13 @@ def faked(offset: str, *words: str, environment: dict[str, str]) -> subprocess.C
 
 
 def surroundings(shop: Shop, home: Path) -> dict[str, str]:
-    """Give the environment of a shop's client."""
+    """Return the environment of a shop's client."""
     return os.environ | {"SMSEVENTS_API_KEY": shop.key, "SMSEVENTS_URL": shop.base, "HOME": str(home)}
 
 
 @pytest.mark.parametrize("offset", ["+10d", "-10d", "+200d"])
 def test_pull_once_with_a_wrong_clock(server: Server, tmp_path: Path, offset: str) -> None:
-    """After one pull with a wrong clock, also with `--replace`, the next one has every event, and nothing was lost."""
+    """After one pull with a wrong clock, even with `--replace`, the next one has every event."""
     shop = server.shop()
     lines = [line(shop.trackpoint, now_ms() - HOUR_MS - day * DAY_MS, f"user {day}") for day in range(12)]
     shop.send(body_of(lines))

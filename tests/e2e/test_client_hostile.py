@@ -1,4 +1,4 @@
-"""The client against a server that means harm, or is broken: every call ends, and what it says can be shown."""
+"""The client with a malicious or broken server: every call ends, and its error messages are safe to display."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e\u2066"
 
 
 def chunk(data: bytes) -> bytes:
-    """Frame a piece of a body."""
+    """Return data framed as a chunk of a body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def slowly(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Give a piece every twentieth of a second, so that no read alone ever waits long."""
+    """Yield one piece every 50 ms, so that no single read ever waits long."""
     for piece in pieces:
         time.sleep(0.05)
         yield piece
 
 
 def bytewise(data: bytes) -> Iterator[bytes]:
-    """Give bytes one by one, the same ones again and again."""
+    """Yield single bytes, repeating the same data without end."""
     return (bytes([one]) for one in chain.from_iterable(repeat(data)))
 
 
 def line_feeds() -> Iterator[bytes]:
-    """Give a gzip stream of line feeds without an end."""
+    """Yield an endless gzip stream of line feeds."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     while True:
         if data := packer.compress(b"\n" * 1024 * 1024):
@@ -79,7 +79,7 @@ BODIES: dict[str, Callable[[], Iterable[bytes]]] = {
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_that_never_ends_is_given_up(name: str) -> None:
-    """A server that sends without answering is given up after the time of silence, and not asked again."""
+    """A server that sends an endless response head is given up after the silence timeout and not retried."""
     with (
         Hostile(HEADS[name]) as hostile,
         Client(TRACKPOINT, "key", url=hostile.url, timeouts=HASTY, retry=Retry(first_wait_seconds=0)) as client,
@@ -93,7 +93,7 @@ def test_a_head_that_never_ends_is_given_up(name: str) -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_that_drips_is_given_up(name: str) -> None:
-    """A body without enough bytes of events for each minute ends as `TooSlow`, whatever else it brings."""
+    """A body that brings too few bytes of events per minute raises `TooSlow`, whatever else it brings."""
     with (
         Hostile(BODIES[name]) as hostile,
         Client(TRACKPOINT, "key", url=hostile.url, timeouts=HASTY, ssl_context=PLAIN) as client,
@@ -108,7 +108,7 @@ def test_a_body_that_drips_is_given_up(name: str) -> None:
 
 @pytest.mark.parametrize("pieces", [HEADS["interim answers slowly"], BODIES["byte by byte"]], ids=["head", "body"])
 def test_the_asynchronous_client_gives_up_too(pieces: Callable[[], Iterable[bytes]]) -> None:
-    """The client for event loops keeps the same pace."""
+    """The asynchronous client enforces the same minimum pace."""
 
     async def read(url: str) -> None:
         """Read an export to its end."""
@@ -121,7 +121,7 @@ def test_the_asynchronous_client_gives_up_too(pieces: Callable[[], Iterable[byte
 
 
 def test_gzip_of_line_feeds_is_refused() -> None:
-    """A megabyte of blank lines with hardly an event is an error, long before its compressed stream ends."""
+    """A megabyte of blank lines with hardly any events is an error long before its compressed stream ends."""
     with (
         Hostile(
             lambda: chain([OK + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"], line_feeds())
@@ -133,7 +133,7 @@ def test_gzip_of_line_feeds_is_refused() -> None:
 
 
 def test_a_slow_reader_is_not_a_slow_server() -> None:
-    """The time in which the caller works on what came does not count against the server."""
+    """The time the caller spends on received data does not count against the server."""
     lines = [line(TRACKPOINT, START + number) for number in range(2000)]
     parts = [body_of(lines[at : at + 500]) for at in range(0, 2000, 500)]
     sent = [CHUNKED, *map(chunk, parts), b"0\r\n\r\n"]
@@ -150,7 +150,7 @@ def test_a_slow_reader_is_not_a_slow_server() -> None:
 
 
 def test_few_events_are_enough_if_they_keep_coming() -> None:
-    """A server that sends slowly but steadily above the pace is read to its end, over many periods."""
+    """A server that sends slowly but steadily above the minimum pace is read to the end, over many periods."""
     lines = [line(TRACKPOINT, START + number) for number in range(50)]
     with (
         Hostile(lambda: chain([CHUNKED], slowly(chunk(one + b"\n") for one in lines), [b"0\r\n\r\n"])) as hostile,
@@ -160,13 +160,13 @@ def test_few_events_are_enough_if_they_keep_coming() -> None:
 
 
 def problem(text: str) -> bytes:
-    """Make a refusal that says something."""
+    """Return a refusal with a detail text."""
     body = b'{"detail":"%b"}' % text.encode()
     return b"HTTP/1.1 422 No\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
 def field(name: bytes, value: bytes, status: bytes = b"200 OK") -> bytes:
-    """Make a response with one more field in its head."""
+    """Return a response with one additional header field."""
     return b"HTTP/1.1 %b\r\n%b: %b\r\nContent-Length: 0\r\n\r\n" % (status, name, value)
 
 
@@ -187,7 +187,7 @@ SHOWN: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_what_the_server_says_can_be_shown(name: str) -> None:
-    """No control character, escape or change of direction comes through an error's text, nor a text without end."""
+    """An error's text contains no control characters, escapes or direction changes, and its length is limited."""
     with (
         Hostile(lambda: [SHOWN[name]]) as hostile,
         Client(TRACKPOINT, "key", url=hostile.url, retry=NEVER, timeouts=HASTY, ssl_context=PLAIN) as client,
@@ -222,7 +222,7 @@ NUMBERS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_that_cannot_be_are_errors_of_ours(name: str) -> None:
-    """Whatever number or date the other side sends, the call ends with an error of the client, not a defect."""
+    """Whatever number or date the server sends, the call ends with an error of the client, not another exception."""
     with (
         Hostile(lambda: [NUMBERS[name]]) as hostile,
         Client(TRACKPOINT, "key", url=hostile.url, retry=NEVER, timeouts=HASTY, ssl_context=PLAIN) as client,
@@ -235,7 +235,7 @@ def test_numbers_that_cannot_be_are_errors_of_ours(name: str) -> None:
     "date", ["", "soon", "Mon, 01 Jan 1990 00:00:00 GMT", "Mon, 01 Jan 2400 00:00:00 GMT", "9" * 5000]
 )
 def test_a_clock_that_cannot_be_is_none(date: str) -> None:
-    """A `Date` that is missing, unreadable or from a clock that was never set is reported as none."""
+    """A `Date` that is missing, unreadable or from a clock that was never set is reported as None."""
     heads: list[Any] = []
     head = OK + b"Content-Length: 0\r\nX-Export-From: " + b"9" * 400 + b"\r\nX-Export-To: soon\r\n"
     sent = head + (f"Date: {date}\r\n".encode() if date else b"") + b"\r\n"
@@ -249,7 +249,7 @@ def test_a_clock_that_cannot_be_is_none(date: str) -> None:
 
 
 def test_a_redirect_is_not_followed_and_ends_all() -> None:
-    """A redirect is told with its target, once: the key is not sent there, and no other day is asked for."""
+    """A redirect is reported once with its target: the key is not sent there, and no other day is requested."""
     with (
         Hostile(lambda: [field(b"Location", b"http://127.0.0.1:%d/" % free_port(), b"307 Away")]) as hostile,
         Client(TRACKPOINT, "key", url=hostile.url, ssl_context=PLAIN) as client,
@@ -263,7 +263,7 @@ def test_a_redirect_is_not_followed_and_ends_all() -> None:
 
 @pytest.mark.parametrize("unit", ["from_", "to"])
 def test_seconds_are_refused(unit: str) -> None:
-    """Seconds in place of milliseconds are refused before anything is asked, with the number to give."""
+    """Seconds in place of milliseconds are refused before any request, with the correct number in the message."""
     with (
         Client(TRACKPOINT, "key", url="http://127.0.0.1:1", ssl_context=PLAIN) as client,
         pytest.raises(ClientError, match="1795000000000"),

@@ -1,4 +1,4 @@
-"""What the client tries again, how long it waits before that, and what it leaves to its caller."""
+"""What the client retries, how long it waits first, and what it leaves to its caller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMPATIENT = Timeouts(connect_seconds=5, silence_seconds=0.2)
 
 
 def test_what_passes_is_tried_again(standin: StandIn) -> None:
-    """Before the first line all that may pass is waited for, longer each time, and then the export is whole."""
+    """Before the first line, temporary failures are retried with growing waits, and then the export is complete."""
     standin.answers(
         Answer(drop=True),
         Answer(status=502, tail=b"<html>", content_type="text/html"),
@@ -41,7 +41,7 @@ def test_what_passes_is_tried_again(standin: StandIn) -> None:
 
 
 def test_trying_again_ends(standin: StandIn) -> None:
-    """After the last try the last error is raised; waits are bounded and shortened by chance, by half at most."""
+    """After the last attempt the last error is raised; waits are bounded, and jitter shortens them by at most half."""
     standin.answers(Answer(status=503))
     sleeps = Sleeps()
     policy = Retry(tries_max=8, first_wait_seconds=2, wait_max_seconds=10)
@@ -64,7 +64,7 @@ def test_trying_again_ends(standin: StandIn) -> None:
     ],
 )
 def test_retry_after_is_kept_to(standin: StandIn, header: str, wait: float, told: float | None) -> None:
-    """Seconds and dates are waited for, no less than told; what is neither is as if it were not there."""
+    """`Retry-After` in seconds or as a date is waited out in full; any other value is ignored."""
     standin.now_ms = lambda: NOW_MS
     standin.answers(Answer(status=429, headers={"Retry-After": header}), Answer(lines=LINES))
     sleeps = Sleeps()
@@ -81,7 +81,7 @@ def test_retry_after_is_kept_to(standin: StandIn, header: str, wait: float, told
 
 @pytest.mark.parametrize("header", ["301", "99999999999999999999", formatdate(NOW_MS / 1000 + 86400, usegmt=True)])
 def test_a_long_retry_after_is_left_to_the_caller(standin: StandIn, header: str) -> None:
-    """A wait over the cap is not slept through, nor cut short: the error says how long it is."""
+    """A wait over the limit is neither waited out nor shortened: the error says how long it is."""
     standin.now_ms = lambda: NOW_MS
     standin.answers(Answer(status=503, headers={"Retry-After": header}))
     sleeps = Sleeps()
@@ -94,7 +94,7 @@ def test_a_long_retry_after_is_left_to_the_caller(standin: StandIn, header: str)
 
 
 def test_what_was_begun_is_not_begun_again(standin: StandIn) -> None:
-    """After the first line a cut is the caller's: nothing is asked again, so nothing comes twice."""
+    """After the first line, a truncation is left to the caller: nothing is requested or returned twice."""
     standin.answers(Answer(lines=LINES, chunk_bytes=1500, cut_at=20_000), Answer(lines=LINES))
     sleeps = Sleeps()
     with client_of(standin, sleeps) as client:
@@ -105,10 +105,10 @@ def test_what_was_begun_is_not_begun_again(standin: StandIn) -> None:
 
 
 def test_silence_is_bounded_and_the_whole_is_not(standin: StandIn) -> None:
-    """A server that goes silent is left, before its answer and within it; one that only is slow is waited for."""
+    """A server that goes silent before or within its response is given up; one that is merely slow is waited for."""
     standin.answers(Answer(lines=LINES, chunk_bytes=8000, pause_seconds=0.2))
     with client_of(standin, timeouts=Timeouts(silence_seconds=1.5)) as client:
-        assert read(client) == (LINES, None)  # it takes longer than that in all
+        assert read(client) == (LINES, None)  # the whole response takes longer than that
 
     standin.answers(Answer(lines=LINES, silent_at=30_000))
     with client_of(standin, timeouts=IMPATIENT) as client:
@@ -122,7 +122,7 @@ def test_silence_is_bounded_and_the_whole_is_not(standin: StandIn) -> None:
 
 
 def test_an_import_is_sent_again_as_it_was(standin: StandIn) -> None:
-    """What passes is tried again with the same bytes, though the events could be read only once."""
+    """After a temporary failure the same bytes are sent again, even if the events could be read only once."""
     result = Answer(tail=b'{"received":400,"expired":0}', content_type="application/json")
     standin.answers(Answer(status=503, headers={"Retry-After": "2"}), Answer(drop=True), result)
     sleeps = Sleeps()

@@ -1,4 +1,4 @@
-"""What the client sends, and whom it asks: long imports, a wrong environment, and the clock of the server."""
+"""What the client sends and where: long imports, a wrong environment, and the clock of the server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RECEIPT = b'{"received":%d,"expired":0}'
 
 @contextmanager
 def slow_reader(pauses: int, result: bytes | None) -> Iterator[str]:
-    """Serve one import, whose body is read in so many steps; the receipt is sent after that, if there is one."""
+    """Serve one import, reading its body in this many steps, and then send the result, if there is one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         over = threading.Event()
@@ -75,17 +75,17 @@ def slow_reader(pauses: int, result: bytes | None) -> Iterator[str]:
 
 
 def random_lines(count: int) -> list[bytes]:
-    """Give lines that do not compress well, so that they are more than the buffers of a connection hold."""
-    chance = random.Random(1)  # noqa: S311 -- a test, not a secret
+    """Return lines that compress poorly, so that they exceed the buffers of a connection."""
+    chance = random.Random(1)  # noqa: S311 -- test data, not a secret
     return [line(TRACKPOINT, START + number, user=chance.randbytes(450).hex()) for number in range(count)]
 
 
 def test_a_long_import_may_take_longer_than_the_server_may_be_silent() -> None:
-    """The time for the response begins when the request is sent, for both clients."""
+    """With both clients, the response timeout starts once the request has been sent."""
     lines = random_lines(40_000)
 
     async def on_a_loop(url: str) -> ImportResult:
-        """Import with the client for event loops."""
+        """Import with the asynchronous client."""
         async with AsyncClient(TRACKPOINT, "key", url=url, retry=NEVER, timeouts=HASTY, ssl_context=PLAIN) as client:
             return await client.import_events(lines)
 
@@ -96,7 +96,7 @@ def test_a_long_import_may_take_longer_than_the_server_may_be_silent() -> None:
 
 
 def test_a_server_that_takes_an_import_and_says_nothing_is_given_up() -> None:
-    """After the request is sent, the server may be silent for as long as ever, and no longer."""
+    """Once the request is sent, a server that stays silent for longer than the timeout is given up."""
     with (
         slow_reader(1, None) as url,
         client_of(url) as client,
@@ -106,14 +106,14 @@ def test_a_server_that_takes_an_import_and_says_nothing_is_given_up() -> None:
 
 
 def client_of(url: str, **options: Any) -> Client:
-    """Make a client that does not try again."""
+    """Return a client that does not retry."""
     fixed: dict[str, Any] = {"retry": NEVER, "timeouts": HASTY, "ssl_context": PLAIN}
     return Client(TRACKPOINT, "key", url=url, **fixed | options)
 
 
 @pytest.mark.parametrize("received", [0, 2])
 def test_a_receipt_of_fewer_events_is_no_success(received: int) -> None:
-    """An import of which the server received less than was sent is an error; blank lines do not count."""
+    """An import of which the server received fewer events than were sent is an error; blank lines do not count."""
     items = [line(TRACKPOINT, START), b"", b" \n", line(TRACKPOINT, START + 1) + b"\n\n" + line(TRACKPOINT, START + 2)]
     with StandIn() as standin, client_of(standin.url) as client:
         standin.answers(Answer(tail=RECEIPT % received, content_type="application/json"))
@@ -124,7 +124,7 @@ def test_a_receipt_of_fewer_events_is_no_success(received: int) -> None:
 
 
 def test_a_full_folder_of_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If an import does not fit the temporary folder, that is said, and nothing is sent."""
+    """An import that does not fit into the temporary folder raises an error that says so, and nothing is sent."""
 
     class Full(tempfile.SpooledTemporaryFile[bytes]):
         def write(self, _data: Any) -> int:
@@ -141,7 +141,7 @@ def test_a_full_folder_of_temporary_files_is_told(monkeypatch: pytest.MonkeyPatc
     "url", ["http://a..b", "http://.", f"http://{'a' * 70}.example", "http://h\x00st", "http://h/\tx"]
 )
 def test_what_cannot_be_an_address_is_told(url: str) -> None:
-    """Names that no server can have, and addresses with control characters, are errors of ours."""
+    """Impossible host names, and URLs with control characters, raise errors of the client."""
     with pytest.raises(ConfigurationError, match="address"), client_of(url) as client:
         list(client.export_lines())
 
@@ -159,7 +159,7 @@ def test_what_cannot_be_an_address_is_told(url: str) -> None:
     ],
 )
 def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    """What the HTTP library cannot use of the environment is one error that names the variable, and no password."""
+    """An environment variable that the HTTP library cannot use raises one error that names it and shows no password."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=variable) as caught:
         Client(TRACKPOINT, "key", url="https://127.0.0.1:1")
@@ -168,7 +168,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable: st
 
 @pytest.mark.parametrize("off_days", [-10, 10])
 def test_a_date_to_wait_for_is_one_of_the_servers_clock(off_days: int) -> None:
-    """A `Retry-After` that is a date means as long as the server meant, whatever this machine's clock says."""
+    """A `Retry-After` date is interpreted by the server's clock, whatever the local clock says."""
     server_ms = START + off_days * 86_400_000
     with StandIn() as standin, client_of(standin.url, now_ms=lambda: START) as client:
         standin.now_ms = lambda: server_ms
@@ -179,7 +179,7 @@ def test_a_date_to_wait_for_is_one_of_the_servers_clock(off_days: int) -> None:
 
 
 def test_a_long_wait_is_told_in_days() -> None:
-    """A wait that no person counts in seconds is told in a unit that fits."""
+    """A long wait is reported in a readable unit rather than in seconds."""
     with StandIn() as standin, client_of(standin.url) as client:
         standin.answers(Answer(status=503, headers={"Retry-After": "864000"}))
         with pytest.raises(ServerUnavailable, match="asks to wait 10 days"):
@@ -188,7 +188,7 @@ def test_a_long_wait_is_told_in_days() -> None:
 
 @pytest.mark.parametrize("status", [408, 425])
 def test_what_a_proxy_says_in_passing_is_tried_again(status: int) -> None:
-    """A request that came too slowly or too early is sent again."""
+    """A request that was rejected as too slow or too early is retried."""
     with (
         StandIn() as standin,
         Client(TRACKPOINT, "key", url=standin.url, sleep=lambda _: None, ssl_context=PLAIN) as client,
@@ -200,6 +200,6 @@ def test_what_a_proxy_says_in_passing_is_tried_again(status: int) -> None:
 @pytest.mark.parametrize(("unit", "parts"), [("microseconds", 1_000), ("nanoseconds", 1_000_000)])
 @pytest.mark.parametrize("bound", ["from_", "to"])
 def test_finer_units_are_refused(bound: str, unit: str, parts: int) -> None:
-    """Microseconds and nanoseconds are refused before anything is asked, with the number to give."""
+    """Microseconds and nanoseconds are refused before any request, with the correct number in the message."""
     with client_of("http://127.0.0.1:1") as client, pytest.raises(ConfigurationError, match=f"{unit}.*{START}"):
         client.export_lines(**{bound: START * parts})

@@ -1,4 +1,4 @@
-"""The client against truncated and damaged exports: what came is never taken for more than it is."""
+"""The client with truncated and damaged exports: incomplete data is never taken for complete."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ CUTS = 200
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 @pytest.mark.parametrize("gzip", [True, False])
 def test_no_cut_is_taken_for_whole(standin: StandIn, framing: str, *, gzip: bool) -> None:
-    """Wherever a stream is cut, the reader gets an error, and before it only lines that were sent, in order."""
+    """Wherever a stream is truncated, the reader gets an error, preceded only by lines that were sent, in order."""
     whole = Answer(lines=LINES, gzip=gzip, framing=framing, chunk_bytes=1500)  # type: ignore[arg-type]
     standin.answers(whole)
     with client_of(standin, retry=NEVER) as client:
         assert read(client) == (LINES, None)
         size = sum(map(len, whole.wire(standin.requests[0])[1]))
-        chance = random.Random(5)  # noqa: S311 -- a test, not a secret
+        chance = random.Random(5)  # noqa: S311 -- test data, not a secret
         cuts = {0, 1, size - 1, size - 2, size - 5, size - 8} | {chance.randrange(size) for _ in range(CUTS)}
         for cut_at in sorted(cuts):
             standin.answers(
@@ -47,7 +47,7 @@ def test_no_cut_is_taken_for_whole(standin: StandIn, framing: str, *, gzip: bool
 
 
 def test_no_cut_of_gzip_without_framing_is_taken_for_whole(standin: StandIn) -> None:
-    """Where only the connection ends the body, the trailer of gzip tells a cut from a whole."""
+    """When only the end of the connection ends the body, the gzip trailer reveals whether it is complete."""
     standin.answers(Answer(lines=LINES, gzip=True, framing="close"))
     with client_of(standin, retry=NEVER) as client:
         assert read(client) == (LINES, None)
@@ -59,7 +59,7 @@ def test_no_cut_of_gzip_without_framing_is_taken_for_whole(standin: StandIn) -> 
 
 
 def test_what_cannot_be_told_from_a_cut_is_not_taken(standin: StandIn) -> None:
-    """Plain lines that only the connection ends are refused, unless the caller says that he bears it."""
+    """Plain lines delimited only by connection close are refused, unless the caller accepts that risk."""
     standin.answers(Answer(lines=LINES, framing="close"))
 
     with client_of(standin) as client:
@@ -72,18 +72,18 @@ def test_what_cannot_be_told_from_a_cut_is_not_taken(standin: StandIn) -> None:
 
 
 def test_a_cut_is_told_on_an_event_loop_too(standin: StandIn) -> None:
-    """The asynchronous client raises the same, after the same lines, and waits by its own sleep."""
+    """The asynchronous client raises the same error after the same lines, and waits with its own sleep."""
     sleeps = Sleeps()
     standin.answers(Answer(status=503), Answer(lines=LINES, chunk_bytes=1500, cut_at=-5))
     got: list[bytes] = []
 
     async def run() -> None:
-        """Read until the cut."""
+        """Read until the truncation."""
         async with AsyncClient(
             TRACKPOINT, "k", url=standin.url, ssl_context=PLAIN, sleep=sleeps.on_a_loop, jitter=lambda: 0.5
         ) as client:
             async for one in client.export_lines():
-                got.append(one)  # noqa: PERF401 -- what came before an error counts
+                got.append(one)  # noqa: PERF401 -- lines before an error count
 
     with pytest.raises(TruncatedStream):
         asyncio.run(run())
@@ -92,7 +92,7 @@ def test_a_cut_is_told_on_an_event_loop_too(standin: StandIn) -> None:
 
 
 def test_a_last_line_without_its_end_is_a_cut(standin: StandIn) -> None:
-    """A body that ends well but within a line, or without the last line feed, is no whole export."""
+    """A body that ends properly but within a line, or without the last line feed, is not a complete export."""
     for tail in (LINES[9], LINES[9][:50], b"{"):
         standin.answers(Answer(lines=LINES[:9], tail=tail))
         with client_of(standin) as client:
@@ -102,7 +102,7 @@ def test_a_last_line_without_its_end_is_a_cut(standin: StandIn) -> None:
 
 
 def test_damaged_gzip_is_no_export(standin: StandIn) -> None:
-    """A gzip stream with one wrong byte, or with something behind it, is an error, whatever its framing says."""
+    """A gzip stream with one wrong byte, or with data after it, is an error, whatever its framing says."""
     packed = gzip_module.compress(body_of(LINES), 1, mtime=0)
     headers = {"Content-Encoding": "gzip"}
     for at in [*range(3), *range(10, len(packed) - 8, 97), *range(len(packed) - 8, len(packed))]:
@@ -117,7 +117,7 @@ def test_damaged_gzip_is_no_export(standin: StandIn) -> None:
 
 
 def test_gzip_of_several_members_is_read(standin: StandIn) -> None:
-    """Several gzip members one behind the other are one export, as RFC 1952 has it."""
+    """Several concatenated gzip members are one export, as RFC 1952 specifies."""
     packed = b"".join(gzip_module.compress(body_of(LINES[at : at + 100])) for at in range(0, 400, 100))
     standin.answers(Answer(tail=packed, headers={"Content-Encoding": "gzip"}, chunk_bytes=1000))
     with client_of(standin) as client:
@@ -147,7 +147,7 @@ ERROR_TEXTS = {
 @pytest.mark.parametrize("before", [0, 1, 250])
 @pytest.mark.parametrize("after", [0, 5])
 def test_an_error_text_within_an_export_is_told(standin: StandIn, text: bytes, before: int, after: int) -> None:
-    """What is no event is an error with its number, and never skipped; the lines before it are given."""
+    """A line that is not an event is an error with its number, never skipped; the lines before it are returned."""
     if after and not text.endswith(b"\n"):
         text += b"\n"
     standin.answers(Answer(lines=LINES[:before], tail=text + body_of(LINES[:after]), chunk_bytes=40_000))
@@ -163,7 +163,7 @@ def test_an_error_text_within_an_export_is_told(standin: StandIn, text: bytes, b
 
 
 def test_an_error_text_cannot_steer_a_terminal(standin: StandIn) -> None:
-    """What a foreign server sent is shown without control characters, on one line."""
+    """Text from another server is shown without control characters, on one line."""
     standin.answers(Answer(tail=b"\x1b[2J\x07boom\x00\xe2\x80\xae\n"))
     with client_of(standin) as client:
         _, error = read(client)

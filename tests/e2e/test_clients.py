@@ -1,4 +1,4 @@
-"""What real clients get: whole exports are read whole, and a cut one is an error, in both encodings."""
+"""What real clients get in both encodings: complete exports are read completely, and a truncated one is an error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ process.stdout.write(new Uint8Array(await answer.arrayBuffer()));
 
 
 def with_curl(shop: Shop, body: str, encoding: str) -> bytes:
-    """Read with curl, which inflates if told."""
+    """Read with curl, which decompresses if asked to."""
     flags = ["--compressed"] if encoding == "gzip" else []
     command = ["curl", "-sS", *flags, "-d", body, "-H", f"X-Api-Key: {shop.key}", shop.export_url]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
@@ -64,7 +64,7 @@ def with_aiohttp(shop: Shop, body: str, encoding: str) -> bytes:
     """Read with aiohttp."""
 
     async def read() -> bytes:
-        """Read the answer whole."""
+        """Read the complete response."""
         headers = shop.headers | {"Accept-Encoding": encoding}
         async with aiohttp.ClientSession() as session, session.post(shop.export_url, data=body, headers=headers) as got:
             return await got.read()
@@ -73,7 +73,7 @@ def with_aiohttp(shop: Shop, body: str, encoding: str) -> bytes:
 
 
 def with_node(shop: Shop, body: str, encoding: str) -> bytes:
-    """Read with the fetch of node."""
+    """Read with Node's fetch."""
     node = shutil.which("node")
     if node is None:
         assert "CI" not in os.environ, "CI must have node"
@@ -86,7 +86,7 @@ READERS = [with_curl, with_requests, with_httpx, with_aiohttp, with_node]
 
 
 def wide_lines(trackpoint: int, count: int, end: int) -> list[bytes]:
-    """Give lines that compress badly, so that few of them fill a page."""
+    """Return lines that compress poorly, so that few of them fill a page."""
     chance = random.Random(7)  # noqa: S311 -- invented data
     return [
         line(trackpoint, end - index * 1000, user=chance.randbytes(200).hex(), node="VIP" if index % 3 else None)
@@ -96,7 +96,7 @@ def wide_lines(trackpoint: int, count: int, end: int) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def overlapping(server: Server) -> tuple[Shop, list[bytes], int]:
-    """Give a shop of at least 3 segments, one of them overlapped by a later import, and its lines."""
+    """Return a shop of at least 3 segments, one of them overlapped by a later import, and its lines."""
     shop = server.shop()
     now = now_ms()
     lines = wide_lines(shop.trackpoint, 8000, now)
@@ -115,7 +115,7 @@ def overlapping(server: Server) -> tuple[Shop, list[bytes], int]:
 def test_clients_read_the_whole(
     overlapping: tuple[Shop, list[bytes], int], read: Callable[[Shop, str, str], bytes], encoding: str
 ) -> None:
-    """Each client reads all lines of a window that cuts segments at both edges and holds an overlap."""
+    """Each client reads all lines of an interval that starts and ends within segments and spans an overlap."""
     shop, lines, now = overlapping
     start, end = now - 7_000_500, now - 500_500
 
@@ -126,7 +126,7 @@ def test_clients_read_the_whole(
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Shop, list[bytes]]]:
-    """Give a server with a shop whose newest segment was damaged on the disk, several pages behind the start."""
+    """Yield a server with a shop whose newest segment, several pages after the start, is damaged on disk."""
     running = Server(tmp_path_factory.mktemp("damaged"))
     shop = running.shop()
     lines = sorted(wide_lines(shop.trackpoint, 12000, now_ms()), key=date_of)
@@ -137,7 +137,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
 
 
 def damage_newest_segment(path: Path, trackpoint: int) -> int:
-    """Change one byte in the middle of the stored bytes of a shop's newest segment; give its id."""
+    """Change one byte in the middle of the stored bytes of a shop's newest segment and return its id."""
     with sqlite3.connect(path) as database:
         segment_id, data = database.execute(
             "SELECT id, data FROM segments WHERE trackpoint = ? ORDER BY last_date DESC LIMIT 1", (trackpoint,)
@@ -154,7 +154,7 @@ def damage_newest_segment(path: Path, trackpoint: int) -> int:
 def test_a_cut_export_is_an_error_for_clients(
     damaged: tuple[Server, Shop, list[bytes]], read: Callable[[Shop, str, str], bytes], encoding: str
 ) -> None:
-    """A fault after the first byte makes every client fail instead of taking the part for the whole."""
+    """A fault after the first byte makes every client fail instead of accepting a partial export."""
     running, shop, _ = damaged
     before = running.metric("smsevents_exports_cut_total")
 
@@ -165,7 +165,7 @@ def test_a_cut_export_is_an_error_for_clients(
 
 
 def test_what_comes_before_the_cut_is_right(damaged: tuple[Server, Shop, list[bytes]]) -> None:
-    """Up to the fault an export sends whole right lines from the start, and the log names the segment."""
+    """Up to the fault, an export sends complete and correct lines from the start, and the log names the segment."""
     running, shop, lines = damaged
     whole = model(lines, 0, now_ms() + DAY_MS)
     received = b""
@@ -197,7 +197,7 @@ def test_damage_before_the_first_byte_is_a_problem(server: Server) -> None:
 
 
 def test_gzip_of_a_cut_export_has_no_trailer(damaged: tuple[Server, Shop, list[bytes]], tmp_path: Path) -> None:
-    """What curl saved of a cut gzip export is refused by `gzip -t`."""
+    """What curl saved of a truncated gzip export is refused by `gzip -t`."""
     _, shop, _ = damaged
     target = tmp_path / "cut.gz"
     command = ["curl", "-sS", "-d", "{}", "-H", f"X-Api-Key: {shop.key}", "-H", "Accept-Encoding: gzip"]
@@ -210,7 +210,7 @@ def test_gzip_of_a_cut_export_has_no_trailer(damaged: tuple[Server, Shop, list[b
 
 
 def test_a_client_that_stops_reading_loses_its_place(tmp_path: Path) -> None:
-    """An export whose client reads nothing more is given up, and its place is free for others."""
+    """An export whose client stops reading is aborted, and its slot becomes free for others."""
     running = Server(tmp_path, settings={"SMSEVENTS_STALL_MAX_SECONDS": "1", "SMSEVENTS_EXPORTS_AT_ONCE_MAX": "1"})
     shop = running.shop()
     lines = wide_lines(shop.trackpoint, 12000, now_ms())

@@ -1,4 +1,4 @@
-"""What costs nothing to send, before any key is checked: memory stays bounded and health checks are always answered."""
+"""Attacks that need no key and cost the sender nothing: memory stays bounded, and health checks are always answered."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 PEAK_MAX_MIB = 250
 FILES = 1024
-CLOSED_MAX_SECONDS = HEAD_MAX_SECONDS + 25  # on a machine that does much else
+CLOSED_MAX_SECONDS = HEAD_MAX_SECONDS + 25  # on a machine that is busy with other work
 
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server with as few files as `ulimit -n 1024` allows, that is held to have stayed small and calm."""
+    """Yield a server limited to few files by `ulimit -n 1024`, and check afterwards that it stayed small and calm."""
     running = Server(tmp_path_factory.mktemp("attacked"), settings=STILL, files_max=FILES)
     try:
         yield running
@@ -48,13 +48,13 @@ def _many_files() -> Iterator[None]:
 
 
 def peak_mib(server: Server) -> float:
-    """Tell the most memory that the server's process ever held."""
+    """Return the peak memory of the server's process."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def lives(server: Server) -> bool:
-    """Ask for the health, as a check does: on a new connection."""
+    """Request the health status on a new connection, as a health check does."""
     with Wire(server.port) as wire:
         wire.socket.settimeout(10)
         wire.send(ask("GET", "/health/live", "Connection: close"))
@@ -62,7 +62,7 @@ def lives(server: Server) -> bool:
 
 
 def flood(wire: Wire, data: bytes, total_bytes: int) -> None:
-    """Send the same bytes again and again without reading, until the server takes no more."""
+    """Send the same bytes again and again without reading, until the server accepts no more."""
     wire.socket.settimeout(1)
     with suppress(OSError):
         for _ in range(total_bytes // len(data)):
@@ -70,7 +70,7 @@ def flood(wire: Wire, data: bytes, total_bytes: int) -> None:
 
 
 def test_endless_trailers_are_refused(attacked: Server) -> None:
-    """Trailers over the limit end the connection, whatever the request was, and cost no memory."""
+    """Trailers over the limit end the connection, whatever the request was, and take up no memory."""
     head = ask("GET", "/docs", "Transfer-Encoding: chunked")
     for _ in range(3):
         with Wire(attacked.port) as wire:
@@ -81,7 +81,7 @@ def test_endless_trailers_are_refused(attacked: Server) -> None:
 
 
 def test_long_trailers_of_an_import_are_a_problem(attacked: Server) -> None:
-    """An import whose trailers are over the limit is a 431, and nothing of it is stored."""
+    """An import whose trailers exceed the limit is a 431, and nothing of it is stored."""
     shop = attacked.shop()
     path = f"/shop/{shop.trackpoint}/import-sms-events"
 
@@ -94,7 +94,7 @@ def test_long_trailers_of_an_import_are_a_problem(attacked: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/nothing"])
 def test_pipelined_requests_wait_outside(attacked: Server, path: str) -> None:
-    """Requests that are sent on and on without reading a response are not read either."""
+    """Requests that keep coming while no response is read are left unread."""
     with ExitStack() as stack, ThreadPoolExecutor(20) as pool:
         wires = [stack.enter_context(Wire(attacked.port, window_bytes=4096)) for _ in range(20)]
         list(pool.map(lambda wire: flood(wire, ask("GET", path) * 5000, 40 * MIB), wires))
@@ -105,7 +105,7 @@ def test_pipelined_requests_wait_outside(attacked: Server, path: str) -> None:
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 def test_exports_that_nobody_reads_are_bounded_together(attacked: Server, version: str) -> None:
-    """Hundreds of clients with a key that do not read their exports cost no more than a bounded sum."""
+    """Hundreds of authorized clients that do not read their exports use a bounded amount of memory in total."""
     shop = attacked.shop()
     now = now_ms()
     lines = (line(shop.trackpoint, now - number, user=f"u{number}") + b"\n" for number in range(5000))
@@ -121,7 +121,7 @@ def test_exports_that_nobody_reads_are_bounded_together(attacked: Server, versio
 
 
 def test_unfinished_heads_are_bounded_together(attacked: Server) -> None:
-    """Hundreds of heads just under the limit that do not end cost no more than a bounded sum."""
+    """Hundreds of unfinished heads just under the limit use a bounded amount of memory in total."""
     with ExitStack() as stack:
         for number in range(600):
             wire = stack.enter_context(Wire(attacked.port))
@@ -133,7 +133,7 @@ def test_unfinished_heads_are_bounded_together(attacked: Server) -> None:
 
 
 def test_idle_connections_leave_room_for_health_checks(attacked: Server) -> None:
-    """With more connections than there may be, all silent, a health check is answered, and the log tells of it."""
+    """With more silent connections than allowed, a health check is answered, and the log reports the excess."""
     with ExitStack() as stack:
         for _ in range(1200):
             stack.enter_context(Wire(attacked.port))
@@ -156,7 +156,7 @@ def test_requests_that_are_served_leave_room_for_health_checks(attacked: Server)
 
 
 def seconds_until_the_end(wire: Wire, every: bytes = b"") -> tuple[float, bytes]:
-    """Wait until a connection is closed, sending some bytes now and then; tell how long it took, and what came."""
+    """Wait until a connection is closed, sending bytes now and then; return the duration and the data received."""
     started = time.monotonic()
     received = b""
     while time.monotonic() - started < CLOSED_MAX_SECONDS:
@@ -174,7 +174,7 @@ def seconds_until_the_end(wire: Wire, every: bytes = b"") -> tuple[float, bytes]
 
 
 def test_connections_without_a_complete_request_are_closed(server: Server) -> None:
-    """A connection that sends nothing, or never the end of a head, is closed after a time; a begun head gets a 408."""
+    """A connection without a complete head is closed after a time; one that began a head gets a 408 first."""
     beginnings = [b"", b"\r\n", ask("GET", "/health/live"), b"GET / HTTP/1.1\r\nHost: x\r\n"]
     with ExitStack() as stack, ThreadPoolExecutor(len(beginnings)) as pool:
         wires = [stack.enter_context(Wire(server.port)) for _ in beginnings]
@@ -188,7 +188,7 @@ def test_connections_without_a_complete_request_are_closed(server: Server) -> No
 
 
 def test_a_body_that_nobody_asked_for_may_not_last(server: Server) -> None:
-    """A request whose body does not end gets its response, and its connection is closed soon after."""
+    """A request that needs no body but sends an endless one gets its response, and its connection is soon closed."""
     asked = [
         ask(method, path, framing)
         for method, path in [("GET", "/docs"), ("GET", "/nothing"), ("POST", "/shop/7/import-sms-events")]
@@ -206,7 +206,7 @@ def test_a_body_that_nobody_asked_for_may_not_last(server: Server) -> None:
 
 
 def test_a_body_that_nobody_asked_for_does_not_cost_the_connection(server: Server) -> None:
-    """A GET with a body that comes to its end is served, and so is the next request."""
+    """A GET with a finite body is served, and so is the next request on the connection."""
     with Wire(server.port) as wire:
         for _ in range(3):
             wire.send(ask("GET", "/health/live", "Content-Length: 100"))

@@ -1,4 +1,4 @@
-"""`smsevents demo` on other people's machines: it ends completely, and nothing that is set there gets in its way."""
+"""`smsevents demo` on other machines: it ends completely, whatever is configured there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def curl() -> None:
-    """Skip where there is no curl, which the demo shows the export with."""
+    """Skip if curl, which the demo uses for the export, is not installed."""
     if shutil.which("curl") is None:
         assert "CI" not in os.environ, "CI must have curl"
         pytest.skip("curl is not installed; `make test` installs it where it may")
@@ -29,7 +29,7 @@ def curl() -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
 def test_ends_with_its_server(ending: signal.Signals, tmp_path: Path) -> None:
-    """Ctrl-C, `kill` and a closed terminal end the demo, its server and its files."""
+    """Ctrl-C, `kill` and closing the terminal end the demo, its server and its files."""
     process = subprocess.Popen(
         [sys.executable, "-m", "smsevents", "demo", "--events", "500"],
         env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
@@ -55,7 +55,7 @@ def _listens(port: int) -> bool:
 
 
 def test_settings_of_the_machine_do_not_matter() -> None:
-    """A proxy, and settings that are meant for the real server, do not keep the demo from showing the export."""
+    """A proxy, and settings meant for the real server, do not keep the demo from showing the export."""
     settings = {"SMSEVENTS_HOST": "192.0.2.1", "SMSEVENTS_EXPORTS_AT_ONCE_MAX": "none", "SMSEVENTS_DATABASE": "x"}
     proxy = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
 

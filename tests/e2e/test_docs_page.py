@@ -1,4 +1,4 @@
-"""The page at /docs, as its files say it and as a real browser shows it."""
+"""The page at /docs, both its files and its display in a real browser."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXAMPLE_USER = "users/123456"
 
 @pytest.mark.parametrize(("path", "media_type"), FILES)
 def test_each_file_comes_with_its_type_and_a_strict_policy(server: Server, path: str, media_type: str) -> None:
-    """Each file is served with its type, and with a policy that lets nothing in but our own files."""
+    """Each file is served with its type and a content security policy that allows only our own files."""
     answer = httpx.get(server.base + path)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == media_type
@@ -43,7 +43,7 @@ def test_each_file_comes_with_its_type_and_a_strict_policy(server: Server, path:
 
 
 def test_the_description_is_served_as_json(server: Server) -> None:
-    """What the page is made from is JSON and names all endpoints."""
+    """The description that the page is built from is JSON and names all endpoints."""
     answer = httpx.get(f"{server.base}/openapi.json")
     assert answer.headers["Content-Type"].startswith("application/json")
     paths = [path.removeprefix("/shop/{trackpointId}/") for path in answer.json()["paths"]]
@@ -51,7 +51,7 @@ def test_the_description_is_served_as_json(server: Server) -> None:
 
 
 def test_the_files_are_small_and_name_no_other_host(server: Server) -> None:
-    """The files together are small, and there is no address of another host in any of them."""
+    """The files are small in total and contain no address of another host."""
     files = [httpx.get(server.base + path).text for path, _ in FILES]
     assert sum(len(text.encode()) for text in files) < FILES_MAX_BYTES
     # a scheme, or an address that begins with // inside quotes or url()
@@ -59,7 +59,7 @@ def test_the_files_are_small_and_name_no_other_host(server: Server) -> None:
 
 
 def test_the_page_has_no_inline_code(server: Server) -> None:
-    """The page has no script, style or handler of its own, which the policy would bar."""
+    """The page contains no inline scripts, styles or handlers, which the policy would block."""
     html = httpx.get(f"{server.base}/docs").text
     assert re.findall(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html) == []
 
@@ -88,7 +88,7 @@ def test_the_page_shows_what_the_description_says(server: Server, open_page: Cal
 
 
 def test_the_page_loads_without_a_word_on_the_console(server: Server, browser: Browser) -> None:
-    """Nothing that the page loads is missing or barred by its policy: the console stays empty."""
+    """Everything the page loads exists and is allowed by its policy: the console stays empty."""
     with browser.new_context() as context:
         page = context.new_page()
         told: list[str] = []
@@ -99,7 +99,7 @@ def test_the_page_loads_without_a_word_on_the_console(server: Server, browser: B
 
 
 def test_the_commands_do_what_they_say(server: Server, open_page: Callable[..., Page], tmp_path: Path) -> None:
-    """The curl lines, with trackpoint, key and user put in, import a file, plain and as gzip, export it, and erase."""
+    """With trackpoint, key and user filled in, the curl lines import a file (plain and gzip), export it, and erase."""
     commands = open_page().locator(".command code")
     expect(commands).to_have_count(4)
     export, plain, gzip, erase = commands.all_inner_texts()
@@ -116,7 +116,7 @@ def test_the_commands_do_what_they_say(server: Server, open_page: Callable[..., 
 
 
 def test_a_link_to_a_section_leads_there(server: Server, open_page: Callable[..., Page]) -> None:
-    """An address that names an endpoint leads to it, though the script puts it there only later."""
+    """A URL that names an endpoint leads to it, although the script inserts the endpoint only later."""
     page = open_page()
     page.goto("about:blank")
     page.goto(f"{server.base}/docs#importSmsEvents")
@@ -124,7 +124,7 @@ def test_a_link_to_a_section_leads_there(server: Server, open_page: Callable[...
 
 
 def test_without_scripts_the_page_points_to_the_description(open_page: Callable[..., Page]) -> None:
-    """Without JavaScript the page says so and links the description, and hides the form, which could do nothing."""
+    """Without JavaScript the page says so, links to the description and hides the form, which could do nothing."""
     page = open_page(java_script_enabled=False)
     expect(page.locator("noscript p")).to_contain_text("needs JavaScript")
     expect(page.locator("noscript a[href='openapi.json']")).to_be_visible()
@@ -132,7 +132,7 @@ def test_without_scripts_the_page_points_to_the_description(open_page: Callable[
 
 
 def test_a_description_that_cannot_be_read_is_told(server: Server, open_page: Callable[..., Page]) -> None:
-    """If /openapi.json cannot be had, the page says so, and the form is still there."""
+    """If /openapi.json cannot be loaded, the page says so, and the form is still there."""
     page = open_page()
     page.route("**/openapi.json", lambda route: route.fulfill(status=502, body="<html>"))
     page.goto(f"{server.base}/docs")

@@ -1,4 +1,4 @@
-"""The page at /docs for every reader: by keyboard, on any screen, in light and dark, with and without clipboard."""
+"""Accessibility of the page at /docs: by keyboard, on any screen, in light and dark, with or without a clipboard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest_plugins = ["tests.support.browser"]
 
 CONTRAST_MIN = 4.5
 
-# The visible texts whose colour is too near to that of what is behind them (WCAG 2, contrast ratio).
+# The visible texts whose contrast with their background is too low (WCAG 2, contrast ratio).
 FAINT_TEXTS = """(least) => {
     const parts = (color) => color.match(/[\\d.]+/g).map(Number);
     const linear = (byte) => (byte /= 255) <= 0.04045 ? byte / 12.92 : ((byte + 0.055) / 1.055) ** 2.4;
@@ -44,7 +44,7 @@ FAINT_TEXTS = """(least) => {
 
 
 def test_the_keyboard_is_enough(server: Server, open_page: Callable[..., Page]) -> None:
-    """Without a mouse, and with the focus always in sight, one gets past the links and runs an export."""
+    """With the keyboard alone and the focus always visible, a reader can skip the links and run an export."""
     shop = server.shop()
     shop.send(body_of(recent_lines(shop, 2)))
     page = open_page()
@@ -75,7 +75,7 @@ def test_copy_copies(server: Server, open_page: Callable[..., Page]) -> None:
 
 
 def test_copy_selects_where_there_is_no_clipboard(open_page: Callable[..., Page]) -> None:
-    """On plain http there is no clipboard: the command is selected, and the reader told to copy it."""
+    """Plain HTTP has no clipboard access: the command is selected, and the reader is told to copy it."""
     page = open_page(script="Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined })")
     page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_text("Selected: copy it")).to_be_visible()
@@ -85,7 +85,7 @@ def test_copy_selects_where_there_is_no_clipboard(open_page: Callable[..., Page]
 @pytest.mark.parametrize("colors", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_it_fits_and_can_be_read(server: Server, open_page: Callable[..., Page], colors: str, width: int) -> None:
-    """On a phone and on a wide screen, in light and in dark, nothing sticks out sideways and no text is faint."""
+    """On phones and wide screens, in light and dark, nothing overflows sideways and all text has enough contrast."""
     shop = server.shop()
     shop.send(body_of([*recent_lines(shop, 11), line(shop.trackpoint, now_ms(), "u" * 1000)]))
     page = open_page(color_scheme=colors, viewport={"width": width, "height": 800})

@@ -24,7 +24,7 @@ pytest_plugins = ["tests.support.browser"]
 def test_try_it_shows_the_count_and_the_first_and_last_lines(
     server: Server, open_page: Callable[..., Page], count: int
 ) -> None:
-    """An export is shown with its count, bytes and interval, and its first and last five lines, none twice."""
+    """An export is shown with its count, bytes and interval, and its first and last five lines, without repetition."""
     shop = server.shop()
     lines = recent_lines(shop, count)
     assert shop.send(body_of(lines)).status_code == 200
@@ -44,7 +44,7 @@ def test_try_it_shows_the_count_and_the_first_and_last_lines(
 
 
 def test_pieces_of_any_size_make_the_same_lines(stand_in: StandIn, open_page: Callable[..., Page]) -> None:
-    """Lines that come in pieces, cut anywhere, are counted and shown as if they came at once."""
+    """Lines received in pieces of any size are counted and shown as if they came at once."""
     page = open_page(stand_in.base)
     run_export(page, 7)
     expect(page.locator("#state")).to_have_text("Done: 20 lines.")
@@ -53,7 +53,7 @@ def test_pieces_of_any_size_make_the_same_lines(stand_in: StandIn, open_page: Ca
 
 
 def test_times_are_utc_wherever_the_reader_is(server: Server, open_page: Callable[..., Page]) -> None:
-    """From and To are UTC, not the time of the reader's zone, and both ends belong to the interval."""
+    """From and To are UTC, not the reader's local time, and both ends belong to the interval."""
     shop = server.shop()
     lines = recent_lines(shop, 9)
     shop.send(body_of(lines))
@@ -69,7 +69,7 @@ def test_times_are_utc_wherever_the_reader_is(server: Server, open_page: Callabl
 
 
 def test_a_wrong_key_shows_what_the_problem_says(server: Server, open_page: Callable[..., Page]) -> None:
-    """A refused export shows the title and the detail of the problem, and nothing of the export before."""
+    """A refused export shows the title and detail of the problem, and nothing of the previous export."""
     shop = server.shop()
     shop.send(body_of(recent_lines(shop, 3)))
     page = open_page()
@@ -83,7 +83,7 @@ def test_a_wrong_key_shows_what_the_problem_says(server: Server, open_page: Call
 
 
 def test_an_interval_that_ends_before_it_begins_is_explained(server: Server, open_page: Callable[..., Page]) -> None:
-    """What the server says of a wrong interval reaches the reader."""
+    """What the server says about an invalid interval is shown to the reader."""
     shop = server.shop()
     page = open_page()
     page.get_by_label("From, in UTC").fill("2026-02-01T00:00")
@@ -95,7 +95,7 @@ def test_an_interval_that_ends_before_it_begins_is_explained(server: Server, ope
 
 @pytest.mark.parametrize("trackpoint", [1, 2, 3])
 def test_a_cut_export_is_called_cut(stand_in: StandIn, open_page: Callable[..., Page], trackpoint: int) -> None:
-    """An export that was cut, plain or in gzip, or that ends within a line, is never shown as a whole one."""
+    """An export that was truncated, plain or gzip, or that ends within a line, is never shown as complete."""
     page = open_page(stand_in.base)
     run_export(page, trackpoint)
     expect(page.locator("#state")).to_contain_text("The export was cut: what is shown is not all.")
@@ -103,7 +103,7 @@ def test_a_cut_export_is_called_cut(stand_in: StandIn, open_page: Callable[..., 
 
 
 def test_stop_ends_the_export(stand_in: StandIn, open_page: Callable[..., Page]) -> None:
-    """Stop leaves the server, says that this is not all, and the form can be run again."""
+    """Stop closes the connection, says that the result is incomplete, and lets the form run again."""
     page = open_page(stand_in.base)
     run_export(page, 4)
     expect(page.locator("#lines")).to_contain_text(",")
@@ -122,14 +122,14 @@ def test_stop_ends_the_export(stand_in: StandIn, open_page: Callable[..., Page])
 def test_answers_that_are_not_ours_are_told(
     stand_in: StandIn, open_page: Callable[..., Page], trackpoint: int, told: str
 ) -> None:
-    """An error page of a proxy, or no answer at all, is told as such."""
+    """An error page of a proxy, or no response at all, is reported as such."""
     page = open_page(stand_in.base)
     run_export(page, trackpoint)
     expect(page.locator("#state")).to_contain_text(told)
 
 
 def test_the_key_is_kept_nowhere(server: Server, open_page: Callable[..., Page]) -> None:
-    """After a run the key is in no address, cookie or storage, and a reload forgets it."""
+    """After a run the key is not in the URL, a cookie or storage, and a reload forgets it."""
     shop = server.shop()
     page = open_page()
     expect(page.get_by_label("API key")).to_have_attribute("type", "password")
@@ -143,7 +143,7 @@ def test_the_key_is_kept_nowhere(server: Server, open_page: Callable[..., Page])
 
 
 def test_nothing_is_sent_before_the_form_is_right(server: Server, open_page: Callable[..., Page]) -> None:
-    """A trackpoint that is no number, a key with a space and a missing key stay in the browser."""
+    """A non-numeric trackpoint, a key with a space and a missing key are caught in the browser."""
     page = open_page()
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))

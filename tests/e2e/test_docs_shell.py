@@ -1,4 +1,4 @@
-"""The lines for a shell on the pages of the API, run as they stand against real servers, from top to bottom."""
+"""The shell commands on the API pages, run exactly as shown against real servers, from top to bottom."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PAGES = [ROOT / "docs" / "api.md", ROOT / "docs" / "api.cs.md"]
 
 
 class Shell:
-    """Runs blocks in a folder, each in a bash of its own, and keeps what they export."""
+    """Runs blocks in a folder, each in its own bash, and keeps what they export."""
 
     def __init__(self, folder: Path) -> None:
-        """Have the command `smsevents` on the path, and nothing else of this environment."""
+        """Put only the command `smsevents` on the path and use nothing else of the current environment."""
         self.folder = folder
         self.variables = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder)}
 
     def run(self, block: str, **variables: str) -> str:
-        """Run a block; give its standard output. It ends at the first line that fails."""
+        """Run a block and return its standard output; the block stops at the first command that fails."""
         done = subprocess.run(
             ["bash", "-euc", block],
             cwd=self.folder,
@@ -44,7 +44,7 @@ class Shell:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_lines_of_the_api(path: Path, tmp_path: Path) -> None:
-    """Each call that the page shows does what it should: no call is refused, and every event comes back."""
+    """Each call on the page does what it should: none is refused, and every event comes back."""
     if shutil.which("curl") is None:
         assert "CI" not in os.environ, "CI must have curl"
         pytest.skip("curl is not installed; `make test` installs it where it may")
@@ -79,7 +79,7 @@ def test_lines_of_the_api(path: Path, tmp_path: Path) -> None:
 
 
 def test_both_languages_show_the_same_lines() -> None:
-    """The English and the Czech page of the API show the same lines for a shell."""
+    """The English and the Czech page of the API show the same shell commands."""
     english, czech = ([text for language, text in Page(path).blocks if language in SHELLS] for path in PAGES)
 
     assert english == czech

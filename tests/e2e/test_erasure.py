@@ -62,7 +62,7 @@ USERS = [
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server whose database changes only when a test says so."""
+    """Yield a server whose database changes only when a test changes it."""
     running = Server(tmp_path_factory.mktemp("still"), settings=STILL)
     yield running
     running.stop()
@@ -70,27 +70,27 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def shop(still: Server) -> Shop:
-    """Give a new shop with a key for everything."""
+    """Return a new shop with a key that has every scope."""
     return still.shop(("export", "import", "admin"))
 
 
 @pytest.fixture
 def held(url: str) -> Iterator[Held]:
-    """Give an empty shop without a server."""
+    """Yield an empty shop without a server."""
     made = Held(url)
     yield made
     made.database.close()
 
 
 def erase(shop: Shop, user: str, parameters: str = "", *, headers: dict[str, str] | None = None) -> httpx.Response:
-    """Ask for the erasure of a user, with a path that is escaped as any client's would be."""
-    escaped = quote(user, safe="").replace(".", "%2E")  # clients take `..` for the folder above
+    """Request the erasure of a user, with the path escaped as any client would."""
+    escaped = quote(user, safe="").replace(".", "%2E")  # clients resolve `..` to the parent folder
     url = f"{shop.base}/shop/{shop.trackpoint}/users/{escaped}{parameters}"
     return httpx.delete(url, headers=shop.headers if headers is None else headers, timeout=60)
 
 
 def events_of(shop: Shop, users: list[str], count: int = 3) -> dict[str, list[bytes]]:
-    """Give events of users, in mixed order, by user."""
+    """Return events of users, in mixed order, by user."""
     now = now_ms() - HOUR_MS
     return {
         user: [line(shop.trackpoint, now - 977 * index - 60_000 * turn, user) for turn in range(count)]
@@ -99,12 +99,12 @@ def events_of(shop: Shop, users: list[str], count: int = 3) -> dict[str, list[by
 
 
 def everything(lines: dict[str, list[bytes]]) -> bytes:
-    """Tell what an export of all lines must be."""
+    """Return what an export of all lines must contain."""
     return model([one for some in lines.values() for one in some], 0, now_ms() + DAY_MS)
 
 
 def send_overlapping(shop: Shop, lines: dict[str, list[bytes]]) -> None:
-    """Send each turn of all users as an import of its own, and the first turn twice."""
+    """Send each round of events of all users as an import of its own, and the first round twice."""
     turns = list(zip(*lines.values(), strict=True))
     for turn in [*turns, turns[0][::2]]:
         assert shop.send(body_of(turn)).status_code == 200
@@ -112,7 +112,7 @@ def send_overlapping(shop: Shop, lines: dict[str, list[bytes]]) -> None:
 
 @pytest.mark.parametrize("user", USERS, ids=ascii)
 def test_exactly_one_user_is_erased(still: Server, shop: Shop, user: str) -> None:
-    """All events of exactly the user leave, whatever the id holds; the others stay, byte by byte."""
+    """All events of exactly this user are removed, whatever the id holds; the others stay, byte for byte."""
     other = still.shop(("export", "import", "admin"))
     lines, others = events_of(shop, USERS), events_of(other, USERS)
     send_overlapping(shop, lines)
@@ -131,7 +131,7 @@ def test_exactly_one_user_is_erased(still: Server, shop: Shop, user: str) -> Non
 
 
 def test_an_unescaped_path_names_the_user_too(shop: Shop) -> None:
-    """A slash in a user id may stand in the path as it is."""
+    """A slash in a user id may appear unescaped in the path."""
     lines = events_of(shop, ["a/b", "a", "b"])
     send_overlapping(shop, lines)
 
@@ -143,7 +143,7 @@ def test_an_unescaped_path_names_the_user_too(shop: Shop) -> None:
 
 @pytest.mark.parametrize("user", ["nobody", "1 ", "01", "%31", "1,"])
 def test_a_user_without_events(shop: Shop, user: str) -> None:
-    """A user who has no events gets zeros, and nothing changes."""
+    """Erasing a user without events reports zeros, and nothing changes."""
     lines = events_of(shop, USERS)
     send_overlapping(shop, lines)
 
@@ -165,7 +165,7 @@ def test_a_user_without_events(shop: Shop, user: str) -> None:
     ],
 )
 def test_a_bad_request_erases_nothing(shop: Shop, path: str, status: set[int]) -> None:
-    """An empty, too long or undecodable user id and an unknown `block` are refused, and nothing changes."""
+    """An empty, overlong or undecodable user id and an unknown `block` are refused, and nothing changes."""
     lines = events_of(shop, ["1", "u" * 1024])
     send_overlapping(shop, lines)
 
@@ -178,7 +178,7 @@ def test_a_bad_request_erases_nothing(shop: Shop, path: str, status: set[int]) -
 
 
 def test_the_log_never_names_a_user(still: Server, shop: Shop) -> None:
-    """Neither an erasure nor a mistyped one leaves the user's id in the server's log."""
+    """Neither an erasure nor a mistyped request for one leaves the user's id in the server's log."""
     send_overlapping(shop, events_of(shop, ["secret-user"]))
 
     assert erase(shop, "secret-user").json()["events"] == 3
@@ -191,7 +191,7 @@ def test_the_log_never_names_a_user(still: Server, shop: Shop) -> None:
 
 
 def test_many_erasures_at_a_time(still: Server, shop: Shop) -> None:
-    """Erasures that are asked for at the same time are all done, and all wiped."""
+    """Erasures requested at the same time are all completed, and all are wiped."""
     users = [f"many-{number}" for number in range(12)]
     lines = events_of(shop, [*users, "other"])
     send_overlapping(shop, lines)
@@ -205,7 +205,7 @@ def test_many_erasures_at_a_time(still: Server, shop: Shop) -> None:
 
 
 def test_several_users_by_one_command(still: Server, shop: Shop) -> None:
-    """`smsevents forget` takes several users, and writes the file anew once for all of them."""
+    """`smsevents forget` takes several users and rewrites the file once for all of them."""
     lines = events_of(shop, ["1", "12", "2"])
     send_overlapping(shop, lines)
 
@@ -216,7 +216,7 @@ def test_several_users_by_one_command(still: Server, shop: Shop) -> None:
 
 
 def test_erasure_needs_the_scope_admin(still: Server) -> None:
-    """Without the scope there is one answer, whether or not the shop exists; without a key there is 401."""
+    """Without the scope the response is the same whether or not the shop exists; without a key it is 401."""
     shop, other = still.shop(), still.shop(("admin",))
     lines = events_of(shop, ["1"])
     send_overlapping(shop, lines)
@@ -251,7 +251,7 @@ def test_a_blocked_user_is_kept_out(still: Server, shop: Shop) -> None:
 
 @pytest.mark.parametrize("parameters", ["", "?block=false", "?block="])
 def test_a_user_who_is_not_blocked_comes_in_again(shop: Shop, parameters: str) -> None:
-    """Without `block` the user's events are recorded again when they are sent again."""
+    """Without `block`, the user's events are recorded again if they are sent again."""
     lines = events_of(shop, ["1"])
     send_overlapping(shop, lines)
     assert erase(shop, "1", parameters).json()["events"] == 3
@@ -262,7 +262,7 @@ def test_a_user_who_is_not_blocked_comes_in_again(shop: Shop, parameters: str) -
 
 
 def test_forget_by_the_command(still: Server, shop: Shop) -> None:
-    """`smsevents forget` prints JSON; `--block` and `--unblock` hold for servers that run."""
+    """`smsevents forget` prints JSON; `--block` and `--unblock` take effect on running servers."""
     lines = events_of(shop, ["12", "--block", "ž\u2028"])
     send_overlapping(shop, lines)
     words = ("forget", str(shop.trackpoint))
@@ -281,7 +281,7 @@ def test_forget_by_the_command(still: Server, shop: Shop) -> None:
 
 @pytest.mark.parametrize("words", [("1", ""), ("1", "u" * 1025), ("987654321", "1"), ("1", "\udcff"), ("0", "1")])
 def test_a_wrong_command_is_one_line(still: Server, shop: Shop, words: tuple[str, str]) -> None:
-    """A user id that is none and an unknown shop end with a line that says so, and nothing changes."""
+    """An invalid user id and an unknown shop fail with one line that says so, and nothing changes."""
     lines = events_of(shop, ["1"])
     send_overlapping(shop, lines)
     trackpoint = str(shop.trackpoint) if words[0] == "1" else words[0]
@@ -295,12 +295,12 @@ def test_a_wrong_command_is_one_line(still: Server, shop: Shop, words: tuple[str
 
 
 def bytes_on_disk(path: Path) -> bytes:
-    """Give all bytes of a database's files."""
+    """Return all bytes of a database's files."""
     return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
 
 
 def put_singly(held: Held, user: str, *, compact: bool) -> set[bytes]:
-    """Import events one by one, about half of them of the user, so that many pages hold the id; give the user's."""
+    """Import events one by one, about half of them the user's, so that many pages hold the id; return the user's."""
     chance = random.Random(user)  # noqa: S311 -- invented data
     theirs: set[bytes] = set()
     for turn in range(300):
@@ -317,7 +317,7 @@ def put_singly(held: Held, user: str, *, compact: bool) -> set[bytes]:
 @pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("length", [20, 200])
 def test_nothing_of_the_user_stays_in_the_files(held: Held, length: int, compact: bool) -> None:
-    """After an erasure no file of the database holds the user's id, also not on parts of pages that are unused."""
+    """After an erasure no file of the database contains the user's id, not even in unused parts of pages."""
     user = "erase-me-" + "x" * length
     theirs = put_singly(held, user, compact=compact)
 
@@ -332,7 +332,7 @@ def test_nothing_of_the_user_stays_in_the_files(held: Held, length: int, compact
 
 @pytest.mark.parametrize("by", ["upkeep worker", "next"])
 def test_an_erasure_that_was_cut_is_finished(held: Held, by: str) -> None:
-    """When an erasure ends before its last step, the next one, or the upkeep worker, leaves nothing in the files."""
+    """If an erasure ends before its last step, the next one, or the upkeep worker, leaves nothing in the files."""
     user = "erase-me-0-" + "x" * 20
     theirs = put_singly(held, user, compact=False)
     done = erase_events(held.database, held.trackpoint, [user], held.now, block=False)
@@ -350,16 +350,16 @@ def test_an_erasure_that_was_cut_is_finished(held: Held, by: str) -> None:
 
 
 def test_what_an_erasure_owes_outlives_a_wipe_beside_it(held: Held) -> None:
-    """A wipe that began before an erasure was done does not count for it: the file is written anew once more."""
+    """A wipe that began before an erasure completed does not count for it: the file is rewritten once more."""
     user = "erase-me-0-" + "x" * 20
     put_singly(held, user, compact=False)
     wipes: list[str | None] = []
 
     class Hasty(Database):
-        """A database that is wiped by somebody else after the first write of an erasure."""
+        """A database that another process wipes after the first write of an erasure."""
 
         def write(self, run: Callable[[Connection], T]) -> T:
-            """Write, then have somebody wipe, once."""
+            """Write, and wipe the database after the first write."""
             outcome = super().write(run)
             if not wipes:
                 wipes.append(wipe(held.database, held.now))
@@ -376,7 +376,7 @@ def test_what_an_erasure_owes_outlives_a_wipe_beside_it(held: Held) -> None:
 
 
 def test_an_erasure_during_compactions_and_imports(held: Held) -> None:
-    """While others import and compact, all events of users that were stored before leave for good."""
+    """While others import and compact, all previously stored events of erased users are removed for good."""
     chance = random.Random(5)  # noqa: S311 -- invented data
     theirs = [line(held.trackpoint, held.now - day * DAY_MS // 4, f"gone-{day % 8}") for day in range(320)]
     for start in range(8):
@@ -401,7 +401,7 @@ def test_an_erasure_during_compactions_and_imports(held: Held) -> None:
 
 
 def test_a_reader_in_the_way_is_told(held: Held) -> None:
-    """A reader that keeps an old view is told of, and neither it nor the erasure keeps imports from coming in."""
+    """A reader with an old snapshot is reported, and neither the reader nor the erasure blocks imports."""
     theirs = [line(held.trackpoint, held.now - 1 - index, "gone") for index in range(5)]
     held.put(theirs)
     answers: list[Any] = []
@@ -428,7 +428,7 @@ def test_a_reader_in_the_way_is_told(held: Held) -> None:
 
 
 def test_an_import_that_began_before_the_block(still: Server, shop: Shop) -> None:
-    """A user who is blocked while an import is on its way does not come in with it."""
+    """Events of a user who is blocked while an import is in progress are not stored by that import."""
     lines = events_of(shop, ["1", "12"])
     begun, blocked = threading.Event(), threading.Event()
 

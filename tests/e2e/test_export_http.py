@@ -1,4 +1,4 @@
-"""The export over HTTP: the interval, the lines, the headers and both encodings, held to a plain sorted set."""
+"""The export over HTTP: interval, lines, headers and both encodings, compared with a plain sorted set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NDJSON = "application/x-ndjson"
 
 
 class Filled(NamedTuple):
-    """A shop with events, which no test changes, its lines, and the time that they are counted back from."""
+    """A shop with events that no test changes, its lines, and the time from which their dates count back."""
 
     shop: Shop
     lines: list[bytes]
@@ -36,7 +36,7 @@ class Filled(NamedTuple):
 
 @pytest.fixture(scope="module")
 def filled(server: Server) -> Filled:
-    """Give a shop with events of both kinds over 80 days, ties and awkward letters among them."""
+    """Return a shop with events of both kinds over 80 days, including equal dates and awkward characters."""
     shop = server.shop()
     now = now_ms()
     lines = [
@@ -55,14 +55,14 @@ def with_curl(shop: Shop, body: str, *flags: str) -> bytes:
 
 
 def raw_export(shop: Shop, interval: str = "{}", **headers: str) -> tuple[httpx.Headers, bytes]:
-    """Export and give the headers and the bytes of the body as they came."""
+    """Export and return the headers and the raw bytes of the body."""
     with httpx.stream("POST", shop.export_url, content=interval, headers=shop.headers | headers, timeout=60) as got:
         assert got.status_code == 200
         return got.headers, b"".join(got.iter_raw())
 
 
 def one_member(data: bytes) -> bytes:
-    """Inflate a gzip body that must be one whole member and nothing behind it."""
+    """Decompress a gzip body that must be exactly one complete member with nothing after it."""
     member = zlib.decompressobj(31)
     lines = member.decompress(data)
     assert member.eof
@@ -71,13 +71,13 @@ def one_member(data: bytes) -> bytes:
 
 
 def interval_of(answer: httpx.Response) -> tuple[int, int]:
-    """Tell the effective interval of an export."""
+    """Return the effective interval of an export."""
     return int(answer.headers["X-Export-From"]), int(answer.headers["X-Export-To"])
 
 
 @pytest.mark.parametrize("flags", [[], ["--compressed"], ["-H", "Content-Type: application/json"]])
 def test_the_documented_call(filled: Filled, flags: list[str]) -> None:
-    """The documented curl call, also compressed or with a Content-Type, gives the lines of the closed interval."""
+    """The documented curl call, with or without compression and a Content-Type, returns the interval's lines."""
     start, end = filled.now - 20 * DAY_MS, filled.now - 3 * DAY_MS
 
     got = with_curl(filled.shop, f'{{"from":{start},"to":{end}}}', *flags)
@@ -87,14 +87,14 @@ def test_the_documented_call(filled: Filled, flags: list[str]) -> None:
 
 @pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data", "application/gzip", "garbage", ""])
 def test_the_content_type_is_ignored(filled: Filled, content_type: str) -> None:
-    """Whatever Content-Type the request claims, its body is read as JSON."""
+    """Whatever Content-Type a request has, its body is read as JSON."""
     got = filled.shop.export(None, **{"Content-Type": content_type})
 
     assert got.content == model(filled.lines, 0, filled.now)
 
 
 def test_gzip_is_one_whole_member(filled: Filled) -> None:
-    """The raw gzip answer passes `gzip -t` and is one member that holds the same lines."""
+    """The raw gzip response passes `gzip -t` and is one member that holds the same lines."""
     headers, data = raw_export(filled.shop, **{"Accept-Encoding": "gzip"})
 
     assert headers["Content-Encoding"] == "gzip"
@@ -104,7 +104,7 @@ def test_gzip_is_one_whole_member(filled: Filled) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_headers(filled: Filled, encoding: str) -> None:
-    """An export says its type, its interval, that it varies by encoding, and it is chunked."""
+    """An export states its type, its interval and that it varies by encoding, and it is chunked."""
     headers, _ = raw_export(
         filled.shop, f'{{"from":{filled.now - 5},"to":{filled.now}}}', **{"Accept-Encoding": encoding}
     )
@@ -119,7 +119,7 @@ def test_headers(filled: Filled, encoding: str) -> None:
 
 
 def test_no_record_separator(filled: Filled) -> None:
-    """No line holds the byte 0x1E, though a user id does: each byte of the answer is a line's or its end."""
+    """No line contains the byte 0x1E, even if a user id does: the response consists only of lines and line feeds."""
     got = filled.shop.export().content
 
     assert b"\x1e" not in got
@@ -132,7 +132,7 @@ def test_no_record_separator(filled: Filled) -> None:
 )
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_both_edges_are_in_the_interval(server: Server, start: int, end: int, chosen: int, encoding: str) -> None:
-    """An event at exactly `from` or exactly `to` is exported, one a millisecond outside is not."""
+    """An event at exactly `from` or `to` is exported; one that is a millisecond outside is not."""
     shop = server.shop()
     base = now_ms() - HOUR_MS
     lines = [line(shop.trackpoint, base + offset) for offset in range(3)]
@@ -145,7 +145,7 @@ def test_both_edges_are_in_the_interval(server: Server, start: int, end: int, ch
 
 
 def effective(from_: int | None, to: int | None, now: int) -> tuple[int, int]:
-    """Give the interval by the rules of the contract, written here as its table has them."""
+    """Return the interval by the rules of the contract, written here in the form of its table."""
     if to is None:
         to = now if from_ is None else min(now, from_ + HISTORY_MS)
     if from_ is None:
@@ -174,7 +174,7 @@ def effective(from_: int | None, to: int | None, now: int) -> tuple[int, int]:
 )
 @pytest.mark.parametrize("spell_null", [True, False])
 def test_the_defaulting_rules(filled: Filled, from_days: int | None, to_days: int | None, spell_null: bool) -> None:
-    """Bounds that were omitted, or null, are filled in by the rules, and the lines are those of that interval."""
+    """Bounds that are omitted or null are filled in by the rules, and the lines are those of that interval."""
     from_ = None if from_days is None else filled.now + from_days * DAY_MS
     to = None if to_days is None else filled.now + to_days * DAY_MS
     sent = {name: bound for name, bound in (("from", from_), ("to", to)) if spell_null or bound is not None}
@@ -193,7 +193,7 @@ def test_the_defaulting_rules(filled: Filled, from_days: int | None, to_days: in
 
 @pytest.mark.parametrize("sent", [{"from": DAY_MS}, {"to": -91 * DAY_MS}, {"from": -200 * DAY_MS, "to": -95 * DAY_MS}])
 def test_an_empty_interval_is_no_error(filled: Filled, sent: dict[str, int]) -> None:
-    """An interval that holds no time at all gives 200 and no byte, and a whole empty member in gzip."""
+    """An empty interval returns 200 and no bytes, or a complete empty member with gzip."""
     interval = json.dumps({name: filled.now + offset for name, offset in sent.items()})
 
     plain_headers, plain = raw_export(filled.shop, interval, **{"Accept-Encoding": "identity"})
@@ -208,7 +208,7 @@ def test_an_empty_interval_is_no_error(filled: Filled, sent: dict[str, int]) -> 
 @pytest.mark.parametrize("bound", [-(2**63), 2**63 - 1])
 @pytest.mark.parametrize("name", ["from", "to"])
 def test_bounds_of_64_bits(filled: Filled, name: str, bound: int) -> None:
-    """The smallest and the largest time that JSON integers of 64 bits hold are bounds like any other."""
+    """The smallest and the largest 64-bit integers are valid bounds."""
     got = filled.shop.export({name: bound})
 
     assert got.status_code == 200
@@ -216,7 +216,7 @@ def test_bounds_of_64_bits(filled: Filled, name: str, bound: int) -> None:
 
 
 def test_events_older_than_the_history_are_never_exported(server: Server) -> None:
-    """An event of more than 90 days ago stays inside, also when it is on the disk and was asked for."""
+    """An event more than 90 days old is not exported, even if it is on disk and was requested."""
     shop = server.shop()
     now = now_ms()
     old = [line(shop.trackpoint, now - HISTORY_MS - offset, user=str(offset)) for offset in (0, 1, DAY_MS, 5 * DAY_MS)]
@@ -230,7 +230,7 @@ def test_events_older_than_the_history_are_never_exported(server: Server) -> Non
 
 
 def test_order_ties_and_duplicates(server: Server) -> None:
-    """Shuffled lines with many ties come sorted by date, then by bytes, and each once, whatever sent them twice."""
+    """Shuffled lines with many ties are sorted by date, then by bytes, and duplicates from any import are removed."""
     shop = server.shop()
     now = now_ms()
     chance = random.Random(3)  # noqa: S311 -- invented data
@@ -247,7 +247,7 @@ def test_order_ties_and_duplicates(server: Server) -> None:
 
 
 def test_late_lines_land_in_place(server: Server) -> None:
-    """Lines that come later but are older stand where their date puts them."""
+    """Older lines that arrive later are placed by their date."""
     shop = server.shop()
     now = now_ms()
     first = [line(shop.trackpoint, now - offset * MINUTE_MS) for offset in range(0, 100, 2)]
@@ -289,7 +289,7 @@ def test_late_lines_land_in_place(server: Server) -> None:
     ],
 )
 def test_accept_encoding(filled: Filled, accepted: str, is_gzip: bool) -> None:
-    """The answer is gzip exactly where the client would rather have it, and holds the same lines either way."""
+    """The response is gzip exactly when the client prefers it, and holds the same lines either way."""
     headers, data = raw_export(filled.shop, **{"Accept-Encoding": accepted})
 
     assert headers.get("Content-Encoding") == ("gzip" if is_gzip else None)
@@ -323,7 +323,7 @@ def test_accept_encoding(filled: Filled, accepted: str, is_gzip: bool) -> None:
     ],
 )
 def test_accept(filled: Filled, accepted: str, media_type: str) -> None:
-    """`x-ndjson` is given to who asks for it, `json-seq` to all others, with the same bytes under either name."""
+    """Clients that accept `x-ndjson` get it, all others get `json-seq`, with the same bytes under either type."""
     got = filled.shop.export(Accept=accepted)
 
     assert got.headers["Content-Type"] == media_type
@@ -332,7 +332,7 @@ def test_accept(filled: Filled, accepted: str, media_type: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_what_was_exported_can_be_imported(filled: Filled, encoding: str) -> None:
-    """The raw answer of an export is a good import, and importing it back into the same shop changes nothing."""
+    """The raw response of an export is a valid import, and importing it into the same shop changes nothing."""
     _, data = raw_export(filled.shop, **{"Accept-Encoding": encoding})
 
     got = filled.shop.send(data, **{"Content-Encoding": encoding})
@@ -342,7 +342,7 @@ def test_what_was_exported_can_be_imported(filled: Filled, encoding: str) -> Non
 
 
 def test_a_copy_is_equal_after_a_whole_round(server: Server, filled: Filled) -> None:
-    """Lines exported in two adjoining windows and sent to a shop in reverse give the same export again."""
+    """Lines exported in two adjoining intervals and sent to a shop in reverse produce the same export again."""
     middle = filled.now - 30 * DAY_MS
     parts = [filled.shop.export({"to": middle}).content, filled.shop.export({"from": middle + 1}).content]
     other = server.shop()
@@ -357,7 +357,7 @@ def test_a_copy_is_equal_after_a_whole_round(server: Server, filled: Filled) -> 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("url_of", [lambda shop: shop.export_url, lambda shop: shop.import_url])
 def test_only_post_is_allowed(filled: Filled, method: str, url_of: Callable[[Shop], str]) -> None:
-    """Every other method gets 405 with `Allow` and a problem that names the method to use."""
+    """Every other method gets 405 with `Allow` and a problem that names the right method."""
     got = httpx.request(method, url_of(filled.shop), headers=filled.shop.headers)
 
     assert got.status_code == 405
@@ -368,7 +368,7 @@ def test_only_post_is_allowed(filled: Filled, method: str, url_of: Callable[[Sho
 
 
 def test_options_tells_what_is_allowed(filled: Filled) -> None:
-    """OPTIONS is answered without a body and names POST."""
+    """OPTIONS gets a response without a body that names POST."""
     got = httpx.options(filled.shop.export_url)
 
     assert got.status_code == 204

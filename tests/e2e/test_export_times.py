@@ -1,4 +1,4 @@
-"""`smsevents export` takes the times that `pull` takes, and an interval that can hold nothing is no success."""
+"""`smsevents export` takes the same times as `pull`, and an interval that cannot hold events is a failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINES = [line(TRACKPOINT, date) for date in (TODAY - 3 * DAY_MS, TODAY - DAY_MS,
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Give the environment of a shop with events of some days."""
+    """Return the environment of a shop with events of several days."""
     url = f"sqlite:///{tmp_path_factory.mktemp('times') / 'log.db'}"
     add_shop(url, TRACKPOINT)
     environment = os.environ | {"SMSEVENTS_DATABASE": url}
@@ -28,7 +28,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_days_and_spans(shop: dict[str, str]) -> None:
-    """A day is exported from its first to its last millisecond, a span from so long ago, 0 from the beginning."""
+    """A date is exported from its first to its last millisecond, a duration from that long ago, 0 from the start."""
     for words, lines in (
         (["--from", "yesterday", "--to", "yesterday"], LINES[1:3]),
         (["--from", "2d"], LINES[1:]),
@@ -51,7 +51,7 @@ def test_days_and_spans(shop: dict[str, str]) -> None:
     ],
 )
 def test_nothing_is_no_success(shop: dict[str, str], words: list[str], code: int, text: bytes) -> None:
-    """Seconds, a forgotten time and a future one are told, write nothing, and do not end with 0."""
+    """Seconds, a forgotten time and a future one are reported, write nothing, and do not exit with 0."""
     done = run_command("export", str(TRACKPOINT), *words, environment=shop)
 
     assert (done.returncode, done.stdout) == (code, b"")

@@ -1,4 +1,4 @@
-"""Attacks of one shop, and what another shop sees of them: as good as nothing."""
+"""Attacks by one shop have almost no effect on another shop."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 IMPORTS_AT_ONCE = 10
 TRIES = 12
-# What a small import may take beside an attack. It takes a few milliseconds alone, and took 40 seconds beside blank
-# lines when these were looked at one by one and threads were not shared; a busy machine needs the room between the two.
+# The most that a small import may take during an attack. Alone it takes a few milliseconds; it took 40 s during an
+# attack of blank lines that were checked one by one, in threads that were not shared. The margin is for busy machines.
 NEIGHBOUR_MAX_SECONDS = 8
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server of its own, with few places, where a slow body is refused soon."""
+    """Yield a dedicated server with few slots that soon refuses a slow body."""
     settings = {
         "SMSEVENTS_IMPORTS_AT_ONCE_MAX": str(IMPORTS_AT_ONCE),
         "SMSEVENTS_EXPORTS_AT_ONCE_MAX": str(IMPORTS_AT_ONCE),
@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def send_small(shop: Shop, number: int) -> float:
-    """Import one event; tell the seconds that it took."""
+    """Import one event and return the seconds that it took."""
     began = time.monotonic()
     assert shop.send(line(shop.trackpoint, now_ms() - number)).status_code == 200
     return time.monotonic() - began
@@ -54,7 +54,7 @@ def send_small(shop: Shop, number: int) -> float:
 
 @contextmanager
 def beside(attack: Callable[[], None], times: int) -> Iterator[list[BaseException]]:
-    """Have an attack go on, so many times at a time, while the block runs; give what went wrong in it."""
+    """Run an attack in several threads while the block runs, and yield the list of its failures."""
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -76,7 +76,7 @@ def beside(attack: Callable[[], None], times: int) -> Iterator[list[BaseExceptio
             thread.join(120)
 
 
-# Small bodies of gzip that hold much: what is repeated, given an event, and to how many MiB.
+# Small gzip bodies that inflate to much: the repeated data, given an event, and the inflated size in MiB.
 BOMBS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     "line feeds": (lambda _: b"\n", 60),
     "blank lines": (lambda _: b" \t\r\n", 60),
@@ -88,7 +88,7 @@ BOMBS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_of_one_shop_keeps_no_other_waiting(server: Server, bomb: str) -> None:
-    """Beside six imports of a shop that inflate a thousandfold, another shop's import and the health checks go on."""
+    """While a shop sends six gzip bombs, another shop's import and the health checks proceed without delay."""
     greedy, other = server.shop(), server.shop()
     repeat, size_mib = BOMBS[bomb]
     repeated = repeat(line(greedy.trackpoint, now_ms()) + b"\n")
@@ -110,7 +110,7 @@ def test_a_bomb_of_one_shop_keeps_no_other_waiting(server: Server, bomb: str) ->
 
 @pytest.mark.parametrize("content", [b"\n", b" ", b"event"], ids=["line feeds", "spaces", "one event"])
 def test_gzip_that_inflates_beyond_reason_is_refused_early(server: Server, content: bytes) -> None:
-    """A megabyte of gzip that holds a gigabyte of nothing, or of one event, is 413 and stores nothing."""
+    """A megabyte of gzip that inflates to a gigabyte of blanks, or of one event, is 413 and stores nothing."""
     shop = server.shop()
     if content == b"event":
         content = line(shop.trackpoint, now_ms()) + b"\n"
@@ -124,14 +124,14 @@ def test_gzip_that_inflates_beyond_reason_is_refused_early(server: Server, conte
 
 
 def cpu_seconds(server: Server) -> float:
-    """Tell how much of a processor the server has used."""
+    """Return the processor time that the server has used."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def dripping(server: Server, shop: Shop) -> Iterator[socket.socket]:
-    """Begin an import whose body comes as slowly as one likes."""
+    """Begin an import whose body can be sent as slowly as the test needs."""
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=30)) as client:
         client.sendall(
             f"POST /shop/{shop.trackpoint}/import-sms-events HTTP/1.1\r\nHost: x\r\nX-Api-Key: {shop.key}\r\n"
@@ -141,7 +141,7 @@ def dripping(server: Server, shop: Shop) -> Iterator[socket.socket]:
 
 
 def status_on(client: socket.socket) -> int:
-    """Read the next status line, and be done with the head."""
+    """Read the next status line and skip the rest of the head."""
     got = b""
     while b"\r\n\r\n" not in got:
         data = client.recv(1)
@@ -152,7 +152,7 @@ def status_on(client: socket.socket) -> int:
 
 
 def test_slow_imports_of_one_shop_leave_places_to_others(server: Server) -> None:
-    """A shop that begins more imports than there are places gets most of them, and never those of the others."""
+    """A shop that begins more imports than there are slots gets most of them, but never those of other shops."""
     slow, other = server.shop(), server.shop()
     with ExitStack() as stack:
         clients = [stack.enter_context(dripping(server, slow)) for _ in range(IMPORTS_AT_ONCE + 5)]
@@ -170,7 +170,7 @@ def test_slow_imports_of_one_shop_leave_places_to_others(server: Server) -> None
 
 
 def test_a_body_that_trickles_is_refused(server: Server) -> None:
-    """A byte now and then, which never pauses for long, gets 408 once its time is up, and its place is free again."""
+    """A body that trickles without long pauses gets 408 once its time is up, and its slot becomes free."""
     shop = server.shop()
     with dripping(server, shop) as client:
         assert status_on(client) == 100
@@ -188,7 +188,7 @@ def test_a_body_that_trickles_is_refused(server: Server) -> None:
 
 
 def test_exports_that_nobody_reads_leave_places_to_others(server: Server) -> None:
-    """A shop whose clients do not read holds most places for exports, and another shop exports as always."""
+    """A shop whose clients do not read holds most export slots, and another shop exports as usual."""
     slow, other = server.shop(), server.shop()
     wide = [line(slow.trackpoint, now_ms() - number, user=f"{number}-" + "x" * 900) for number in range(12_000)]
     with opened_log(server.url) as log:
@@ -214,7 +214,7 @@ def test_exports_that_nobody_reads_leave_places_to_others(server: Server) -> Non
 
 
 def test_wrong_keys_keep_nobody_waiting(server: Server) -> None:
-    """Beside a flood of keys that do not exist, each another one, a shop's imports and exports go on."""
+    """During a flood of different unknown keys, a shop's imports and exports proceed without delay."""
     shop = server.shop()
     numbers = iter(range(10**9))
 
@@ -231,7 +231,7 @@ def test_wrong_keys_keep_nobody_waiting(server: Server) -> None:
 
 
 def test_the_last_use_of_a_key_is_listed(server: Server) -> None:
-    """A key that was used over HTTP has the time of that in the database soon after; one that was not has none."""
+    """The time at which a key is used over HTTP is soon in the database; an unused key has none."""
     used, unused = server.shop(), server.shop()
     before = now_ms()
     used.export()

@@ -1,4 +1,4 @@
-"""A full disk: what was acknowledged stays, what is refused leaves nothing, and room makes it work again."""
+"""A full disk: acknowledged data stays, refused data leaves no trace, and freeing space makes imports work again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BATCHES_MAX = 300
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder on a disk of 6 MiB."""
+    """Yield a folder on a disk of 6 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     refused = mount(folder)
@@ -45,7 +45,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def mount(folder: Path) -> str:
-    """Mount a small disk; give why that is not possible, or nothing."""
+    """Mount a small disk; return the reason if that is not possible."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         return "it takes root and the command mount"
     command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
@@ -54,7 +54,7 @@ def mount(folder: Path) -> str:
 
 @pytest.fixture
 def filler(small_disk: Path) -> Path:
-    """Give a file that takes room on the small disk until it is deleted."""
+    """Return a file that takes up space on the small disk until it is deleted."""
     path = small_disk / "filler"
     path.write_bytes(bytes(FILLER_BYTES))
     return path
@@ -62,7 +62,7 @@ def filler(small_disk: Path) -> Path:
 
 @pytest.fixture
 def cramped(small_disk: Path, filler: Path) -> Iterator[Server]:
-    """Give a server with its database beside the filler."""
+    """Yield a server with its database on the same disk as the filler."""
     assert filler.exists()
     running = Server(small_disk, settings=STILL)
     yield running
@@ -80,7 +80,7 @@ class Sender:
         self.acknowledged: list[bytes] = []
 
     def batch(self) -> list[bytes]:
-        """Give lines that nobody sent yet."""
+        """Return lines that were never sent before."""
         return [
             line(
                 self._shop.trackpoint,
@@ -91,7 +91,7 @@ class Sender:
         ]
 
     def send(self) -> bool:
-        """Import a batch; tell whether it was acknowledged. Nothing but an answer for a full disk may be another."""
+        """Import a batch and return whether it was acknowledged; the only other response allowed is 507."""
         lines = self.batch()
         got = self._shop.send(body_of(lines))
         if got.status_code == 200:
@@ -103,14 +103,14 @@ class Sender:
         return False
 
     def assert_all_there(self) -> None:
-        """Compare an export with what was acknowledged: that, each once, in order, and nothing of what was refused."""
+        """Check that an export holds exactly what was acknowledged, without duplicates and in order."""
         got = self._shop.export()
         assert got.status_code == 200, got.text
         assert got.content == model(self.acknowledged, self._start, self._start + HOUR_MS)
 
 
 def test_full_disk_loses_nothing_and_recovers(cramped: Server, filler: Path) -> None:
-    """On a full disk imports get 507, all that was acknowledged is exported, and with room again imports go on."""
+    """On a full disk imports get 507, everything acknowledged is exported, and with free space imports work again."""
     sender = Sender(cramped.shop())
     assert not all(sender.send() for _ in range(BATCHES_MAX)), "the disk did not become full"
     assert sender.acknowledged
@@ -129,7 +129,7 @@ def test_full_disk_loses_nothing_and_recovers(cramped: Server, filler: Path) -> 
 
 
 def test_a_database_on_a_disk_without_a_byte_left_says_so(small_disk: Path) -> None:
-    """A disk that is full to the last byte is named as the reason that the database cannot even be opened."""
+    """A disk that is full to the last byte is named as the reason why the database cannot be opened."""
     url = f"sqlite:///{small_disk / 'log.db'}"
     open_catalog(url).close()
     before = (small_disk / "log.db").read_bytes()

@@ -1,4 +1,4 @@
-"""No input makes a 5xx, and none makes the server fall over: hypothesis and schemathesis over real HTTP."""
+"""No input causes a 5xx or brings the server down: hypothesis and schemathesis over real HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TRACKPOINT = 4541245641234564  # the one of the examples in /openapi.json
+TRACKPOINT = 4541245641234564  # the trackpoint of the examples in /openapi.json
 ACTIONS = ["export-sms-events", "import-sms-events"]
 CHECKS = [
     "not_a_server_error",
@@ -53,7 +53,7 @@ LIKELY = [
     b"identity;q=0",
 ]
 
-# What a client can put into a header at all: no line end and no NUL, or it would be another request.
+# What a client can put into a header at all: with a line end or NUL it would be a different request.
 header_values = st.binary(max_size=300).map(lambda value: bytes(byte for byte in value if byte not in b"\r\n\0"))
 latin1 = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_categories=["Cc"]), max_size=120)
 fuzzed = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
@@ -61,7 +61,7 @@ fuzzed = settings(deadline=None, max_examples=300, suppress_health_check=[Health
 
 @pytest.fixture(scope="module")
 def fuzzed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server that is held to have met no 5xx once all tests here have run."""
+    """Yield a server, and check after all tests here that it responded with no 5xx."""
     running = Server(tmp_path_factory.mktemp("fuzzed"))
     try:
         yield running
@@ -72,14 +72,14 @@ def fuzzed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def shop(fuzzed_server: Server) -> Shop:
-    """Give the shop of the examples, with a key and an event."""
+    """Return the shop of the examples, with a key and an event."""
     shop = add_shop(fuzzed_server.url, TRACKPOINT, base=fuzzed_server.base)
     assert shop.send(line(TRACKPOINT, now_ms())).status_code == 200
     return shop
 
 
 def assert_unmoved(server: Server) -> None:
-    """Check that the first process still serves, and that it never answered with a 5xx or with nothing."""
+    """Check that the first process is still serving, and that it never responded with a 5xx or not at all."""
     assert server.process.poll() is None
     assert httpx.get(f"{server.base}/health/ready").status_code == 200
     rows = httpx.get(f"{server.base}/metrics").text.splitlines()
@@ -97,7 +97,7 @@ def connected(shop: Shop) -> socket.socket:
 
 
 def status_of(shop: Shop, target: bytes, headers: dict[bytes, bytes], body: bytes = b"{}") -> int:
-    """Send a request as bytes, nothing tidied, and give the status; 0 if the connection ended without one."""
+    """Send a request as raw bytes and return the status, or 0 if the connection ended without one."""
     head = [b"POST " + target + b" HTTP/1.1", b"Host: localhost", b"Connection: close"]
     head += [b"Content-Length: %d" % len(body), *(name + b": " + value for name, value in headers.items())]
     received = b""
@@ -122,7 +122,7 @@ def status_of(shop: Shop, target: bytes, headers: dict[bytes, bytes], body: byte
     is_gzip=st.booleans(),
 )
 def test_any_body(shop: Shop, action: str, body: bytes, coding: bytes, is_gzip: bool) -> None:
-    """Whatever the bytes of a body are, truly gzip or not, the answer is a 200 or a 4xx."""
+    """Whatever the bytes of a body are, valid gzip or not, the response is a 200 or a 4xx."""
     headers = {b"X-Api-Key": shop.key.encode(), b"Content-Encoding": coding}
     target = f"/shop/{TRACKPOINT}/{action}".encode()
 
@@ -144,7 +144,7 @@ json_values = st.recursive(
 @fuzzed
 @given(action=st.sampled_from(ACTIONS), value=json_values | st.fixed_dictionaries({"from": json_values}))
 def test_any_json(shop: Shop, action: str, value: object) -> None:
-    """Whatever JSON value a body is, the answer is a 200 or a 4xx."""
+    """Whatever JSON value a body is, the response is a 200 or a 4xx."""
     target = f"/shop/{TRACKPOINT}/{action}".encode()
 
     status = status_of(shop, target, {b"X-Api-Key": shop.key.encode()}, json.dumps(value).encode())
@@ -158,7 +158,7 @@ def test_any_json(shop: Shop, action: str, value: object) -> None:
     headers=st.dictionaries(st.sampled_from(NEGOTIATING), header_values | st.sampled_from(LIKELY), min_size=1),
 )
 def test_any_header(shop: Shop, action: str, headers: dict[bytes, bytes]) -> None:
-    """Whatever bytes a header of a good request is, the answer is a 200 or a 4xx."""
+    """Whatever bytes a header of an otherwise valid request has, the response is a 200 or a 4xx."""
     target = f"/shop/{TRACKPOINT}/{action}".encode()
 
     status = status_of(shop, target, {b"X-Api-Key": shop.key.encode()} | headers, b"{}")
@@ -169,7 +169,7 @@ def test_any_header(shop: Shop, action: str, headers: dict[bytes, bytes]) -> Non
 @fuzzed
 @given(key=latin1 | st.from_regex(r"sms_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", fullmatch=True))
 def test_any_key(shop: Shop, key: str) -> None:
-    """Whatever text is sent as a key, it is a 401 and never lets anybody in."""
+    """Whatever text is sent as a key, the response is a 401."""
     target = f"/shop/{TRACKPOINT}/export-sms-events".encode()
 
     assert status_of(shop, target, {b"X-Api-Key": key.encode("latin-1")}) == 401
@@ -189,7 +189,7 @@ def test_any_key(shop: Shop, key: str) -> None:
     ),
 )
 def test_any_path(shop: Shop, target: str) -> None:
-    """Whatever the path is, the answer is one of the contract's, and a shop that is not the key's is never served."""
+    """Whatever the path is, the response is one of the contract's, and another shop is never served."""
     status = status_of(shop, target.encode(), {b"X-Api-Key": shop.key.encode()})
 
     assert status in {400, 403, 404, 405}
@@ -198,7 +198,7 @@ def test_any_path(shop: Shop, target: str) -> None:
 @fuzzed
 @given(target=st.binary(max_size=100), rest=st.binary(max_size=300))
 def test_any_bytes(shop: Shop, fuzzed_server: Server, target: bytes, rest: bytes) -> None:
-    """Whatever bytes come over a connection, the server goes on."""
+    """Whatever bytes arrive on a connection, the server keeps running."""
     with connected(shop) as client:
         client.sendall(b"POST /" + target + b" HTTP/1.1\r\n" + rest)
         client.shutdown(socket.SHUT_WR)
@@ -215,7 +215,7 @@ LONG_HEADS = {
 
 @pytest.mark.parametrize("part", LONG_HEADS)
 def test_an_endless_head_is_refused(shop: Shop, part: str) -> None:
-    """A head of more than a megabyte, which anybody may send, is not held in memory: it is refused or cut off."""
+    """A head of more than a megabyte, which anybody may send, is refused or cut off rather than held in memory."""
     with connected(shop) as client:
         try:
             client.sendall(b"POST /shop/1/export-sms-events" + LONG_HEADS[part] + b"\r\nHost: localhost\r\n")
@@ -247,7 +247,7 @@ OWN_SHOP = f"""
 
 @pytest.mark.parametrize("more_config", [OWN_SHOP, ""], ids=["the shop of the key", "any shop"])
 def test_the_api_is_as_described(shop: Shop, tmp_path: Path, more_config: str) -> None:
-    """Each answer to what schemathesis makes of /openapi.json has a status, a type and a form that it names there.
+    """Each response to a schemathesis request has a status, type and schema listed in /openapi.json.
 
     It runs as a command: the part of it that makes pytest tests of a running server does not work with pytest 9.2.
     """

@@ -1,4 +1,4 @@
-"""Connections that one shop holds: others are served beside them, and what is cut by a kill does not look complete."""
+"""Connections held by one shop: others are still served, and a response cut off by a kill does not look complete."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FILES = 256  # so few that there are 64 connections
+FILES = 256  # so few that 64 connections remain
 WINDOW_BYTES = 64 * 1024
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server that may open very few files."""
+    """Yield a server that may open very few files."""
     running = Server(tmp_path_factory.mktemp("small"), settings=STILL, files_max=FILES)
     try:
         yield running
@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def filled(shop: Shop, events: int = 40_000) -> Shop:
-    """Give a shop so many events that an export does not fit into the buffers of a connection."""
+    """Fill a shop with so many events that an export does not fit into the buffers of a connection."""
     now = now_ms()
     body = b"".join(line(shop.trackpoint, now - number) + b"\n" for number in range(events))
     assert shop.send(body).status_code == 200
@@ -40,7 +40,7 @@ def filled(shop: Shop, events: int = 40_000) -> Shop:
 
 
 def head_of(shop: Shop, action: str, length: int, version: str = "1.1") -> bytes:
-    """Give the head of a request whose body has so many bytes."""
+    """Return the head of a request whose body has this many bytes."""
     return (
         f"POST /shop/{shop.trackpoint}/{action}-sms-events HTTP/{version}\r\nHost: x\r\nX-Api-Key: {shop.key}\r\n"
         f"Content-Length: {length}\r\n\r\n"
@@ -49,7 +49,7 @@ def head_of(shop: Shop, action: str, length: int, version: str = "1.1") -> bytes
 
 @pytest.mark.parametrize("kind", ["export", "import", "unread"])
 def test_requests_of_one_shop_leave_connections_to_others(small: Server, kind: str) -> None:
-    """A shop begins requests on more connections than there are, and does not go on: other shops and health go on."""
+    """When a shop stalls more requests than there are connections, other shops and health checks are still served."""
     greedy, other = small.shop(), small.shop()
     if kind == "unread":
         filled(greedy)
@@ -67,7 +67,7 @@ def test_requests_of_one_shop_leave_connections_to_others(small: Server, kind: s
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_kill_resets_a_response_that_ends_with_its_connection(tmp_path: Path, workers: int) -> None:
-    """A large export to HTTP/1.0 whose server is killed ends in a reset: a close would look like its end."""
+    """A large HTTP/1.0 export whose server is killed ends in a reset, because a close would look like its end."""
     server = Server(tmp_path, workers=workers, settings=STILL)
     try:
         shop = filled(server.shop())
@@ -83,7 +83,7 @@ def test_a_kill_resets_a_response_that_ends_with_its_connection(tmp_path: Path, 
 
 
 def test_a_complete_response_to_a_slow_client_is_not_reset(small: Server) -> None:
-    """A large export to HTTP/1.0 whose last bytes wait for the client ends in a close, with every event."""
+    """A large HTTP/1.0 export whose last bytes wait for the client ends with a close and holds every event."""
     shop = filled(small.shop(), 6_000)
     with Wire(small.port, window_bytes=4096) as wire:
         wire.send(head_of(shop, "export", 2, "1.0"), b"{}")
@@ -95,7 +95,7 @@ def test_a_complete_response_to_a_slow_client_is_not_reset(small: Server) -> Non
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n64\r\n"])
 def test_who_sends_too_little_and_listens_is_told(small: Server, framing: str) -> None:
-    """A body that ends before its end, with the connection open in the other direction, is 400; nothing is stored."""
+    """A body that ends early, on a connection still open for the response, is 400; nothing is stored."""
     shop = small.shop()
     with Wire(small.port) as wire:
         wire.send(
@@ -113,7 +113,7 @@ def test_who_sends_too_little_and_listens_is_told(small: Server, framing: str) -
 
 @pytest.mark.parametrize("charset", ["UTF-8", "utf8"])
 def test_a_charset_in_the_place_of_a_coding_is_tolerated(small: Server, charset: str) -> None:
-    """`Content-Encoding: utf-8` names no coding: what is sent with it is read as it is, in both calls."""
+    """`Content-Encoding: utf-8` names no coding: the body is read as it is, in both calls."""
     shop = small.shop()
     event = line(shop.trackpoint, now_ms())
     assert shop.send(event, **{"Content-Encoding": charset}).status_code == 200

@@ -1,4 +1,4 @@
-"""Where a request begins and ends, whose it is, and what no client may be misled by: raw bytes to a real server."""
+"""Message framing and host, and responses that cannot mislead a client: raw bytes to a real server."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 def import_of(shop: Shop, *headers: str, body: bytes | None = None, version: str = "HTTP/1.1") -> bytes:
-    """Give an import as bytes; `headers` frame a body that follows, where there is none here."""
+    """Return an import as bytes; `headers` may frame a body that the caller sends."""
     path = f"/shop/{shop.trackpoint}/import-sms-events"
     return ask("POST", path, f"X-Api-Key: {shop.key}", *headers, body=body, version=version)
 
 
 def export_of(shop: Shop, *headers: str, body: bytes | None = b"{}", version: str = "HTTP/1.1") -> bytes:
-    """Give an export as bytes."""
+    """Return an export as bytes."""
     path = f"/shop/{shop.trackpoint}/export-sms-events"
     return ask("POST", path, f"X-Api-Key: {shop.key}", *headers, body=body, version=version)
 
 
 def lines_of(shop: Shop, count: int) -> list[bytes]:
-    """Give lines of the last minute, each different."""
+    """Return lines of the last minute, each different."""
     now = now_ms()
     return [line(shop.trackpoint, now - number, user=f"u{number}") + b"\n" for number in range(count)]
 
@@ -51,7 +51,7 @@ UPGRADES = {
 @pytest.mark.parametrize("framing", ["length", "chunks", "length, body later", "chunks, body later"])
 @pytest.mark.parametrize("offer", UPGRADES)
 def test_an_upgrade_is_not_taken_and_the_request_is_served(server: Server, offer: str, framing: str) -> None:
-    """A request that offers an upgrade is served with its whole body, and the next one on the connection too."""
+    """A request that offers an upgrade is served with its complete body, and so is the next one on the connection."""
     shop = server.shop()
     lines = lines_of(shop, 3)
     body = b"".join(lines)
@@ -70,7 +70,7 @@ def test_an_upgrade_is_not_taken_and_the_request_is_served(server: Server, offer
 
 
 def test_a_get_that_offers_an_upgrade_is_served(server: Server) -> None:
-    """A page asked for with an offer is given, and the connection goes on in HTTP/1.1."""
+    """A page requested with an upgrade offer is returned, and the connection continues in HTTP/1.1."""
     with Wire(server.port) as wire:
         wire.send(ask("GET", "/docs", *UPGRADES["h2c"]) + ask("GET", "/health/live"))
 
@@ -114,7 +114,7 @@ BAD_HEADERS = {
 
 @pytest.mark.parametrize("kind", BAD_HEADERS)
 def test_what_two_programs_could_read_in_two_ways_is_refused(server: Server, kind: str) -> None:
-    """A request of ambiguous framing or host is one 400, and the connection is closed."""
+    """A request of ambiguous framing or host gets one 400, and the connection is closed."""
     shop = server.shop()
 
     reply = only_reply(server.port, import_of(shop, *BAD_HEADERS[kind]), b"{}", ask("GET", "/health/live"))
@@ -150,7 +150,7 @@ def test_what_two_programs_could_read_in_two_ways_is_refused(server: Server, kin
     ],
 )
 def test_other_versions_and_protocols_are_refused_at_once(server: Server, data: bytes) -> None:
-    """What is not HTTP/1.x gets one problem with status 400 without waiting for more."""
+    """Anything but HTTP/1.x gets one problem with status 400 without waiting for more."""
     started = time.monotonic()
 
     reply = only_reply(server.port, data)
@@ -170,7 +170,7 @@ def test_a_later_minor_version_is_served(server: Server, version: str) -> None:
 
 
 def test_absolute_targets_are_served(server: Server) -> None:
-    """A request as for a proxy is served (RFC 9112, section 3.2.2)."""
+    """A request with an absolute target, as sent to a proxy, is served (RFC 9112, section 3.2.2)."""
     with Wire(server.port) as wire:
         wire.send(ask("GET", "http://any.example:80/health/live"))
 
@@ -179,7 +179,7 @@ def test_absolute_targets_are_served(server: Server) -> None:
 
 @pytest.mark.parametrize("zeros", [10, 5000])
 def test_leading_zeros_do_not_count(server: Server, zeros: int) -> None:
-    """A length with many zeros before it is the number that it says."""
+    """Leading zeros do not change the value of a length."""
     shop = server.shop()
 
     with Wire(server.port) as wire:
@@ -190,7 +190,7 @@ def test_leading_zeros_do_not_count(server: Server, zeros: int) -> None:
 
 @pytest.mark.parametrize("announced", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_a_body_that_does_not_end_stores_nothing(server: Server, announced: str) -> None:
-    """A connection that ends before the announced body does leaves nothing behind."""
+    """A connection that ends before its announced body is complete stores nothing."""
     shop = server.shop()
     one = lines_of(shop, 1)[0]
     sent = one if announced.startswith("Transfer") else one + b"rest"
@@ -222,7 +222,7 @@ def test_a_chunk_of_a_wrong_size_stores_nothing(server: Server) -> None:
 
 
 def test_stray_line_ends_between_requests_are_ignored(server: Server) -> None:
-    """CR LF before a request line, also many and before the first, change nothing (RFC 9112, section 2.2)."""
+    """Any number of CR LF before a request line, even the first, changes nothing (RFC 9112, section 2.2)."""
     shop = server.shop()
     lines = lines_of(shop, 2)
 
@@ -235,7 +235,7 @@ def test_stray_line_ends_between_requests_are_ignored(server: Server) -> None:
 
 
 def test_the_body_is_asked_for_when_it_is_wanted(server: Server) -> None:
-    """With `Expect: 100-continue` a good import is asked for its body once, and is then served."""
+    """With `Expect: 100-continue` a valid import gets one `100 Continue` and is then served."""
     shop = server.shop()
     one = lines_of(shop, 1)[0]
 
@@ -260,7 +260,7 @@ def test_the_body_is_not_asked_for_when_it_is_not_wanted(server: Server) -> None
 
 
 def test_a_client_of_http_1_0_is_not_asked_for_its_body(server: Server) -> None:
-    """HTTP/1.0 knows no `100 Continue`."""
+    """An HTTP/1.0 client gets no `100 Continue`."""
     shop = server.shop()
     one = lines_of(shop, 1)[0]
 
@@ -270,7 +270,7 @@ def test_a_client_of_http_1_0_is_not_asked_for_its_body(server: Server) -> None:
 
 
 def test_who_sends_all_before_reading_gets_the_refusal(server: Server) -> None:
-    """A client that sends a large body to the end sees the 401 rather than a reset."""
+    """A client that sends a large body completely before reading sees the 401 rather than a reset."""
     shop = server.shop()
     head = import_of(shop, f"Content-Length: {8 * 1024 * 1024}").replace(shop.key.encode(), b"wrong")
 
@@ -296,12 +296,12 @@ def test_a_half_closed_connection_is_served(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def large(server: Server) -> Shop:
-    """Give a shop with so many events that an export does not fit into the buffers of a connection."""
+    """Return a shop with so many events that an export does not fit into the buffers of a connection."""
     return filled(server.shop())
 
 
 def filled(shop: Shop) -> Shop:
-    """Give a shop with several MB of events."""
+    """Return a shop with several MB of events."""
     assert shop.send(b"".join(lines_of(shop, 40_000))).status_code == 200
     return shop
 
@@ -312,7 +312,7 @@ GARBAGE = [b"garbage\r\n\r\n", b"\x00\x01\x02", b"GET / HTTP/1.1\r\nbad\r\n\r\n"
 
 @pytest.mark.parametrize("stray", GARBAGE)
 def test_garbage_during_an_export_only_closes(server: Server, large: Shop, stray: bytes) -> None:
-    """What comes while an export is sent never puts a status line into it or after it; the export is complete."""
+    """Data received during an export never puts a status line into it or after it; the export is complete."""
     expected = large.export().content
     assert len(expected) > 5_000_000
 
@@ -330,7 +330,7 @@ def test_garbage_during_an_export_only_closes(server: Server, large: Shop, stray
 
 @pytest.mark.parametrize("stray", [b"\r\n", b"\r\n\r\n", b"GET /health/live HTTP/1.1\r\nHo"])
 def test_the_beginning_of_a_request_during_an_export_waits(server: Server, large: Shop, stray: bytes) -> None:
-    """A next request whose head is slow to come is served after the export, and the export is complete."""
+    """A second request whose head arrives slowly is served after the export, and the export is complete."""
     expected = large.export().content
 
     with Wire(server.port, window_bytes=WINDOW_BYTES) as wire:
@@ -347,7 +347,7 @@ def test_the_beginning_of_a_request_during_an_export_waits(server: Server, large
 
 
 def test_http_1_0_gets_a_length_where_the_response_is_small(server: Server) -> None:
-    """A small export to HTTP/1.0 has a Content-Length and no chunks, and the connection is closed after it."""
+    """A small HTTP/1.0 export has a Content-Length and no chunks, and the connection is closed after it."""
     shop = server.shop()
     lines = lines_of(shop, 20)
     shop.send(b"".join(lines))
@@ -361,7 +361,7 @@ def test_http_1_0_gets_a_length_where_the_response_is_small(server: Server) -> N
 
 
 def test_http_1_0_gets_a_large_export_until_the_close(server: Server, large: Shop) -> None:
-    """A large export to HTTP/1.0 has neither chunks nor a length; it ends where the connection does, not by a reset."""
+    """A large HTTP/1.0 export has neither chunks nor a length; it ends with a close, not a reset."""
     with Wire(server.port) as wire:
         wire.send(export_of(large, version="HTTP/1.0"))
         reply = wire.reply()
@@ -372,7 +372,7 @@ def test_http_1_0_gets_a_large_export_until_the_close(server: Server, large: Sho
 
 
 def test_the_connections_of_truncated_exports_are_reset(tmp_path: Path) -> None:
-    """A large export to HTTP/1.0 that is cut by a stop ends in a reset: no client can take it for complete."""
+    """A large HTTP/1.0 export that is truncated by a stop ends in a reset: no client can take it for complete."""
     own = Server(tmp_path, settings={"SMSEVENTS_SHUTDOWN_MAX_SECONDS": "1"})
     shop = filled(own.shop())
     with Wire(own.port, window_bytes=WINDOW_BYTES) as wire:
@@ -385,7 +385,7 @@ def test_the_connections_of_truncated_exports_are_reset(tmp_path: Path) -> None:
 
 
 def test_head_has_no_body(server: Server) -> None:
-    """HEAD gives the headers of GET and no body, and the connection goes on."""
+    """HEAD returns the headers of GET and no body, and the connection stays usable."""
     with Wire(server.port) as wire:
         for path in ("/docs", "/docs/docs.js", "/docs/docs.css", "/openapi.json", "/metrics", "/health/live", "/"):
             wire.send(ask("HEAD", path))
@@ -398,7 +398,7 @@ def test_head_has_no_body(server: Server) -> None:
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "x-api-key"])
 def test_keys_that_differ_are_refused(server: Server, name: str) -> None:
-    """Two keys in one request are a 400 in either order; the same one twice is a key."""
+    """Two different keys in one request are a 400 in either order; the same key twice is accepted."""
     shop = server.shop()
     other = server.shop()
 
@@ -413,7 +413,7 @@ def test_keys_that_differ_are_refused(server: Server, name: str) -> None:
 
 
 def test_a_reset_of_the_client_leaves_nothing_behind(server: Server, large: Shop) -> None:
-    """A client that resets its connection in the middle of an export ends that export alone."""
+    """A client that resets its connection during an export ends only that export."""
     with Wire(server.port, window_bytes=WINDOW_BYTES) as wire:
         wire.send(export_of(large))
         wire.more()

@@ -1,4 +1,4 @@
-"""Almost right requests over raw sockets: no 5xx, no growth, no traceback, and nobody waits for a response in vain."""
+"""Almost valid requests over raw sockets: no 5xx, no growth, no traceback, and every client gets a response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WARM_REQUESTS = 1000
 
 
 def resident_mib(server: Server) -> float:
-    """Tell the memory that the server's process holds."""
+    """Return the resident memory of the server's process."""
     return int(Path(f"/proc/{server.process.pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
@@ -31,7 +31,7 @@ def resident_mib(server: Server) -> float:
     ids=["10,000", "200,000"],
 )
 def test_no_request_makes_a_5xx(tmp_path: Folder, seed: int, requests: int) -> None:
-    """Whatever is sent, the responses are 2xx to 4xx, the memory stays, the log is calm, and the server serves."""
+    """Whatever is sent, responses are 2xx to 4xx, memory does not grow, the log stays calm, and the server serves."""
     server = Server(tmp_path, settings=STILL)
     try:
         shop = server.shop(("export", "import"))

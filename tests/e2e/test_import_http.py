@@ -1,4 +1,4 @@
-"""The import over HTTP: what is stored, what is refused as a whole, and what a broken client leaves behind."""
+"""The import over HTTP: what is stored, what is refused as a whole, and what remains after a broken client."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ LARGE_LINES = 40_000
 
 
 def lines_of(shop: Shop, count: int, end: int) -> list[bytes]:
-    """Give lines that lie a second apart, the last of them at `end`."""
+    """Return lines a second apart, the last of them at `end`."""
     return [line(shop.trackpoint, end - index * 1000, user=f"user{index}") for index in range(count)]
 
 
 def spelled(one: bytes, **changes: Any) -> dict[str, Any]:
-    """Give a line as a value, with members of `smsEvent` changed."""
+    """Return a line as a value, with members of `smsEvent` changed."""
     event: dict[str, Any] = json.loads(one)
     event["smsEvent"] |= changes
     return event
 
 
 def in_parts(body: bytes, size: int) -> Iterator[bytes]:
-    """Give a body in parts, which httpx sends chunked."""
+    """Yield a body in parts, which httpx sends chunked."""
     for start in range(0, len(body), size):
         yield body[start : start + size]
 
@@ -46,7 +46,7 @@ def in_parts(body: bytes, size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("coding", [None, "identity", "gzip", "x-gzip", "GZIP", " gzip "])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_content_encodings(server: Server, coding: str | None, chunked: bool) -> None:
-    """Lines come in plain or gzip, under each name of it, with a length or chunked, and all are exported."""
+    """Plain and gzip lines, under each name of gzip, with a length or chunked, are all exported."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, 50, now)
@@ -62,7 +62,7 @@ def test_content_encodings(server: Server, coding: str | None, chunked: bool) ->
 
 
 def test_several_gzip_members(server: Server) -> None:
-    """Gzip files one behind the other, also an empty one, are read to the end of the last."""
+    """Concatenated gzip files, including an empty one, are read to the end of the last."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, 30, now)
@@ -76,7 +76,7 @@ def test_several_gzip_members(server: Server) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"\r\n \t\n\n"])
 def test_a_body_without_lines(server: Server, body: bytes) -> None:
-    """A body that holds no line is a good import of nothing."""
+    """A body without lines is a valid import of no events."""
     shop = server.shop()
 
     assert shop.send(body).json() == {"received": 0, "expired": 0}
@@ -85,7 +85,7 @@ def test_a_body_without_lines(server: Server, body: bytes) -> None:
 
 
 def test_blank_lines_and_line_ends(server: Server) -> None:
-    """Blank lines, CRLF and a last line without an end are all fine."""
+    """Blank lines, CRLF and a last line without an end are all accepted."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, 3, now)
@@ -108,7 +108,7 @@ def test_blank_lines_and_line_ends(server: Server) -> None:
     ],
 )
 def test_any_spelling_is_one_event(server: Server, respell: Callable[[dict[str, Any]], str]) -> None:
-    """However JSON spells an event, it is stored in its canonical form, and is the same event."""
+    """However JSON spells an event, it is the same event and is stored in its canonical form."""
     shop = server.shop()
     now = now_ms()
     canonical = line(shop.trackpoint, now, user='ž/"\\\u2028\u2029\u0085\U0001f600\x00', node="V/P")
@@ -120,7 +120,7 @@ def test_any_spelling_is_one_event(server: Server, respell: Callable[[dict[str, 
 
 
 def test_expired_lines_are_counted_and_dropped(server: Server) -> None:
-    """Lines older than the history are received and counted as expired; the others of the body are stored."""
+    """Lines older than the history are counted as received and expired; the other lines of the body are stored."""
     shop = server.shop()
     now = now_ms()
     young = [line(shop.trackpoint, now - 90 * DAY_MS + MINUTE_MS), line(shop.trackpoint, now)]
@@ -136,7 +136,7 @@ def test_expired_lines_are_counted_and_dropped(server: Server) -> None:
 
 
 def test_sending_again_changes_nothing(server: Server) -> None:
-    """The same body, a part of it, and it in another order change no byte of the export."""
+    """Sending the same body again, in part or in another order, changes no byte of the export."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, 200, now)
@@ -164,7 +164,7 @@ BAD_LINES = [
 @pytest.mark.parametrize(("bad", "status", "told"), BAD_LINES)
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 def test_one_bad_line_and_nothing_is_stored(server: Server, bad: bytes, status: int, told: str, coding: str) -> None:
-    """A line that cannot be read is named by its number, blank ones counted, and no line of the body is stored."""
+    """A malformed line is reported by its number, counting blank lines, and no line of the body is stored."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, 3, now)
@@ -199,7 +199,7 @@ def test_one_bad_line_and_nothing_is_stored(server: Server, bad: bytes, status: 
     ],
 )
 def test_a_line_that_is_no_event_is_refused(server: Server, changes: dict[str, Any], told: str) -> None:
-    """JSON that is no valid event is a 422 that names the field, and nothing of the body is stored."""
+    """JSON that is not a valid event is a 422 that names the field, and nothing of the body is stored."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, 2, now)
@@ -227,7 +227,7 @@ def test_a_line_that_is_no_event_is_refused(server: Server, changes: dict[str, A
 def test_a_wrong_source_is_refused(
     server: Server, is_flow: bool, change: Callable[[dict[str, Any]], dict[str, Any]], told: str
 ) -> None:
-    """A node on a one-off, none on a flow, and a source of another form are refused by the field's name."""
+    """A node on a one-off, none on a flow, and a source of another form are refused, and the field is named."""
     shop = server.shop()
     event = json.loads(line(shop.trackpoint, now_ms(), node="VIP" if is_flow else None))
     event["source"] = change(event["source"])
@@ -240,7 +240,7 @@ def test_a_wrong_source_is_refused(
 
 
 def test_a_repeated_key_is_refused(server: Server) -> None:
-    """A key that stands twice in an object is refused, as parsers differ in which value they take."""
+    """A duplicate key in an object is refused, because parsers differ in which value they take."""
     shop = server.shop()
     one = line(shop.trackpoint, now_ms())
 
@@ -252,7 +252,7 @@ def test_a_repeated_key_is_refused(server: Server) -> None:
 
 
 def test_bad_lines_are_named_up_to_twenty(server: Server) -> None:
-    """The answer names the first twenty bad lines and tells that reading stopped there; a mixed body is a 400."""
+    """The response lists the first twenty invalid lines and says that reading stopped there; a mixed body is a 400."""
     shop = server.shop()
     good = line(shop.trackpoint, now_ms())
 
@@ -269,7 +269,7 @@ def test_bad_lines_are_named_up_to_twenty(server: Server) -> None:
 
 
 def test_a_day_ahead_is_the_most(server: Server) -> None:
-    """A date up to 24 hours ahead of the server's clock is stored; one beyond is refused with the body."""
+    """A date up to 24 hours ahead of the server's clock is stored; a later one is refused with its body."""
     shop = server.shop()
     now = now_ms()
     near = line(shop.trackpoint, now + DAY_MS - MINUTE_MS)
@@ -285,7 +285,7 @@ def test_a_day_ahead_is_the_most(server: Server) -> None:
 
 
 def test_small_imports_at_a_time_all_land(server: Server) -> None:
-    """Fifty imports of one event each, sent at a time by fifty clients, are all acknowledged and exported."""
+    """Fifty imports of one event each, sent concurrently by fifty clients, are all acknowledged and exported."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, 50, now)
@@ -298,7 +298,7 @@ def test_small_imports_at_a_time_all_land(server: Server) -> None:
 
 
 def test_a_large_import_streams(server: Server) -> None:
-    """Forty thousand shuffled lines, sent as gzip in chunks, are all stored and come sorted."""
+    """Forty thousand shuffled lines, sent as chunked gzip, are all stored and exported in order."""
     shop = server.shop()
     now = now_ms()
     lines = lines_of(shop, LARGE_LINES, now)
@@ -314,7 +314,7 @@ def test_a_large_import_streams(server: Server) -> None:
 
 
 def connected(server: Server) -> socket.socket:
-    """Connect to a server with a small receive buffer, so that an answer that is not read holds it up."""
+    """Connect to a server with a small receive buffer, so that an unread response blocks it."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(60)
@@ -323,19 +323,19 @@ def connected(server: Server) -> socket.socket:
 
 
 def request_of(shop: Shop, action: str, *headers: str) -> bytes:
-    """Give the head of a request as bytes."""
+    """Return the head of a request as bytes."""
     head = [f"POST /shop/{shop.trackpoint}/{action} HTTP/1.1", "Host: localhost", f"X-Api-Key: {shop.key}", *headers]
     return "\r\n".join([*head, "", ""]).encode()
 
 
 def reset(client: socket.socket) -> None:
-    """Close a connection the hard way, with a reset."""
+    """Close a connection with a reset."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
 
 def half_close(client: socket.socket) -> None:
-    """End the sending direction only, and close when the server has ended the other."""
+    """Close the sending direction only, and close the connection when the server has closed the other."""
     client.shutdown(socket.SHUT_WR)
     while client.recv(4096):
         pass
@@ -343,14 +343,14 @@ def half_close(client: socket.socket) -> None:
 
 
 def imports_ended(server: Server) -> float:
-    """Tell how many imports have come to their end, in whatever way."""
+    """Return the number of imports that have ended, whether completed or not."""
     rows = httpx.get(f"{server.base}/metrics").text.splitlines()
     ours = [row for row in rows if row.startswith("smsevents_requests_total") and "/import-sms-events" in row]
     return sum(float(row.rsplit(" ", 1)[1]) for row in ours)
 
 
 def half_sent(server: Server, shop: Shop, *, chunked: bool, end: Callable[[socket.socket], None]) -> None:
-    """Send the whole lines of an import but not the end of its body, then go away."""
+    """Send complete lines of an import but not the end of its body, then disconnect."""
     body = body_of(lines_of(shop, 20, now_ms()))
     client = connected(server)
     if chunked:
@@ -364,7 +364,7 @@ def half_sent(server: Server, shop: Shop, *, chunked: bool, end: Callable[[socke
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("end", [socket.socket.close, reset, half_close])
 def test_a_half_sent_body_stores_nothing(server: Server, chunked: bool, end: Callable[[socket.socket], None]) -> None:
-    """A body that ends before its announced length, or without its last chunk, leaves no event behind."""
+    """A body that ends before its announced length, or without its last chunk, stores no events."""
     shop = server.shop()
     before = imports_ended(server)
 
@@ -387,7 +387,7 @@ def test_a_half_sent_body_stores_nothing(server: Server, chunked: bool, end: Cal
     ],
 )
 def test_a_broken_gzip_stream_stores_nothing(server: Server, change: Callable[[bytes], bytes], told: str) -> None:
-    """A stream that is cut, has a wrong checksum, rubbish behind it or no header is refused with all its lines."""
+    """A gzip stream that is truncated, or has a wrong checksum, trailing garbage or no header, stores nothing."""
     shop = server.shop()
     body = gzip.compress(body_of(lines_of(shop, 20, now_ms())))
 
@@ -399,7 +399,7 @@ def test_a_broken_gzip_stream_stores_nothing(server: Server, change: Callable[[b
 
 
 def held_open(server: Server) -> list[str]:
-    """Tell the connections and the deleted files that the server's process holds open."""
+    """Return the connections and the deleted files that the server's process holds open."""
     folder = f"/proc/{server.process.pid}/fd"
     found = []
     for number in os.listdir(folder):  # noqa: PTH208 -- names of a folder whose entries vanish while it is read
@@ -411,7 +411,7 @@ def held_open(server: Server) -> list[str]:
 
 
 def test_clients_that_go_away_leave_nothing_open(server: Server) -> None:
-    """After clients left in the middle of imports and exports no connection, file or running export is left."""
+    """After clients disconnect during imports and exports, no connection, file or running export is left."""
     shop = server.shop()
     wide = [line(shop.trackpoint, now_ms() - index, user=f"{index}-" + "x" * 900) for index in range(12_000)]
     with opened_log(server.url) as log:

@@ -1,4 +1,4 @@
-"""What `kill -9` leaves: everything that was acknowledged, once."""
+"""After `kill -9`, everything that was acknowledged is there exactly once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLIENTS = 6
 @pytest.mark.parametrize("kills", few_or_many(6, 100))
 @pytest.mark.parametrize("workers", [1, 2])
 def test_acknowledged_events_survive_kills(tmp_path: Path, workers: int, kills: int) -> None:
-    """After each of several kills at random moments every acknowledged event is exported, none of them twice."""
+    """After each of several kills at random moments, every acknowledged event is exported exactly once."""
     running = Server(tmp_path, workers=workers)
     shop = running.shop()
     chance = random.Random(workers)  # noqa: S311 -- moments of the kills

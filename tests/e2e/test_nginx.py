@@ -1,4 +1,4 @@
-"""The configuration of nginx that docs/operating.md shows, in a real nginx: what it must pass on, and what not."""
+"""The nginx configuration of docs/operating.md in a real nginx: what it must pass on, and what it must not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ http {{
 
 @pytest.fixture
 def through(tmp_path: Path) -> Iterator[Callable[[str], httpx.Client]]:
-    """Give what starts nginx before the server at an address, and gives a client that speaks to it."""
+    """Yield a function that starts nginx in front of a server's address and returns a client for it."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         assert "CI" not in os.environ, "CI must have nginx"
@@ -98,7 +98,7 @@ def _listens(port: int) -> bool:
 
 
 def test_import_and_export(through: Callable[[str], httpx.Client], server: Server) -> None:
-    """What is imported through nginx is exported through it, plain and as gzip, and health checks get through."""
+    """Imports and exports work through nginx, plain and as gzip, and health checks get through."""
     shop = server.shop()
     client = through(server.base)
     now = now_ms()
@@ -115,13 +115,13 @@ def test_import_and_export(through: Callable[[str], httpx.Client], server: Serve
 
 
 def test_metrics_are_not_public(through: Callable[[str], httpx.Client], standin: StandIn) -> None:
-    """`/metrics` is 404 at the proxy, and the server is not asked."""
+    """A request for `/metrics` gets 404 from nginx, which does not ask the server."""
     assert through(standin.url).get("/metrics").status_code == 404
     assert standin.requests == []
 
 
 def test_offers_of_an_upgrade_stay_at_the_proxy(through: Callable[[str], httpx.Client], standin: StandIn) -> None:
-    """A client's `Upgrade` and `Connection` are not sent on, and the body is."""
+    """A client's `Upgrade` and `Connection` headers are not forwarded; the body is."""
     standin.answers(Answer(lines=LINES))
     offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}
 
@@ -136,7 +136,7 @@ def test_offers_of_an_upgrade_stay_at_the_proxy(through: Callable[[str], httpx.C
 
 
 def test_truncated_export_stays_truncated(through: Callable[[str], httpx.Client], standin: StandIn) -> None:
-    """An export that ends without its last chunk ends without it through nginx too."""
+    """An export without its last chunk is still without it after passing through nginx."""
     standin.answers(Answer(lines=LINES, cut_at=-5))
 
     with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
@@ -144,7 +144,7 @@ def test_truncated_export_stays_truncated(through: Callable[[str], httpx.Client]
 
 
 def test_http_1_0_is_refused(through: Callable[[str], httpx.Client], standin: StandIn) -> None:
-    """A client that could not tell a truncated export gets 505, and the server is not asked."""
+    """A client that could not detect a truncated export gets 505, and the server is not asked."""
     client = through(standin.url)
     context = ssl.create_default_context()
     context.check_hostname = False

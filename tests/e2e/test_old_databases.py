@@ -1,4 +1,4 @@
-"""A database that the commit 65faa02 made opens, exports the same bytes as then, and can be maintained.
+"""A database created by commit 65faa02 opens, exports the same bytes as then, and can be maintained.
 
 `tests/data/old_database/make` shows what the file holds and how it was made. The tests use only commands and HTTP, so
 they do not depend on the names of modules.
@@ -34,13 +34,13 @@ NOW_MS: int = RECORDED["now_ms"]
 KEYS: dict[str, str] = RECORDED["keys"]
 EXPORTS: list[dict[str, Any]] = RECORDED["exports"]
 LARGE, SMALL, DAMAGED = 4541245641234564, 7, 2**63 - 1
-EVERYTHING: list[str] = EXPORTS[1]["arguments"]  # what the history holds, and all that lies in the future
+EVERYTHING: list[str] = EXPORTS[1]["arguments"]  # the history and everything that lies in the future
 BLOCKED: list[str] = RECORDED["blocked"]
 TABLES = {"shops", "keys", "leases", "chores", "trusted_time", "milestones", "blocked_users", "quarantine", "segments"}
 
 
 def recorded_lines(trackpoint: int) -> list[bytes]:
-    """Return the lines of the longest export of a shop, as they were recorded."""
+    """Return the lines of a shop's longest export as they were recorded."""
     return gzip.decompress((FOLDER / f"lines-{trackpoint}.gz").read_bytes()).splitlines()
 
 
@@ -61,10 +61,10 @@ def digest(data: bytes) -> str:
 
 
 class Old:
-    """A copy of the database, and a clock that stands still at the moment of the recording."""
+    """A copy of the database, with a clock that stands still at the moment of the recording."""
 
     def __init__(self, folder: Path) -> None:
-        """Put the copy where a `Server` looks for its database."""
+        """Put the copy where a `Server` expects its database."""
         self.folder = folder
         self.path = folder / "log.db"
         self.path.write_bytes(gzip.decompress((FOLDER / "database.db.gz").read_bytes()))
@@ -83,20 +83,20 @@ class Old:
         return done
 
     def rows(self, *words: str) -> list[dict[str, Any]]:
-        """Run a command that prints JSON lines, and read them."""
+        """Run a command that prints JSON lines and parse them."""
         return [json.loads(row) for row in self.succeed(*words, "--json").stdout.splitlines()]
 
     def export(self, *arguments: str) -> list[bytes]:
-        """Return the lines of an export, by default of all that the large shop can export."""
+        """Return the lines of an export, by default of everything that the large shop can export."""
         return self.succeed("export", *(arguments or EVERYTHING)).stdout.splitlines()
 
     def passes(self, length_ms: int) -> None:
-        """Set the clock to so many milliseconds after the recording, and let it run."""
+        """Set the clock to this many milliseconds after the recording, and let it run."""
         self.clock.set(f"{(NOW_MS + length_ms) / 1000 - time.time():+.0f}")
 
     @contextmanager
     def served(self, settings: dict[str, str]) -> Iterator[Server]:
-        """Have a server run on the database for as long as the block does."""
+        """Run a server on the database for as long as the block runs."""
         server = Server(self.folder, settings=self.settings | settings)
         try:
             yield server
@@ -125,7 +125,7 @@ def test_the_file_holds_everything(old: Old) -> None:
 
 @pytest.mark.parametrize("recorded", EXPORTS, ids=lambda one: " ".join(one["arguments"]))
 def test_it_exports_the_same_bytes(old: Old, recorded: dict[str, Any]) -> None:
-    """An export has the bytes that the commit exported, and with `--gzip` inflates to them."""
+    """An export has the bytes that the commit exported; with `--gzip` it inflates to them."""
     plain = old.succeed("export", *recorded["arguments"]).stdout
     packed = old.succeed("export", *recorded["arguments"], "--gzip").stdout
 
@@ -140,7 +140,7 @@ def test_it_exports_the_recorded_lines(old: Old) -> None:
 
 
 def test_shops_keys_and_statistics(old: Old) -> None:
-    """Commands list the shops, their keys with the last uses, and what their logs hold, as they did."""
+    """Commands list the shops, their keys with the last uses, and the log statistics as they did then."""
     assert old.rows("shop", "list") == RECORDED["shops"]
     assert old.rows("stats") == RECORDED["stats"]
     for trackpoint, keys in RECORDED["keys_of"].items():
@@ -148,7 +148,7 @@ def test_shops_keys_and_statistics(old: Old) -> None:
 
 
 def test_keys_open_what_they_opened(old: Old) -> None:
-    """Over HTTP a key exports the recorded bytes; one that was revoked, has expired or lacks the scope is refused."""
+    """A key exports the recorded bytes over HTTP; one that is revoked or expired or lacks the scope is refused."""
     with old.served(STILL) as server:
 
         def shop(name: str, trackpoint: int = LARGE) -> Shop:
@@ -183,7 +183,7 @@ def test_verify_finds_what_it_found(old: Old) -> None:
 
 
 def test_the_quarantine_is_the_same(old: Old) -> None:
-    """The segment in quarantine is still there, another can join it, both can be deleted, and exports do not change."""
+    """The quarantined segment is still there, another can join it, both can be deleted, and exports do not change."""
     assert [shop["quarantined"] for shop in old.rows("stats")] == [0, 1, 0]
     assert old.run("verify", "--quarantine").returncode == 1
     assert [shop["quarantined"] for shop in old.rows("stats")] == [0, 1, 1]
@@ -208,7 +208,7 @@ def test_compaction_changes_no_byte(old: Old) -> None:
 
 @pytest.mark.parametrize(("compacted", "too_old"), [(False, 6), (True, 0)])
 def test_users_can_be_erased(old: Old, *, compacted: bool, too_old: int) -> None:
-    """Erased users are gone from the export, all others stay, and events that are too old to be exported are found."""
+    """Erased users are gone from the export, all others stay, and events too old to be exported are erased too."""
     lines = recorded_lines(LARGE)
     users = ["line\u2028end", "😀", user_of(lines[0]), user_of(lines[2000]), user_of(lines[3000])]
     rest = [one for one in lines if user_of(one) not in users]
@@ -226,7 +226,7 @@ def test_users_can_be_erased(old: Old, *, compacted: bool, too_old: int) -> None
 
 
 def test_a_pending_wipe_is_done(old: Old) -> None:
-    """A wipe that is owed is done by the next `forget`, though that erases nothing itself."""
+    """A pending wipe is done by the next `forget`, even if that erases nothing itself."""
     size = old.path.stat().st_size
 
     erased = json.loads(old.succeed("forget", str(SMALL), "nobody").stdout)
@@ -255,7 +255,7 @@ def test_blocked_users_stay_blocked(old: Old) -> None:
 
 @pytest.mark.parametrize("trackpoint", [LARGE, SMALL])
 def test_events_that_are_sent_again_are_not_duplicated(old: Old, trackpoint: int) -> None:
-    """Importing an export again, without the events that cannot be true, does not change the export."""
+    """Reimporting an export, without the impossible events, does not change the export."""
     lines = recorded_lines(trackpoint)
     arguments = EVERYTHING if trackpoint == LARGE else [str(trackpoint)]
 
@@ -267,7 +267,7 @@ def test_events_that_are_sent_again_are_not_duplicated(old: Old, trackpoint: int
 
 
 def test_the_trusted_time_is_kept(old: Old) -> None:
-    """A clock far past the trusted time of the file is doubted and deletes nothing; one a day past it, by that time."""
+    """A clock far past the file's trusted time deletes nothing; one a day past it deletes by the trusted time."""
     lines = recorded_lines(LARGE)
     old.passes(100 * DAY_MS)
     refused = old.run("expire")
@@ -282,11 +282,11 @@ def test_the_trusted_time_is_kept(old: Old) -> None:
     old.clock.set(RECORDED["now"])
     start = NOW_MS - 90 * DAY_MS + MINUTE_MS  # the trusted time goes on while the commands run
     assert since(start, old.export()) == since(start, lines)
-    assert date_of(since(start, lines)[0]) < NOW_MS - 89 * DAY_MS  # by the clock alone it would be deleted
+    assert date_of(since(start, lines)[0]) < NOW_MS - 89 * DAY_MS  # by the clock alone it would have been deleted
 
 
 def test_the_keeper_goes_on(old: Old) -> None:
-    """A keeper takes over the lease that a killed one left, does the wipe that was owed, and exports stay the same."""
+    """An upkeep worker takes over the lease of a killed one and does the pending wipe, and exports stay the same."""
     recorded = EXPORTS[3]
     size = old.path.stat().st_size
     old.passes(10 * MINUTE_MS)
@@ -298,5 +298,5 @@ def test_the_keeper_goes_on(old: Old) -> None:
 
     assert (got.status_code, digest(got.content)) == (200, recorded["sha256"])
     old.clock.set(RECORDED["now"])
-    start = NOW_MS - 89 * DAY_MS  # what became too old meanwhile may be gone
+    start = NOW_MS - 89 * DAY_MS  # what has become too old meanwhile may be gone
     assert since(start, old.export()) == since(start, recorded_lines(LARGE))

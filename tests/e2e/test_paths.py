@@ -1,4 +1,4 @@
-"""Paths and query parameters: what is routed is what is done, and nothing that was sent is ignored silently."""
+"""Paths and query parameters: what is routed is what is done, and nothing in a request is ignored silently."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ USERS = ["u1", "u5", "a/users/u5", "users/u5", "a b", "100%", "/u1", "u1/", "ü"
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server of this file's, held to have answered with no 5xx."""
+    """Yield a server for this file, and check afterwards that it responded with no 5xx."""
     running = Server(tmp_path_factory.mktemp("paths"))
     yield running
     rows = httpx.get(f"{running.base}/metrics").text.splitlines()
@@ -35,7 +35,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def shop(own: Server) -> Shop:
-    """Give a shop with an event of each user."""
+    """Return a shop with one event of each user."""
     shop = own.shop(("export", "import", "admin"))
     now = now_ms()
     body = b"\n".join(line(shop.trackpoint, now - number, user=user) for number, user in enumerate(USERS))
@@ -44,12 +44,12 @@ def shop(own: Server) -> Shop:
 
 
 def users_left(shop: Shop) -> set[str]:
-    """Tell whose events an export gives."""
+    """Return the users whose events are exported."""
     return {json.loads(row)["smsEvent"]["userId"] for row in shop.export().content.splitlines()}
 
 
 def asked(server: Server, method: str, path: str, shop: Shop, body: bytes | None = None) -> tuple[int, str]:
-    """Send a path as it stands; give the status and the body."""
+    """Send a path exactly as given; return the status and the body."""
     with Wire(server.port) as wire:
         wire.send(ask(method, path.replace("/7", f"/{shop.trackpoint}", 1), f"X-Api-Key: {shop.key}", body=body))
         reply = wire.reply()
@@ -76,7 +76,7 @@ def asked(server: Server, method: str, path: str, shop: Shop, body: bytes | None
     ],
 )
 def test_a_confused_path_erases_nobody(own: Server, shop: Shop, path: str) -> None:
-    """A path that only some reading takes for the erasure of a user is a 404, and nobody is erased."""
+    """A path that only some parsers would read as the erasure of a user is a 404, and nobody is erased."""
     status, _ = asked(own, "DELETE", path, shop)
 
     assert status == 404
@@ -101,7 +101,7 @@ def test_a_confused_path_erases_nobody(own: Server, shop: Shop, path: str) -> No
     ],
 )
 def test_exactly_the_user_of_the_path_is_erased(own: Server, shop: Shop, path: str, user: str) -> None:
-    """A user id may hold what it likes, escaped or not: that user and no other is erased."""
+    """A user id may hold any characters, escaped or not: exactly that user is erased."""
     status, body = asked(own, "DELETE", path, shop)
 
     assert (status, json.loads(body)["events"]) == (200, 1)
@@ -110,7 +110,7 @@ def test_exactly_the_user_of_the_path_is_erased(own: Server, shop: Shop, path: s
 
 @pytest.mark.parametrize("path", ["/shop/7/users/u1#x", "/shop/7/users/u1?x", "/shop/7/users/u1?block=true&a=b"])
 def test_what_looks_like_the_end_of_a_user_id_erases_nobody(own: Server, shop: Shop, path: str) -> None:
-    """A `#` or `?` that was not escaped is refused rather than taken for the end of the id."""
+    """An unescaped `#` or `?` is refused rather than taken for the end of the id."""
     status, _ = asked(own, "DELETE", path, shop)
 
     assert status == 400
@@ -119,7 +119,7 @@ def test_what_looks_like_the_end_of_a_user_id_erases_nobody(own: Server, shop: S
 
 @pytest.mark.parametrize("query", ["from=1", "to=", "a=b&from=2", "%66rom=1", "from"])
 def test_members_of_the_body_are_refused_in_the_address_of_an_export(own: Server, shop: Shop, query: str) -> None:
-    """An interval in the address, which would not be read, is a 400 that says where it belongs."""
+    """An interval in the query, which would not be read, is a 400 that says where it belongs."""
     status, body = asked(own, "POST", f"/shop/7/export-sms-events?{query}", shop, b"{}")
 
     assert status == 400
@@ -130,7 +130,7 @@ def test_members_of_the_body_are_refused_in_the_address_of_an_export(own: Server
     "query", ["", "a=b", "_=1699999999", "limit=5&&=", "utm_source=x", "%ff=%00", "From=1", "=from"]
 )
 def test_other_parameters_of_an_export_are_tolerated(own: Server, shop: Shop, query: str) -> None:
-    """An export is given whatever else stands in its address: it is a call that others documented."""
+    """An export tolerates other query parameters, because others documented that call."""
     status, body = asked(own, "POST", f"/shop/7/export-sms-events?{query}", shop, b"{}")
 
     assert (status, len(body.splitlines())) == (200, len(USERS))
@@ -154,12 +154,12 @@ def test_unknown_parameters_of_our_own_calls_are_refused(own: Server, shop: Shop
     "path", ["/docs", "/openapi.json", "/metrics", "/health/live", "/health/ready", "/docs/docs.js"]
 )
 def test_pages_take_any_parameter(own: Server, path: str) -> None:
-    """Pages, health and metrics are given whatever stands in their address."""
+    """Pages, health checks and metrics are served with any query parameters."""
     assert httpx.get(f"{own.base}{path}?from=1&cachebuster=x").status_code == 200
 
 
 def test_a_wrong_key_comes_before_a_wrong_parameter(own: Server, shop: Shop) -> None:
-    """Nothing is said of the request before the key was found good."""
+    """A request with a wrong key gets no response about its parameters."""
     for action in ("export", "import"):
         answer = httpx.post(f"{own.base}/shop/{shop.trackpoint}/{action}-sms-events?from=1", headers={"X-Api-Key": "x"})
         assert answer.status_code == 401
@@ -197,7 +197,7 @@ def test_addresses_of_the_pages_are_relative(own: Server, root: str) -> None:
 def test_header_values_are_read_as_lists(
     own: Server, shop: Shop, headers: list[str], status: int, is_gzip: bool
 ) -> None:
-    """Whitespace, case, empty members and several lines of a header are read as RFC 9110, section 5.6 says."""
+    """Whitespace, case, empty members and repeated lines of a header are read as RFC 9110, section 5.6 specifies."""
     path = f"/shop/{shop.trackpoint}/export-sms-events"
     with Wire(own.port) as wire:
         wire.send(ask("POST", path, f"X-Api-Key: {shop.key}", *headers, body=b"{}"))

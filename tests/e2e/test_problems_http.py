@@ -1,4 +1,4 @@
-"""Every error of the contract over HTTP: one shape, the right status, and nothing said before the key is good."""
+"""Every error of the contract over HTTP: one shape, the right status, and no details before the key is accepted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class Call(NamedTuple):
-    """A request that must be refused: the status, what its `detail` tells, and what is sent."""
+    """A request that must be refused: the status, what its `detail` says, and what is sent."""
 
     status: int
     told: str
@@ -49,7 +49,7 @@ class Call(NamedTuple):
 
 
 def problem_of(got: httpx.Response, status: int) -> dict[str, Any]:
-    """Check that an answer is a problem of the one shape and give it."""
+    """Check that a response is a problem of the one shape and return it."""
     problem: dict[str, Any] = got.json()
     assert got.status_code == status
     assert got.headers["Content-Type"] == "application/problem+json"
@@ -116,13 +116,13 @@ OTHERS = [
 
 
 def name_of(value: object) -> str:
-    """Give a test a short name."""
+    """Return a short name for a test."""
     return f"{value.status}-{value.action[:6]}-{str(value.body)[:24]}" if isinstance(value, Call) else str(value)
 
 
 @pytest.fixture(scope="module")
 def kept(server: Server) -> tuple[Shop, bytes]:
-    """Give a shop and what an export of it must go on to be."""
+    """Return a shop and the lines that its export must keep containing."""
     shop = server.shop()
     one = line(shop.trackpoint, now_ms())
     assert shop.send(one).status_code == 200
@@ -131,7 +131,7 @@ def kept(server: Server) -> tuple[Shop, bytes]:
 
 @pytest.mark.parametrize("call", BAD_INTERVALS + OTHERS, ids=name_of)
 def test_refused_requests(kept: tuple[Shop, bytes], call: Call) -> None:
-    """A request that the contract refuses gets its status and a problem that names the place and the mend."""
+    """A request that the contract refuses gets its status and a problem that names the place and the fix."""
     shop, lines = kept
 
     got = send(shop, call)
@@ -143,7 +143,7 @@ def test_refused_requests(kept: tuple[Shop, bytes], call: Call) -> None:
 @pytest.mark.parametrize("trackpoint", f"0 -1 01 abc 1.0 +1 %20 %D9%A1 1e3 {2**63} {'9' * 500}".split())
 @pytest.mark.parametrize("action", [EXPORT, IMPORT])
 def test_no_trackpoint(server: Server, trackpoint: str, action: str) -> None:
-    """What is no positive 64-bit integer in the path is a 404 that says so, also without a key."""
+    """Anything in the path but a positive 64-bit integer is a 404 that says so, even without a key."""
     got = httpx.post(f"{server.base}/shop/{trackpoint}/{action}", content=b"{}")
 
     assert "positive integer" in problem_of(got, 404)["detail"]
@@ -152,13 +152,13 @@ def test_no_trackpoint(server: Server, trackpoint: str, action: str) -> None:
 @pytest.mark.parametrize("path", ["/x", "/shop", "/shop/1", "/metrics/x", f"/shop//{EXPORT}", "/%00", "/docs/../x"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_unknown_paths(server: Server, path: str, method: str) -> None:
-    """A path that nothing lies under is a problem like any other, whatever the method."""
+    """An unknown path is a problem like any other, whatever the method."""
     problem_of(httpx.request(method, server.base + path), 404)
 
 
 @pytest.fixture(scope="module")
 def bad_keys(server: Server, kept: tuple[Shop, bytes]) -> dict[str, str]:
-    """Give keys that are not good, by why."""
+    """Return invalid keys by the reason why they are invalid."""
     shop, _ = kept
     with opened_access(server.url) as access:
         expired = access.create_key(shop.trackpoint, ["export", "import"], expires_ms=now_ms() - 1)
@@ -181,7 +181,7 @@ def bad_keys(server: Server, kept: tuple[Shop, bytes]) -> dict[str, str]:
 )
 @pytest.mark.parametrize("action", [EXPORT, IMPORT])
 def test_bad_keys(kept: tuple[Shop, bytes], bad_keys: dict[str, str], why: str, action: str) -> None:
-    """Each key that is not good is a 401 that tells how to get one, and does not repeat the key."""
+    """Each invalid key is a 401 that says how to get one and does not repeat the key."""
     key = bad_keys.get(why)
 
     got = httpx.post(
@@ -200,7 +200,7 @@ def test_bad_keys(kept: tuple[Shop, bytes], bad_keys: dict[str, str], why: str, 
 
 @pytest.mark.parametrize("elsewhere", ["query", "bearer"])
 def test_a_key_elsewhere_is_no_key(kept: tuple[Shop, bytes], elsewhere: str) -> None:
-    """A key in the address, which ends up in logs, or as a bearer token is not taken."""
+    """A key in the URL, which would end up in logs, or as a bearer token is not accepted."""
     shop, _ = kept
     params = {"X-Api-Key": shop.key} if elsewhere == "query" else {}
     headers = {"Authorization": f"Bearer {shop.key}"} if elsewhere == "bearer" else {}
@@ -221,14 +221,14 @@ HOSTILE_CALLS = [
 
 @pytest.fixture(scope="module")
 def other(server: Server) -> Shop:
-    """Give another shop, whose key is good there and nowhere else."""
+    """Return another shop whose key is valid only there."""
     return server.shop()
 
 
 @pytest.mark.parametrize("call", HOSTILE_CALLS, ids=name_of)
 @pytest.mark.parametrize("key", ["none", "wrong", "of another shop"])
 def test_the_key_comes_first(kept: tuple[Shop, bytes], other: Shop, call: Call, key: str) -> None:
-    """Without the right key the answer is the same bytes whatever the body and whether or not there is the shop."""
+    """Without the right key the response is byte-identical whatever the body and whether or not the shop exists."""
     headers = {"none": {}, "wrong": {"X-Api-Key": "sms_x"}, "of another shop": other.headers}[key]
     shop = Shop(kept[0].trackpoint, "", other.base, headers)
     nowhere = Shop(8_000_000_000_000, "", other.base, headers)
@@ -253,7 +253,7 @@ def test_a_key_does_what_its_scopes_say(server: Server, scope: Scope, lacking: s
 
 
 def running(folder: Path, settings: dict[str, str] | None = None, workers: int = 1) -> Iterator[Server]:
-    """Give a server of its own with some settings."""
+    """Run a dedicated server with the given settings."""
     server = Server(folder, settings=settings, workers=workers)
     try:
         yield server
@@ -263,7 +263,7 @@ def running(folder: Path, settings: dict[str, str] | None = None, workers: int =
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server with small limits."""
+    """Yield a server with small limits."""
     settings = {
         "SMSEVENTS_BODY_IDLE_MAX_SECONDS": "1",
         "SMSEVENTS_IMPORT_BODY_MAX_MIB": "1",
@@ -287,7 +287,7 @@ TOO_LARGE: dict[str, Callable[[], Call]] = {
 
 @pytest.mark.parametrize("how", TOO_LARGE)
 def test_too_large(limited: Server, how: str) -> None:
-    """A body over a limit, as sent or as inflated, is a 413 that names the limit, and nothing is stored."""
+    """A body over a limit, as sent or inflated, is a 413 that names the limit, and nothing is stored."""
     shop = limited.shop()
     kept = line(shop.trackpoint, now_ms())
     assert shop.send(kept).status_code == 200
@@ -300,7 +300,7 @@ def test_too_large(limited: Server, how: str) -> None:
 
 
 def test_limits_are_inclusive(limited: Server) -> None:
-    """A body of exactly the limit is taken, plain and inflated."""
+    """A body of exactly the limit is accepted, plain and inflated."""
     shop = limited.shop()
 
     assert shop.send(b"\n" * MIB).json() == {"received": 0, "expired": 0}
@@ -320,7 +320,7 @@ def raw(server: Server, shop: Shop, action: str, *lines: str) -> socket.socket:
 
 
 def answer_on(client: socket.socket) -> httpx.Response:
-    """Read the answer to a request that was sent by hand."""
+    """Read the response to a request that was sent by hand."""
     answer = HTTPResponse(client)
     answer.begin()
     return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
@@ -329,7 +329,7 @@ def answer_on(client: socket.socket) -> httpx.Response:
 @pytest.mark.parametrize("action", [EXPORT, IMPORT])
 @pytest.mark.parametrize("sent", [b"", b"{"])
 def test_a_body_that_stops_coming(limited: Server, action: str, sent: bytes) -> None:
-    """A client that pauses for too long within its body gets a 408 that says that nothing was done."""
+    """A client that pauses too long within its body gets a 408 that says that nothing was done."""
     shop = limited.shop()
     client = raw(limited, shop, action, "Content-Length: 100")
     client.sendall(sent)
@@ -343,13 +343,13 @@ def test_a_body_that_stops_coming(limited: Server, action: str, sent: bytes) -> 
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server that takes one export and one import at a time."""
+    """Yield a server that takes one export and one import at a time."""
     settings = {"SMSEVENTS_EXPORTS_AT_ONCE_MAX": "1", "SMSEVENTS_IMPORTS_AT_ONCE_MAX": "1"}
     yield from running(tmp_path_factory.mktemp("narrow"), settings)
 
 
 def test_too_many_exports(narrow: Server) -> None:
-    """While a slow client holds the one place for exports others get 429 with Retry-After, then their lines."""
+    """While a slow client holds the only export slot, others get 429 with Retry-After, and later their lines."""
     shop = narrow.shop()
     wide = [line(shop.trackpoint, now_ms() - index, user=f"{index}-" + "x" * 900) for index in range(12_000)]
     with opened_log(narrow.url) as log:
@@ -368,11 +368,11 @@ def test_too_many_exports(narrow: Server) -> None:
 
 
 def test_too_many_imports(narrow: Server) -> None:
-    """While an import is being sent another gets 429 with Retry-After and is not stored, and later it is."""
+    """While an import is being sent, another gets 429 with Retry-After and is stored only when sent again later."""
     shop, other = narrow.shop(), narrow.shop()
     one = line(other.trackpoint, now_ms())
     slow = raw(narrow, shop, IMPORT, "Content-Length: 100", "Expect: 100-continue")
-    assert slow.recv(100).startswith(b"HTTP/1.1 100")  # it is inside once its body is asked for
+    assert slow.recv(100).startswith(b"HTTP/1.1 100")  # it holds the slot once it gets `100 Continue`
 
     got = other.send(one)
     exported = other.export().content
@@ -387,13 +387,13 @@ def test_too_many_imports(narrow: Server) -> None:
 
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server whose database tests take away and give back, also while its upkeep worker starts."""
+    """Yield a server whose database tests remove and restore, even while its upkeep worker starts."""
     yield from running(tmp_path_factory.mktemp("breakable"))
 
 
 @contextmanager
 def moved_away(server: Server) -> Iterator[None]:
-    """Move the database to another name, for a while."""
+    """Move the database to another name for as long as the block runs."""
     away = server.path.with_suffix(".away")
     server.path.rename(away)
     try:
@@ -404,7 +404,7 @@ def moved_away(server: Server) -> Iterator[None]:
 
 @contextmanager
 def replaced(server: Server) -> Iterator[None]:
-    """Put another file in the place of the database, for a while."""
+    """Replace the database by another file for as long as the block runs."""
     with moved_away(server):
         shutil.copy(server.path.with_suffix(".away"), server.path)
         yield
@@ -412,7 +412,7 @@ def replaced(server: Server) -> Iterator[None]:
 
 @contextmanager
 def without(server: Server, table: str) -> Iterator[None]:
-    """Take a table out of the database, for a while."""
+    """Remove a table from the database for as long as the block runs."""
     for old, new in ((table, f"{table}_away"), (f"{table}_away", table)):
         with sqlite3.connect(server.path) as database:
             database.execute(f"ALTER TABLE {old} RENAME TO {new}")
@@ -431,7 +431,7 @@ BROKEN: dict[str, Callable[[Server], Any]] = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_an_unavailable_store(breakable: Server, broken: str) -> None:
-    """While the database cannot be used nothing is acknowledged or exported, but 503 is; later all is as before."""
+    """While the database cannot be used, imports and exports get 503; afterwards everything is as before."""
     shop = breakable.shop()
     kept = line(shop.trackpoint, now_ms() - DAY_MS)
     assert shop.send(kept).status_code == 200
@@ -454,12 +454,12 @@ def test_an_unavailable_store(breakable: Server, broken: str) -> None:
 
 @pytest.fixture
 def two_workers(tmp_path: Path) -> Iterator[Server]:
-    """Give a server of two processes."""
+    """Yield a server of two processes."""
     yield from running(tmp_path, workers=2)
 
 
 def test_a_revoked_key_stops_on_every_worker(two_workers: Server) -> None:
-    """A revoked key that all workers had found good is refused by all of them once they have forgotten it."""
+    """A revoked key is refused by every worker that had accepted it once its cache entry has expired."""
     shop = two_workers.shop()
     with (
         httpx.Client(headers=shop.headers | {"Connection": "close"}) as client,

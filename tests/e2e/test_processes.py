@@ -1,4 +1,4 @@
-"""The processes of a server: they end together, whoever is killed, and a full folder for temporary files kills none."""
+"""The processes of a server: they end together, whichever is killed, and a full temporary folder kills none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 def processes_of(database: Path) -> dict[int, str]:
-    """Give the processes that were started for a database, with their command lines."""
+    """Return the processes started for a database, with their command lines."""
     found: dict[int, str] = {}
     mark = f"SMSEVENTS_DATABASE=sqlite:///{database}".encode()
     for folder in Path("/proc").iterdir():
@@ -51,12 +51,12 @@ def processes_of(database: Path) -> dict[int, str]:
 
 
 def spawned(database: Path) -> list[int]:
-    """Give the processes that a server started itself: its workers and its upkeep worker."""
+    """Return the processes that a server started itself: its workers and its upkeep worker."""
     return sorted(pid for pid, command in processes_of(database).items() if "spawn_main" in command)
 
 
 def started(folder: Path, *words: str, **settings: str) -> subprocess.Popen[bytes]:
-    """Start a server and do not wait for it."""
+    """Start a server without waiting for it."""
     with (folder / "server.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "smsevents", "serve", "--port", str(free_port()), *words],
@@ -69,7 +69,7 @@ def started(folder: Path, *words: str, **settings: str) -> subprocess.Popen[byte
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder for a server, of which no process is left in the end."""
+    """Yield a folder for a server, and leave no process of it running."""
     yield tmp_path
     for pid in processes_of(tmp_path / "log.db"):
         os.kill(pid, signal.SIGKILL)
@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("after_seconds", [0, 0.1, 0.4, 1, 2])
 def test_a_worker_ends_with_a_server_that_is_killed_as_it_starts(folder: Path, after_seconds: float) -> None:
-    """However soon after the start of its upkeep worker a server is killed, the upkeep worker ends."""
+    """However soon after starting its upkeep worker a server is killed, the upkeep worker exits."""
     server = started(folder)
     until(lambda: spawned(folder / "log.db"), "no upkeep worker was started")
     time.sleep(after_seconds)
@@ -87,7 +87,7 @@ def test_a_worker_ends_with_a_server_that_is_killed_as_it_starts(folder: Path, a
 
 
 def test_workers_end_with_their_master_and_the_port_is_free(folder: Path) -> None:
-    """When the process that started the workers is killed, they and the upkeep worker end; the port is free again."""
+    """When the parent process of the workers is killed, they and the upkeep worker exit, and the port is free again."""
     running = Server(folder, workers=2)
     assert len(spawned(running.path)) == 3
     running.process.kill()
@@ -100,12 +100,12 @@ def test_workers_end_with_their_master_and_the_port_is_free(folder: Path) -> Non
 
 
 def workers_of(running: Server) -> list[int]:
-    """Give the upkeep workers of a server with one worker, which is the server itself."""
+    """Return the upkeep workers of a server with one worker, which is the server itself."""
     return spawned(running.path)
 
 
 def test_a_worker_that_hears_no_signal_does_not_hold_up_a_stop(folder: Path) -> None:
-    """An upkeep worker that does not react, as one that is within SQLite, is killed when the server stops."""
+    """An upkeep worker that does not react, for instance while in SQLite, is killed when the server stops."""
     running = Server(folder)
     until(lambda: workers_of(running), "no upkeep worker was started")
     (worker,) = workers_of(running)
@@ -116,7 +116,7 @@ def test_a_worker_that_hears_no_signal_does_not_hold_up_a_stop(folder: Path) -> 
 
 
 def test_a_worker_that_is_killed_comes_back(folder: Path) -> None:
-    """An upkeep worker that ended is named in the log, with what it ended by; the server goes on meanwhile."""
+    """An upkeep worker that exited is reported in the log with the cause; the server keeps running meanwhile."""
     running = Server(folder)
     until(lambda: workers_of(running), "no upkeep worker was started")
     os.kill(workers_of(running)[0], signal.SIGKILL)
@@ -127,7 +127,7 @@ def test_a_worker_that_is_killed_comes_back(folder: Path) -> None:
 
 
 def test_a_stop_of_all_processes_at_once_is_no_error(folder: Path) -> None:
-    """An upkeep worker that is told to stop before its server, as when a supervisor stops the group, is no error."""
+    """An upkeep worker that is stopped before its server, as when a supervisor stops the group, is not an error."""
     running = Server(folder)
     until(lambda: workers_of(running), "no upkeep worker was started")
     os.kill(workers_of(running)[0], signal.SIGTERM)
@@ -139,7 +139,7 @@ def test_a_stop_of_all_processes_at_once_is_no_error(folder: Path) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("after_seconds", [0, 0.5, 1.5])
 def test_a_stop_while_starting_leaves_nothing(folder: Path, after_seconds: float, workers: str) -> None:
-    """A server that is told to stop while it starts ends soon, with its processes, and tells of no error."""
+    """A server stopped while it starts exits soon, with its processes, and reports no error."""
     server = started(folder, "--workers", workers)
     until(lambda: spawned(folder / "log.db"), "nothing was started")
     time.sleep(after_seconds)
@@ -151,7 +151,7 @@ def test_a_stop_while_starting_leaves_nothing(folder: Path, after_seconds: float
 
 @pytest.mark.parametrize("presses", [1, 2, 3])
 def test_control_c_stops_all(folder: Path, presses: int) -> None:
-    """Ctrl-C, also pressed often, reaches all processes of the terminal: all end, the upkeep worker in silence."""
+    """Ctrl-C, even pressed repeatedly, reaches all processes of the terminal: all exit, the upkeep worker silently."""
     running = Server(folder)
     until(lambda: workers_of(running), "no upkeep worker was started")
     for _ in range(presses):
@@ -163,7 +163,7 @@ def test_control_c_stops_all(folder: Path, presses: int) -> None:
 
 
 def test_control_c_while_the_worker_starts_is_not_for_it(folder: Path) -> None:
-    """An upkeep worker that is just being started does not end by Ctrl-C with a traceback, but by the server's word."""
+    """An upkeep worker that is just starting does not exit with a traceback on Ctrl-C but when the server stops it."""
     server = started(folder)
     until(lambda: spawned(folder / "log.db"), "no upkeep worker was started")
     worker = spawned(folder / "log.db")[0]
@@ -194,7 +194,7 @@ app()
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_stop_during_a_migration_changes_nothing(folder: Path, stop: signal.Signals) -> None:
-    """A server that is stopped before its migration is committed leaves the tables as they were; the next one works."""
+    """A server stopped before its migration is committed leaves the tables unchanged; the next one works."""
     environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{folder / 'log.db'}"}
     server = subprocess.Popen(
         [sys.executable, "-c", MIGRATION, str(free_port())],
@@ -215,7 +215,7 @@ def test_a_stop_during_a_migration_changes_nothing(folder: Path, stop: signal.Si
 
 
 def test_a_worker_that_cannot_drain_ends_all_the_same(folder: Path) -> None:
-    """A worker whose master was killed, and whose client never reads on, ends when the time of a stop is over."""
+    """A worker whose parent was killed, and whose client never reads on, exits when the stop timeout is over."""
     running = Server(folder, workers=2, settings={"SMSEVENTS_SHUTDOWN_MAX_SECONDS": "1"})
     shop = running.shop()
     start = now_ms() - HOUR_MS
@@ -229,12 +229,12 @@ def test_a_worker_that_cannot_drain_ends_all_the_same(folder: Path) -> None:
 
 
 def running_exports(running: Server) -> float:
-    """Tell how many exports run, by the metrics."""
+    """Return the number of running exports according to the metrics."""
     return running.metric("smsevents_exports_running")
 
 
 def unread_export(running: Server, shop: Shop) -> socket.socket:
-    """Ask for an export and read nothing of it."""
+    """Request an export and read nothing of it."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", running.port))
@@ -244,7 +244,7 @@ def unread_export(running: Server, shop: Shop) -> socket.socket:
 
 
 def test_a_killed_worker_leaves_the_numbers_right(folder: Path) -> None:
-    """After workers were killed no export counts as running that does not, and no counter went down."""
+    """After workers are killed, only exports that run are counted as running, and no counter has decreased."""
     running = Server(folder, workers=2, settings=STILL)
     shop = running.shop()
     start = now_ms() - HOUR_MS
@@ -270,17 +270,17 @@ def test_a_killed_worker_leaves_the_numbers_right(folder: Path) -> None:
 
 
 def events_in(running: Server) -> float:
-    """Tell how many events all workers took in, by the metrics."""
+    """Return the number of events imported by all workers according to the metrics."""
     return running.metric("smsevents_events_in_total")
 
 
 def until_events_in(running: Server, count: int) -> None:
-    """Wait until the metrics tell so many events."""
+    """Wait until the metrics report this many events."""
     until(lambda: events_in(running) == count, "the sum is wrong")
 
 
 def reachable(running: Server) -> bool:
-    """Tell whether the server answers."""
+    """Return whether the server responds."""
     try:
         return httpx.get(f"{running.base}/metrics", timeout=5, verify=PLAIN).status_code == 200
     except httpx.TransportError:
@@ -288,12 +288,12 @@ def reachable(running: Server) -> bool:
 
 
 def test_the_metrics_add_up_over_workers(folder: Path) -> None:
-    """Whichever worker is asked, it tells what all of them did."""
+    """Every worker reports the sums over all workers."""
     running = Server(folder, workers=2, settings=STILL)
     shop = running.shop()
     for number in range(10):
         assert shop.send(line(shop.trackpoint, now_ms(), f"u{number}")).status_code == 200
-        # a worker that is too busy to report in time is told of as it was a moment ago
+        # a worker too busy to report in time is counted with its previous numbers
         until_events_in(running, number + 1)
     running.stop()
 
@@ -313,7 +313,7 @@ def mount(where: Path, size: str) -> None:
 
 @pytest.fixture
 def full_temporary(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder on a disk that is full to the last byte, until the file `filler` is deleted."""
+    """Yield a folder on a disk that is full to the last byte until the file `filler` is deleted."""
     where = tmp_path / "full"
     mount(where, "64m")
     fill(where)
@@ -330,7 +330,7 @@ def fill(where: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_temporary_folder_kills_no_worker(folder: Path, full_temporary: Path, workers: int) -> None:
-    """With a temporary folder without a byte of room all workers go on serving, and nothing is left in it."""
+    """With a temporary folder without a byte of space, all workers keep serving, and nothing is left in it."""
     settings = STILL | {name: str(full_temporary) for name in ("TMPDIR", "PROMETHEUS_MULTIPROC_DIR")}
     running = Server(folder, workers=workers, settings=settings)
     shop = running.shop()
@@ -346,7 +346,7 @@ def test_a_full_temporary_folder_kills_no_worker(folder: Path, full_temporary: P
 
 
 def import_deep(shop: Shop) -> None:
-    """Import far more events that all overlap than a page may hold, of more stored bytes than memory may."""
+    """Import far more overlapping events than a page may hold, with more stored bytes than may be held in memory."""
     start = now_ms() - HOUR_MS
     for part in range(60):
         lines = [
@@ -356,13 +356,13 @@ def import_deep(shop: Shop) -> None:
 
 
 def test_a_deep_export_without_room_is_cut_and_harms_nobody(folder: Path, full_temporary: Path) -> None:
-    """An export that needs a temporary file and gets none is cut, the log says why, and all others go on."""
+    """An export that needs a temporary file and gets none is truncated, the log says why, and all others continue."""
     running = Server(folder, settings=STILL | {"TMPDIR": str(full_temporary)})
     deep, other = running.shop(), running.shop()
     import_deep(deep)
     assert other.send(line(other.trackpoint, now_ms())).status_code == 200
 
-    # a process looks for a folder that it can write to once, so that must have room at first
+    # a process determines its temporary folder once, so the folder must have space at first
     (full_temporary / "filler").unlink()
     assert len(deep.export(None, **{"Accept-Encoding": "identity"}).content.splitlines()) == 60 * 240
     fill(full_temporary)
@@ -380,7 +380,7 @@ def test_a_deep_export_without_room_is_cut_and_harms_nobody(folder: Path, full_t
 
 
 def test_an_erasure_without_room_for_the_wipe_says_where(folder: Path, full_temporary: Path) -> None:
-    """Where the file cannot be written anew the events are gone all the same, and the reason names the folders."""
+    """When there is no space to rewrite the file, the events are still erased, and the reason names the folders."""
     running = Server(folder, settings=STILL | {"TMPDIR": str(full_temporary)})
     shop = running.shop(("export", "import", "admin"))
     lines = [line(shop.trackpoint, now_ms() - n, user=f"u{n}-" + os.urandom(300).hex()) for n in range(24_000)]
@@ -398,7 +398,7 @@ def test_an_erasure_without_room_for_the_wipe_says_where(folder: Path, full_temp
 
 
 def test_a_missing_temporary_folder_is_no_reason_not_to_serve(folder: Path) -> None:
-    """Without the folder that TMPDIR names, and with no other, a server starts, imports and exports."""
+    """Without the folder that TMPDIR names, and without any other, a server starts, imports and exports."""
     running = Server(folder, workers=2, settings=STILL | {"TMPDIR": str(folder / "missing")})
     shop = running.shop()
     assert shop.send(line(shop.trackpoint, now_ms())).status_code == 200
@@ -407,7 +407,7 @@ def test_a_missing_temporary_folder_is_no_reason_not_to_serve(folder: Path) -> N
 
 
 def test_nothing_is_left_in_the_temporary_folder(folder: Path) -> None:
-    """Neither a stop nor a kill of a server and its workers leaves a file in the temporary folder."""
+    """Neither stopping nor killing a server and its workers leaves a file in the temporary folder."""
     temporary = folder / "tmp"
     temporary.mkdir()
     running = Server(folder, workers=2, settings={"TMPDIR": str(temporary)})
@@ -425,7 +425,7 @@ def test_nothing_is_left_in_the_temporary_folder(folder: Path) -> None:
 
 
 def test_the_files_are_their_owners_alone(folder: Path) -> None:
-    """The files of a database that a server made, with the locks of an erasure, are 0600 under any umask."""
+    """The files of a database that a server created, including the erasure locks, are 0600 under any umask."""
     before = os.umask(0)
     try:
         running = Server(folder, settings=STILL)
@@ -452,7 +452,7 @@ app(["forget", *sys.argv[1:]])
 
 
 def test_an_erasure_that_is_killed_leaves_its_shop_free(folder: Path) -> None:
-    """A killed erasure is in nobody's way: the next compaction and the next erasure of its shop go on at once."""
+    """A killed erasure blocks nobody: the next compaction and the next erasure of its shop proceed at once."""
     running = Server(folder, settings=STILL)
     shop = running.shop(("import", "admin"))
     for number in range(10):

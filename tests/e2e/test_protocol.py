@@ -1,4 +1,4 @@
-"""What is no good HTTP: it gets the answer that every error gets, and the connection ends."""
+"""Malformed HTTP gets the same kind of response as every error, and the connection ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.lines import line
 if TYPE_CHECKING:
     from tests.support.servers import Server
 
-LONG_AGO = 1_000_000_000_000  # a time that an event can have, and no export any more
+LONG_AGO = 1_000_000_000_000  # a time that an event can have but that is no longer exported
 
 BAD_REQUESTS = {
     "unknown method": b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -24,7 +24,7 @@ BAD_REQUESTS = {
 
 
 def answer_to(server: Server, data: bytes) -> tuple[bytes, dict[str, object]]:
-    """Send bytes on a new connection and read until it ends; give the status line and the problem."""
+    """Send bytes on a new connection and read until it ends; return the status line and the problem."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         client.sendall(data)
         received = b""
@@ -38,7 +38,7 @@ def answer_to(server: Server, data: bytes) -> tuple[bytes, dict[str, object]]:
 
 @pytest.mark.parametrize("kind", BAD_REQUESTS)
 def test_what_is_no_http_gets_a_problem(server: Server, kind: str) -> None:
-    """A request that is no HTTP/1.1 gets a problem with status 400, and the server goes on."""
+    """Anything but valid HTTP/1.1 gets a problem with status 400, and the server keeps running."""
     status, problem = answer_to(server, BAD_REQUESTS[kind])
 
     assert status == b"HTTP/1.1 400 Bad Request"
@@ -55,7 +55,7 @@ def test_a_head_that_is_too_long_gets_a_problem(server: Server) -> None:
 
 
 def test_long_bodies_and_many_requests_are_no_long_head(server: Server) -> None:
-    """Requests with large bodies, one after the other on a connection, do not count as a head."""
+    """Consecutive requests with large bodies on one connection do not count towards the limit of the head."""
     shop = server.shop()
     body = b"\n" * 100_000 + line(shop.trackpoint, LONG_AGO)
     request = (

@@ -1,4 +1,4 @@
-"""`Pull` over HTTP against a stand-in: whatever the server sends, the files hold its events, each once."""
+"""`Pull` over HTTP against a stand-in: whatever the server sends, the files hold each of its events exactly once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("format_", FormatName)
 @pytest.mark.parametrize("compressed", [True, False])
 def test_files_hold_the_servers_events(site: Site, split: Split, format_: FormatName, compressed: bool) -> None:
-    """Unordered and doubled events come out sorted and once, in every format and split; nothing else is left."""
+    """Unordered and duplicate events are sorted and deduplicated in every format and split; nothing else is left."""
     lines = some_lines(2000)
     site.standin.answers(Account(lines=lines, copies=3))
     site.wish = {"split": split, "format": format_, "compressed": compressed}
@@ -39,7 +39,7 @@ def test_files_hold_the_servers_events(site: Site, split: Split, format_: Format
 
 
 def test_a_second_pull_fetches_what_may_have_changed(site: Site) -> None:
-    """Behind the look-back nothing is fetched again; within it late receipts are merged, each once."""
+    """Days before the look-back are not fetched again; within it, late receipts are merged and deduplicated."""
     lines = some_lines(300)
     account = Account(lines=lines[::2])
     site.standin.answers(account)
@@ -59,7 +59,7 @@ def test_a_second_pull_fetches_what_may_have_changed(site: Site) -> None:
 
 
 def test_a_file_is_left_alone_if_nothing_is_new(site: Site) -> None:
-    """A day that is read again and brings nothing new leaves its file as it is, to the last byte and the time."""
+    """A day that is read again without new events leaves its file unchanged, including the modification time."""
     site.standin.answers(Account(lines=some_lines(100)))
     site.pull()
 
@@ -78,7 +78,7 @@ def test_a_file_is_left_alone_if_nothing_is_new(site: Site) -> None:
 
 
 def test_a_day_becomes_final_in_time(site: Site) -> None:
-    """Night after night each day is read until its look-back has ended, and then never again."""
+    """Each day is read every night until its look-back has ended, and then never again."""
     site.standin.answers(Account(lines=[]))
     reads: dict[date, int] = dict.fromkeys(DAYS, 0)
     for night in range(len(DAYS)):
@@ -90,7 +90,7 @@ def test_a_day_becomes_final_in_time(site: Site) -> None:
 
 @pytest.mark.parametrize("split", Split)
 def test_expired_events_stay(site: Site, split: Split) -> None:
-    """What the server has forgotten stays in the files, also of a day that it has forgotten in part."""
+    """Events that the server has expired stay in the files, even on a day that it holds only in part."""
     site.wish = {"split": split}
     lines = some_lines(400)
     account = Account(lines=lines)
@@ -108,7 +108,7 @@ def test_expired_events_stay(site: Site, split: Split) -> None:
 
 @pytest.mark.parametrize("split", Split)
 def test_replacing_drops_what_the_server_lost(site: Site, split: Split) -> None:
-    """`replace` fetches final days too and drops erased events, but never one that the server only forgot."""
+    """`replace` refetches final days and drops erased events, but never those that the server has only expired."""
     site.wish = {"split": split}
     lines = some_lines(400)
     account = Account(lines=lines)
@@ -119,12 +119,12 @@ def test_replacing_drops_what_the_server_lost(site: Site, split: Split) -> None:
 
     site.pull(now=later, replace=True)
 
-    # two days at the edge are only merged, in case the clocks differ
+    # the two oldest days are only merged, in case the clocks differ
     assert site.lines() == [one for one in lines if day_of(date_of(one)) <= DAYS[3] or one in lines[::2]]
 
 
 def test_without_replacing_nothing_is_dropped(site: Site) -> None:
-    """An event that vanished from the server stays in its file."""
+    """Without `replace`, an event that vanished from the server stays in its file."""
     lines = some_lines(100)
     site.standin.answers(Account(lines=lines))
     site.pull()
@@ -137,7 +137,7 @@ def test_without_replacing_nothing_is_dropped(site: Site) -> None:
 
 
 def test_the_oldest_day_comes_first(site: Site) -> None:
-    """Days are asked for oldest first, as the oldest is the next that the server forgets, each as closed interval."""
+    """Days are requested oldest first, because the oldest is the next to expire, each as a closed interval."""
     site.standin.answers(Account(lines=[]))
 
     site.pull(jobs=1)
@@ -148,7 +148,7 @@ def test_the_oldest_day_comes_first(site: Site) -> None:
 
 
 def test_a_lost_file_is_fetched_again(site: Site) -> None:
-    """A file that was removed, or that has not the size that was recorded, is fetched again and merged."""
+    """A file that was removed, or whose size differs from the recorded one, is fetched again and merged."""
     lines = some_lines(300)
     site.standin.answers(Account(lines=lines))
     site.wish = {"compressed": False}
@@ -165,7 +165,7 @@ def test_a_lost_file_is_fetched_again(site: Site) -> None:
 
 
 def test_a_lost_manifest_loses_no_event(site: Site) -> None:
-    """Without its manifest a directory is read again and merged; what only the files have stays."""
+    """A directory without its manifest is read again and merged; events that only the files have stay."""
     lines = some_lines(300)
     account = Account(lines=lines)
     site.standin.answers(account)
@@ -189,7 +189,7 @@ def test_a_lost_manifest_loses_no_event(site: Site) -> None:
     ],
 )
 def test_other_options_are_refused(site: Site, other: dict[str, Any], told: str) -> None:
-    """A directory stays what it was begun as; a pull with other options is refused and changes nothing."""
+    """A directory keeps its options; a pull with other options is refused and changes nothing."""
     site.standin.answers(Account(lines=some_lines(20)))
     site.pull()
     before, manifest = site.names(), (site.path / ".smsevents" / "manifest.json").read_bytes()
@@ -216,7 +216,7 @@ def test_another_shop_or_server_is_refused(site: Site) -> None:
 
 
 def test_a_manifest_that_cannot_be_read_is_refused(site: Site) -> None:
-    """A damaged manifest, or one of a newer version, is told and not overwritten."""
+    """A manifest that is damaged or of a newer version is reported and not overwritten."""
     site.standin.answers(Account(lines=[]))
     site.pull()
     path = site.path / ".smsevents" / "manifest.json"
@@ -230,7 +230,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(site: Site) -> None:
 
 
 def test_two_pulls_do_not_meet(site: Site) -> None:
-    """While one pull works in a directory, another is refused; afterwards it is free."""
+    """While one pull runs in a directory, another is refused; afterwards the directory is free."""
     wish = DirectoryOptions(trackpoint=TRACKPOINT, url="http://server")
     with Directory(site.path, wish), pytest.raises(DirectoryInUse, match="Another pull is already running in"):
         Directory(site.path, wish)

@@ -1,4 +1,4 @@
-"""`smsevents pull`: the command, its files, its JSON lines and its exit codes; and what `kill -9` leaves."""
+"""`smsevents pull`: the command, its files, its JSON lines, its exit codes, and its state after `kill -9`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ KEY = "sms_0123456789ab_secret"
 
 @pytest.fixture
 def environment(standin: StandIn) -> dict[str, str]:
-    """Give an environment that names the stand-in."""
+    """Return an environment that names the stand-in."""
     return os.environ | {"SMSEVENTS_API_KEY": KEY, "SMSEVENTS_URL": standin.url}
 
 
 def recent_lines(count: int, trackpoint: int = TRACKPOINT, days: int = 6) -> list[bytes]:
-    """Give lines of the last days, sorted."""
+    """Return lines of the last days, sorted."""
     now = now_ms()
     chance = random.Random(count)  # noqa: S311 -- invented data
     some = {
@@ -54,12 +54,12 @@ def recent_lines(count: int, trackpoint: int = TRACKPOINT, days: int = 6) -> lis
 
 
 def files_of(directory: Path) -> list[Path]:
-    """Give the files of events in a directory, in order."""
+    """Return the event files in a directory, in order."""
     return sorted(path for path in directory.iterdir() if path.is_file())
 
 
 def held(directory: Path) -> list[bytes]:
-    """Give the lines of all `.jsonl.gz` files."""
+    """Return the lines of all `.jsonl.gz` files."""
     return b"".join(gzip.decompress(path.read_bytes()) for path in files_of(directory)).split(b"\n")[:-1]
 
 
@@ -69,12 +69,12 @@ def pull(directory: Path, environment: dict[str, str], *words: str) -> subproces
 
 
 def told(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
-    """Give the JSON lines of a run."""
+    """Return the JSON lines of a run."""
     return [json.loads(row) for row in done.stdout.splitlines()]
 
 
 def test_pull_from_a_real_server(server: Server, tmp_path: Path) -> None:
-    """`pull` writes a file for each day with events, with the very lines that the server exports, and is silent."""
+    """`pull` writes a file with the exported lines for each day that has events, and prints nothing."""
     shop = server.shop()
     lines = recent_lines(500, shop.trackpoint)
     shop.send(body_of(lines))
@@ -91,7 +91,7 @@ def test_pull_from_a_real_server(server: Server, tmp_path: Path) -> None:
 
 
 def test_parquet_and_csv_hold_the_same_events(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """DuckDB reads the same rows from Parquet and from CSV, and they are those of the server."""
+    """DuckDB reads the same rows from Parquet and from CSV, and they equal the server's."""
     lines = recent_lines(500)
     standin.answers(Account(lines=lines, copies=3))
     for format_ in ("parquet", "csv"):
@@ -119,18 +119,18 @@ def test_parquet_and_csv_hold_the_same_events(standin: StandIn, environment: dic
 
 
 def described(directory: Path) -> dict[str, tuple[int, str]]:
-    """Give the size and the hash of each file of events."""
+    """Return the size and the hash of each event file."""
     contents = {path.name: path.read_bytes() for path in files_of(directory)}
     return {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
 
 
 def files_told(rows: list[dict[str, Any]]) -> dict[str, tuple[int, str]]:
-    """Give the size and the hash of each file that was told."""
+    """Return the size and the hash of each file that the JSON lines report."""
     return {row["file"]: (row["bytes"], row["sha256"]) for row in rows if row["kind"] == "file"}
 
 
 def test_json_lines(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """`--json` tells the plan, each day, each file, and a summary, which agrees with what the files are."""
+    """`--json` reports the plan, each day, each file and a summary, which agrees with the files."""
     lines = recent_lines(200)
     standin.answers(Account(lines=lines))
     first = day_of(now_ms() - 6 * DAY_MS)
@@ -153,7 +153,7 @@ def test_json_lines(standin: StandIn, environment: dict[str, str], tmp_path: Pat
 
 
 def test_a_failed_day_ends_with_one(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """A day that does not come is told with its reason, the exit code is 1, and the next pull fetches it alone."""
+    """A day that fails is reported with its reason, the exit code is 1, and the next pull fetches only that day."""
     lines = recent_lines(300)
     account = Account(lines=lines)
     bad = day_of(now_ms() - 5 * DAY_MS)
@@ -184,7 +184,7 @@ def test_a_failed_day_ends_with_one(standin: StandIn, environment: dict[str, str
 
 @pytest.mark.parametrize("split", ["month", "none"])
 def test_a_killed_pull_goes_on(standin: StandIn, environment: dict[str, str], tmp_path: Path, split: str) -> None:
-    """With a month or all in one file, days that came whole before a kill are not fetched again."""
+    """With a month or everything in one file, days that were complete before a kill are not fetched again."""
     lines = recent_lines(400)
     account = Account(lines=lines)
     yesterday = start_of(day_of(now_ms() - DAY_MS))
@@ -214,18 +214,18 @@ def test_a_killed_pull_goes_on(standin: StandIn, environment: dict[str, str], tm
 
 @pytest.mark.parametrize("kills", few_or_many(5, 50))
 def test_kills(server: Server, tmp_path: Path, kills: int) -> None:
-    """However often `pull` is killed, in the end the files are the server's events, and nothing else is left."""
+    """However often `pull` is killed, the files finally hold the server's events, and nothing else is left."""
     shop = server.shop()
     lines = recent_lines(20_000, shop.trackpoint, days=40)
     shop.send(body_of(lines))
     environment = os.environ | {"SMSEVENTS_API_KEY": shop.key, "SMSEVENTS_URL": server.base}
-    chance = random.Random(3)  # noqa: S311 -- a test, not a secret
+    chance = random.Random(3)  # noqa: S311 -- test data, not a secret
     started = time.monotonic()
     assert run_command("pull", str(shop.trackpoint), str(tmp_path / "whole"), environment=environment).returncode == 0
     whole_seconds = time.monotonic() - started
     killed = 0
     for number in range(kills):
-        # every kill meets work: a directory of its own at each fifth
+        # every kill interrupts work: every fifth one has its own directory
         directory = tmp_path / str(number // 5)
         words = ["pull", str(shop.trackpoint), str(directory), "--split", ["day", "month", "none"][number // 5 % 3]]
         words += ["--lookback", "60"]
@@ -247,7 +247,7 @@ def test_kills(server: Server, tmp_path: Path, kills: int) -> None:
 
 
 def test_interrupt_ends_in_order(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """Ctrl-C ends the pull with 130 and a summary; what came whole is there, the next pull does the rest."""
+    """Ctrl-C ends the pull with 130 and a summary; completed days are kept, and the next pull does the rest."""
     lines = recent_lines(400)
     account = Account(lines=lines)
     slow = Account(lines=lines, options={"pause_seconds": 0.05, "chunk_bytes": 200})
@@ -276,7 +276,7 @@ def test_interrupt_ends_in_order(standin: StandIn, environment: dict[str, str], 
 
 
 def test_the_key_is_asked_for_on_a_terminal(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """Without the variable a terminal is asked for the key, which is not shown; the bar and a sentence are."""
+    """Without the variable the terminal is asked for the key, which is not shown; a progress bar and a summary are."""
     standin.answers(Account(lines=recent_lines(20)))
     del environment["SMSEVENTS_API_KEY"]
     words = ["pull", str(TRACKPOINT), str(tmp_path), "--from", day_of(now_ms()).isoformat()]
@@ -297,7 +297,7 @@ def test_the_key_is_asked_for_on_a_terminal(standin: StandIn, environment: dict[
         while data := os.read(terminal, 4096):
             shown += data
     except OSError:
-        pass  # Linux says so when the other side is closed
+        pass  # Linux reports the closed other side in this way
     os.close(terminal)
 
     assert process.wait(60) == 0
@@ -308,7 +308,7 @@ def test_the_key_is_asked_for_on_a_terminal(standin: StandIn, environment: dict[
 
 
 def test_the_key_goes_nowhere_else(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """The key is in no output and in no file; there is no option for it."""
+    """The key is in no output and no file, and there is no option for it."""
     standin.answers(Answer(status=401))
 
     done = pull(tmp_path, environment, "--json")
@@ -320,7 +320,7 @@ def test_the_key_goes_nowhere_else(standin: StandIn, environment: dict[str, str]
 
 
 def test_accounts_have_their_addresses(environment: dict[str, str], tmp_path: Path) -> None:
-    """`--account` stands for the documented address, which the directory keeps; nothing is asked with no day."""
+    """`--account` stands for the documented address, which the directory keeps; without days nothing is requested."""
     for account, address in (("samba", "https://api.samba.ai"), ("enterprise", "https://api.yottly.com")):
         words = ("--account", account, "--to", "2020-01-01", "--from", "2020-01-01", "--json")
         done = pull(tmp_path / account, environment, *words)
@@ -334,7 +334,7 @@ def test_accounts_have_their_addresses(environment: dict[str, str], tmp_path: Pa
 def test_a_second_pull_takes_the_options_of_the_first(
     standin: StandIn, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Format, split, compression and address are kept by the directory, and need not be said again."""
+    """Format, split, compression and address are kept by the directory and need not be repeated."""
     standin.answers(Account(lines=[line(TRACKPOINT, now_ms())]))
     words = ("--format", "csv", "--split", "none", "--uncompressed", "--from", day_of(now_ms()).isoformat())
     assert pull(tmp_path, environment, *words).returncode == 0
@@ -348,7 +348,7 @@ def test_a_second_pull_takes_the_options_of_the_first(
 
 
 def test_help_says_what_the_defaults_are(environment: dict[str, str], tmp_path: Path) -> None:
-    """The help tells the defaults that depend on the directory and on the day."""
+    """The help states the defaults that depend on the directory and on the date."""
     shown = " ".join(pull(tmp_path, environment | {"COLUMNS": "200"}, "--help").stdout.decode().split())
 
     for text in ("By default 90 days ago.", "By default today.", "or jsonl.", "or day.", "or compressed."):
@@ -366,7 +366,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told(environment: dict[str, str], tmp_path: Path, mistake: str) -> None:
-    """A mistake is told in words, with 2 for a wrong call, and nothing is asked of the server."""
+    """A mistake is reported in words, with exit code 2 for a wrong call, and nothing is sent to the server."""
     words, code, text = MISTAKES[mistake]
 
     done = pull(tmp_path, environment, *words)
@@ -380,7 +380,7 @@ def test_mistakes_are_told(environment: dict[str, str], tmp_path: Path, mistake:
     ("variable", "text"), [("SMSEVENTS_API_KEY", b"There is no API key"), ("SMSEVENTS_URL", b"No server is named")]
 )
 def test_what_is_missing_is_told(environment: dict[str, str], tmp_path: Path, variable: str, text: bytes) -> None:
-    """Without a key or an address the message names what to set."""
+    """Without a key or an address the message names the missing setting."""
     del environment[variable]
 
     done = run_command("pull", str(TRACKPOINT), str(tmp_path / "events"), environment=environment, stdin=b"")
@@ -390,7 +390,7 @@ def test_what_is_missing_is_told(environment: dict[str, str], tmp_path: Path, va
 
 
 def test_a_directory_that_cannot_be_made_is_told(environment: dict[str, str], tmp_path: Path) -> None:
-    """A path below a file is no directory, and the message says so."""
+    """A directory below a file cannot be created, and the message says so."""
     (tmp_path / "file").write_bytes(b"")
 
     done = pull(tmp_path / "file" / "events", environment)
@@ -419,9 +419,9 @@ def test_parquet_without_pyarrow(standin: StandIn, environment: dict[str, str], 
 def test_a_disk_that_takes_no_more(
     standin: StandIn, environment: dict[str, str], tmp_path: Path, format_: str, split: str
 ) -> None:
-    """When a file cannot be written to its end, the pull says so and leaves neither the file nor a part of it."""
+    """When a file cannot be written completely, the pull says so and leaves no part of it."""
     today = start_of(day_of(now_ms()))
-    dates = [*range(today - 2000, today), *[today] * 2000]  # too much of each day, whatever time of the day it is
+    dates = [*range(today - 2000, today), *[today] * 2000]  # more of each day than allowed, at any time of day
     lines = [line(TRACKPOINT, date, f"ž {number}") for number, date in enumerate(dates)]
     standin.answers(Account(lines=lines))
     words = ["pull", str(TRACKPOINT), str(tmp_path), "--format", format_, "--split", split, "--uncompressed"]
@@ -441,7 +441,7 @@ def test_a_disk_that_takes_no_more(
 
 
 def test_days_that_the_server_forgot_are_told(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """Days older than the history are not asked for; the summary counts them, and it is no failure."""
+    """Days older than the history are not requested; the summary counts them, and the pull succeeds."""
     standin.answers(Account(lines=[]))
     first = day_of(now_ms() - 100 * DAY_MS)
 

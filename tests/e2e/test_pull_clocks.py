@@ -1,4 +1,4 @@
-"""`Pull` with wrong clocks, its own or the server's: no event is missed, none is dropped, and somebody is told."""
+"""`Pull` with wrong local or server clocks: no event is missed, none is dropped, and the error is reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLDEST = day_of(NOW - HISTORY_MS)
 
 
 def forgetful(account: Account, now: Callable[[], int]) -> Callable[[Request], Answer]:
-    """Answer as smsevents does: only the last 90 days, and the effective interval in the head."""
+    """Respond as smsevents does: only the last 90 days, and the effective interval in the headers."""
 
     def answer(request: Request) -> Answer:
         start = max(request.interval["from"], now() - HISTORY_MS)
@@ -42,7 +42,7 @@ def forgetful(account: Account, now: Callable[[], int]) -> Callable[[Request], A
 @pytest.mark.parametrize("days_later", [5, 12])
 @pytest.mark.parametrize("split", Split)
 def test_a_clock_that_is_ahead_makes_no_day_final(site: Site, split: Split, days_later: int) -> None:
-    """After one pull with a clock ten days ahead, all that is recorded later is fetched; the clock is told.
+    """After a pull with a clock ten days ahead, everything recorded later is fetched, and the clock is reported.
 
     It is so while that fetch still lies in the future, and when it does not any more.
     """
@@ -69,7 +69,7 @@ def test_a_clock_that_is_ahead_makes_no_day_final(site: Site, split: Split, days
 
 
 def test_a_clock_that_is_ahead_misses_no_old_day(site: Site) -> None:
-    """What a clock ten days ahead calls forgotten is fetched all the same, as the server still has it."""
+    """Days that a clock ten days ahead considers expired are fetched all the same, because the server has them."""
     lines = ordered([line(TRACKPOINT, start_of(OLDEST) + day * DAY_MS + DAY_MS - 1) for day in range(20)])
     site.standin.answers(Account(lines=lines))
     site.server_ahead_ms = -10 * DAY_MS
@@ -83,7 +83,7 @@ def test_a_clock_that_is_ahead_misses_no_old_day(site: Site) -> None:
 
 @pytest.mark.parametrize("split", Split)
 def test_replacing_with_a_clock_that_is_behind_empties_nothing(site: Site, split: Split) -> None:
-    """With a clock 20 days behind, `replace` drops nothing of days that the server has forgotten."""
+    """With a clock 20 days behind, `replace` drops no events of days that the server has expired."""
     site.wish = {"split": split}
     lines = some_lines(300)
     account = Account(lines=lines)
@@ -102,7 +102,7 @@ def test_replacing_with_a_clock_that_is_behind_empties_nothing(site: Site, split
 
 @pytest.mark.parametrize("header", ["X-Export-From", "X-Export-To", "Date"])
 def test_replacing_needs_the_servers_word(site: Site, header: str) -> None:
-    """A day is merged, not replaced, unless the server says that it gave all of it; that is told, and no success."""
+    """A day is merged, not replaced, unless the server confirms that it is complete; that is reported as a failure."""
     lines = some_lines(300)
     site.standin.answers(Account(lines=lines))
     site.pull()
@@ -123,7 +123,7 @@ def test_replacing_needs_the_servers_word(site: Site, header: str) -> None:
 
 
 def test_replacing_drops_what_the_server_says_is_gone(site: Site) -> None:
-    """A day that the server gives from its beginning is replaced; a file that is empty then is removed."""
+    """A day that the server returns from its beginning is replaced; a file left empty by that is removed."""
     lines = some_lines(300)
     account = Account(lines=lines)
     site.standin.answers(forgetful(account, lambda: NOW))
@@ -140,7 +140,7 @@ def test_replacing_drops_what_the_server_says_is_gone(site: Site) -> None:
 
 
 def test_a_server_that_is_ahead_makes_nothing_final_or_forgotten(site: Site) -> None:
-    """If the server's clock jumped 100 days ahead, nothing is dropped, and its days are read again when it is right."""
+    """If the server's clock jumps 100 days ahead, nothing is dropped, and its days are read again once it is right."""
     lines = some_lines(300)
     account = Account(lines=lines)
     site.standin.answers(forgetful(account, lambda: NOW))
@@ -162,7 +162,7 @@ def test_a_server_that_is_ahead_makes_nothing_final_or_forgotten(site: Site) -> 
 @pytest.mark.parametrize("split", Split)
 @pytest.mark.parametrize("behind_days", [1, 10, 200])
 def test_a_clock_that_is_behind_misses_no_new_day(site: Site, split: Split, behind_days: int) -> None:
-    """Days that have begun by the server's clock alone are fetched, read again by the next pull, and it is told."""
+    """Days that have begun only by the server's clock are fetched, then read by the next pull, and it is reported."""
     site.wish = {"split": split}
     lines = some_lines(300)
     account = Account(lines=lines[::2])
@@ -181,7 +181,7 @@ def test_a_clock_that_is_behind_misses_no_new_day(site: Site, split: Split, behi
 
 
 def test_an_interval_of_a_clock_that_was_never_set_tells_no_time(site: Site) -> None:
-    """`X-Export-To` before 2000 or after 2099 is not believed; the days are fetched and none is left out."""
+    """`X-Export-To` before 2000 or after 2099 is ignored; the days are fetched and none is left out."""
     lines = some_lines(100)
     account = Account(lines=lines)
     for to in (0, -1, 10**17):
@@ -194,7 +194,7 @@ def test_an_interval_of_a_clock_that_was_never_set_tells_no_time(site: Site) -> 
 
 
 def test_an_interval_that_is_only_repeated_replaces_nothing(site: Site) -> None:
-    """A server that repeats the interval as it was asked for, and has forgotten it by its `Date`, empties no file."""
+    """A server that echoes the requested interval, though by its `Date` that has expired, empties no file."""
     lines = some_lines(100)
     site.standin.answers(Account(lines=lines))
     site.pull()
@@ -214,7 +214,7 @@ def test_an_interval_that_is_only_repeated_replaces_nothing(site: Site) -> None:
 
 @pytest.mark.parametrize("date", [None, "Mon, 01 Jan 1990 00:00:00 GMT", "Mon, 01 Jan 2400 00:00:00 GMT", "soon"])
 def test_without_a_servers_clock_events_tell_the_time(site: Site, date: str | None) -> None:
-    """Without a clock of the server, days are final as far as its events show; else they are read again, and told."""
+    """Without a server clock, events show which days are final; without events, days are read again with a warning."""
     headers = {} if date is None else {"Date": date}
     site.server_ahead_ms = None
     account = Account(lines=some_lines(300), options={"headers": headers})
@@ -231,7 +231,7 @@ def test_without_a_servers_clock_events_tell_the_time(site: Site, date: str | No
 
 @pytest.mark.parametrize("offset", [-119_000, 0, 119_000])
 def test_clocks_that_differ_a_little_are_not_told(site: Site, offset: int) -> None:
-    """Two minutes between clocks are nothing to tell; whole seconds and waiting proxies come to as much."""
+    """A difference of two minutes is not reported, even with whole seconds and slow proxies."""
     site.standin.answers(Account(lines=some_lines(20)))
     site.server_ahead_ms = offset
 
@@ -240,7 +240,7 @@ def test_clocks_that_differ_a_little_are_not_told(site: Site, offset: int) -> No
 
 @pytest.mark.parametrize("minutes", [-3, 3])
 def test_clocks_that_differ_by_minutes_are_told(site: Site, minutes: int) -> None:
-    """More than two minutes are told, once."""
+    """A difference of more than two minutes is reported once."""
     site.standin.answers(Account(lines=some_lines(20)))
     site.server_ahead_ms = minutes * 60_000
 
@@ -248,7 +248,7 @@ def test_clocks_that_differ_by_minutes_are_told(site: Site, minutes: int) -> Non
 
 
 def test_lost_days_are_named_once(site: Site) -> None:
-    """After a break of more than 90 days, the days that nobody can fetch any more are named, and only once."""
+    """After a break of more than 90 days, the days that can no longer be fetched are named, and only once."""
     account = Account(lines=some_lines(300))
     site.standin.answers(account)
     site.pull(first=None, last=None)
@@ -267,7 +267,7 @@ def test_lost_days_are_named_once(site: Site) -> None:
 
 
 def test_a_first_pull_and_a_pull_in_time_lose_nothing(site: Site) -> None:
-    """A new directory has lost nothing, and neither has one that is pulled into before 90 days have passed."""
+    """A new directory, or one that is pulled into within 90 days, has lost nothing."""
     site.standin.answers(Account(lines=[]))
 
     assert site.pull(first=None, last=None).lost == []
@@ -275,7 +275,7 @@ def test_a_first_pull_and_a_pull_in_time_lose_nothing(site: Site) -> None:
 
 
 def test_days_that_only_a_wrong_clock_calls_lost_are_not(site: Site) -> None:
-    """If this machine's clock is 60 days ahead, no day is lost by the server's, and none is told to be."""
+    """If the local clock is 60 days ahead, no day is lost by the server's clock, and none is reported as lost."""
     site.standin.answers(Account(lines=some_lines(300)))
     site.pull(first=None, last=None)
     site.server_ahead_ms = -60 * DAY_MS
@@ -285,7 +285,7 @@ def test_days_that_only_a_wrong_clock_calls_lost_are_not(site: Site) -> None:
 
 @dataclass
 class Night:
-    """One pull: how many hours after the last one, how wrong this machine's clock is, and what is recorded before."""
+    """One pull: the hours since the last one, the error of the local clock, and what is recorded before it."""
 
     hours: int
     off_hours: int
@@ -305,7 +305,7 @@ nights = st.lists(
 
 
 def source_at(lines: list[bytes], true_now: int, own: int) -> Source:
-    """Export as smsevents does at a time, to a client whose clock says another."""
+    """Export as smsevents does at a given time, to a client whose clock shows another."""
 
     def export(from_: int, to: int, /, *, on_head: OnHead) -> Generator[Batch]:
         start = max(from_, true_now - HISTORY_MS)
@@ -321,7 +321,7 @@ def source_at(lines: list[bytes], true_now: int, own: int) -> Source:
 def test_wrong_clocks_lose_nothing(
     tmp_path_factory: pytest.TempPathFactory, some: list[Night], split: Split, replace: bool
 ) -> None:
-    """Whatever this machine's clock said night after night: when it is right again, nothing that was recorded lacks."""
+    """Whatever the local clock said in earlier nights, once it is right again, nothing that was recorded is missing."""
     site = Site(tmp_path_factory.mktemp("clocks") / "events", wish={"split": split})
     true_now = NOW
     lines: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The directory of a pull: what is wrong with it is one message, and what others left in it does no harm."""
+"""The directory of a pull: each fault in it is reported once, and files of other programs do no harm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe{", b"[" * 100_000, b'{"layout":"\xff"}', b"{}", b"null"])
 def test_a_manifest_that_cannot_be_read_is_told(site: Site, text: bytes) -> None:
-    """Whatever stands in the place of the manifest, the message says what to do, and no file is touched."""
+    """Whatever is in the place of the manifest, the message says what to do, and no file is touched."""
     site.standin.answers(Account(lines=some_lines(20)))
     site.pull()
     before = site.lines()
@@ -40,7 +40,7 @@ def test_a_manifest_that_cannot_be_read_is_told(site: Site, text: bytes) -> None
 
 @pytest.mark.parametrize("name", ["manifest.json", "new-1", "staged"])
 def test_a_folder_or_file_in_the_way_is_named(site: Site, name: str) -> None:
-    """A folder in the place of a file, and a file in that of a folder, are named in one message."""
+    """A folder in the place of a file, or a file in the place of a folder, is named in one message."""
     state = site.path / ".smsevents"
     state.mkdir(parents=True)
     (state / name).write_bytes(b"") if name == "staged" else (state / name / "inner").mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_a_folder_or_file_in_the_way_is_named(site: Site, name: str) -> None:
 
 
 def test_files_of_other_programs_are_left_alone(site: Site) -> None:
-    """What file managers and backups leave among the staged days is no day."""
+    """Files that file managers and backup programs leave among the staged days are not taken for days."""
     site.wish = {"split": Split.MONTH}
     lines = some_lines(50)
     site.standin.answers(Account(lines=lines))
@@ -64,10 +64,10 @@ def test_files_of_other_programs_are_left_alone(site: Site) -> None:
 
 
 def test_a_disk_that_is_full_at_the_end_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If only the last word on the days cannot be written, that is one message, and the files are there."""
+    """If only the final record of the days cannot be written, there is one message, and the files are kept."""
     lines = some_lines(50)
     site.standin.answers(Account(lines=lines))
-    site.server_ahead_ms = None  # so that something is left to be written down at the end
+    site.server_ahead_ms = None  # so that something is left to be written at the end
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -80,7 +80,7 @@ def test_a_disk_that_is_full_at_the_end_is_told(site: Site, monkeypatch: pytest.
 
 
 def test_days_that_cannot_be_noted_are_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lost days that cannot be written down as told are an error, and are told by the next pull."""
+    """If lost days cannot be recorded as reported, that is an error, and the next pull reports them."""
     site.standin.answers(Account(lines=some_lines(50)))
     site.pull()
     later = site.now + 200 * 86_400_000
@@ -97,7 +97,7 @@ def test_days_that_cannot_be_noted_are_told(site: Site, monkeypatch: pytest.Monk
 
 
 def test_a_file_with_impossible_times_is_written_anew(site: Site) -> None:
-    """A file of an earlier version, with a send date in nanoseconds, becomes readable when its day is read again."""
+    """A file of an earlier version with a send date in nanoseconds becomes readable when its day is read again."""
     nanoseconds = b"1795477520731000000"
     lines = [re.sub(rb'"sendDate":[0-9]+', b'"sendDate":' + nanoseconds, one) for one in some_lines(5)]
     site.wish = {"format": FormatName.CSV, "compressed": False}

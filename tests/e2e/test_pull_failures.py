@@ -1,4 +1,4 @@
-"""`Pull` when things go wrong: cuts, bad lines, limits, damage, stops; what is there is always right."""
+"""`Pull` when something fails: truncation, bad lines, limits, damage, stops; what is on disk is always correct."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CUTS = 200
 
 @pytest.mark.parametrize("split", Split)
 def test_a_cut_stream_is_fetched_again(site: Site, split: Split) -> None:
-    """A day whose stream is cut is tried again as a whole; what came of it before is not taken."""
+    """A day whose stream is truncated is fetched again in full; what came of it before is discarded."""
     lines = some_lines(500)
     account = Account(lines=lines)
     tries: dict[int, int] = {}
@@ -54,7 +54,7 @@ def test_a_cut_stream_is_fetched_again(site: Site, split: Split) -> None:
 
 
 def only(day: date, bad: Answer, account: Account) -> Callable[[Request], Answer]:
-    """Answer one day badly, the others as an account does."""
+    """Respond badly for one day, and as an account does for the others."""
     return lambda request: bad if request.interval["from"] == start_of(day) else account(request)
 
 
@@ -73,7 +73,7 @@ def only(day: date, bad: Answer, account: Account) -> Callable[[Request], Answer
 )
 @pytest.mark.parametrize("split", Split)
 def test_one_bad_day_leaves_the_others_good(site: Site, bad: Answer, told: str, split: Split) -> None:
-    """A day that stays bad is named with the reason and gets no file; all others are done, the next pull mends it."""
+    """A day that keeps failing is named with its reason and gets no file; others are done, the next pull fixes it."""
     lines = some_lines(500)
     site.wish = {"split": split}
     site.standin.answers(only(DAYS[3], bad, Account(lines=lines)))
@@ -94,7 +94,7 @@ def test_one_bad_day_leaves_the_others_good(site: Site, bad: Answer, told: str, 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_refused_key_ends_the_pull(site: Site, status: int) -> None:
-    """What every other day would meet too is not asked again and again."""
+    """An error that every other day would meet too ends the pull."""
     site.standin.answers(Answer(status=status))
 
     summary = site.pull(jobs=2)
@@ -105,7 +105,7 @@ def test_a_refused_key_ends_the_pull(site: Site, status: int) -> None:
 
 
 def test_a_server_that_is_down_ends_the_pull(site: Site) -> None:
-    """When many days fail one after the other, the rest is left to the next pull."""
+    """When many consecutive days fail, the rest is left to the next pull."""
     site.standin.answers(Answer(drop=True))
 
     summary = site.pull(first=date(2026, 9, 1), jobs=3)
@@ -115,7 +115,7 @@ def test_a_server_that_is_down_ends_the_pull(site: Site) -> None:
 
 
 def test_rate_limits_mean_fewer_at_a_time(site: Site) -> None:
-    """A server that takes few exports at a time gets fewer at a time, and no day is lost."""
+    """A server that limits concurrent exports gets fewer at the same time, and no day is lost."""
     lines = some_lines(200)
     account = Account(lines=lines)
     latest = [0.0]
@@ -139,7 +139,7 @@ def test_rate_limits_mean_fewer_at_a_time(site: Site) -> None:
 
 
 def test_a_rate_limit_that_stays_ends_the_pull(site: Site) -> None:
-    """If even one export at a time is refused, the pull ends; the next one goes on."""
+    """If even a single export at a time is refused, the pull ends; the next one continues."""
     site.standin.answers(Answer(status=429, headers={"Retry-After": "3600"}))
 
     summary = site.pull(jobs=3)
@@ -150,7 +150,7 @@ def test_a_rate_limit_that_stays_ends_the_pull(site: Site) -> None:
 
 
 def test_a_damaged_file_is_not_overwritten(site: Site) -> None:
-    """A file that cannot be read back fails its day, stays as it is, and the message tells what to do."""
+    """A file that cannot be read back fails its day and stays as it is, and the message says what to do."""
     lines = some_lines(300)
     site.standin.answers(Account(lines=lines))
     site.pull()
@@ -181,7 +181,7 @@ def test_what_a_killed_pull_left_is_removed(site: Site) -> None:
 
 
 def test_a_full_disk_ends_the_pull(site: Site) -> None:
-    """If a file cannot be written, the pull ends, tells why, and leaves all files as they were."""
+    """If a file cannot be written, the pull ends, says why, and leaves all files as they were."""
     site.standin.answers(Account(lines=some_lines(20)))
 
     def filled(_from: int, _to: int, /) -> Generator[Batch]:
@@ -196,7 +196,7 @@ def test_a_full_disk_ends_the_pull(site: Site) -> None:
 
 
 def test_stopping_ends_between_blocks(site: Site) -> None:
-    """A pull that is asked to stop ends in the middle of a day; that day is missing, those before it are there."""
+    """A pull that is asked to stop ends in the middle of a day; that day is missing, the days before it are kept."""
     lines = some_lines(100)
 
     def stopping(from_: int, to: int, /) -> Generator[Batch]:
@@ -213,8 +213,8 @@ def test_stopping_ends_between_blocks(site: Site) -> None:
 
 
 def test_random_cuts(site: Site) -> None:
-    """After 200 streams that were cut at random bytes, the files equal the server's events exactly."""
-    chance = random.Random(5)  # noqa: S311 -- a test, not a secret
+    """After 200 streams truncated at random bytes, the files equal the server's events exactly."""
+    chance = random.Random(5)  # noqa: S311 -- test data, not a secret
     lines = some_lines(3000)
     account = Account(lines=lines)
     cuts = [0]
@@ -244,11 +244,11 @@ def test_random_cuts(site: Site) -> None:
 
 
 class Failing(RuntimeError):
-    """A defect, not an error of ours."""
+    """An unexpected exception, not an error of the client."""
 
 
 def test_defects_are_not_hidden(site: Site) -> None:
-    """What is none of our errors ends the pull with that very error, and no file is touched."""
+    """An unexpected exception ends the pull and is raised unchanged, and no file is touched."""
 
     def broken(_from: int, _to: int, /) -> Generator[Batch]:
         yield from ()
@@ -262,7 +262,7 @@ def test_defects_are_not_hidden(site: Site) -> None:
 
 @dataclass
 class Night:
-    """What a server has at the time of one pull, and which days it cuts."""
+    """What a server has at the time of one pull, and which days it truncates."""
 
     added: list[bytes]
     hours: int
@@ -293,15 +293,15 @@ nights = st.lists(
 
 @dataclass
 class Nightly:
-    """A server that grows from night to night, and knows which days it has given whole in the last one."""
+    """A server that grows from night to night, and knows which days it returned completely in the last one."""
 
     site: Site
     lines: set[bytes] = field(default_factory=set)
     given: dict[date, set[bytes]] = field(default_factory=dict)
 
     def source(self, night: Night, number: int) -> PlainSource:
-        """Give what is asked in one night: doubled, unordered, cut on bad days; stop after some exports."""
-        chance, asked = random.Random(number), count()  # noqa: S311 -- a test, not a secret
+        """Return a source for one night: duplicates, no order, bad days truncated, and a stop after some exports."""
+        chance, asked = random.Random(number), count()  # noqa: S311 -- test data, not a secret
         self.given = {}
 
         def export(from_: int, to: int, /) -> Generator[Batch]:
@@ -323,7 +323,7 @@ class Nightly:
 def test_nights(
     tmp_path_factory: pytest.TempPathFactory, nights: list[Night], split: Split, format_: FormatName
 ) -> None:
-    """Night after night, with bad days and stops: each day holds exactly what its whole streams brought."""
+    """Night after night, with failing days and stops, each day holds exactly what its complete streams brought."""
     site = Site(tmp_path_factory.mktemp("nights") / "events", wish={"split": split, "format": format_})
     server = Nightly(site)
     now = start_of(DAYS[4])

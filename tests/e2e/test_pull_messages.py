@@ -1,4 +1,4 @@
-"""What `smsevents pull` says when something is wrong: each cause once, true, on whole lines, and never with 0."""
+"""What `smsevents pull` says on errors: each cause once, truthfully, on unwrapped lines, and never with exit code 0."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ TODAY = day_of(now_ms())
 
 @pytest.fixture
 def environment(standin: StandIn) -> dict[str, str]:
-    """Give an environment that names the stand-in."""
+    """Return an environment that names the stand-in."""
     return os.environ | {"SMSEVENTS_API_KEY": "sms_key", "SMSEVENTS_URL": standin.url}
 
 
 def pull(directory: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command where nobody looks."""
+    """Run the command without a terminal."""
     return run_command("pull", str(TRACKPOINT), str(directory), *words, environment=environment, stdin=b"")
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> list[str]:
-    """Give the lines of standard error."""
+    """Return the lines of standard error."""
     return done.stderr.decode().splitlines()
 
 
 def recent(count: int = 40) -> list[bytes]:
-    """Give lines of the last days."""
+    """Return lines of the last days."""
     return [line(TRACKPOINT, now_ms() - 1000 - number * DAY_MS // 8) for number in range(count)]
 
 
 def test_a_wrong_key_is_one_message(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """A refused key is told in two lines, however many days were asked for at the same time, and not wrapped."""
+    """A refused key is reported on two unwrapped lines, however many days were requested at the same time."""
     standin.answers(Answer(status=401, tail=b'{"detail":"No such key."}', content_type="application/problem+json"))
 
     done = pull(tmp_path, environment, "--jobs", "8")
@@ -61,7 +61,7 @@ def test_a_wrong_key_is_one_message(standin: StandIn, environment: dict[str, str
 
 
 def test_https_to_an_http_port_is_one_message(environment: dict[str, str], tmp_path: Path) -> None:
-    """An address with https for a server without TLS ends the pull at once, with one cause that says so."""
+    """An https address for a server without TLS ends the pull at once, with one cause that says so."""
     with Hostile(lambda: [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"]) as plain:
         environment["SMSEVENTS_URL"] = plain.url.replace("http://", "https://")
         done = pull(tmp_path, environment)
@@ -73,7 +73,7 @@ def test_https_to_an_http_port_is_one_message(environment: dict[str, str], tmp_p
 
 
 def test_a_server_that_is_not_there_is_one_message(environment: dict[str, str], tmp_path: Path) -> None:
-    """Days that fail of the same cause are told together."""
+    """Days that fail for the same cause are reported together."""
     environment["SMSEVENTS_URL"] = f"http://127.0.0.1:{free_port()}"
     script = "from smsevents.client import retry, clients; clients._RETRY = None\n"
     script += "from smsevents.client.clients import Client; from smsevents.client import NEVER\n"
@@ -93,7 +93,7 @@ def test_a_server_that_is_not_there_is_one_message(environment: dict[str, str], 
 
 
 def test_a_file_that_was_edited(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """The message for a file that cannot be read back does not promise that the next pull puts it right by itself."""
+    """The message for a file that cannot be read back does not promise that the next pull repairs it."""
     standin.answers(Account(lines=recent()))
     assert pull(tmp_path, environment, "--uncompressed").returncode == 0
     path = tmp_path / f"{TODAY - timedelta(days=1)}.jsonl"
@@ -125,7 +125,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_nothing_done_is_no_success(environment: dict[str, str], standin: StandIn, tmp_path: Path, name: str) -> None:
-    """An interval in which nothing can be had is told, and does not end with 0; nothing is asked for."""
+    """An interval of which nothing can be had is reported and does not exit with 0; nothing is requested."""
     words, code, text = NOTHING[name]
 
     done = pull(tmp_path, environment, *words)
@@ -136,7 +136,7 @@ def test_nothing_done_is_no_success(environment: dict[str, str], standin: StandI
 
 
 def test_a_part_that_is_forgotten_is_told(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """Days of the window that nobody has any more are named; what the server has is fetched, and that is a success."""
+    """Days of the interval that have expired are named; what the server has is fetched, and that is a success."""
     standin.answers(Account(lines=recent()))
 
     done = pull(tmp_path, environment, "--from", "95d")
@@ -154,7 +154,7 @@ def test_a_part_that_is_forgotten_is_told(standin: StandIn, environment: dict[st
 def test_words_for_days(
     standin: StandIn, environment: dict[str, str], tmp_path: Path, words: list[str], days: int
 ) -> None:
-    """`pull` takes spans and words for days."""
+    """Days can be given to `pull` as durations and words."""
     standin.answers(Account(lines=[]))
 
     assert pull(tmp_path, environment, *words).returncode == 0
@@ -162,7 +162,7 @@ def test_words_for_days(
 
 
 def test_the_clock_is_told_and_it_goes_on(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """Clocks that differ by minutes are told where nobody looks, too, and as JSON; the pull itself is a success."""
+    """Clocks that differ by minutes are reported without a terminal and as JSON too; the pull itself succeeds."""
     standin.now_ms = lambda: now_ms() + 7 * 60_000
     standin.answers(Account(lines=recent()))
 
@@ -176,7 +176,7 @@ def test_the_clock_is_told_and_it_goes_on(standin: StandIn, environment: dict[st
 
 
 def test_messages_name_options_that_exist(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """Every option that a message names is one of the command, and no argument of the library is named."""
+    """Every option that a message names exists in the command, and no argument of the library is named."""
     standin.answers(Account(lines=recent()))
     known = run_command("pull", "--help", environment=environment | {"COLUMNS": "300"}).stdout.decode()
     assert pull(tmp_path, environment).returncode == 0
@@ -201,7 +201,7 @@ def test_messages_name_options_that_exist(standin: StandIn, environment: dict[st
 
 
 def test_options_are_kept_from_the_start(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """A pull that is killed before its first file goes on with its options; with no event yet, others may be given."""
+    """A pull killed before its first file keeps its options; before the first event, others may be given."""
     lines = recent()
     standin.answers(Answer(lines=lines, silent_at=10))
     words = [sys.executable, "-m", "smsevents", "pull", str(TRACKPOINT), str(tmp_path / "events")]
@@ -222,7 +222,7 @@ def test_options_are_kept_from_the_start(standin: StandIn, environment: dict[str
 
 
 def test_files_are_private(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """Files of events are for the user alone; what was opened to a group stays so, and new files follow it."""
+    """Event files are private to the user; existing group permissions are kept, and new files inherit them."""
     lines = [line(TRACKPOINT, start_of(TODAY) - DAY_MS), line(TRACKPOINT, start_of(TODAY))]
     account = Account(lines=lines[:1])
     standin.answers(account)
@@ -243,7 +243,7 @@ def test_files_are_private(standin: StandIn, environment: dict[str, str], tmp_pa
 
 
 def test_a_server_that_drips_ends_the_pull(tmp_path: Path) -> None:
-    """A server that sends line feeds without an end makes every day fail of one cause, and the pull ends."""
+    """A server that sends line feeds without end makes every day fail for one cause, and the pull ends."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     feeds = b"%x\r\n%b\r\n" % (65536, b"\n" * 65536)
     with Hostile(lambda: chain([head], repeat(feeds))) as hostile:
@@ -258,7 +258,7 @@ def test_a_server_that_drips_ends_the_pull(tmp_path: Path) -> None:
 
 
 def test_empty_days_have_no_files(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
-    """A day without events has no file and is known all the same: it is not fetched again once it is final."""
+    """A day without events has no file but is recorded: it is not fetched again once it is final."""
     lines = recent(3)
     standin.answers(Account(lines=lines))
 
@@ -299,7 +299,7 @@ def test_a_directory_with_empty_files_goes_on(standin: StandIn, environment: dic
 def test_an_output_that_takes_no_more(
     standin: StandIn, environment: dict[str, str], tmp_path: Path, output: str
 ) -> None:
-    """If nobody reads the JSON lines any more, that is what is told, and no day is said to have failed of it."""
+    """If the reader of the JSON lines has gone, only that is reported, and no day is said to have failed."""
     standin.answers(Account(lines=recent()))
     words = [sys.executable, "-m", "smsevents", "pull", str(TRACKPOINT), str(tmp_path / "events"), "--json"]
     shell = 'exec "$@" | true' if output == "pipe" else 'exec "$@" > /dev/full'
@@ -321,7 +321,7 @@ def test_an_output_that_takes_no_more(
 
 
 def test_a_wrong_call_is_told_on_whole_lines(environment: dict[str, str], tmp_path: Path) -> None:
-    """Where nobody looks, the message of a wrong call stands on one line, however long it is."""
+    """Without a terminal, the message of a wrong call is on one line, however long it is."""
     done = pull(tmp_path, environment, "--from", "soon")
 
     assert done.returncode == 2

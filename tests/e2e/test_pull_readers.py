@@ -1,4 +1,4 @@
-"""The files of a new shop's first days, read with the tools that people have.
+"""The files of a new shop's first days, read with common tools.
 
 They are DuckDB, pyarrow, polars, pandas and ClickHouse. The last three are not among the pinned tools, as they are
 large; where they are installed they are tried: `uv pip install polars pandas chdb`.
@@ -39,7 +39,7 @@ NOW = start_of(FIRST + timedelta(days=DAYS))
 
 
 def first_days() -> list[bytes]:
-    """Give a new shop's first days: most of them empty, digits for names at first, one-off at first, one bad time."""
+    """Return a new shop's first days: mostly empty, with numeric names, only one-offs at first, and one bad time."""
     found = []
     for number in [*range(5, 48, 3), 50, 51, 57]:
         at = start_of(FIRST + timedelta(days=number)) + 5000
@@ -66,13 +66,13 @@ TIMES = [None if ms == NANOSECONDS else datetime.fromtimestamp(ms / 1000, UTC) f
 
 
 def in_format(*names: FormatName) -> pytest.MarkDecorator:
-    """Name the formats that a test is about."""
+    """Return the formats of a test as parameters."""
     return pytest.mark.parametrize("pulled", names, indirect=True)
 
 
 @pytest.fixture
 def pulled(request: pytest.FixtureRequest, site: Site) -> Path:
-    """Give a directory of each format, pulled over HTTP."""
+    """Return a directory pulled over HTTP in the requested format."""
     site.wish = {"format": request.param, "compressed": request.param is not FormatName.EXCEL}
     site.standin.answers(Account(lines=LINES))
     assert site.pull(now=NOW, first=FIRST, last=None).is_complete
@@ -81,13 +81,13 @@ def pulled(request: pytest.FixtureRequest, site: Site) -> Path:
 
 
 def queries() -> dict[str, str]:
-    """Give the queries of the page, by the reader that they use."""
+    """Return the queries of the page, by the reader that they use."""
     found = [text for language, text in Page(ROOT / "docs" / "pull.md").blocks if language == "sql"]
     return {name: text for text in found for name in ("read_json", "read_csv") if name in text}
 
 
 def rows_of(query: str) -> list[Any]:
-    """Run a query in a DuckDB of its own."""
+    """Run a query in a new DuckDB connection."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         return connection.execute(query).fetchall()
@@ -95,7 +95,7 @@ def rows_of(query: str) -> list[Any]:
 
 @in_format(FormatName.JSONL)
 def test_json_lines(pulled: Path) -> None:
-    """DuckDB reads the JSON lines of the first days with the columns of the page, and no impossible time breaks it."""
+    """DuckDB reads the JSON lines of the first days with the columns of the page, despite an impossible time."""
     query = queries()["read_json"].replace("/srv/sms", str(pulled))
     rows = rows_of(query.replace("current_date - 30", "DATE '2026-01-01'"))
 
@@ -120,7 +120,7 @@ def test_csv(pulled: Path) -> None:
 
 @in_format(FormatName.PARQUET)
 def test_parquet(pulled: Path) -> None:
-    """DuckDB and pyarrow read the Parquet of the first days as they are, in any unit; the impossible time is NULL."""
+    """DuckDB and pyarrow read the Parquet of the first days as it is, in any unit; the impossible time is NULL."""
     rows = rows_of(f"SELECT user_id, send_date FROM '{pulled}/*.parquet' ORDER BY date")  # noqa: S608 -- our path
     table = ds.dataset([str(one) for one in sorted(pulled.glob("*.parquet"))]).to_table()
 
@@ -131,7 +131,7 @@ def test_parquet(pulled: Path) -> None:
 
 @in_format(FormatName.EXCEL)
 def test_excel(pulled: Path) -> None:
-    """A spreadsheet finds a byte order mark, semicolons, and no cell that it would run; all is read back."""
+    """A spreadsheet finds a byte order mark, semicolons, and no cell that it would execute; all is read back."""
     for one, event in zip(sorted(pulled.glob("*.csv")), LINES, strict=True):
         text = one.read_bytes().decode()
         assert text.startswith("\ufefftrackpoint;user_id;")
@@ -142,13 +142,13 @@ def test_excel(pulled: Path) -> None:
 
 
 def test_the_times_of_a_warehouse_are_the_same() -> None:
-    """What is NULL in files is NULL in a warehouse, too, and nothing else is."""
+    """Whatever is NULL in files is NULL in a warehouse too, and nothing else is."""
     assert [row_of(decode(one)[0])["send_date"] for one in LINES] == TIMES
 
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_polars(pulled: Path) -> None:
-    """With polars one reads Parquet and CSV, and its rows are Python's."""
+    """Polars reads Parquet and CSV into the expected Python values."""
     polars: Any = pytest.importorskip("polars", reason="polars is large and not pinned")
     if any(pulled.glob("*.parquet")):
         rows = polars.read_parquet(pulled / "*.parquet").sort("date").rows()
@@ -164,7 +164,7 @@ def test_polars(pulled: Path) -> None:
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_pandas(pulled: Path) -> None:
-    """With pandas one reads Parquet, CSV and JSON lines."""
+    """Pandas reads Parquet, CSV and JSON lines."""
     pandas: Any = pytest.importorskip("pandas", reason="pandas is large and not pinned")
     if any(pulled.glob("*.parquet")):
         frame = pandas.concat(pandas.read_parquet(one) for one in sorted(pulled.glob("*.parquet")))
@@ -180,7 +180,7 @@ def test_pandas(pulled: Path) -> None:
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_clickhouse(pulled: Path) -> None:
-    """ClickHouse counts the events of every format, not the headers of files without any."""
+    """ClickHouse counts the events of every format, but not the headers of files without events."""
     chdb: Any = pytest.importorskip("chdb", reason="chdb is large and in the group `bench`")
     kinds = {".parquet": "Parquet", ".csv.gz": "CSVWithNames", ".jsonl.gz": "JSONEachRow"}
     for suffix, name in kinds.items():

@@ -1,4 +1,4 @@
-"""The README's lines, run as they stand in an empty folder: what a newcomer pastes works."""
+"""The README's lines, run as shown in an empty folder: what a newcomer pastes works."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.support.documents import ROOT
 from tests.support.servers import free_port
 
 README = (ROOT / "README.md").read_text("utf-8")
-EVENTS = 10_000  # what `smsevents generate` makes if it is not told how many
+EVENTS = 10_000  # the number of events that `smsevents generate` makes by default
 
 
 def blocks_of(heading: str, language: str) -> list[str]:
-    """Give the code blocks of a language in a section."""
+    """Return the code blocks of a language in a section."""
     [section] = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
     found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return found
 
 
 def test_use_it(tmp_path: Path) -> None:
-    """The section that shows the use makes a shop, records its events, exports, pulls and syncs them.
+    """The usage section creates a shop, records its events, and exports, pulls and syncs them.
 
     What `make install` brings is there already; `make check-bare` runs these lines with it on a bare system.
     """
@@ -68,7 +68,7 @@ def test_use_it(tmp_path: Path) -> None:
 
 
 def test_example_in_python_is_the_library() -> None:
-    """The example in Python uses the client as it is exported."""
+    """The Python example uses the client as it is exported."""
     [block] = blocks_of("Use it", "python")
 
     assert Client.__name__ in block
@@ -76,7 +76,7 @@ def test_example_in_python_is_the_library() -> None:
 
 
 def test_root_line_comes_first() -> None:
-    """The first line that is shown is the one for root, and it names all that the other lines need."""
+    """The first line shown is the one for root, and it names everything that the other lines need."""
     first = blocks_of("Try it", "sh")[0]
 
     assert first.startswith("apt-get update && apt-get install")

@@ -1,4 +1,4 @@
-"""The log of requests: who asked for what, why it was refused, and nothing of keys, bodies and users."""
+"""The request log: who requested what, why it was refused, and nothing of keys, bodies and users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROXY = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7", "X-Request-Id": "from-t
 
 
 def started(folder: Path, **settings: str) -> Iterator[Server]:
-    """Give a server that logs JSON."""
+    """Yield a server that logs JSON."""
     running = Server(folder, settings={"SMSEVENTS_LOG_FORMAT": "json", "SMSEVENTS_UPKEEP": "off", **settings})
     yield running
     if running.process.poll() is None:
@@ -33,25 +33,25 @@ def started(folder: Path, **settings: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server that trusts no proxy."""
+    """Yield a server that trusts no proxy."""
     yield from started(tmp_path_factory.mktemp("plain"))
 
 
 @pytest.fixture(scope="module")
 def behind_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server that trusts a proxy on this machine, and logs everything."""
+    """Yield a server that trusts a proxy on this machine and logs everything."""
     folder = tmp_path_factory.mktemp("proxied")
     yield from started(folder, SMSEVENTS_TRUSTED_PROXIES="127.0.0.0/8", SMSEVENTS_LOG_LEVEL="debug")
 
 
 def said(server: Server) -> list[dict[str, Any]]:
-    """Give the lines that the server logged."""
+    """Return the lines that the server logged."""
     lines = server.log_path.read_text().splitlines()
     return [json.loads(one) for one in lines if one.startswith("{")]
 
 
 def line_of(server: Server, response: httpx.Response) -> dict[str, Any]:
-    """Give the line about a request, found as an operator does: by the id in its response."""
+    """Return the line about a request, found as an operator would find it: by the id in its response."""
     request_id = response.headers["X-Request-Id"]
 
     def found() -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def line_of(server: Server, response: httpx.Response) -> dict[str, Any]:
 
 
 def test_a_request_is_told_with_who_and_what(server: Server) -> None:
-    """A good import has its client, key, path, size and a status that is a number; each request has its own id."""
+    """A valid import is logged with client, key, path, size and a numeric status; each request has its own id."""
     shop = server.shop()
     first, second = (shop.send(line(shop.trackpoint, now_ms())) for _ in range(2))
     told = line_of(server, first)
@@ -76,7 +76,7 @@ def test_a_request_is_told_with_who_and_what(server: Server) -> None:
 
 
 def refusals(server: Server, shop: Shop) -> dict[str, httpx.Response]:
-    """Have requests refused, each for another reason, with a mark in all that a client can send."""
+    """Have requests refused, each for another reason, with a marker in everything that a client can send."""
     event = line(shop.trackpoint, now_ms(), user=MARK, campaign=MARK)
     post: dict[str, Any] = {"timeout": 30, "verify": PLAIN}
     strange = {"X-Api-Key": f"sms_{'0' * 12}_{MARK:x<43}"}
@@ -109,7 +109,7 @@ def test_a_refusal_is_told_with_its_reason(server: Server) -> None:
 
 
 def test_a_proxy_that_is_trusted_is_believed(behind_proxy: Server, server: Server) -> None:
-    """A trusted proxy names the client and the request; from anybody else both headers are only headers."""
+    """A trusted proxy identifies the client and the request; from anyone else both headers are ignored."""
     for asked, client, request_id in (
         (behind_proxy, "198.51.100.7", "from-the-proxy-1"),
         (server, "127.0.0.1", None),
@@ -120,7 +120,7 @@ def test_a_proxy_that_is_trusted_is_believed(behind_proxy: Server, server: Serve
 
 
 def test_monitors_do_not_fill_the_log(server: Server, behind_proxy: Server) -> None:
-    """Requests for health and metrics are logged at the level debug alone."""
+    """Requests for health checks and metrics are logged only at debug level."""
     paths = ["/health/live", "/health/ready", "/metrics"]
     for path in paths:
         assert httpx.get(server.base + path, timeout=30, verify=PLAIN).status_code == 200
@@ -132,7 +132,7 @@ def test_monitors_do_not_fill_the_log(server: Server, behind_proxy: Server) -> N
 
 
 def test_an_error_of_the_server_can_be_found(tmp_path: Path) -> None:
-    """A 503 is in the log under the id in its response, with the line that tells the cause."""
+    """A 503 is in the log under the id in its response, with the line that gives the cause."""
     for server in started(tmp_path):
         shop = server.shop()
         away = server.path.with_suffix(".away")
@@ -146,7 +146,7 @@ def test_an_error_of_the_server_can_be_found(tmp_path: Path) -> None:
 
 
 def test_a_stop_that_truncates_an_export_is_one_line(tmp_path: Path) -> None:
-    """A stop that cannot wait for an export says so once, as a warning, without a traceback."""
+    """A stop that cannot wait for an export logs one warning without a traceback."""
     for server in started(tmp_path, SMSEVENTS_SHUTDOWN_MAX_SECONDS="1"):
         shop = server.shop()
         wide = [line(shop.trackpoint, now_ms() - number, user=f"{number}-" + "x" * 900) for number in range(12_000)]
@@ -170,7 +170,7 @@ def test_a_stop_that_truncates_an_export_is_one_line(tmp_path: Path) -> None:
 
 
 def test_metrics_tell_the_house_and_the_shops(server: Server, tmp_path: Path) -> None:
-    """Sizes, free room and the build are told; a shop's events are told by its number; a backup's age after one."""
+    """Metrics report sizes, free space and the build, a shop's events by its number, and the age of the last backup."""
     shop, stranger = server.shop(), server.shop()
     bodies = [line(shop.trackpoint, now_ms() - number) for number in range(3)]
     shop.send(b"\n".join(bodies))
@@ -198,7 +198,7 @@ def test_a_client_cannot_write_lines_of_its_own(server: Server) -> None:
             b"GET /shop/%0a%1b[31m{}/export-sms-events?\x7f HTTP/1.1\r\nHost: x\r\nX-Request-Id: a%0a\x1b\r\n\r\n"
         )
         client.recv(1000)
-    line_of(server, server.shop().export())  # what was logged before it is there now
+    line_of(server, server.shop().export())  # whatever was logged before it has arrived too
     text = server.log_path.read_text()
     assert "\x1b" not in text
     assert "[31m" not in text

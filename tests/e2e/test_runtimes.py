@@ -1,4 +1,4 @@
-"""The HTTP clients that shops have at hand import and export: each with its own way to speak HTTP."""
+"""The HTTP clients that shops commonly use import and export, each speaking HTTP in its own way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RUNTIMES = Path(__file__).parents[1] / "support" / "runtimes"
 EVENTS = 3000
 
-# How each is run, before and after the address of the shop, its key and a file.
+# How each is run: the words before and after the address of the shop, its key and a file.
 CLIENTS: dict[str, tuple[list[str], list[str]]] = {
     "java": (["java", str(RUNTIMES / "Client.java")], []),
     "node, fetch": (["node", str(RUNTIMES / "fetch.mjs")], []),
@@ -61,7 +61,7 @@ def test_a_client_of_another_runtime(server: Server, tmp_path: Path, name: str) 
     "option", ["--http2", "--http1.0", "--http1.1", "--http2 -H Transfer-Encoding:chunked", "-H Expect:100-continue"]
 )
 def test_curl(server: Server, tmp_path: Path, option: str) -> None:
-    """Whatever version of HTTP curl is told to offer, its import is stored and its export is complete."""
+    """Whatever version of HTTP curl offers, its import is stored and its export is complete."""
     shop = server.shop()
     now = now_ms()
     lines = [line(shop.trackpoint, now - number, user=f"u{number}") + b"\n" for number in range(EVENTS)]

@@ -28,7 +28,7 @@ WINDOW_BYTES = 64 * 1024
 
 @contextmanager
 def serving(folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `serve` and give its process and the line that says where it listens."""
+    """Run `serve` and yield its process and the line that says where it listens."""
     environment = os.environ | STILL | {"SMSEVENTS_DATABASE": f"sqlite:///{folder / 'log.db'}"}
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
@@ -43,7 +43,7 @@ def serving(folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> Iter
 
 
 def status_at(host: str, port: int) -> int:
-    """Ask whether a server lives, at one of its addresses."""
+    """Request the health status at one of the server's addresses."""
     with Wire(port, host) as wire:
         wire.send(ask("GET", "/health/live"))
         return wire.reply().status
@@ -60,7 +60,7 @@ def status_at(host: str, port: int) -> int:
     ],
 )
 def test_the_address(tmp_path: Path, workers: int, host: str, shown: str, reached: dict[str, bool]) -> None:
-    """Whatever the number of workers, `serve` listens where it says, from the moment on that it says so, as a URL."""
+    """With any number of workers, `serve` accepts connections at the URL it prints, from the moment it prints it."""
     port = free_port()
 
     with serving(tmp_path, "--host", host, "--port", str(port), "--workers", str(workers)) as (_, first):
@@ -75,7 +75,7 @@ def test_the_address(tmp_path: Path, workers: int, host: str, shown: str, reache
 
 @WORKERS
 def test_a_taken_port_is_one_message(server: Server, tmp_path: Path, workers: int) -> None:
-    """Where the port is taken `serve` says so in one line, says nothing of serving, and makes no database."""
+    """If the port is taken, `serve` says so in one line, does not claim to serve, and creates no database."""
     database = tmp_path / "log.db"
     environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{database}"}
 
@@ -99,7 +99,7 @@ def test_a_taken_port_is_one_message(server: Server, tmp_path: Path, workers: in
     ("host", "code"), [("192.0.2.1", 3), ("no-such-host.invalid", 3), ("1.2.3.4.5", 3), ("a b", 1), ("http://x", 1)]
 )
 def test_an_address_that_is_not_ours_is_one_message(tmp_path: Path, host: str, code: int) -> None:
-    """An address that cannot be listened on, or is none at all, is named in one line."""
+    """An invalid address, or one that cannot be listened on, is named in one line."""
     environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path / 'log.db'}"}
 
     done = subprocess.run(
@@ -117,7 +117,7 @@ def test_an_address_that_is_not_ours_is_one_message(tmp_path: Path, host: str, c
 
 
 def slow_export(server: Server) -> Wire:
-    """Begin an export on a connection that does not read on."""
+    """Begin an export on a connection that then stops reading."""
     shop = server.shop()
     now = now_ms()
     lines = (line(shop.trackpoint, now - number, user=f"u{number}") + b"\n" for number in range(40_000))
@@ -157,7 +157,7 @@ def test_a_stop_refuses_new_connections_and_finishes_what_runs(tmp_path: Path, w
 
 
 def is_refused(port: int) -> bool:
-    """Tell whether a new connection is refused, which it must be at once; one that is accepted must be served."""
+    """Return whether a new connection is refused, which must happen at once; one that is accepted must be served."""
     try:
         with Wire(port) as wire:
             wire.socket.settimeout(10)
@@ -172,7 +172,7 @@ def is_refused(port: int) -> bool:
 
 @WORKERS
 def test_sighup_stops_as_sigterm_does(tmp_path: Path, workers: int) -> None:
-    """SIGHUP, also where a closed terminal sends it to every process, completes what runs and stops, with exit 0."""
+    """SIGHUP, even if a closed terminal sends it to every process, completes what runs and stops with exit code 0."""
     server = Server(tmp_path, workers=workers, settings=STILL)
     with slow_export(server) as export:
         os.killpg(server.process.pid, signal.SIGHUP)
@@ -184,20 +184,20 @@ def test_sighup_stops_as_sigterm_does(tmp_path: Path, workers: int) -> None:
 
 @WORKERS
 def test_nohup_is_respected(tmp_path: Path, workers: int) -> None:
-    """A server that was started with SIGHUP ignored goes on when it comes."""
+    """A server started with SIGHUP ignored keeps running when it arrives."""
     port = free_port()
 
     with serving(tmp_path, "--port", str(port), "--workers", str(workers), before=("nohup",)) as (process, _):
         assert status_at("127.0.0.1", port) == 200
         process.send_signal(signal.SIGHUP)
-        time.sleep(1.5)  # the supervisor looks at its signals twice a second
+        time.sleep(1.5)  # the supervisor checks for signals twice a second
 
         assert process.poll() is None
         assert status_at("127.0.0.1", port) == 200
 
 
 def workers_of(server: Server) -> set[int]:
-    """Tell the processes that listen on a server's port, by /proc, but for the one that started them."""
+    """Return the processes that listen on a server's port, from /proc, except the one that started them."""
     inodes = {
         fields[9]
         for row in Path("/proc/net/tcp").read_text().splitlines()[1:]
@@ -212,7 +212,7 @@ def workers_of(server: Server) -> set[int]:
 
 
 def test_a_worker_that_does_not_reply_to_its_supervisor_is_not_killed(tmp_path: Path) -> None:
-    """A worker that is stopped for longer than uvicorn's ping waits is the same process afterwards, and serves."""
+    """A worker suspended for longer than uvicorn's ping timeout is not replaced, and serves again afterwards."""
     server = Server(tmp_path, workers=2, settings=STILL)
     try:
         before = workers_of(server)
@@ -231,7 +231,7 @@ def test_a_worker_that_does_not_reply_to_its_supervisor_is_not_killed(tmp_path: 
 
 
 def test_a_worker_that_was_killed_is_replaced(tmp_path: Path) -> None:
-    """Where a worker ends another takes its place."""
+    """A worker that exits is replaced."""
     server = Server(tmp_path, workers=2, settings=STILL)
     try:
         before = workers_of(server)
@@ -245,7 +245,7 @@ def test_a_worker_that_was_killed_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_client_by_ipv6_that_has_an_ipv4_address_is_known_by_it(tmp_path: Path) -> None:
-    """With `--host ::` a client over IPv4 has the address that it has over IPv4."""
+    """With `--host ::` a client over IPv4 has the same address as with an IPv4 host."""
     port = free_port()
     with serving(tmp_path, "--host", "::", "--port", str(port)):
         with Wire(port) as wire, suppress(ConnectionError):
@@ -256,7 +256,7 @@ def test_a_client_by_ipv6_that_has_an_ipv4_address_is_known_by_it(tmp_path: Path
 
 
 def test_sockets_of_other_families_are_not_left_open(tmp_path: Path) -> None:
-    """A name with addresses of both kinds is served on both, or not at all."""
+    """A name with addresses of both families is served on both, or not at all."""
     port = free_port()
     addresses = {found[4][0] for found in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM)}
 
@@ -265,7 +265,7 @@ def test_sockets_of_other_families_are_not_left_open(tmp_path: Path) -> None:
             assert status_at(str(address), port) == 200
 
 
-# A signal whose handler runs within the callback of a weak reference, just before there is a server.
+# A signal whose handler runs within the callback of a weak reference, just before the server exists.
 _STOPPED_IN_A_CALLBACK = """
 import signal, sys, weakref
 import uvicorn
@@ -289,7 +289,7 @@ main()
 
 @WORKERS
 def test_a_stop_before_the_server_is_there_is_not_lost(tmp_path: Path, workers: int) -> None:
-    """A SIGTERM at a moment in which no exception can come up still ends `serve`, and with 0."""
+    """A SIGTERM at a moment at which no exception can be raised still ends `serve`, with exit code 0."""
     environment = os.environ | STILL | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path / 'log.db'}"}
 
     done = subprocess.run(

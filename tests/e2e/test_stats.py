@@ -1,4 +1,4 @@
-"""Statistics: what `smsevents stats` tells is what a plain count tells."""
+"""Statistics: the numbers of `smsevents stats` equal a plain count."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ COLUMNS = [
 
 
 class Counted(Held):
-    """Three shops, of which one is empty, and the imports that are in them."""
+    """Three shops, one of them empty, and the imports that they hold."""
 
     def __init__(self, url: str) -> None:
-        """Store imports that overlap in the one shop and do not in the other."""
+        """Store imports that overlap in one shop but not in the other."""
         super().__init__(url)
         chance = random.Random(4)  # noqa: S311 -- invented data
         spans = [(80, 60), (70, 69), (65, 50), (40, 30), (30, 20), (10, 9)]
@@ -56,18 +56,18 @@ class Counted(Held):
                 store(self.log, trackpoint, lines)
 
     def times(self, first: int, last: int) -> tuple[int, int]:
-        """Give a span of days ago in Unix milliseconds."""
+        """Return an interval, given in days ago, in Unix milliseconds."""
         return self.now - first * DAY_MS, self.now - last * DAY_MS - HOUR_MS
 
     def run(self, *words: str) -> str:
-        """Run `stats` and give what it printed."""
+        """Run `stats` and return what it printed."""
         done = run_command("stats", *words, environment=os.environ | {"SMSEVENTS_DATABASE": self.url})
         assert (done.returncode, done.stderr) == (0, b"")
         return done.stdout.decode()
 
     def expected(self, trackpoint: int) -> dict[str, Any]:  # type: ignore[override]  # of a shop, not an export
         """Count what is in a shop."""
-        # what is byte for byte a segment that is there already is not stored again
+        # a byte-identical copy of an existing segment is not stored again
         parts = {tuple(sorted(day)) for lines in self.imports[trackpoint] for day in by_day(lines)}
         dates = [date_of(one) for lines in parts for one in lines]
         stored = query(self.path, "SELECT length(data) FROM segments WHERE trackpoint = ?", trackpoint)
@@ -87,7 +87,7 @@ class Counted(Held):
 
 
 def by_day(lines: list[bytes]) -> list[list[bytes]]:
-    """Split an import into the days of UTC, each of which is a segment."""
+    """Split an import by UTC day; each part is a segment."""
     days: dict[int, list[bytes]] = {}
     for one in lines:
         days.setdefault(date_of(one) // DAY_MS, []).append(one)
@@ -95,21 +95,21 @@ def by_day(lines: list[bytes]) -> list[list[bytes]]:
 
 
 def overlapping(parts: Iterable[Iterable[bytes]]) -> int:
-    """Count the parts that begin before another one, that began before them, ends."""
+    """Count the parts that begin before the end of an earlier part."""
     entries = sorted(sorted((date_of(one), one) for one in lines) for lines in parts)
     return sum(any(one[0] <= earlier[-1] for earlier in entries[:index]) for index, one in enumerate(entries))
 
 
 @pytest.fixture
 def counted(url: str) -> Iterator[Counted]:
-    """Give a database with three shops."""
+    """Yield a database with three shops."""
     made = Counted(url)
     yield made
     made.database.close()
 
 
 def shown(column: str, value: float | None) -> str:
-    """Tell how the table shows a value."""
+    """Return a value as the table shows it."""
     if value is None:
         return "-"
     return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M:%S}" if column.endswith("_ms") else str(value)
@@ -134,7 +134,7 @@ def test_all_shops_as_a_table(counted: Counted) -> None:
 
 @pytest.mark.parametrize("trackpoint", [EMPTY, OTHER, Held.trackpoint])
 def test_one_shop(counted: Counted, trackpoint: int) -> None:
-    """`stats TRACKPOINT` tells of that shop alone, as JSON and as a table."""
+    """`stats TRACKPOINT` reports only that shop, as JSON and as a table."""
     expected = counted.expected(trackpoint)
 
     assert json.loads(counted.run(str(trackpoint), "--json")) == expected
@@ -144,7 +144,7 @@ def test_one_shop(counted: Counted, trackpoint: int) -> None:
 
 
 def test_no_shop(url: str) -> None:
-    """Without a shop, `stats` prints the header of the table, and nothing as JSON."""
+    """Without shops, `stats` prints the header of the table, and nothing as JSON."""
     environment = os.environ | {"SMSEVENTS_DATABASE": url}
     open_catalog(url).close()
 
@@ -154,7 +154,7 @@ def test_no_shop(url: str) -> None:
 
 @pytest.mark.parametrize("command", ["stats", "compact", "verify"])
 def test_an_unknown_shop_is_told(counted: Counted, command: str) -> None:
-    """A command on a shop that is not there says so in one line and fails, rather than find nothing wrong with it."""
+    """A command on a shop that does not exist says so in one line and fails, rather than reporting no problem."""
     done = run_command(command, "987654321", environment=os.environ | {"SMSEVENTS_DATABASE": counted.url})
 
     assert (done.returncode, done.stdout) == (1, b"")

@@ -1,4 +1,4 @@
-"""`smsevents sync` and the source of dlt: into real warehouses, each event once, whatever comes late or again."""
+"""`smsevents sync` and the dlt source: real warehouses hold each event exactly once, even if late or repeated."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URL of a PostgreSQL server."""
+    """Yield the URL of a PostgreSQL server."""
     yield from postgres.running(tmp_path_factory.mktemp("postgres"))
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
-    """Give an empty warehouse of each kind."""
+    """Yield an empty warehouse of each kind."""
     if request.param == "duckdb":
         yield duckdb_at(tmp_path / "warehouse.duckdb")
         return
@@ -69,13 +69,13 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 
 def run(standin: StandIn, warehouse: Warehouse, now: int = NOW_MS, **options: Any) -> SyncReport:
-    """Sync from the stand-in at a time."""
+    """Sync from the stand-in at a given time."""
     fixed: dict[str, Any] = {"ssl_context": PLAIN, "sleep": lambda _: None, "now_ms": lambda: now}
     return sync(TRACKPOINT, "key", url=standin.url, destination=warehouse.destination, **fixed | options)
 
 
 def test_late_and_repeated_events_are_there_once(standin: StandIn, warehouse: Warehouse) -> None:
-    """Two syncs with late, repeated and new events in between give the set of all events, each once.
+    """Two syncs with late, repeated and new events in between load every event exactly once.
 
     The source keeps no order and sends each event up to three times; so do the days that are read again.
     """
@@ -102,7 +102,7 @@ def test_late_and_repeated_events_are_there_once(standin: StandIn, warehouse: Wa
 
 
 def test_a_future_event_does_not_move_the_cursor(standin: StandIn, warehouse: Warehouse) -> None:
-    """An event that is dated ahead is loaded when its time has come, and hides none that comes before it."""
+    """A future-dated event is loaded once its date is reached, and hides none of the events before it."""
     ahead = line(TRACKPOINT, NOW_MS + 20 * HOUR_MS, user="ahead")
     account = Account(lines=[*some_lines(20), ahead])
     standin.answers(account)
@@ -119,7 +119,7 @@ def test_a_future_event_does_not_move_the_cursor(standin: StandIn, warehouse: Wa
 
 
 def test_a_warehouse_that_was_lost_is_filled_again(standin: StandIn, tmp_path: Path) -> None:
-    """How far a sync came is kept in the warehouse alone: a new one gets everything, an old copy what it lacks."""
+    """The progress of a sync is kept only in the warehouse: a new one gets everything, an old copy what it lacks."""
     lines = some_lines(100)
     account = Account(lines=lines[50:])
     standin.answers(account)
@@ -138,7 +138,7 @@ def test_a_warehouse_that_was_lost_is_filled_again(standin: StandIn, tmp_path: P
 
 
 def test_an_empty_shop_has_a_table(standin: StandIn, warehouse: Warehouse) -> None:
-    """Where nothing happened yet the table is there, with its columns, and fills up later."""
+    """For a shop without events the table exists with its columns, and is filled later."""
     account = Account(lines=[])
     standin.answers(account)
 
@@ -161,13 +161,13 @@ def test_two_shops_share_a_dataset(standin: StandIn, warehouse: Warehouse) -> No
 
 
 def test_a_day_that_is_cut_is_read_again(standin: StandIn, warehouse: Warehouse) -> None:
-    """A cut in the middle of a day costs a second reading of that day, and doubles nothing."""
+    """A truncation in the middle of a day makes the day be read again and duplicates nothing."""
     lines = some_lines(2000, step_ms=HOUR_MS)
     account = Account(lines=lines, options={"chunk_bytes": 1000})
     asked: list[int] = []
 
     def cut_now_and_then(request: Request) -> Answer:
-        """Cut every fourth answer."""
+        """Truncate every fourth response."""
         asked.append(request.interval["from"])
         answer = account(request)
         return Answer(lines=answer.lines, chunk_bytes=1000, cut_at=5000) if len(asked) % 4 == 0 else answer
@@ -182,13 +182,13 @@ def test_a_day_that_is_cut_is_read_again(standin: StandIn, warehouse: Warehouse)
 
 
 def test_what_fails_leaves_what_was_loaded(standin: StandIn, warehouse: Warehouse) -> None:
-    """A step that fails loads nothing and moves nothing; the steps before it stay, and the next sync goes on."""
+    """A failing step loads nothing and moves no cursor; earlier steps are kept, and the next sync continues."""
     lines = some_lines(400)
     account = Account(lines=lines)
     broken = NOW_MS - 20 * DAY_MS
 
     def poisoned(request: Request) -> Answer:
-        """Put an error text into the answers of the last 20 days."""
+        """Put an error text into the responses for the last 20 days."""
         answer = account(request)
         return Answer(lines=answer.lines, tail=b"terminated early\n") if request.interval["to"] > broken else answer
 
@@ -213,14 +213,14 @@ def test_what_fails_leaves_what_was_loaded(standin: StandIn, warehouse: Warehous
 def test_errors_of_the_client_come_out_as_they_are(
     standin: StandIn, tmp_path: Path, answer: Answer, kind: type[ClientError]
 ) -> None:
-    """What the server did wrong is told as the client tells it, not wrapped in errors of the loader."""
+    """Errors of the client are raised as they are, not wrapped in errors of the loader."""
     standin.answers(answer)
     with pytest.raises(kind):
         run(standin, duckdb_at(tmp_path / "w.duckdb"), retry=Retry(tries_max=2))
 
 
 def test_a_warehouse_that_does_not_answer(standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A warehouse that cannot be reached, or used, is told in one line, before or without anything loaded."""
+    """A warehouse that cannot be reached or used is reported in one line, and nothing is loaded."""
     port = free_port()
     nowhere = f"postgresql://tester:hidden@127.0.0.1:{port}/postgres"
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", nowhere)
@@ -244,7 +244,7 @@ def test_a_warehouse_that_does_not_answer(standin: StandIn, monkeypatch: pytest.
     ],
 )
 def test_destinations_that_would_double_or_do_not_exist(standin: StandIn, destination: str, said: str) -> None:
-    """A destination that cannot merge is refused, as what is read again would be there twice."""
+    """A destination that cannot merge is refused, because data that is read again would be duplicated."""
     with pytest.raises(ConfigurationError, match=said) as caught:
         run(standin, Warehouse(destination, lambda _: []))
     assert standin.requests == []
@@ -283,7 +283,7 @@ def test_what_databases_do_not_know_is_replaced(standin: StandIn, warehouse: War
 
 
 def test_other_spellings_are_the_same_event(standin: StandIn, tmp_path: Path) -> None:
-    """A server that writes an event with other white space and escapes gives the same event, not a second one."""
+    """An event that a server writes with other white space and escapes is the same event, not a second one."""
     warehouse = duckdb_at(tmp_path / "w.duckdb")
     lines = some_lines(30)
     standin.answers(Account(lines=lines))
@@ -295,7 +295,7 @@ def test_other_spellings_are_the_same_event(standin: StandIn, tmp_path: Path) ->
 
 
 def test_the_source_works_in_a_pipeline_of_ones_own(standin: StandIn, tmp_path: Path) -> None:
-    """The source of dlt keeps its state in any pipeline, and can be run again."""
+    """The dlt source keeps its state in any pipeline and can be run again."""
     lines = some_lines(50)
     account = Account(lines=lines)
     standin.answers(account)
@@ -315,7 +315,7 @@ def test_the_source_works_in_a_pipeline_of_ones_own(standin: StandIn, tmp_path: 
 
 
 def test_what_the_source_cannot_use_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is missing, or days below zero, are told when the source is made, not within a run."""
+    """A missing key or a negative number of days is reported when the source is created, not during a run."""
     monkeypatch.delenv("SMSEVENTS_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="SMSEVENTS_API_KEY"):
         sms_events(7, url="http://127.0.0.1:9")
@@ -330,7 +330,7 @@ days = st.floats(0, 120)
 
 @given(st.none() | milliseconds, milliseconds, days, st.none() | st.floats(0.001, 120))
 def test_intervals_leave_no_gap(synced_to: int | None, now: int, lookback: float, days_max: float | None) -> None:
-    """A run begins at or before the end of the last one, within the history, and gets on, at most up to now."""
+    """A run begins at or before the end of the last one, within the history, and advances at most to now."""
     start, end = interval_of(synced_to, now, lookback, days_max)
 
     assert now - 90 * DAY_MS <= start <= end <= now
@@ -343,7 +343,7 @@ def test_intervals_leave_no_gap(synced_to: int | None, now: int, lookback: float
 
 @given(milliseconds, st.integers(-1, 10 * DAY_MS))
 def test_days_are_the_interval(start: int, length: int) -> None:
-    """The days of an interval are all of it, without overlap, none longer than a day."""
+    """The days of an interval cover all of it without overlap, none longer than a day."""
     cut = list(days_of(start, start + length))
 
     assert sum(end - begin + 1 for begin, end in cut) == max(0, length + 1)
@@ -353,6 +353,6 @@ def test_days_are_the_interval(start: int, length: int) -> None:
 
 
 def test_rows_have_the_columns() -> None:
-    """The row of either kind of event has exactly the columns that are documented, in their order."""
+    """The row of either kind of event has exactly the documented columns, in order."""
     for one in some_lines(2):
         assert list(row_of(events.decode(one)[0])) == list(COLUMNS)

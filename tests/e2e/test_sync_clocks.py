@@ -1,4 +1,4 @@
-"""`smsevents sync` with wrong clocks and long breaks: nothing is skipped, and what is lost is told once."""
+"""`smsevents sync` with wrong clocks and long breaks: nothing is skipped, and losses are reported once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def run(standin: StandIn, path: Path, own: int, server: int | None) -> SyncReport:
-    """Sync into a DuckDB file, by two clocks."""
+    """Sync into a DuckDB file, with given local and server clocks."""
     standin.now_ms = None if server is None else lambda: server
     fixed: dict[str, Any] = {"ssl_context": PLAIN, "sleep": lambda _: None, "now_ms": lambda: own}
     return sync(TRACKPOINT, "key", url=standin.url, destination=f"duckdb:///{path}", **fixed)
 
 
 def test_a_clock_that_is_ahead_skips_nothing(standin: StandIn, tmp_path: Path) -> None:
-    """After a sync with a clock ten days ahead, the next one goes on from where the server was."""
+    """After a sync with a clock ten days ahead, the next one continues from where the server was."""
     path = tmp_path / "w.duckdb"
     account = Account(lines=some_lines(20))
     standin.answers(account)
@@ -46,7 +46,7 @@ def test_a_clock_that_is_ahead_skips_nothing(standin: StandIn, tmp_path: Path) -
 
 
 def test_a_clock_that_is_behind_leaves_nothing_out(standin: StandIn, tmp_path: Path) -> None:
-    """What is past by the server's clock alone is loaded, and does not count as loaded."""
+    """Events that are past only by the server's clock are loaded, but the cursor stays at the local time."""
     path = tmp_path / "w.duckdb"
     account = Account(lines=[*some_lines(20), line(TRACKPOINT, NOW_MS - HOUR_MS, "new")])
     standin.answers(account)
@@ -62,7 +62,7 @@ def test_a_clock_that_is_behind_leaves_nothing_out(standin: StandIn, tmp_path: P
 
 @pytest.mark.parametrize("name", ["", " "])
 def test_an_empty_name_of_a_dataset_is_refused(tmp_path: Path, name: str) -> None:
-    """A dataset without a name, as of a variable that is not set, is refused before anything is loaded elsewhere."""
+    """An empty dataset name, such as from an unset variable, is refused before anything is loaded elsewhere."""
     path = tmp_path / "w.duckdb"
     with pytest.raises(ConfigurationError, match="dataset is empty"):
         sync(TRACKPOINT, "key", url="http://127.0.0.1:1", destination=f"duckdb:///{path}", dataset=name)
@@ -70,7 +70,7 @@ def test_an_empty_name_of_a_dataset_is_refused(tmp_path: Path, name: str) -> Non
 
 
 def test_a_long_break_is_told_once(standin: StandIn, tmp_path: Path) -> None:
-    """What the server forgot between two syncs is named by the first sync after the break, and not again."""
+    """Events that expired between two syncs are reported by the first sync after the break, and not again."""
     path = tmp_path / "w.duckdb"
     standin.answers(Account(lines=some_lines(5)))
     run(standin, path, NOW_MS, NOW_MS)
@@ -83,7 +83,7 @@ def test_a_long_break_is_told_once(standin: StandIn, tmp_path: Path) -> None:
 
 
 def test_the_command_tells_what_is_lost(standin: StandIn, tmp_path: Path) -> None:
-    """The command ends with 1 once, after it has loaded what there is, and names the time; the next one is fine."""
+    """The command exits with 1 once, after loading what there is, and names the lost time; the next one succeeds."""
     path = tmp_path / "w.duckdb"
     lines = [line(7, now_ms() - HOUR_MS)]
     account = Account(lines=lines)
@@ -107,7 +107,7 @@ def test_the_command_tells_what_is_lost(standin: StandIn, tmp_path: Path) -> Non
 
 
 def test_the_lock_is_where_nobody_else_can_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks lie in a private folder of the home, or of the temporary files if it is this user's; else it is told."""
+    """Locks are in a private folder in the home directory, else in a temporary folder of this user, else an error."""
     monkeypatch.setenv("HOME", str(tmp_path))
     with locks.held("x") as first, locks.held("x") as second, locks.held("y") as other:
         assert (first, second, other) == (True, False, True)

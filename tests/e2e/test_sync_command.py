@@ -1,4 +1,4 @@
-"""The command `smsevents sync`: into DuckDB from a real server, and what it says where something is missing."""
+"""The command `smsevents sync`: into DuckDB from a real server, and what it says if something is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.warehouses import duckdb_at, expected, some_lines
 if TYPE_CHECKING:
     from pathlib import Path
 
-# ends the process at the first try to reach anything but this machine
+# ends the process at the first attempt to reach anything but this machine
 GUARD = """
 import os, sys
 def guard(event, arguments):
@@ -51,7 +51,7 @@ def command(*words: str, environment: dict[str, str], script: str = COMMAND) -> 
 
 
 def test_the_command(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`smsevents sync` loads from a real server into DuckDB, twice; speaks to nobody else and leaves nothing behind."""
+    """`smsevents sync` run twice loads from a real server into DuckDB, contacts no other host and leaves no files."""
     shop = server.shop()
     now = now_ms()
     lines = some_lines(200, now - HOUR_MS, trackpoint=shop.trackpoint)
@@ -87,13 +87,13 @@ def test_the_command(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_guard_sees_what_it_must() -> None:
-    """The guard of the test above ends a process that speaks to another machine."""
+    """The guard of the test above ends a process that contacts another machine."""
     script = GUARD + "import urllib.request; urllib.request.urlopen('http://192.0.2.1/')"
     assert command(environment=dict(os.environ), script=script).returncode == 77
 
 
 def test_the_command_without_what_it_needs() -> None:
-    """Without a key or without dlt the command says what to do, and ends with an error."""
+    """Without a key or without dlt the command says what to do and exits with an error."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SMSEVENTS_")}
     words = ("sync", "7", "--account", "samba")
 
@@ -128,7 +128,7 @@ def test_the_key_is_asked_for_unseen(standin: StandIn, tmp_path: Path) -> None:
         assert eventually(lambda: not termios.tcgetattr(ours)[3] & termios.ECHO)
         os.write(ours, b"sms_typed\n")
         shown = b""
-        # Linux ends a terminal that nobody holds any more with an error
+        # Linux signals the end of a terminal that nobody holds any more with an error
         with suppress(OSError):
             while data := os.read(ours, 1024):
                 shown += data
@@ -146,5 +146,5 @@ def test_the_key_is_asked_for_unseen(standin: StandIn, tmp_path: Path) -> None:
     "words", [["--account", "samba", "--url", "http://x"], ["--account", "other"], ["--lookback", "-1"], ["--key", "k"]]
 )
 def test_calls_that_cannot_be_meant(words: list[str]) -> None:
-    """Two servers, an account that is not known, days below zero, and a key on the command line are refused."""
+    """Two servers, an unknown account, a negative number of days, and a key on the command line are refused."""
     assert CliRunner().invoke(app, ["sync", "7", *words]).exit_code == 2

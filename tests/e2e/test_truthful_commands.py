@@ -1,4 +1,4 @@
-"""Commands: nothing done is never reported as success, and what went wrong is one line that says what helps."""
+"""Commands: doing nothing is never reported as success, and each failure is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ SHOP = str(TRACKPOINT)
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Give the environment of a command that works on a new database."""
+    """Return the environment of a command that works on a new database."""
     return os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path / 'log.db'}"}
 
 
 @pytest.fixture
 def shop(environment: dict[str, str]) -> dict[str, str]:
-    """Give the environment of a command that works on a database with one shop."""
+    """Return the environment of a command that works on a database with one shop."""
     assert run_command("shop", "add", SHOP, "--name", "Obchod", environment=environment).returncode == 0
     return environment
 
 
 def url_of(environment: dict[str, str]) -> str:
-    """Give the URL of the database."""
+    """Return the URL of the database."""
     return environment["SMSEVENTS_DATABASE"]
 
 
 def told(done: subprocess.CompletedProcess[bytes], lines: int = 1) -> str:
-    """Give what a command that failed said, which is so many lines on standard error and no traceback."""
+    """Return the error message of a failed command, which has this many lines and no traceback."""
     text = done.stderr.decode()
     assert done.returncode == 1, text
     assert len(text.splitlines()) == lines, text
@@ -84,7 +84,7 @@ def test_a_command_in_a_wrong_folder_creates_nothing(words: list[str], tmp_path:
 
 
 def test_the_setting_is_named_where_it_led_astray(environment: dict[str, str], tmp_path: Path) -> None:
-    """Where the setting names a place without a database, the setting and the place are told."""
+    """If a setting points to a place without a database, both the setting and the place are named."""
     text = told(run_command("stats", environment=environment))
 
     assert f"no database at {tmp_path}/log.db" in text
@@ -92,7 +92,7 @@ def test_the_setting_is_named_where_it_led_astray(environment: dict[str, str], t
 
 
 def test_what_creates_a_database_says_so(environment: dict[str, str], tmp_path: Path) -> None:
-    """`shop add` creates the database and tells where, once."""
+    """`shop add` creates the database and says where, once."""
     first = run_command("shop", "add", "1", environment=environment)
     second = run_command("shop", "add", "2", environment=environment)
 
@@ -104,7 +104,7 @@ def test_what_creates_a_database_says_so(environment: dict[str, str], tmp_path: 
     "words", [["shop", "list"], ["shop", "list", "--json"], ["stats"], ["--help"], ["export", SHOP]]
 )
 def test_a_full_disk_behind_the_output_is_one_line(shop: dict[str, str], words: list[str]) -> None:
-    """What cannot be printed because the disk is full is one line and exit code 1, for every command."""
+    """Output that cannot be written because the disk is full is one line and exit code 1, for every command."""
     run_command("import", SHOP, "-", environment=shop, stdin=line(TRACKPOINT, now_ms()))
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -125,7 +125,7 @@ def test_a_closed_output_is_one_line(shop: dict[str, str], words: list[str]) -> 
 
 
 def test_a_key_that_was_not_shown_is_not_in_use(shop: dict[str, str]) -> None:
-    """A key whose printing fails is revoked at once, and that is told."""
+    """A key that cannot be printed is revoked at once, and that is reported."""
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "smsevents", "key", "create", SHOP, "--scope", "export"],
@@ -141,7 +141,7 @@ def test_a_key_that_was_not_shown_is_not_in_use(shop: dict[str, str]) -> None:
 
 
 def test_revoking_again_is_told(shop: dict[str, str]) -> None:
-    """A key that was revoked before is told as that, and keeps its time."""
+    """Revoking a revoked key says so and keeps the time of its revocation."""
     key = run_command("key", "create", SHOP, "--scope", "export", environment=shop).stdout.decode().split("_")[1]
     first = run_command("key", "revoke", key, environment=shop).stderr
     before = run_command("key", "list", SHOP, "--json", environment=shop).stdout
@@ -154,7 +154,7 @@ def test_revoking_again_is_told(shop: dict[str, str]) -> None:
 
 
 def test_lists_as_json(shop: dict[str, str]) -> None:
-    """`--json` gives one object a line, with times in Unix milliseconds."""
+    """`--json` prints one object per line, with times in Unix milliseconds."""
     run_command("key", "create", SHOP, "--scope", "import", "--scope", "export", "--label", "a\tb", environment=shop)
 
     [listed] = map(json.loads, run_command("shop", "list", "--json", environment=shop).stdout.splitlines())
@@ -177,7 +177,7 @@ def test_names_cannot_break_rows_or_command_a_terminal(environment: dict[str, st
 
 
 def test_columns_say_what_they_hold(shop: dict[str, str]) -> None:
-    """The columns of `stats` that hold bytes say so."""
+    """The names of the `stats` columns that hold bytes say so."""
     run_command("import", SHOP, "-", environment=shop, stdin=line(TRACKPOINT, now_ms()))
 
     names, values = run_command("stats", environment=shop).stdout.decode().splitlines()
@@ -190,7 +190,7 @@ def test_columns_say_what_they_hold(shop: dict[str, str]) -> None:
 
 
 def test_an_error_is_one_line_without_a_terminal(shop: dict[str, str]) -> None:
-    """A long message is not wrapped where no terminal looks."""
+    """A long message is not wrapped without a terminal."""
     long = "a text that is not a day and is far longer than a line of a terminal, as a whole sentence can be"
     done = run_command("key", "create", SHOP, "--scope", "export", "--expires", long, environment=shop)
 
@@ -199,7 +199,7 @@ def test_an_error_is_one_line_without_a_terminal(shop: dict[str, str]) -> None:
 
 
 def test_a_misspelt_variable_is_told_once(environment: dict[str, str]) -> None:
-    """A variable that is probably misspelt is named once, by the command, and not again by what it starts."""
+    """A variable that is probably misspelt is reported once, by the command, and not again by its child processes."""
     wrong = environment | {
         "SMSEVENTS_DATABSE": "x",
         "SMSEVENTS_PORT": "tcp://10.0.0.1:80",
@@ -218,7 +218,7 @@ def test_a_misspelt_variable_is_told_once(environment: dict[str, str]) -> None:
 
 
 def test_unblocking_says_whom(shop: dict[str, str]) -> None:
-    """`--unblock` tells of each user whether anything was done."""
+    """`--unblock` reports for each user whether anything was done."""
     run_command("forget", SHOP, "a", "--block", environment=shop)
 
     done = run_command("forget", SHOP, "a", "b", "--unblock", environment=shop)
@@ -227,19 +227,19 @@ def test_unblocking_says_whom(shop: dict[str, str]) -> None:
 
 
 def test_compaction_says_when_there_is_nothing_to_do(shop: dict[str, str]) -> None:
-    """`compact` tells of each shop what it merged, also if that is nothing."""
+    """`compact` reports for each shop what it merged, even if that is nothing."""
     assert run_command("compact", environment=shop).stderr == f"{SHOP}: nothing to merge\n".encode()
 
 
 def impossible_lines() -> list[bytes]:
-    """Give lines as earlier versions recorded them: a send date in nanoseconds, and a blank user id."""
+    """Return lines as earlier versions recorded them: a send date in nanoseconds, and a blank user id."""
     now = now_ms()
     nanoseconds = line(TRACKPOINT, now).replace(b'"sendDate":', b'"sendDate":1')
     return [nanoseconds.replace(str(now - 300).encode(), b"795477520731000000"), line(TRACKPOINT, now, user=" ")]
 
 
 def test_impossible_lines_are_refused_or_skipped(shop: dict[str, str], tmp_path: Path) -> None:
-    """`import` refuses a file with impossible lines and names the option that leaves them out and counts them."""
+    """`import` refuses a file with impossible lines and names the option that skips and counts them."""
     good = line(TRACKPOINT, now_ms())
     file = tmp_path / "events.jsonl"
     file.write_bytes(body_of([*impossible_lines(), good]))
@@ -283,7 +283,7 @@ def test_an_old_database_with_impossible_events_goes_on(shop: dict[str, str], tm
     ],
 )
 def test_a_file_of_another_format_is_named(shop: dict[str, str], content: bytes, name: str) -> None:
-    """What is not lines of events is named in one line, without a word of headers."""
+    """Input that is not lines of events is reported in one line that does not mention headers."""
     text = told(run_command("import", SHOP, "-", environment=shop, stdin=content))
 
     assert name in text
@@ -292,26 +292,26 @@ def test_a_file_of_another_format_is_named(shop: dict[str, str], content: bytes,
 
 
 def test_the_export_of_an_unknown_shop_is_a_failure(shop: dict[str, str]) -> None:
-    """`export` of a shop that is not there fails, rather than to write nothing and report success."""
+    """`export` of a shop that does not exist fails, rather than writing nothing and reporting success."""
     assert "There is no shop 8" in told(run_command("export", "8", environment=shop))
 
 
 def test_an_empty_file_is_told(shop: dict[str, str]) -> None:
-    """An import of nothing says that there was nothing."""
+    """An import without events says that there were none."""
     done = run_command("import", SHOP, "-", environment=shop, stdin=b"\n \n")
 
     assert done.stderr == b"received 0, expired 0\nThe file holds no events.\n"
 
 
 def test_generated_events_can_be_recorded(shop: dict[str, str]) -> None:
-    """`generate` refuses an end in seconds, whose events no import would take."""
+    """`generate` refuses an end in seconds, whose events no import would accept."""
     text = told(run_command("generate", SHOP, "--end", str(now_ms() // 1000), environment=shop))
 
     assert "is it in seconds?" in text
 
 
 def test_a_folder_as_input_is_told(shop: dict[str, str], tmp_path: Path) -> None:
-    """A folder in the place of a file is told in one line."""
+    """A folder in the place of a file is reported in one line."""
     assert "Is a directory" in told(run_command("import", SHOP, str(tmp_path), environment=shop))
 
 
@@ -333,7 +333,7 @@ def test_what_cannot_be_written_is_named(shop: dict[str, str], tmp_path: Path, w
     assert [row[0] for row in query(tmp_path / "log.db", "SELECT trackpoint FROM shops")] == [TRACKPOINT]
 
 
-# It becomes another user only once all is imported: that user may not be able to read this Python.
+# It becomes another user only after all imports: that user may not be able to read this Python.
 AS_NOBODY = """
 import os, sys
 from smsevents.catalog import open_existing
@@ -348,7 +348,7 @@ except StoreUnavailable as error:
 
 
 def test_another_owner_is_named() -> None:
-    """A database that belongs to another user is told with both users and what to do."""
+    """For a database that belongs to another user, both users and what to do are named."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     folder = Path(tempfile.mkdtemp(prefix="smsevents-owner-"))
@@ -367,7 +367,7 @@ def test_another_owner_is_named() -> None:
 
 
 def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
-    """A database on a read-only file system is told as that, by reading and by writing commands."""
+    """A database on a read-only file system is reported as such, by reading and by writing commands."""
     folder = tmp_path / "disk"
     folder.mkdir()
     with full_disk(folder):
@@ -388,7 +388,7 @@ main()
 
 
 def test_the_server_needs_no_temporary_folder(shop: dict[str, str]) -> None:
-    """A server without a folder for temporary files starts, takes a small import and exports it."""
+    """A server without a folder for temporary files starts, accepts a small import and exports it."""
     key = run_command("key", "create", SHOP, "--scope", "export", "--scope", "import", environment=shop).stdout
     port = free_port()
     headers = {"X-Api-Key": key.decode().strip()}
@@ -410,7 +410,7 @@ def test_the_server_needs_no_temporary_folder(shop: dict[str, str]) -> None:
 
 
 def answers(url: str) -> bool:
-    """Tell whether an address answers with 200."""
+    """Return whether a request to an address gets 200."""
     try:
         return httpx.get(url, timeout=5).status_code == 200
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""The server: impossible events are refused, odd intervals say so, and what cannot be written is not ready."""
+"""The server: impossible events are refused, odd intervals are flagged, and an unwritable database is not ready."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPERATOR = ("smsevents ", "`smsevents", "chown", "docs/")
 
 
 def detail_of(got: httpx.Response, status: int) -> str:
-    """Give the detail of a problem of a status."""
+    """Return the detail of a problem with a given status."""
     assert got.status_code == status, got.text
     assert got.headers["Content-Type"] == "application/problem+json"
     detail: str = got.json()["detail"]
@@ -34,7 +34,7 @@ def detail_of(got: httpx.Response, status: int) -> str:
 
 
 def sent_at(trackpoint: int, date: int, sent: int) -> bytes:
-    """Give a line with a date and a send date."""
+    """Return a line with a date and a send date."""
     return line(trackpoint, date).replace(b'"sendDate":%d' % (date - 300), b'"sendDate":%d' % sent)
 
 
@@ -43,7 +43,7 @@ def sent_at(trackpoint: int, date: int, sent: int) -> bytes:
     ("factor", "unit"), [(0.001, "seconds?"), (1000, "microseconds?"), (1_000_000, "nanoseconds?"), (0, "2000 to 2099")]
 )
 def test_an_impossible_time_is_refused(server: Server, field: str, factor: float, unit: str) -> None:
-    """A time in another unit, or none at all, is 422 with the field and the unit, and nothing of the body is stored."""
+    """An invalid time, or one in another unit, is 422 with the field and the unit, and nothing is stored."""
     shop = server.shop()
     now = now_ms()
     wrong = int(now * factor)
@@ -61,7 +61,7 @@ def test_an_impossible_time_is_refused(server: Server, field: str, factor: float
 
 @pytest.mark.parametrize("date", [YEAR_2000, YEAR_2000 + 1])
 def test_a_replay_of_old_events_is_good(server: Server, date: int) -> None:
-    """Events older than the history, back to 2000, are 200 and counted as expired."""
+    """Events older than the history, back to 2000, are accepted with 200 and counted as expired."""
     shop = server.shop()
 
     got = shop.send(sent_at(shop.trackpoint, date, date))
@@ -71,7 +71,7 @@ def test_a_replay_of_old_events_is_good(server: Server, date: int) -> None:
 
 @pytest.mark.parametrize("user", ["\0", " ", "\t", "\u00a0", "\u200b"])
 def test_an_impossible_user_id_is_refused(server: Server, user: str) -> None:
-    """A user id without a character that can be seen is 422."""
+    """A user id without a visible character is 422."""
     shop = server.shop()
 
     detail = detail_of(shop.send(line(shop.trackpoint, now_ms(), user=user)), 422)
@@ -81,7 +81,7 @@ def test_an_impossible_user_id_is_refused(server: Server, user: str) -> None:
 
 
 def test_a_misspelt_status_is_told(server: Server) -> None:
-    """`DELIVRD`, as SMPP receipts spell it, is 422 with what was meant and with all that there are."""
+    """`DELIVRD`, as SMPP receipts spell it, is 422 with the intended status and the list of all statuses."""
     shop = server.shop()
 
     detail = detail_of(shop.send(line(shop.trackpoint, now_ms(), status="DELIVRD")), 422)
@@ -105,7 +105,7 @@ FORMATS: dict[str, tuple[Callable[[bytes], bytes], dict[str, str], str]] = {
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_body_of_another_format_is_named(server: Server, form: str) -> None:
-    """What was made of the lines on the way is named, 400, and nothing is stored."""
+    """If the lines were changed on the way, the 400 names what they became, and nothing is stored."""
     spoil, headers, name = FORMATS[form]
     shop = server.shop()
 
@@ -120,7 +120,7 @@ def test_a_body_of_another_format_is_named(server: Server, form: str) -> None:
     [(gzip.compress(b"{}", mtime=0), "gzip"), ("{}".encode("utf-16"), "UTF-16"), (b"from=1&to=2", "JSON")],
 )
 def test_a_request_of_another_format_is_named(server: Server, body: bytes, name: str) -> None:
-    """What was made of the body of an export request is named, 400."""
+    """If the body of an export request was changed on the way, the 400 names what it became."""
     shop = server.shop()
 
     detail = detail_of(httpx.post(shop.export_url, content=body, headers=shop.headers), 400)
@@ -129,7 +129,7 @@ def test_a_request_of_another_format_is_named(server: Server, body: bytes, name:
 
 
 def test_stored_impossible_events_are_exported(server: Server) -> None:
-    """What earlier versions accepted is exported as it is, plain and in gzip, beside new events."""
+    """Impossible events that earlier versions accepted are exported unchanged, plain and in gzip, with new events."""
     shop = server.shop()
     now = now_ms()
     old = [sent_at(shop.trackpoint, now - 9, now * 1_000_000), line(shop.trackpoint, now - 8, user="\0")]
@@ -155,7 +155,7 @@ def test_stored_impossible_events_are_exported(server: Server) -> None:
     ],
 )
 def test_an_interval_without_any_event_says_so(server: Server, interval: dict[str, int], told: str) -> None:
-    """An interval before 2000 or after 2099 stays valid, is empty, and says in a header what is odd about it."""
+    """An interval before 2000 or after 2099 is valid and empty, and a header says what is odd about it."""
     got = server.shop().export(interval)
 
     assert (got.status_code, got.content) == (200, b"")
@@ -166,7 +166,7 @@ def test_an_interval_without_any_event_says_so(server: Server, interval: dict[st
     "interval", [{}, {"from": 0, "to": 4_000_000_000_000}, {"to": YEAR_2000}, {"from": -5, "to": 2**63 - 1}]
 )
 def test_an_interval_that_may_hold_events_says_nothing(server: Server, interval: dict[str, int]) -> None:
-    """`"from": 0` with a `to` asks for all of the history, and no warning comes with it."""
+    """`"from": 0` with a `to` requests the history up to `to`, without a warning."""
     shop = server.shop()
     event = line(shop.trackpoint, now_ms() - DAY_MS)
     assert shop.send(event).status_code == 200
@@ -180,7 +180,7 @@ def test_an_interval_that_may_hold_events_says_nothing(server: Server, interval:
 
 @pytest.mark.parametrize("action", ["export", "import"])
 def test_a_shop_is_told_no_command(server: Server, action: str) -> None:
-    """401 and 403 tell a shop whom to ask, and never a command of the operator."""
+    """401 and 403 tell a shop whom to ask, and never name a command of the operator."""
     shop, other = server.shop(), server.shop()
     url = f"{shop.base}/shop/{shop.trackpoint}/{action}-sms-events"
     refused = [
@@ -193,20 +193,20 @@ def test_a_shop_is_told_no_command(server: Server, action: str) -> None:
 
 @pytest.fixture
 def breakable(tmp_path: Path) -> Iterator[Server]:
-    """Give a server of its own, whose database changes only when the test says so."""
+    """Yield a dedicated server whose database changes only when the test changes it."""
     running = Server(tmp_path, settings=STILL)
     yield running
     running.stop()
 
 
 def ready(server: Server) -> httpx.Response:
-    """Ask whether the server is ready."""
+    """Request the readiness of the server."""
     return httpx.get(f"{server.base}/health/ready")
 
 
 @pytest.mark.parametrize("name", ["log.db", "log.db-wal"])
 def test_a_database_that_cannot_be_written_is_not_ready(breakable: Server, tmp_path: Path, name: str) -> None:
-    """While a file of the database cannot be written the server lives and is not ready; then it is as before."""
+    """While a file of the database cannot be written the server is alive but not ready; later it is ready again."""
     shop = breakable.shop()
     event = line(shop.trackpoint, now_ms())
     assert shop.send(event).status_code == 200
@@ -224,17 +224,17 @@ def test_a_database_that_cannot_be_written_is_not_ready(breakable: Server, tmp_p
 
 
 def fill(filler: Path) -> None:
-    """Write a file until the disk is full."""
+    """Write to a file until the disk is full."""
     with filler.open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(4096))
         except OSError as error:
-            assert error.errno == errno.ENOSPC  # noqa: PT017 -- any other error is one of the test
+            assert error.errno == errno.ENOSPC  # noqa: PT017 -- any other error fails the test
 
 
 def test_a_server_on_a_full_disk_is_not_ready(tmp_path: Path) -> None:
-    """Once a write found no room the server is not ready, exports go on, and with room it is ready again."""
+    """After a write found no space the server is not ready, exports continue, and with space it is ready again."""
     folder = tmp_path / "disk"
     folder.mkdir()
     with full_disk(folder, "6m"):

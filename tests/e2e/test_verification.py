@@ -1,4 +1,4 @@
-"""Verification: every kind of damage is found and told, and the rest of the log lives on without it."""
+"""Verification: every kind of damage is found and reported, and the rest of the log stays usable."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Days(Held):
         self.bad = self.ids[1]
 
     def line_at(self, day: int, index: int, trackpoint: int = Held.trackpoint) -> bytes:
-        """Give a line so many days ago, the later the higher its index."""
+        """Return a line this many days ago; a higher index means a later date."""
         return line(trackpoint, self.hour_of_today - day * DAY_MS + index, user=f"{day}-{index}")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -74,7 +74,7 @@ class Days(Held):
         return run_command(*words, environment=os.environ | {"SMSEVENTS_DATABASE": self.url})
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """Give all that is stored of the shop."""
+        """Return everything that is stored of the shop."""
         return query(self.path, "SELECT * FROM segments WHERE trackpoint = ? ORDER BY id", self.trackpoint)
 
     def damage(self, kind: str) -> None:
@@ -101,7 +101,7 @@ class Days(Held):
             self.repack(wrong_lines(kind, self.days[1], self.line_at(2, 9, OTHER)))
 
     def repack(self, lines: list[bytes]) -> None:
-        """Put lines into the second segment, with sums and bounds that are right."""
+        """Put lines into the second segment, with correct sums and bounds."""
         body, (first, last) = body_of(lines), (lines[0], lines[-1])
         data = deflate(body)
         sums = (zlib.crc32(data), zlib.crc32(body), len(body), len(lines))
@@ -124,14 +124,14 @@ def wrong_lines(kind: str, lines: list[bytes], foreign: bytes) -> list[bytes]:
 
 @pytest.fixture
 def days(url: str) -> Iterator[Days]:
-    """Give a shop with three segments."""
+    """Yield a shop with three segments."""
     made = Days(url)
     yield made
     made.database.close()
 
 
 def test_a_sound_log_is_sound(days: Days) -> None:
-    """`verify` exits with 0 on a sound log, of all shops or of one, and tells how much it checked."""
+    """`verify` exits with 0 on a sound log, of all shops or of one, and says how much it checked."""
     everything = days.run("verify")
     one = days.run("verify", str(OTHER))
 
@@ -142,7 +142,7 @@ def test_a_sound_log_is_sound(days: Days) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_found(days: Days, kind: str) -> None:
-    """Each kind of damage makes `verify` exit with 1 and name that segment and no other, and changes nothing."""
+    """Each kind of damage makes `verify` exit with 1 and name only that segment, and changes nothing."""
     days.damage(kind)
     before = days.rows()
 
@@ -156,7 +156,7 @@ def test_damage_is_found(days: Days, kind: str) -> None:
 
 
 def test_a_wrong_span_is_found(days: Days) -> None:
-    """A span that is too short, which hides events from exports that begin within the segment, is damage."""
+    """A range that is too short, which hides events from exports that begin within the segment, is damage."""
     query(days.path, "UPDATE segments SET span_ms = 0")
 
     assert len(days.damages()) == 3
@@ -164,7 +164,7 @@ def test_a_wrong_span_is_found(days: Days) -> None:
 
 @pytest.mark.parametrize("kind", ["stored_crc", "unsorted"])
 def test_quarantine_frees_the_rest(days: Days, kind: str) -> None:
-    """`--quarantine` sets a damaged segment aside: the rest is exported and sound, and `stats` counts what is aside."""
+    """`--quarantine` removes a damaged segment from the log: the rest is exported and sound, and `stats` counts it."""
     days.damage(kind)
 
     done = days.run("verify", "--quarantine")
@@ -177,7 +177,7 @@ def test_quarantine_frees_the_rest(days: Days, kind: str) -> None:
 
 
 def test_discard_empties_the_quarantine(days: Days) -> None:
-    """`--discard` deletes what was set aside of the shop that is named, and nothing else."""
+    """`--discard` deletes the quarantined segments of the given shop, and nothing else."""
     days.damage("flipped")
     days.run("verify", "--quarantine")
 
@@ -189,14 +189,14 @@ def test_discard_empties_the_quarantine(days: Days) -> None:
 
 
 def counted(days: Days) -> tuple[int, int]:
-    """Tell how many segments `stats` counts in quarantine, and how many events in the log."""
+    """Return how many segments `stats` counts in quarantine, and how many events in the log."""
     found = json.loads(days.run("stats", str(days.trackpoint), "--json").stdout)
     return found["quarantined"], found["events"]
 
 
 @pytest.mark.parametrize("kind", BY_SUMS)
 def test_compaction_leaves_damage_alone(days: Days, kind: str) -> None:
-    """Compaction that meets a damaged segment tells it and leaves the log as it was."""
+    """Compaction that meets a damaged segment reports it and leaves the log as it was."""
     days.damage(kind)
     before = days.rows()
 
@@ -208,7 +208,7 @@ def test_compaction_leaves_damage_alone(days: Days, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [*BY_SUMS, "empty", "final block", "no event"])
 def test_the_worker_goes_on(days: Days, kind: str) -> None:
-    """A round of the upkeep worker leaves a shop with a damaged segment as it is and compacts the shops behind it."""
+    """A round of the upkeep worker skips a shop with a damaged segment and compacts the shops after it."""
     days.damage(kind)
     last = 2**62
     Access(days.database).add_shop(last, "")

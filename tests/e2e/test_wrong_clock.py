@@ -28,13 +28,13 @@ AGES = (89, 60, 30, 1)  # in days
 
 
 def lines_of(trackpoint: int, ages: tuple[float, ...] = AGES) -> list[bytes]:
-    """Give lines of events that happened some days ago."""
+    """Return lines of events from some days ago."""
     now = now_ms()
     return [line(trackpoint, now - int(days * DAY_MS)) for days in ages]
 
 
 def ready(server: Server) -> dict[str, Any]:
-    """Ask whether a server is ready; it is."""
+    """Return the readiness response of a server, which must be ready."""
     got = httpx.get(f"{server.base}/health/ready", timeout=30, verify=PLAIN)
     assert got.status_code == 200
     body: dict[str, Any] = got.json()
@@ -49,7 +49,7 @@ def exported(shop: Shop) -> set[bytes]:
 
 
 def events_of(log: Path) -> list[str]:
-    """Tell what the log says, by its `event`."""
+    """Return the log records with a given `event`."""
     rows = [row for row in log.read_text().splitlines() if row.startswith("{")]
     return [json.loads(row)["event"] for row in rows]
 
@@ -58,7 +58,7 @@ def events_of(log: Path) -> list[str]:
 def served(
     folder: Path, clock: WrongClock, *, workers: int = 1, settings: dict[str, str] | None = None
 ) -> Iterator[Server]:
-    """Have a server run under a clock for as long as the block does."""
+    """Run a server under a clock for as long as the block runs."""
     server = Server(folder, workers=workers, settings=clock.environment | (settings or {}))
     try:
         yield server
@@ -68,7 +68,7 @@ def served(
 
 @pytest.mark.parametrize(("offset", "workers"), [("+100d", 2), ("-100d", 1)])
 def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, offset: str, workers: int) -> None:
-    """While the clock of a running server is wrong nothing is deleted, all of it says so, and it ends with that."""
+    """While the clock of a running server is wrong, nothing is deleted and everything reports it, until it is right."""
     clock = WrongClock(tmp_path)
     with served(tmp_path, clock, workers=workers) as server:
         shop = server.shop()
@@ -81,7 +81,7 @@ def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, offset: str, workers: 
         assert eventually(lambda: "time in doubt" in events_of(server.log_path))
         body = ready(server)
         assert (body["status"], body["time"]) == ("ready", "in doubt")
-        # a process that looked at the clock before saw the jump, one that had not yet sees where it is
+        # a process that had read the clock before the jump notices it; one that had not takes the new time
         assert body["reason"] in {"jumped", "ahead" if offset == "+100d" else "behind"}
         assert "smsevents expire --force" in body["what_to_do"]
         assert server.metric("smsevents_time_in_doubt") == 1
@@ -100,7 +100,7 @@ def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, offset: str, workers: 
 
 
 def test_a_server_that_starts_with_a_clock_ahead(tmp_path: Path) -> None:
-    """It says so at its start and deletes nothing; the lease that its upkeep worker leaves keeps nobody waiting."""
+    """A server that starts with its clock ahead says so and deletes nothing, and its lease delays nobody afterwards."""
     clock = WrongClock(tmp_path)
     with served(tmp_path, clock) as server:
         shop = server.shop()
@@ -126,7 +126,7 @@ def test_a_server_that_starts_with_a_clock_ahead(tmp_path: Path) -> None:
 
 
 def test_a_server_that_starts_with_a_clock_behind(tmp_path: Path) -> None:
-    """It refuses new events only for now, with a 503 that says why, and stores them once its clock is right."""
+    """A server that starts with its clock behind refuses new events with a 503 that says why, until it is right."""
     with served(tmp_path, WrongClock(tmp_path), settings=STILL) as server:
         shop = server.shop()
         lines = lines_of(shop.trackpoint)
@@ -153,7 +153,7 @@ def test_a_server_that_starts_with_a_clock_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("offset", [pytest.param("-30d", marks=pytest.mark.campaign), "-100d"])
 def test_a_log_of_long_ago_is_not_emptied(tmp_path: Path, offset: str) -> None:
-    """After a long time off, or with an old backup in place, `serve` deletes nothing until a person says so."""
+    """After a long downtime, or with an old backup restored, `serve` deletes nothing until a person confirms it."""
     clock = WrongClock(tmp_path, offset)
     with served(tmp_path, clock) as server:
         shop = server.shop()
@@ -180,7 +180,7 @@ def test_a_log_of_long_ago_is_not_emptied(tmp_path: Path, offset: str) -> None:
 
 @pytest.mark.parametrize("offset", ["+100d", "-100d"])
 def test_commands_under_a_wrong_clock(tmp_path: Path, offset: str) -> None:
-    """Commands say that time is in doubt, delete nothing and lose nothing; `expire` refuses with 1."""
+    """Commands report that the time is in doubt, delete nothing and lose nothing; `expire` refuses with 1."""
     path = tmp_path / "log.db"
     clock = WrongClock(tmp_path)
     environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{path}"} | clock.environment
@@ -217,7 +217,7 @@ def test_commands_under_a_wrong_clock(tmp_path: Path, offset: str) -> None:
 
 
 def test_a_forced_expiry_believes_the_clock(tmp_path: Path) -> None:
-    """`expire --force` takes the clock for right, deletes by it, and ends the doubt."""
+    """`expire --force` accepts the clock as right, deletes by it, and ends the doubt."""
     path = tmp_path / "log.db"
     clock = WrongClock(tmp_path)
     environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{path}"} | clock.environment
@@ -232,7 +232,7 @@ def test_a_forced_expiry_believes_the_clock(tmp_path: Path) -> None:
 
 
 def test_a_week_without_anybody_is_no_doubt(tmp_path: Path) -> None:
-    """After six days `expire` deletes by the time that is trusted, and says what stays and until when."""
+    """After six days `expire` deletes by the trusted time, and says what stays and until when."""
     path = tmp_path / "log.db"
     clock = WrongClock(tmp_path)
     environment = os.environ | {"SMSEVENTS_DATABASE": f"sqlite:///{path}"} | clock.environment

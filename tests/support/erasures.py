@@ -67,5 +67,5 @@ def files_of(path: Path) -> bytes:
 
 
 def pending(held: Held) -> set[str]:
-    """Name the chores that are owed."""
+    """Return the names of the pending chores."""
     return {name for (name,) in query(held.path, "SELECT name FROM chores")} - {erasure.PAUSE}

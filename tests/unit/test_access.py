@@ -63,7 +63,7 @@ def access(database: Database, clocks: Clocks) -> Access:
 
 
 def id_of(key: str) -> str:
-    """Return the id of a key, which stands in it."""
+    """Return the id that is part of a key."""
     return key.split("_")[1]
 
 
@@ -82,7 +82,7 @@ def test_a_key_has_its_shape_and_is_random(access: Access) -> None:
 
 
 def test_a_key_may_do_what_it_was_made_for(access: Access) -> None:
-    """A key does what its scopes say in its shop, and what is told of it is what it was made with."""
+    """A key allows what its scopes say in its shop, and is described as it was created."""
     text = access.create_key(1, ["export", "import"], label="nightly", expires_ms=NOW + 1)
     key = access.authorize(text, 1, "export")
     assert key == access.authorize(text, 1, "import") == access.authenticate(text)
@@ -146,7 +146,7 @@ def test_a_wrong_key_is_refused_with_one_text(access: Access) -> None:
 
 
 def test_a_key_that_is_no_unicode_is_refused(access: Access) -> None:
-    """A text with half a surrogate pair, as bytes that are no UTF-8 become, is refused as a wrong key."""
+    """Text with an unpaired surrogate, as decoding invalid UTF-8 produces, is refused as a wrong key."""
     assert refusal(access, "\udcff") == refusal(access, None)
 
 
@@ -227,7 +227,7 @@ def test_a_key_expires_to_the_millisecond(access: Access, clocks: Clocks) -> Non
 
 
 def test_a_revoked_or_expired_key_says_so_to_its_owner_only(access: Access) -> None:
-    """Who knows only the id of a revoked or expired key is told no more than of an unknown one."""
+    """Knowing only the id of a revoked or expired key reveals no more than an unknown key does."""
     revoked = access.create_key(1, ["export"])
     access.revoke_key(id_of(revoked))
     expired = access.create_key(1, ["export"], expires_ms=NOW - 1)
@@ -254,12 +254,12 @@ def test_another_shop_is_forbidden_whether_or_not_it_exists(access: Access) -> N
 
 
 def test_a_wrong_key_learns_nothing_of_shops(access: Access) -> None:
-    """Without a good key, a shop that exists and one that does not are answered alike."""
+    """Without a valid key, the response is the same whether or not the shop exists."""
     assert refusal(access, "sms_x", 1) == refusal(access, "sms_x", NOWHERE)
 
 
 def test_a_shop_is_added_once(access: Access) -> None:
-    """Shops are listed by trackpoint; one that is there already is refused and stays as it was."""
+    """Shops are listed by trackpoint; adding one that exists is refused and leaves it unchanged."""
     access.add_shop(2**63 - 1, "Last")
     with pytest.raises(ShopExists, match="1 already"):
         access.add_shop(1, "Other")
@@ -269,7 +269,7 @@ def test_a_shop_is_added_once(access: Access) -> None:
 
 @pytest.mark.parametrize("trackpoint", [0, -1, 2**63, 10**30])
 def test_a_shop_needs_a_trackpoint(access: Access, trackpoint: int) -> None:
-    """A number that is no positive 64-bit integer is refused, and no shop is added."""
+    """Anything but a positive 64-bit integer is refused, and no shop is added."""
     with pytest.raises(InvalidRequest, match=f"{trackpoint} is not a trackpoint"):
         access.add_shop(trackpoint, "")
     assert [shop.trackpoint for shop in access.shops()] == [1, 2]

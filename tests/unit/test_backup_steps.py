@@ -1,4 +1,4 @@
-"""Backup, step by step: a finished one is never touched, whatever another backup to the same name does beside it."""
+"""Backup, step by step: a finished one is never touched, whatever other backups to the same name do."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_backup_that_is_late_does_not_truncate_a_finished_one(
 def test_a_late_backup_starts_anew_where_the_finished_one_was_moved_away(
     held: Held, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If somebody moved the finished backup away meanwhile, both are whole in the end."""
+    """If a finished backup was moved away meanwhile, a late backup starts again, and both are complete."""
     moved = target.with_name("moved.db")
 
     def finish_and_move() -> None:
@@ -98,7 +98,7 @@ def test_a_late_backup_starts_anew_where_the_finished_one_was_moved_away(
 
 
 def test_of_two_backups_at_once_one_wins(held: Held, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one backup writes, another one to its name is refused at once, and the first one is whole."""
+    """While one backup writes, another to the same name is refused at once, and the first one is complete."""
     copying, go_on = threading.Event(), threading.Event()
 
     def slow(path: Path, part: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_backup_killed_once_it_had_its_name_is_kept(
 def test_a_link_under_the_temporary_name_is_not_followed(
     held: Held, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link that somebody put under the temporary name leads the backup nowhere."""
+    """A backup does not follow a link that someone put under the temporary name."""
     part = part_of(held, target, monkeypatch)
     precious = target.with_name("precious")
     precious.write_bytes(b"precious")
@@ -264,7 +264,7 @@ def test_a_database_behind_a_link_is_its_owners_alone(url: str, tmp_path: Path) 
 
 
 def test_a_database_that_is_there_keeps_its_mode(url: str) -> None:
-    """Who lets a group read the database goes on doing so: opening it again changes nothing."""
+    """Opening an existing database that a group can read does not change its permissions."""
     first = Held(url)
     first.database.close()
     first.path.chmod(0o640)

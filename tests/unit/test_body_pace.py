@@ -1,4 +1,4 @@
-"""The pace of a body: pauses are allowed, and to be slow on the whole is not."""
+"""The pace of a body: pauses are allowed, but being slow overall is not."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_the_migrated_tables_are_those_that_sqlalchemy_would_make(database: Data
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
-    """A database that is at the head is left as it is, whether it is migrated or opened again."""
+    """A database at the newest revision is left unchanged, whether it is migrated or opened again."""
     database.write(adding(1))
     before = dump(file_of(database))
     migrate(database)
@@ -182,7 +182,7 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("bad", BAD_URLS)
 def test_a_bad_url_is_refused_with_help(bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no URL of a database file is refused with the setting's name and the forms that are good."""
+    """A URL that does not name a database file is refused with the setting's name and the valid forms."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError, match="SMSEVENTS_DATABASE") as refused:
         Database(bad).close()
@@ -216,14 +216,14 @@ def test_the_file_has_the_name_that_the_url_says(name: str, tmp_path: Path) -> N
 
 
 def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
-    """The folder of the database must exist; it is not made, and the text says what to do."""
+    """The folder of the database must exist; it is not created, and the message says what to do."""
     with pytest.raises(StoreUnavailable, match="folder does not exist"):
         Database(f"sqlite:///{tmp_path}/missing/log.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_database_is_told_and_left_alone(tmp_path: Path) -> None:
-    """A folder, and a file that is no SQLite database, cannot be opened, and stay as they are."""
+    """A folder, and a file that is not a SQLite database, cannot be opened and stay as they are."""
     text = tmp_path / "notes.txt"
     text.write_text("Milk, bread and butter. " * 1000)
     for path in (text, tmp_path):
@@ -235,7 +235,7 @@ def test_what_is_no_database_is_told_and_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failure", [ShopExists("there is one"), ValueError("odd"), StoreUnavailable("gone")])
 def test_a_write_that_fails_rolls_back_all_of_itself(database: Database, failure: Exception) -> None:
-    """What a write did before it failed is not there, its caller gets its error, and the next write goes on."""
+    """A write that fails is undone completely, its caller gets the error, and the next write proceeds."""
     database.write(adding(1))
 
     def fail(connection: Connection) -> None:
@@ -275,7 +275,7 @@ def pragma(connection: Connection, text: str) -> Any:
 
 
 def test_a_full_disk_loses_nothing_that_was_stored(database: Database) -> None:
-    """A write that does not fit is refused for that reason and leaves nothing, and once there is room all goes on."""
+    """A write that does not fit is refused as such and leaves nothing; with free space writes work again."""
 
     def fill(connection: Connection) -> None:
         insert_shop(connection, Shop(2, "x" * 1_000_000, NOW))
@@ -299,7 +299,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def test_a_locked_database_is_read_and_waited_for(database: Database) -> None:
-    """While another process writes, reading goes on, and a write waits until it is its turn."""
+    """While another process writes, reading continues, and a write waits for its turn."""
     with locked(file_of(database)) as other:
         waiting = database.submit(adding(1))
         assert shops(database) == []
@@ -359,7 +359,7 @@ def test_close_ends_also_when_writes_come_in_meanwhile(url: str, path: Path) -> 
 
 
 def test_reading_what_is_gone_is_told(database: Database) -> None:
-    """A database whose tables another program dropped is unavailable for reading and for writing."""
+    """A database whose tables another program dropped is reported as unavailable, for reading and for writing."""
     sql(file_of(database), "DROP TABLE keys")
     sql(file_of(database), "DROP TABLE segments")
     sql(file_of(database), "DROP TABLE shops")
@@ -370,7 +370,7 @@ def test_reading_what_is_gone_is_told(database: Database) -> None:
 
 
 def test_the_id_of_a_segment_is_never_used_again(database: Database) -> None:
-    """The last segment's id is not given to the next one after it is gone, as others may still name it."""
+    """The id of the last segment is not reused after it is deleted, because others may still refer to it."""
     database.write(adding(1))
     database.write(lambda connection: insert_segments(connection, 1, pack([(NOW, line(1, NOW))])))
     ((first,),) = sql(file_of(database), "SELECT id FROM segments")

@@ -35,7 +35,7 @@ def check(root: Path, **files: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_word_that_is_gone_is_found(tmp_path: Path, name: str, text: str, where: str) -> None:
-    """Such a word fails the check, which names the file and the line, in pages, in texts and in docstrings."""
+    """A removed word in a page, a text or a docstring fails the check, which names the file and the line."""
     done = check(tmp_path, **{name: text})
 
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Compaction: a log becomes small and sorted while nothing that is exported changes, whatever comes in between."""
+"""Compaction: a log becomes small and sorted, and exports stay the same, whatever else happens meanwhile."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_many_steps(held: Held, segment_bytes: int, held_max_bytes: int) -> None
 
 
 def test_a_second_compaction_does_nothing(held: Held) -> None:
-    """What is compact is left alone, row by row."""
+    """A compacted log is left unchanged, row by row."""
     put_in_random_order(held, random.Random(2), [300] * 4 + [1] * 20)  # noqa: S311 -- invented data
     held.compact(SMALL)
     rows = held.headers()
@@ -282,7 +282,7 @@ def test_a_group_is_given_up_when_it_was_changed(held: Held, what: str, skip: in
 
 @pytest.mark.slow
 def test_compactions_at_a_time_lose_and_double_nothing(held: Held) -> None:
-    """Compactions with different sizes in three threads, beside imports, leave every event there once."""
+    """Compactions of different sizes in three threads, during imports, leave every event there exactly once."""
     chance = random.Random(9)  # noqa: S311 -- invented data
     put_in_random_order(held, chance, [100] * 5)
     stopping = threading.Event()
@@ -320,7 +320,7 @@ def test_compactions_at_a_time_lose_and_double_nothing(held: Held) -> None:
 
 @pytest.mark.slow
 def test_commands_at_a_time_lose_and_double_nothing(held: Held) -> None:
-    """Several `smsevents compact` at a time end well and leave every event there once."""
+    """Several concurrent `smsevents compact` succeed and leave every event there exactly once."""
     held.now = now_ms()  # the commands have no other clock
     put_in_random_order(held, random.Random(10), [500] * 20 + [1] * 30)  # noqa: S311 -- invented data
     command = [sys.executable, "-m", "smsevents", "compact", str(held.trackpoint)]

@@ -1,4 +1,4 @@
-"""What connections may cost together: whom a new one displaces, and whom never."""
+"""What connections may use in total: which connections a new one displaces, and which never."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_longest_idle_makes_room() -> None:
 
 
 def test_who_is_served_is_not_closed() -> None:
-    """Where all are being served a new one is let in beyond the limit, for health checks, up to a second limit."""
+    """If all are being served, a new one is accepted beyond the limit, for health checks, up to a second limit."""
     registry = Registry(2, lambda: 0.0)
     served: list[Connection] = []
     for _ in range(2 + CONNECTIONS_FOR_HEALTH):
@@ -49,7 +49,7 @@ def test_who_is_served_is_not_closed() -> None:
 
 
 def test_bytes_that_wait_are_bounded() -> None:
-    """Where more waits than may, the longest idle of those that hold something are closed."""
+    """If more bytes wait than allowed, the longest idle of the connections that hold some are closed."""
     registry = Registry(10, lambda: 0.0)
     empty, first, second = (Connection(registry) for _ in range(3))
     registry.hold(first, HELD_MAX_BYTES // 2)

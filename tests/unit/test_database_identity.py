@@ -41,7 +41,7 @@ def test_a_file_that_was_put_there_meanwhile_is_not_touched(
 
 
 def test_a_file_that_is_gone_is_not_made_anew(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the file was moved away, nothing is created."""
+    """If the file was moved away, no new one is created."""
     path = Path(url.removeprefix("sqlite:///"))
     open_catalog(url).close()
     monkeypatch.setenv(IDENTITY_VARIABLE, identity_of(path))
@@ -52,7 +52,7 @@ def test_a_file_that_is_gone_is_not_made_anew(url: str, monkeypatch: pytest.Monk
 
 
 def test_who_was_not_started_by_a_server_opens_what_is_there(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a server that tells which file it is, the one under the path is opened."""
+    """Without a server that says which file it is, the one under the path is opened."""
     monkeypatch.delenv(IDENTITY_VARIABLE, raising=False)
     open_catalog(url).close()
     open_served(url).close()

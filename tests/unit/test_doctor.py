@@ -110,7 +110,7 @@ def test_text_shows_all(path: Path) -> None:
     + [f"sqlite:////etc/passwd/{name}" for name in ("log.db", "x" * 300)],
 )
 def test_unusable_database_is_wrong(url: str) -> None:
-    """A URL that names no database that can be used is wrong, and the exit code is 1."""
+    """A URL that does not name a usable database is wrong, and the exit code is 1."""
     code, found = report(SMSEVENTS_DATABASE=url)
 
     assert code == 1
@@ -142,7 +142,7 @@ def test_bad_settings_do_not_hide_the_others(path: Path) -> None:
 
 
 def test_nothing_is_left_beside_the_database(path: Path) -> None:
-    """Where no server runs there is no `-wal` and no `-shm` after the check: they would tell of a server."""
+    """Without a running server no `-wal` and no `-shm` is left after the check: they would suggest a server."""
     before = path.read_bytes()
 
     checked(path)
@@ -152,7 +152,7 @@ def test_nothing_is_left_beside_the_database(path: Path) -> None:
 
 
 def test_folder_and_empty_file_are_told(tmp_path: Path) -> None:
-    """A folder is told as such, and an empty file as no database yet, with the command that makes one."""
+    """A folder is reported as such, and an empty file as no database yet, with the command that creates one."""
     empty = tmp_path / "empty.db"
     empty.touch()
 
@@ -163,7 +163,7 @@ def test_folder_and_empty_file_are_told(tmp_path: Path) -> None:
 
 
 def test_no_database_is_not_made(tmp_path: Path) -> None:
-    """Where there is no database yet it says so, as a warning, and makes none."""
+    """A missing database is reported as a warning and is not created."""
     code, found = report("--database", f"sqlite:///{tmp_path / 'log.db'}")
 
     assert code == 0
@@ -197,7 +197,7 @@ def test_other_files_are_wrong(tmp_path: Path) -> None:
 
 
 def test_held_write_lock_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody who holds the write lock is a warning, and the doctor does not wait for long."""
+    """Another process holding the write lock is a warning, and the doctor does not wait long."""
     monkeypatch.setattr("smsevents.catalog.dialects.sqlite.diagnosis.LOCK_WAIT_MAX_SECONDS", 0.1)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
@@ -269,7 +269,7 @@ def test_a_lease_of_a_clock_that_was_ahead_is_no_upkeep(path: Path) -> None:
 
 
 def test_missing_upkeep_is_told(path: Path) -> None:
-    """No server, a server that was killed, an upkeep that is off, and a wiping that is owed are warnings."""
+    """No server, a killed server, upkeep that is off, and a pending wipe are warnings."""
     assert "Run `serve`" in checked(path)["upkeep"].detail
     assert "cron" in checked(path, upkeep="off")["upkeep"].detail
     database = open_catalog(f"sqlite:///{path}")
@@ -277,7 +277,7 @@ def test_missing_upkeep_is_told(path: Path) -> None:
     assert checked(path)["upkeep"].state is State.OK
     assert checked(path, after_ms=DAY_MS)["upkeep"].state is State.WARNING
     database.write(lambda connection: add_pending(connection, PAUSE, "5000", now_ms()))
-    assert checked(path)["upkeep"].state is State.OK  # how long a wipe took is not owed
+    assert checked(path)["upkeep"].state is State.OK  # the duration of a wipe is not a pending wipe
     database.write(lambda connection: add_pending(connection, VACUUM, "token", now_ms()))
     database.close()
 
@@ -314,7 +314,7 @@ def test_full_disk_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_temporary_folder_that_is_missing_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A temporary folder that is not there is wrong."""
+    """A missing temporary folder is wrong."""
     monkeypatch.setattr("tempfile.tempdir", str(path.parent / "missing"))
 
     assert checked(path)["temporary folder"].state is State.WRONG

@@ -120,7 +120,7 @@ def waits_not_yet(held: Held) -> bool:
 
 
 def test_a_second_erasure_of_a_shop_is_refused_in_the_end(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An erasure that finds another one in its shop for too long changes nothing and says who is in the way."""
+    """An erasure that waits too long for another one in its shop changes nothing and says who is in the way."""
     fill(held, 3)
     monkeypatch.setattr(erasure, "ERASURE_PATIENCE_SECONDS", 0.05)
     with shop_alone(held.path, held.trackpoint, 0), pytest.raises(Busy, match="is erasing from this shop"):

@@ -1,4 +1,4 @@
-"""Erasure, step by step: what is found, what is owed after a kill at any step, and that it ends."""
+"""Erasure, step by step: what is found, what is pending after a kill at any step, and that it ends."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def killed_at(held: Held, step: int, *, wipes_between: bool) -> bool:
 
 
 def test_what_is_rewritten_is_owed_at_once(held: Held) -> None:
-    """From the transaction on that rewrites a segment the wipe is owed, also where an upkeep worker has just wiped."""
+    """A wipe is pending from the transaction that rewrites a segment, even if an upkeep worker has just wiped."""
     fill(held, 6)
     seen: list[tuple[int, set[str]]] = []
 
@@ -99,7 +99,7 @@ def test_what_is_rewritten_is_owed_at_once(held: Held) -> None:
 
 
 def test_an_erasure_ends_beside_imports_and_compactions_at_every_step(held: Held) -> None:
-    """However fast others import and compact, an erasure looks at no more than what was there when it began."""
+    """However fast others import and compact, an erasure examines only what was there when it began."""
     theirs = fill(held, 12)
     held.compact(SMALL)
     there = len(held.headers())
@@ -133,7 +133,7 @@ WORK = st.sampled_from(["import", "compact", "flatten", "wipe", "expire", "other
 def test_whatever_runs_beside_it_exactly_the_user_is_erased(
     tmp_path_factory: pytest.TempPathFactory, work: list[str], seed: int, *, compacted: bool
 ) -> None:
-    """In any order of steps, all events of the user that were there leave, once counted, and no other one does."""
+    """In any order of steps, all events of the user that were there are erased and counted once, and no others."""
     held = Held(f"sqlite:///{tmp_path_factory.mktemp('erased') / 'log.db'}")
     theirs = fill(held, 6, seed)
     if compacted:
@@ -181,7 +181,7 @@ def do(held: Held, work: str, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("user", ["nobody", "erase-m"])
 def test_an_erasure_of_nobody_owes_nothing(held: Held, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing was erased no file is written anew, also with `block`, and it counts as wiped."""
+    """An erasure that removes nothing rewrites no file, even with `block`, and counts as wiped."""
     fill(held, 4)
     vacuumed: list[object] = []
     monkeypatch.setattr(files, "vacuum", vacuumed.append)
@@ -198,14 +198,14 @@ def test_an_erasure_of_nobody_owes_nothing(held: Held, user: str, monkeypatch: p
 
 
 def test_an_unknown_shop_is_told(held: Held) -> None:
-    """An erasure from a shop that is not there raises `UnknownShop`, and owes nothing."""
+    """An erasure from a shop that does not exist raises `UnknownShop` and leaves no pending wipe."""
     with pytest.raises(UnknownShop):
         erase(held.database, 12, [USER], held.now, block=True)
     assert pending(held) == set()
 
 
 def test_segments_that_are_set_aside_meanwhile_are_counted(held: Held) -> None:
-    """A damaged segment that somebody sets aside while an erasure runs is told of, as nothing was looked for in it."""
+    """A damaged segment quarantined during an erasure is reported, because it was not searched."""
     fill(held, 3)
     query(held.path, "UPDATE segments SET data = x'00' WHERE id = 3")
     damaged = next(one for one in verify(held.database, None) if one.damage)

@@ -39,7 +39,7 @@ def test_wipes_of_a_large_file_keep_a_distance(held: Held, monkeypatch: pytest.M
     now = held.now
     erase(held.database, held.trackpoint, [USER], now, block=False)
     assert wipe(held.database, now, Watch()) is None
-    assert seconds_to_wipe(held.database, now) == 0  # nothing is owed
+    assert seconds_to_wipe(held.database, now) == 0  # nothing is pending
 
     second = erase(held.database, held.trackpoint, ["other"], now, block=False)
     ended = now + 10_000
@@ -71,7 +71,7 @@ def test_a_wrong_clock_does_not_hold_a_wipe_up(held: Held, monkeypatch: pytest.M
 
 
 def test_what_was_erased_is_told_though_the_database_is_gone(held: Held) -> None:
-    """An erasure that is done tells what it did also where the database cannot be read any more for the wipe."""
+    """An erasure reports what it did even if the database can no longer be read for the wipe."""
     fill(held, 3)
     erased = erase(held.database, held.trackpoint, [USER], held.now, block=False)
     held.path.rename(held.path.with_name("moved.db"))
@@ -93,7 +93,7 @@ def test_an_operator_wipes_at_once(held: Held, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_erasures_of_several_processes_share_a_wipe(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waited for another one's wipe, which began after its own erasure, does not write the file anew once more."""
+    """If another erasure's wipe began after an erasure completed, that erasure does not rewrite the file again."""
     fill(held, 3)
     erase(held.database, held.trackpoint, [USER], held.now, block=False)
     wipes: list[object] = []

@@ -133,7 +133,7 @@ def test_json_that_is_no_event_is_refused_with_its_place(place: str, data: dict[
 
 @pytest.mark.parametrize("path", TEXTS)
 def test_a_text_of_1024_characters_is_good(path: str) -> None:
-    """The limit counts characters, not bytes: 1,024 of them are kept, in every text, however they are spelled."""
+    """The limit counts characters, not bytes: all texts keep 1,024 of them, however they are spelled."""
     for one in ("x", "\U0001f600", "\u0001", "\u2028"):
         data = at(path, one * 1024)
         assert decode(json.dumps(data).encode())[1] == canonical_of(data)
@@ -171,7 +171,7 @@ REPEATED = [
 
 @pytest.mark.parametrize(("old", "new", "name"), REPEATED)
 def test_a_key_that_stands_twice_is_refused(old: bytes, new: bytes, name: str) -> None:
-    """A repeated key is refused at every level, with the same value or another, also where an escape hides it."""
+    """A repeated key is refused at every level, with the same value or another, even if an escape hides it."""
     line = FLOW_LINE.replace(old, new, 1)
     assert line != FLOW_LINE
     with pytest.raises(NotAnEvent, match=f"`{name}` stands twice"):
@@ -180,7 +180,7 @@ def test_a_key_that_stands_twice_is_refused(old: bytes, new: bytes, name: str) -
 
 @pytest.mark.parametrize("user", ['":', '":"x","userId":', '"\t:', '{"userId":1}', "\\", '\\":'])
 def test_a_text_that_looks_like_keys_is_only_text(user: str) -> None:
-    """A text that holds what looks like keys is kept as it is, in any spelling."""
+    """A text that contains what looks like keys is kept unchanged, in any spelling."""
     data = at("smsEvent.userId", user)
     for spelling in (json.dumps(data), json.dumps(data, indent=1), json.dumps(data, separators=(",", ":"))):
         assert decode(spelling.encode())[1] == canonical_of(data)
@@ -213,7 +213,7 @@ NOT_JSON = {
 
 @pytest.mark.parametrize(("line", "place"), NOT_JSON.values(), ids=NOT_JSON)
 def test_what_is_no_json_is_refused_with_its_place(line: bytes, place: str) -> None:
-    """A line that is no JSON or no UTF-8 is refused as such, and the text says where or what to mend."""
+    """A line that is not JSON or not UTF-8 is refused as such, and the text says where or what to fix."""
     with pytest.raises(NotJson) as refusal:
         decode(line)
     assert place in str(refusal.value)
@@ -253,7 +253,7 @@ def test_deep_nesting_is_refused(line: bytes) -> None:
 
 
 def test_a_line_that_no_event_needs_is_refused_by_its_length() -> None:
-    """A good event followed by white space up to 64 KiB is read, and one byte more is refused with the limit."""
+    """A valid event followed by white space up to 64 KiB is read; one byte more is refused with the limit."""
     limit = 64 * 1024
     assert decode(FLOW_LINE.ljust(limit))[1] == FLOW_LINE
     with pytest.raises(NotAnEvent, match=str(limit)):
@@ -344,7 +344,7 @@ def test_a_block_gives_what_its_lines_give_one_by_one(lines: list[bytes]) -> Non
 @settings(deadline=None)
 @given(lines=st.lists(canonical_lines, min_size=1))
 def test_canonical_lines_are_read_at_once(lines: list[bytes]) -> None:
-    """Lines as an export writes them never need to be looked at one by one."""
+    """Lines as an export writes them never need to be checked one by one."""
     found = decode_block(body_of(lines))
     assert found is not None
     assert found[1] == lines

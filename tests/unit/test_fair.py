@@ -1,4 +1,4 @@
-"""Places and turns that shops share: no shop can have them all, and none waits for another's whole work."""
+"""Slots and turns that shops share: no shop can take them all, and none waits for all of another's work."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def fill(gate: ConcurrencyLimit, stack: ExitStack, tenant: str) -> int:
 
 @pytest.mark.parametrize(("places", "greedy"), [(64, [52, 10, 1]), (256, [205, 41, 8]), (4, [3, 1]), (2, [1, 1])])
 def test_a_greedy_shop_leaves_places_to_the_others(places: int, greedy: list[int]) -> None:
-    """A shop that takes all it can get leaves some places free, and so does the next one, down to the last place."""
+    """A shop that takes all it can leaves some slots free, and so does the next one, down to the last slot."""
     gate = ConcurrencyLimit("imports", places)
     with ExitStack() as stack:
         assert [fill(gate, stack, f"shop {number}") for number in range(len(greedy))] == greedy
 
 
 def test_the_only_place_is_for_anybody() -> None:
-    """Where there is one place a shop can have it; the next one is told the setting, and gets in after it."""
+    """A shop can have the only slot; the next one gets the name of the setting, and is admitted afterwards."""
     gate = ConcurrencyLimit("imports", 1, "SMSEVENTS_X")
     with gate.enter("a"), pytest.raises(TooManyAtOnce, match=r"busy with 1 imports already.*SMSEVENTS_X"):
         gate.enter("b").__enter__()
@@ -180,7 +180,7 @@ def test_a_shop_has_no_more_threads_than_its_part() -> None:
 
 
 def test_the_outcome_of_a_work_is_its_caller_s() -> None:
-    """A result and an error both reach who asked, and the thread serves on."""
+    """A result and an error both reach the caller, and the thread keeps serving."""
     with closing(FairThreads("test", 1)) as workers:
         failing = workers.submit("a", lambda: 1 // 0)
         with pytest.raises(ZeroDivisionError):
@@ -215,7 +215,7 @@ def test_closing_drops_what_waits_and_ends() -> None:
 
 
 def test_how_long_work_waited_is_told() -> None:
-    """Each work that runs is reported once, with the seconds that it waited for its thread."""
+    """Each work that ran is reported once, with the seconds that it waited for its thread."""
     waits: list[float] = []
     with closing(FairThreads("test", 1, waits.append)) as workers:
         for one in [workers.submit("a", lambda: None) for _ in range(3)]:

@@ -125,7 +125,7 @@ def test_what_ended_workers_counted_stays_and_what_they_did_does_not(hub: Hub) -
 
 
 def test_a_worker_that_hangs_does_not_hold_the_others_up(hub: Hub) -> None:
-    """Of a worker that does not report when it is asked, what it told last is taken, again and again."""
+    """For a worker that does not report when asked, its previous numbers are used, again and again."""
     hanging, other = Counts(), Counts()
     hanging.done.labels("a").inc(1)
     go_on = threading.Event()
@@ -147,7 +147,7 @@ def test_a_worker_that_hangs_does_not_hold_the_others_up(hub: Hub) -> None:
 
 
 def test_a_collector_that_fails_ends_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker whose numbers cannot be had for a moment reports the next ones."""
+    """A worker whose numbers are temporarily unavailable reports the next ones."""
     monkeypatch.setattr(gathering, "REPORT_SECONDS", 0.01)
     counts = Counts()
     failing = [True, True]
@@ -177,7 +177,7 @@ def test_others_who_connect_change_nothing(hub: Hub) -> None:
 
 
 def test_without_a_hub_it_is_told() -> None:
-    """Where the process that adds up is gone, the question fails with a clear error rather than with a part."""
+    """If the process that sums up is gone, the request fails with a clear error rather than a partial result."""
     hub = Hub()
     hub.close()
     with pytest.raises(StoreUnavailable, match="adds up the workers' numbers"):

@@ -221,7 +221,7 @@ def test_byte_by_byte() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"\r\n \t \n\n", b" "])
 def test_a_body_without_lines_holds_nothing(body: bytes) -> None:
-    """An empty body and blank lines are no error: nothing was received and nothing is stored."""
+    """An empty body and blank lines are not an error: nothing is received and nothing is stored."""
     assert take([body]) == (ImportResult(0, 0), [])
     assert take([gzip_module.compress(body)], gzip=True) == (ImportResult(0, 0), [])
 
@@ -263,7 +263,7 @@ def test_bad_lines_are_named_by_their_numbers() -> None:
 
 @pytest.mark.parametrize(("bad", "malformed"), [(b"{}", False), (b"{", True), (b"\xff", True), (b"null", False)])
 def test_it_is_told_whether_a_line_is_no_json(bad: bytes, malformed: bool) -> None:
-    """A refusal tells whether some line is no JSON at all, which is another answer than a bad event."""
+    """A refusal says whether some line is not JSON at all, which gets a different response from a bad event."""
     assert bad_lines(body_of([b"{}", bad])).malformed is malformed
 
 
@@ -301,7 +301,7 @@ WHOLE = gzip_module.compress(body_of([GOOD] * 3), mtime=0)  # the same in every 
 )
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_a_gzip_body_that_is_not_whole_is_refused(sent: bytes, size: int) -> None:
-    """What is no gzip, was cut anywhere, has a wrong checksum or has something behind it is refused as such."""
+    """A body that is not gzip, is truncated, has a wrong checksum or has data after it is refused as such."""
     refusal = refused([sent[i : i + size] for i in range(0, len(sent), size)], gzip=True)
     assert not isinstance(refusal, InvalidLines)
     assert "gzip" in str(refusal)
@@ -358,7 +358,7 @@ def test_white_space_without_end_is_a_blank_line() -> None:
 
 @pytest.mark.parametrize("cut", [1, 66_000, 70_000, 70_100])
 def test_white_space_before_a_line_counts_the_same_in_any_chunking(cut: int) -> None:
-    """Whether a line behind more than 64 KiB of white space is taken does not depend on where the body is cut."""
+    """Whether a line after more than 64 KiB of white space is accepted does not depend on where the body is cut."""
     body = b" " * 70_000 + GOOD + b"\n"
 
     def outcome(chunks: list[bytes]) -> ImportResult | list[RefusedLine]:
@@ -372,7 +372,7 @@ def test_white_space_before_a_line_counts_the_same_in_any_chunking(cut: int) -> 
 
 @pytest.mark.slow
 def test_a_body_of_many_chunks_loses_nothing() -> None:
-    """A body of several chunks of work, shuffled and with lines sent twice, comes out whole, in full segments."""
+    """A body of several chunks of work, shuffled and with repeated lines, comes out complete, in full segments."""
     midnight = NOW // DAY_MS * DAY_MS
     lines = [line(SHOP, midnight + step * 1000, f"user {step * 7919}") for step in range(75_000)]
     lines.sort(key=lambda one: shake_256(one).digest(8))

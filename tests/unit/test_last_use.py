@@ -104,7 +104,7 @@ def test_a_key_that_may_not_do_it_is_still_in_use(database: Database, access: Ac
 
 
 class Failing:
-    """A database that refuses writes while it is told to, and counts those that it was asked for."""
+    """A database that refuses writes on request, and counts the attempts."""
 
     def __init__(self, database: Database) -> None:
         """Go before a database."""

@@ -64,7 +64,7 @@ def test_what_is_there_is_opened_and_what_is_not_is_not_created(tmp_path: Path) 
 
 
 def test_a_relative_place_is_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a relative path is looked for is told with its whole path."""
+    """A relative path is reported with the absolute path where it was looked for."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NoDatabase, match=f"{tmp_path}/log.db"):
         open_existing("sqlite:///log.db")
@@ -72,14 +72,14 @@ def test_a_relative_place_is_named_from_the_root(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("missing", ["nowhere/log.db", "nowhere/at/all/log.db"])
 def test_a_missing_folder_has_no_database(tmp_path: Path, missing: str) -> None:
-    """A folder that is not there holds no database, and is not created."""
+    """A missing folder holds no database and is not created."""
     with pytest.raises(NoDatabase, match="There is no database at"):
         open_existing(f"sqlite:///{tmp_path}/{missing}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_file_is_no_database_but_a_place_for_one(tmp_path: Path) -> None:
-    """An empty file is told as that by what needs a database, and taken by what creates one."""
+    """An empty file is reported as such by commands that need a database, and used by those that create one."""
     path = tmp_path / "log.db"
     path.touch()
     with pytest.raises(NoDatabase, match="the file is empty"):
@@ -90,7 +90,7 @@ def test_an_empty_file_is_no_database_but_a_place_for_one(tmp_path: Path) -> Non
 
 
 def test_a_database_without_tables_is_no_database_but_a_place_for_one(tmp_path: Path) -> None:
-    """What a killed first command leaves behind, a file without tables, is completed by what creates a database."""
+    """A file without tables, as a killed first command leaves it, is completed by commands that create a database."""
     path = tmp_path / "log.db"
     Database(f"sqlite:///{path}").close()
     assert path.stat().st_size > 0
@@ -121,7 +121,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path, create: boo
     ("kind", "told"), [("folder", "it is a folder"), ("text", "it is not a SQLite database"), ("pipe", "not a file")]
 )
 def test_what_is_not_a_database_is_told_and_left_alone(tmp_path: Path, kind: str, told: str, create: bool) -> None:
-    """A folder, a text and a pipe are each told as what they are, at once, and stay as they are."""
+    """A folder, a text and a pipe are each reported as what they are, at once, and stay unchanged."""
     path = tmp_path / "thing"
     if kind == "folder":
         path.mkdir()
@@ -160,7 +160,7 @@ class Disk:
 
 
 def test_a_disk_without_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database is not writable while nearly nothing is free, and is again once there is room."""
+    """The database is not writable while almost nothing is free, and is writable again once there is space."""
     disk = Disk(monkeypatch)
     database = open_catalog(f"sqlite:///{tmp_path}/log.db")
     disk.free_bytes = 10_000

@@ -108,7 +108,7 @@ bounds = st.none() | few_dates | st.integers(OLDEST - DAY_MS, NOW + DAY_MS)
 def test_what_was_imported_is_read_as_a_sorted_set(
     opened: Opened, pool: list[bytes], picks: list[list[int]], windows: list[tuple[int | None, int | None]]
 ) -> None:
-    """Batches shuffled, late, doubled and with equal dates are read in every window in order, each line once."""
+    """Batches that are shuffled, late, repeated or of equal dates are read in order and without duplicates."""
     shop = opened.shop()
     batches = [for_shop(shop, [pool[index % len(pool)] for index in batch]) for batch in picks]
     for batch in batches:
@@ -132,7 +132,7 @@ def test_a_shop_reads_its_own_lines_only(opened: Opened) -> None:
 
 
 def test_an_empty_window_reads_no_page(opened: Opened) -> None:
-    """A window whose start is after its end gives no page at all."""
+    """A window whose start is after its end returns no page."""
     shop = opened.shop()
     store(opened.log, shop, [line(shop, NOW)])
     assert list(opened.log.read(shop, Window(NOW + 1, NOW))) == []
@@ -257,7 +257,7 @@ def test_appends_of_many_threads_all_land(opened: Opened) -> None:
 
 
 def test_a_refused_append_takes_no_other_with_it(opened: Opened) -> None:
-    """In a group that shares a commit, the one that is refused is told so, and the others are stored."""
+    """In a group that shares a commit, a refused append gets its error, and the others are stored."""
     shop = opened.shop()
     with held_writer(opened.database):
         good = append_segments(opened.database, shop, one_segment(shop, "a"))
@@ -314,7 +314,7 @@ def lines_of(pages: Iterable[Iterable[Piece]]) -> list[bytes]:
 
 
 def test_a_read_goes_on_while_segments_are_stored(opened: Opened) -> None:
-    """A read that has begun gives all that was there, and what comes in behind its place, in order and once."""
+    """A read that has begun returns, in order and once, all that was there and all that arrives after its position."""
     shop, lines = day_by_day(opened)
     reading = opened.log.read(shop, ALL)
     got = lines_of([next(reading)])
@@ -402,7 +402,7 @@ def test_a_damaged_row_is_told_by_its_name(opened: Opened, window: Window) -> No
 
 
 def test_the_lines_of_a_damaged_segment_are_stored_anew(opened: Opened) -> None:
-    """Sending lines again whose segment is damaged is not taken for a repetition: they are stored anew."""
+    """Resending the lines of a damaged segment does not count as a repetition: they are stored again."""
     shop = opened.shop()
     store(opened.log, shop, [line(shop, NOW)])
     damage(opened, shop)
@@ -412,7 +412,7 @@ def test_the_lines_of_a_damaged_segment_are_stored_anew(opened: Opened) -> None:
 
 
 def test_commits_are_durable(opened: Opened) -> None:
-    """The connection that writes commits to the disk (synchronous FULL in WAL mode) and checks foreign keys."""
+    """The writing connection commits durably (synchronous FULL in WAL mode) and checks foreign keys."""
 
     def settings_of(connection: Connection) -> list[object]:
         names = ("synchronous", "journal_mode", "foreign_keys")
@@ -422,7 +422,7 @@ def test_commits_are_durable(opened: Opened) -> None:
 
 
 def test_what_was_appended_is_there_again(url: str) -> None:
-    """What was appended is read the same when the database is closed and opened again."""
+    """Appended lines are read unchanged after the database is closed and opened again."""
     first = Opened(url)
     shop = first.shop()
     store(first.log, shop, [line(shop, NOW)])

@@ -63,7 +63,7 @@ def _entries(run: bytes) -> list[Entry]:
 
 
 def test_few_lines_are_woven_into_many() -> None:
-    """One line is put in its place before, among and behind a thousand others, and not put in twice."""
+    """One line is placed before, among and after a thousand others, and is not inserted twice."""
     many = [entry(date) for date in range(1000, 2000)]
     for late in [*(entry(date, user) for date in (0, 1000, 1500, 1999, 5000) for user in "az"), many[0], many[-1]]:
         expected = body_of(one for _, one in sorted({*many, late}))

@@ -19,7 +19,7 @@ ASKING = 50
 
 
 class Counted:
-    """A call that counts how often it was made, and goes on when it is told to."""
+    """A call that counts how often it was made, and waits for permission to continue."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -44,7 +44,7 @@ def workers() -> Iterator[FairThreads]:
 
 
 def test_all_who_ask_during_a_call_share_the_next_one(workers: FairThreads) -> None:
-    """However many ask while a call runs, one more is made for all of them, and none of them gets the older result."""
+    """All callers that ask while a call runs share one further call, and none gets the older result."""
     call = Counted()
 
     async def run() -> tuple[int, list[int]]:
@@ -62,7 +62,7 @@ def test_all_who_ask_during_a_call_share_the_next_one(workers: FairThreads) -> N
 
 
 def test_who_asks_after_a_call_gets_a_new_one(workers: FairThreads) -> None:
-    """A result is not kept: it may be old."""
+    """A result is not kept, because it may be outdated."""
     call = Counted()
     call.goes_on.release(3)
 
@@ -75,7 +75,7 @@ def test_who_asks_after_a_call_gets_a_new_one(workers: FairThreads) -> None:
 
 
 def test_an_error_is_everybody_s_and_not_for_long(workers: FairThreads) -> None:
-    """A call that fails fails for all who share it, and the next one is made all the same."""
+    """A call that fails fails for all who share it, and the next one is made regardless."""
 
     def fail() -> int:
         raise StoreUnavailable("no")
@@ -110,7 +110,7 @@ def test_who_goes_away_takes_the_call_from_nobody(workers: FairThreads) -> None:
 
 
 def test_a_long_call_of_one_kind_keeps_no_other_waiting(workers: FairThreads) -> None:
-    """While numbers take their time, readiness is told."""
+    """While a call for numbers takes long, a call for readiness completes."""
     call = Counted()
 
     async def run() -> int:

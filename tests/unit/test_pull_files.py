@@ -1,4 +1,4 @@
-"""What a pull writes: sorted, each event once, and the same events when it is read back, in every format."""
+"""What a pull writes: sorted, each event exactly once, and read back as the same events, in every format."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ GOOD = line(TRACKPOINT, 5)
 )
 @pytest.mark.parametrize("before", [0, 3])
 def test_bad_lines_are_named(bad: bytes, told: str, before: int) -> None:
-    """A line that is no event of the shop and the day is refused with its number, its text and the reason."""
+    """A line that is not an event of the shop and the day is refused with its number, its text and the reason."""
     one = checker(0, 9)
     one.entries(body_of([GOOD] * before))
 

@@ -99,7 +99,7 @@ def test_a_shop_that_is_unknown_gets_no_lines(log: Log) -> None:
 
 
 def test_nothing_is_asked_before_the_first_bytes(log: Log, time: Witnessed) -> None:
-    """A recorder that is fed nothing reads nothing, and is no evidence of the time."""
+    """A recorder that gets no bytes reads nothing and provides no evidence of the time."""
     with log.recording(SHOP, gzip=False) as recorder:
         recorder.steps(b"")  # the first step is not taken
     assert (time.judged, time.evidence) == (0, [])
@@ -127,7 +127,7 @@ def test_refused_lines_are_evidence_too(held: Held, log: Log, time: Witnessed) -
 
 
 def test_what_is_closed_before_its_end_is_not_stored(held: Held, log: Log, time: Witnessed) -> None:
-    """An import that is given up leaves no line, and is evidence of the time all the same."""
+    """An abandoned import stores no line, and is evidence of the time all the same."""
     with log.recording(SHOP, gzip=False) as recorder:
         recorder.feed(body_of([line(SHOP, held.now)]))
     assert held.exported() == b""

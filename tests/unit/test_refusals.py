@@ -120,7 +120,7 @@ def test_gzip_within_gzip_is_named(origin: Origin) -> None:
     ],
 )
 def test_broken_gzip_is_told_apart(body: bytes, told: str, size: int) -> None:
-    """A wrong checksum, a truncated stream, bytes after the end and no gzip at all are told apart."""
+    """A wrong checksum, a truncated stream, bytes after the end and no gzip at all have different messages."""
     assert told in str(refusal_of(body, inflate=True, size=size))
 
 
@@ -128,7 +128,7 @@ def test_broken_gzip_is_told_apart(body: bytes, told: str, size: int) -> None:
     "body", [gzip.compress(GZIP, mtime=0), GZIP[:-1], b"{}\n{}", *(body for body, _ in SENT.values())]
 )
 def test_each_place_has_its_own_words(body: bytes) -> None:
-    """A file of the command is not told of headers or bodies, and a body of a request not of options or files."""
+    """A message for a command's file does not mention headers or bodies, and one for a request no options or files."""
     inflate = body.startswith(b"\x1f\x8b")
     of_file = str(refusal_of(body, inflate=inflate, origin=FILE))
     of_body = str(refusal_of(body, inflate=inflate, origin=BODY))

@@ -1,4 +1,4 @@
-"""The scripts that install what the tests and the benchmark use: root gets it, others are told what root has to run."""
+"""The scripts that install what tests and benchmark use: root gets it, others are shown what root has to run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(bare: Path, script: str, *words: str, user: int) -> subprocess.Completed
 
 
 def test_ordinary_user_is_told_the_line(bare: Path) -> None:
-    """An ordinary user is told the line for root, nothing is installed, and `make test` goes on."""
+    """An ordinary user is shown the line for root, nothing is installed, and `make test` continues."""
     done = run(bare, "install-test-tools", user=ORDINARY)
 
     assert done.returncode == 0
@@ -53,7 +53,7 @@ def test_ordinary_user_is_told_the_line(bare: Path) -> None:
 
 
 def test_root_installs_what_is_missing(bare: Path) -> None:
-    """Root gets the very packages that others are told of, and none that is there already."""
+    """Root gets exactly the packages that others are shown, except those already installed."""
     told = run(bare, "install-test-tools", user=ORDINARY).stderr.split("--no-install-recommends ")[1].split()
     _program(bare / "chromium", "echo Chromium 140")
 

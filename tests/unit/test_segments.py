@@ -115,13 +115,13 @@ def test_segments_are_about_the_target_size() -> None:
 
 
 def test_nothing_is_packed_into_nothing() -> None:
-    """No entries make no segment, rather than an empty one."""
+    """Without entries there is no segment, rather than an empty one."""
     assert list(pack([])) == []
 
 
 @given(batch=st.lists(entry_values, max_size=40))
 def test_unique_is_the_sorted_set(batch: list[Entry]) -> None:
-    """Entries come out sorted by date and line, each once."""
+    """Entries come out sorted by date and line, without duplicates."""
     assert unique(list(batch)) == sorted(set(batch))
 
 
@@ -159,7 +159,7 @@ def test_pages_are_the_sorted_set_whatever_overlaps(
 @settings(max_examples=100, deadline=None)
 @given(batched=batches, page_max=st.integers(1, 3000), merge_max=st.integers(1, 6000))
 def test_an_export_is_one_gzip_member_of_the_same_lines(batched: Batches, page_max: int, merge_max: int) -> None:
-    """Whole segments and merged lines splice into one gzip member with no bytes behind it."""
+    """Complete segments and merged lines splice into one gzip member with no bytes after it."""
     pages = [one.pieces for one in pages_of(batched, (-1, b""), end_of(DATES), page_max, merge_max)]
     runs = list(splice(pages))
     reader = zlib.decompressobj(ONE_GZIP_MEMBER)
@@ -173,7 +173,7 @@ def test_an_export_is_one_gzip_member_of_the_same_lines(batched: Batches, page_m
 
 @pytest.mark.parametrize("pages", [[], [[]], [[], []]])
 def test_an_empty_log_is_a_valid_gzip_member(pages: list[list[Piece]]) -> None:
-    """No pages, and pages without pieces, are a whole gzip member of nothing."""
+    """Without pages, or with empty pages, the result is a complete gzip member of no bytes."""
     reader = zlib.decompressobj(ONE_GZIP_MEMBER)
     assert reader.decompress(b"".join(splice(pages))) == b""
     assert reader.eof
@@ -181,7 +181,7 @@ def test_an_empty_log_is_a_valid_gzip_member(pages: list[list[Piece]]) -> None:
 
 
 def test_a_gzip_member_without_its_end_can_be_told() -> None:
-    """Whatever is missing at the end of an export, a client sees that it is not whole."""
+    """Whatever is missing at the end of an export, a client can detect that it is incomplete."""
     whole = b"".join(splice([[packed([entry(1), entry(2)])], [lines_of([entry(3)])]]))
     for length in range(len(whole)):
         reader = zlib.decompressobj(ONE_GZIP_MEMBER)
@@ -274,7 +274,7 @@ def changed(data: bytes, index: int, mask: int) -> bytes:
 @settings(max_examples=300, deadline=None)
 @given(batch=some_entries, where=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 def test_a_changed_byte_is_seen(batch: list[Entry], where: float, mask: int) -> None:
-    """Any change of any byte is seen by its checksum; and if that were changed too, no wrong line comes out."""
+    """Any changed byte fails its checksum, and even with a matching one, no wrong line comes out."""
     segment = packed(batch)
     data = changed(segment.data, int(where * len(segment.data)), mask)
     with pytest.raises(DamagedSegment, match="Segment new is damaged"):
@@ -285,7 +285,7 @@ def test_a_changed_byte_is_seen(batch: list[Entry], where: float, mask: int) -> 
 @settings(max_examples=100, deadline=None)
 @given(batch=some_entries, where=st.floats(0, 1, exclude_max=True))
 def test_a_cut_segment_is_seen(batch: list[Entry], where: float) -> None:
-    """Data that was cut anywhere is seen by its checksum; and if that were changed too, no wrong line comes out."""
+    """Data truncated anywhere fails its checksum, and even with a matching one, no wrong line comes out."""
     segment = packed(batch)
     data = segment.data[: int(where * len(segment.data))]
     with pytest.raises(DamagedSegment):
@@ -310,7 +310,7 @@ def test_a_byte_turned_over_is_seen_without_its_checksum() -> None:
 
 
 def test_lines_that_are_not_those_packed_are_seen() -> None:
-    """Whole deflate data of other lines, more lines or fewer lines is refused, and the name is told."""
+    """Complete deflate data of other, more or fewer lines is refused, and the name is reported."""
     segment = altered(packed([entry(1), entry(2)]), id=4711)
     others = [deflate(b""), packed([entry(1)]).data, packed([entry(1), entry(3)]).data, segment.data * 2, b"", b"\x00"]
     for data in others:

@@ -95,7 +95,7 @@ def test_an_empty_variable_is_the_same_as_none(name: str, nothing: str) -> None:
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_white_space_around_a_value_is_no_part_of_it(name: str) -> None:
-    """A line end that a file left behind a value does not change it."""
+    """A line end that a file left after a value does not change it."""
     assert Settings.from_environment({variable_of(name): f" {DEFAULTS[name]}\n"}) == Settings()
 
 
@@ -104,7 +104,7 @@ def test_white_space_around_a_value_is_no_part_of_it(name: str) -> None:
     "bad", ["0", "-1", "+1", "1.5", "1e3", "0x10", "ten", "1 000", "1_000", "\u0661", "\u00b2", "000", "9" * 5000]
 )
 def test_a_bad_number_is_refused_with_its_variable(name: str, bad: str) -> None:
-    """What is no whole number above zero is refused, and the text names the variable and what to give."""
+    """Anything but a positive integer is refused, and the text names the variable and the valid values."""
     with pytest.raises(SettingError, match=f"{variable_of(name)} is .*; give a whole number above zero"):
         Settings.from_environment({variable_of(name): bad})
 
@@ -130,7 +130,7 @@ def test_any_text_is_a_number_or_refused(text: str) -> None:
 
 
 def test_the_prefix_is_that_of_the_product() -> None:
-    """A setting's variable is its name in capitals behind the product's name."""
+    """A setting's variable is its name in capitals after the product's name."""
     assert ENVIRONMENT_PREFIX == "SMSEVENTS_"
     assert variable_of("import_body_max_mib") == "SMSEVENTS_IMPORT_BODY_MAX_MIB"
 

@@ -1,4 +1,4 @@
-"""What is set aside where more overlaps than a page may hold: merged once, read to its end, and nothing lost."""
+"""The spill of segments that overlap more than a page may hold: merged once, read to its end, and nothing lost."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_it_holds_each_event_up_to_its_reach_and_no_other(
     after=entry_values,
 )
 def test_it_can_be_read_from_anywhere(batched: Batches, held_max: int, after: Entry) -> None:
-    """What it gives behind an entry is all that it holds behind it, as pages ask for it."""
+    """It returns all that it holds after any entry, as pages request it."""
     spill = Spill(
         iter(in_order(batched, (-1, b""))), (-1, b""), end_of(DATES), held_max_bytes=held_max, segment_bytes=500
     )
@@ -74,7 +74,7 @@ def test_it_can_be_read_from_anywhere(batched: Batches, held_max: int, after: En
 
 
 def test_it_reads_no_further_than_the_first_gap() -> None:
-    """Of a log that goes on behind a gap only what overlaps is opened."""
+    """Of a log that continues after a gap, only the overlapping part is opened."""
     batched = [[entry(1), entry(3)], [entry(2), entry(4)], [entry(6)], [entry(7)]]
     asked: list[Segment] = []
 
@@ -98,7 +98,7 @@ def test_a_deep_log_is_read_whole_and_opened_few_times(tmp_path: Path, monkeypat
     segments = 1000
     lines: set[Entry] = set()
     for number in range(segments):
-        # each with a little of everything, but the last few behind a gap
+        # each with a little of everything, but the last few are after a gap
         start, span = (NOW - 1_000_000, 900_000) if number < segments - 3 else (NOW - 50_000, 40_000)
         dates = [start + chance.randrange(span) for _ in range(150)]
         batch = {(date, line(shop, date, f"{number}-{date}")) for date in dates}

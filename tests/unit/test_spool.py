@@ -85,7 +85,7 @@ def test_a_spool_that_is_forgotten_gives_its_room_back() -> None:
 
 
 def test_a_temporary_file_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a spool and a count lie in files, their folder is empty: a kill leaves nothing behind."""
+    """While a spool and a count are in files, their folder is empty, so a kill leaves no files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spool = Spool(0)
     spool.put(segments(1)[0])
@@ -145,7 +145,7 @@ class Full:
 
 @pytest.mark.parametrize("room", [0, 1, SIZE - 1])
 def test_a_full_disk_is_told(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A temporary file that takes only a part of what is written is a full store, with the place named."""
+    """A temporary file that stores only a part of the data is reported as a full store, with its place."""
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full(room))
     with pytest.raises(StoreFull, match="no room for a temporary file in"):
         Spool(1).put(segments(1)[0])

@@ -55,7 +55,7 @@ def test_what_is_given_wins_over_a_broken_variable(name: str, broken: str, given
 
 @pytest.mark.parametrize("host", ["http://0.0.0.0", "0.0.0.0/", "127.0.0.1 8080"])
 def test_a_host_is_an_address_alone(host: str) -> None:
-    """A URL, a path or a port beside the address is refused with the variable's name."""
+    """A URL, a path or a port with the address is refused with the variable's name."""
     with pytest.raises(SettingError, match=r"SMSEVENTS_HOST is .*; give an address alone"):
         Settings.from_environment({"SMSEVENTS_HOST": host})
 
@@ -82,7 +82,7 @@ def test_a_choice_is_refused_with_what_was_given(name: str) -> None:
     ],
 )
 def test_a_misspelt_variable_is_named_with_the_nearest(variable: str, meant: str | None) -> None:
-    """A variable that is like ours and unknown is named once, with the one that was probably meant."""
+    """An unknown variable that resembles ours is named once, with the one that was probably meant."""
     [warning] = warnings({variable: "x", "PATH": "/bin", "HOME": "/"})
     assert warning.startswith(f"{variable} is not a setting")
     if meant is not None:
@@ -91,7 +91,7 @@ def test_a_misspelt_variable_is_named_with_the_nearest(variable: str, meant: str
 
 @pytest.mark.parametrize("variable", ["PATH", "SMSC_HOST", "SMS_GATEWAY_URL", "DATABASE_URL", "MY_SMSEVENTS_DATABASE"])
 def test_other_programs_may_have_variables(variable: str) -> None:
-    """A variable that is not like ours is not looked at."""
+    """A variable that does not resemble ours is ignored."""
     assert list(warnings({variable: "x"})) == []
 
 

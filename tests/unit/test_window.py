@@ -96,7 +96,7 @@ def test_from_after_to_is_refused_with_both_named(from_: int, to: int) -> None:
 
 
 def test_from_after_to_is_judged_as_sent() -> None:
-    """An interval that is turned round only by the history is empty, not refused."""
+    """An interval that is reversed only by the history is empty, not refused."""
     assert resolve(NOW - HISTORY - 2, NOW - HISTORY - 1, NOW).is_empty
 
 

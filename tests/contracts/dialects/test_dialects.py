@@ -1,4 +1,4 @@
-"""What the catalog may rely on (`catalog/dialects/base.py`), held against every dialect; `HARNESSES` names them."""
+"""What the catalog may rely on (`catalog/dialects/base.py`), tested against every dialect; `HARNESSES` names them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ids_of(database: Database) -> list[int]:
 
 
 def test_the_dialects_that_are_held_to_the_contract() -> None:
-    """Every dialect that a URL can choose is run through this suite, and no other."""
+    """Exactly the dialects that a URL can choose run through this suite."""
     packages = {path.name for path in _folder().iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert packages == set(HARNESSES) == {"sqlite"}
 
@@ -84,7 +84,7 @@ def test_statements_of_one_read_see_one_state(harness: Harness, database: Databa
 
 
 def test_a_write_that_reads_first_is_as_if_it_were_alone(harness: Harness, database: Database) -> None:
-    """Many processes' worth of writes that read a number and write the next one lose none of them."""
+    """Concurrent writes that read a number and write the next one lose none."""
     databases = [database, harness.opened(), harness.opened()]
     start = threading.Barrier(len(databases))
 
@@ -149,7 +149,7 @@ def test_an_id_is_never_used_again(database: Database) -> None:
 
 
 def test_one_process_holds_a_lease(harness: Harness, database: Database) -> None:
-    """Of two who take a lease at the same time one gets it; the other gets it once it is released or has expired."""
+    """Of two processes that take a lease at the same time, one gets it; the other gets it after release or expiry."""
     start = threading.Barrier(2)
 
     def take(opened: Database, holder: str) -> bool:
@@ -166,7 +166,7 @@ def test_one_process_holds_a_lease(harness: Harness, database: Database) -> None
 
 
 def test_steps_share_a_shop(harness: Harness, database: Database) -> None:
-    """Two steps run in one shop at the same time, and nobody is alone with it meanwhile."""
+    """Two steps run in one shop at the same time, and exclusive access is not granted meanwhile."""
     other = harness.opened()
     with database.dialect.shop_step(SHOP), other.dialect.shop_step(SHOP):
         with pytest.raises(Busy), other.dialect.shop_alone(SHOP, 0.05):
@@ -176,7 +176,7 @@ def test_steps_share_a_shop(harness: Harness, database: Database) -> None:
 
 
 def test_no_step_begins_while_one_waits_to_be_alone(harness: Harness, database: Database) -> None:
-    """Who waits to be alone gets its turn after the steps that run: no further one begins before."""
+    """A process that waits for exclusive access gets it after the running steps: no further step begins before."""
     other = harness.opened()
     alone = threading.Event()
 
@@ -201,7 +201,7 @@ def test_no_step_begins_while_one_waits_to_be_alone(harness: Harness, database: 
 
 
 def test_a_lock_ends_with_its_process(database: Database, harness: Harness) -> None:
-    """A process that is killed while it is alone with a shop holds up nobody."""
+    """A process killed while it has exclusive access to a shop blocks nobody."""
     with held_by_another_process(harness.url, SHOP) as holder:
         with pytest.raises(Busy), database.dialect.shop_step(SHOP):
             pass
@@ -212,7 +212,7 @@ def test_a_lock_ends_with_its_process(database: Database, harness: Harness) -> N
 
 
 def test_one_scrubs_at_a_time(harness: Harness, database: Database) -> None:
-    """While one process scrubs, another one waits, and is told so when it does not get its turn."""
+    """While one process scrubs, another waits, and is informed if its turn does not come."""
     other = harness.opened()
     with database.dialect.scrub_alone(1), pytest.raises(Busy), other.dialect.scrub_alone(0.05):
         pass
@@ -297,7 +297,7 @@ def test_the_same_block_and_scrub_may_be_recorded_twice_at_the_same_time(harness
 
 
 def test_a_database_that_was_replaced_is_left_alone(harness: Harness, database: Database) -> None:
-    """Once another database lies in its place, nothing is read from or written to it, and it is not ready."""
+    """Once another database has taken its place, nothing is read from or written to it, and it is not ready."""
     harness.replace()
     with pytest.raises(StoreUnavailable, match="moved or replaced"), database.read():
         pass
@@ -308,7 +308,7 @@ def test_a_database_that_was_replaced_is_left_alone(harness: Harness, database: 
 
 
 def test_a_write_without_room_is_told(harness: Harness, database: Database) -> None:
-    """A write that finds no room stores nothing and says so; from then on the database is not ready for writes."""
+    """A write that finds no space stores nothing and says so; from then on the database is not ready for writes."""
     database.check_writable()
     harness.use_up_room()
     with pytest.raises(StoreFull):
@@ -333,14 +333,14 @@ def test_damage_is_told_as_such(harness: Harness, database: Database) -> None:
 
 
 def test_the_clock_of_the_database(database: Database) -> None:
-    """The database tells Unix milliseconds, and its time does not stand still."""
+    """The database returns Unix milliseconds, and its time advances."""
     before = now_ms()
     told = database.dialect.now_ms()
     assert before - 60_000 <= told <= now_ms() + 60_000
 
 
 def test_sizes_are_told(database: Database) -> None:
-    """The database tells how large it is and how much room it has, in bytes."""
+    """The database reports its size and its free space in bytes."""
     sizes = database.dialect.sizes()
     assert sizes.database_bytes
     assert sizes.log_bytes is not None
