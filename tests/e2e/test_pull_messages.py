@@ -89,7 +89,7 @@ def test_a_server_that_is_not_there_is_one_message(environment: dict[str, str], 
     assert done.returncode == 1
     summary, cause = said(done)
     assert "The next pull fetches what is missing." in summary
-    assert cause.count("No answer came from") == 1
+    assert cause.count("No response from") == 1
 
 
 def test_a_file_that_was_edited(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
