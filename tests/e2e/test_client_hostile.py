@@ -83,7 +83,7 @@ def test_a_head_that_never_ends_is_given_up(name: str) -> None:
     with (
         Hostile(HEADS[name]) as hostile,
         Client(TRACKPOINT, "key", url=hostile.url, timeouts=HASTY, retry=Retry(first_wait_seconds=0)) as client,
-        pytest.raises(Unreachable, match="head of the answer was not complete") as caught,
+        pytest.raises(Unreachable, match="response headers were not complete") as caught,
     ):
         list(client.export_lines())
 
@@ -97,7 +97,7 @@ def test_a_body_that_drips_is_given_up(name: str) -> None:
     with (
         Hostile(BODIES[name]) as hostile,
         Client(TRACKPOINT, "key", url=hostile.url, timeouts=HASTY, ssl_context=PLAIN) as client,
-        pytest.raises(TooSlow, match="fewer than 1,000 bytes of events came in 1 seconds") as caught,
+        pytest.raises(TooSlow, match="fewer than 1,000 bytes of events arrived in 1 seconds") as caught,
     ):
         for _ in client.export_lines():
             pass
