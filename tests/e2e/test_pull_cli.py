@@ -360,7 +360,7 @@ MISTAKES = {
     "no day": (["--from", "soon"], 2, b"2027-01-31"),
     "account and url": (["--account", "samba", "--url", "http://x"], 2, b"either"),
     "no jobs": (["--jobs", "0"], 2, b"--jobs"),
-    "url": (["--url", "ftp://x"], 1, b"is not the address"),
+    "url": (["--url", "ftp://x"], 1, b"is not a server address"),
 }
 
 
