@@ -29,7 +29,7 @@ def _checked(url: str | None) -> str | None:
     """Refuse a value that is not a URL. It is usually a plain path, which would give a confusing error later."""
     if url is not None and not url.startswith(_SCHEME):
         raise typer.BadParameter(
-            f"{url!r} is not a database URL; give {_SCHEME}relative/path.db or {_SCHEME}/absolute/path.db"
+            f"{url!r} is not a database URL; use {_SCHEME}relative/path.db or {_SCHEME}/absolute/path.db"
         )
     return url
 
@@ -40,7 +40,7 @@ _Option = Annotated[
         OPTION,
         metavar="URL",
         callback=_checked,
-        help=f"Where the log is kept: {_SCHEME} and a path [{_VARIABLE}, {_DEFAULT}].",
+        help=f"The database: {_SCHEME} and a path [{_VARIABLE}, {_DEFAULT}].",
         show_default=False,
     ),
 ]
@@ -52,7 +52,7 @@ def with_database(command: Callable[..., None]) -> Callable[..., None]:
     option = inspect.Parameter("database", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Option)
 
     @functools.wraps(command)
-    def run(*words: Any, database: str | None = None, **options: Any) -> None:  # noqa: ANN401 -- the command's own
+    def run(*words: Any, database: str | None = None, **options: Any) -> None:  # noqa: ANN401 -- the command's own types
         token = _chosen.set(database)
         try:
             command(*words, **options)
