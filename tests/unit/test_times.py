@@ -63,7 +63,7 @@ def test_another_unit_is_refused(time: datetime, unit: tuple[str, int, int]) -> 
     name, divided_by, multiplied_by = unit
     moment = ms_of(time) // divided_by * divided_by
 
-    with pytest.raises(NotATime, match=f"looks like Unix {name}.*give {moment}$"):
+    with pytest.raises(NotATime, match=f"looks like Unix {name}.*use {moment}$"):
         read_time(str(moment // divided_by * multiplied_by), NOW)
 
 

@@ -157,7 +157,7 @@ def generate(
     end_ms = now_ms() if end is None else end
     if not is_time(end_ms):
         unit = unit_of(end_ms)
-        guess = "" if unit is None else f" (is it in {unit}?)"
+        guess = "" if unit is None else f" (is it {unit}?)"
         raise InvalidRequest(f"--end {end_ms} is not a time in the years 2000 to 2099{guess}; use Unix milliseconds.")
     batch: list[bytes] = []
     for line in generate_lines(trackpoint, events=events, days=days, seed=seed, end_ms=end_ms):
