@@ -281,7 +281,7 @@ def _is_certificate_fault(error: BaseException) -> bool:
 
 
 def _is_tls_fault(error: BaseException) -> bool:
-    """Return whether the other side supports no common TLS version. A broken connection does not count."""
+    """Return whether the other side speaks no TLS, or no version that we support. A broken connection is excluded."""
     return _caused_by(error, ssl.SSLError) and not _caused_by(error, (ssl.SSLEOFError, ssl.SSLSyscallError))
 
 
