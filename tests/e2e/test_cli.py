@@ -223,7 +223,7 @@ def test_demo_shows_the_main_job(environment: dict[str, str]) -> None:
     assert "5,000 lines" in shown
     assert re.search(r"curl -d '\{\"from\": \d+, \"to\": \d+\}' -H 'X-Api-Key: sms_", shown)
     assert shown.count('{"smsEvent":') == 4
-    assert "Without --once the server goes on" in shown
+    assert "Without --once the server keeps running" in shown
     assert not Path(environment["SMSEVENTS_DATABASE"].removeprefix("sqlite:///")).exists()
 
 

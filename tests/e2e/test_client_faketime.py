@@ -53,7 +53,7 @@ def test_pull_once_with_a_wrong_clock(server: Server, tmp_path: Path, offset: st
 
     for more in ((), ("--replace",)):
         wrong = faked(offset, *words, *more, environment=environment)
-        assert b"The clock of this machine is" in wrong.stderr
+        assert b"This machine's clock is" in wrong.stderr
     late = [line(shop.trackpoint, now_ms() - day * DAY_MS, "late") for day in range(3)]
     shop.send(body_of(late))
     right = run_command(*words, environment=environment, stdin=b"")

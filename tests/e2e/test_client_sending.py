@@ -182,7 +182,7 @@ def test_a_long_wait_is_told_in_days() -> None:
     """A long wait is reported in a readable unit rather than in seconds."""
     with StandIn() as standin, client_of(standin.url) as client:
         standin.answers(Answer(status=503, headers={"Retry-After": "864000"}))
-        with pytest.raises(ServerUnavailable, match="asks to wait 10 days"):
+        with pytest.raises(ServerUnavailable, match="asks the client to wait 10 days"):
             list(client.export_lines())
 
 

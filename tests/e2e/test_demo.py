@@ -38,8 +38,8 @@ def test_ends_with_its_server(ending: signal.Signals, tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     with process.stdout as shown:
-        text = "".join(iter(shown.readline, "Serving until Ctrl-C.\n"))
-        port = int(re.findall(r"serves on http://127\.0\.0\.1:(\d+)", text)[0])
+        text = "".join(iter(shown.readline, "Press Ctrl-C to stop.\n"))
+        port = int(re.findall(r"listens on http://127\.0\.0\.1:(\d+)", text)[0])
         assert _listens(port)
 
         process.send_signal(ending)

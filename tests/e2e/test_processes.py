@@ -464,7 +464,7 @@ def test_an_erasure_that_is_killed_leaves_its_shop_free(folder: Path) -> None:
     assert eraser.stdout.readline() == b"alone\n"
     refused = running.command("compact")
     assert (refused.returncode, refused.stderr.count(b"\n")) == (1, 1)
-    assert b"erases users of the shop" in refused.stderr
+    assert b"are being erased, and compaction yields to erasure" in refused.stderr
 
     eraser.kill()
     eraser.wait(WAIT_MAX_SECONDS)

@@ -211,7 +211,7 @@ def test_another_shop_or_server_is_refused(site: Site) -> None:
         DirectoryOptions(trackpoint=8, url="http://server"),
         DirectoryOptions(trackpoint=TRACKPOINT, url="http://other"),
     ):
-        with pytest.raises(OtherOptions, match="was begun with"):
+        with pytest.raises(OtherOptions, match="was created with"):
             Directory(site.path, wish)
 
 

@@ -170,7 +170,7 @@ def test_a_failed_day_ends_with_one(standin: StandIn, environment: dict[str, str
 
     assert done.returncode == 1
     assert bad.isoformat().encode() in done.stderr
-    assert b"The next pull fetches what is missing" in done.stderr
+    assert b"The next pull fetches the missing days" in done.stderr
     assert list(told(done)[-1]["days_failed"]) == [bad.isoformat()]
     assert held(tmp_path) == [one for one in lines if day_of(date_of(one)) != bad]
 
@@ -351,7 +351,7 @@ def test_help_says_what_the_defaults_are(environment: dict[str, str], tmp_path: 
     """The help states the defaults that depend on the directory and on the date."""
     shown = " ".join(pull(tmp_path, environment | {"COLUMNS": "200"}, "--help").stdout.decode().split())
 
-    for text in ("By default 90 days ago.", "By default today.", "or jsonl.", "or day.", "or compressed."):
+    for text in ("Default: 90 days ago.", "Default: today.", "or jsonl.", "or day.", "or compressed."):
         assert text in shown
 
 
@@ -360,7 +360,7 @@ MISTAKES = {
     "no day": (["--from", "soon"], 2, b"2027-01-31"),
     "account and url": (["--account", "samba", "--url", "http://x"], 2, b"either"),
     "no jobs": (["--jobs", "0"], 2, b"--jobs"),
-    "url": (["--url", "ftp://x"], 1, b"is not the address"),
+    "url": (["--url", "ftp://x"], 1, b"is not a server address"),
 }
 
 
@@ -377,7 +377,7 @@ def test_mistakes_are_told(environment: dict[str, str], tmp_path: Path, mistake:
 
 
 @pytest.mark.parametrize(
-    ("variable", "text"), [("SMSEVENTS_API_KEY", b"There is no API key"), ("SMSEVENTS_URL", b"No server is named")]
+    ("variable", "text"), [("SMSEVENTS_API_KEY", b"No API key is set"), ("SMSEVENTS_URL", b"No server address is set")]
 )
 def test_what_is_missing_is_told(environment: dict[str, str], tmp_path: Path, variable: str, text: bytes) -> None:
     """Without a key or an address the message names the missing setting."""

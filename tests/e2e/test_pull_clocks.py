@@ -225,7 +225,7 @@ def test_without_a_servers_clock_events_tell_the_time(site: Site, date: str | No
     account.lines = []
     quiet = Site(site.path.with_name("quiet"), site.standin, server_ahead_ms=None)
     told = quiet.pull(first=OLDEST)
-    assert any("does not say what time it is" in text for text in told.warnings)
+    assert any("does not send its time" in text for text in told.warnings)
     assert quiet.pull(first=OLDEST).plan.final[-1] == day_of(NOW - 34 * DAY_MS)
 
 

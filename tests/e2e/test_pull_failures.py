@@ -61,7 +61,7 @@ def only(day: date, bad: Answer, account: Account) -> Callable[[Request], Answer
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        (Answer(lines=some_lines(50, DAYS[3], DAYS[3]), cut_at=2000), "cut after"),
+        (Answer(lines=some_lines(50, DAYS[3], DAYS[3]), cut_at=2000), "truncated after"),
         (Answer(lines=some_lines(50, DAYS[3], DAYS[3]), tail=b"terminated early\n"), "terminated early"),
         (Answer(lines=[*some_lines(5, DAYS[3], DAYS[3]), b'{"exception":"timeout"}']), "Line 6 of the export"),
         (Answer(lines=some_lines(50, DAYS[4], DAYS[4])), "Line 1: its date"),

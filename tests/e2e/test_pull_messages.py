@@ -55,7 +55,7 @@ def test_a_wrong_key_is_one_message(standin: StandIn, environment: dict[str, str
 
     assert done.returncode == 1
     summary, cause = said(done)
-    assert "once this is put right" in summary
+    assert "once this is fixed" in summary
     assert "Check the API key" in cause
     assert len(standin.requests) <= 8
 
@@ -68,7 +68,7 @@ def test_https_to_an_http_port_is_one_message(environment: dict[str, str], tmp_p
 
     assert done.returncode == 1
     summary, cause = said(done)
-    assert "once this is put right" in summary
+    assert "once this is fixed" in summary
     assert "http://" in cause
 
 
@@ -88,8 +88,8 @@ def test_a_server_that_is_not_there_is_one_message(environment: dict[str, str], 
 
     assert done.returncode == 1
     summary, cause = said(done)
-    assert "The next pull fetches what is missing." in summary
-    assert cause.count("No answer came from") == 1
+    assert "The next pull fetches the missing days." in summary
+    assert cause.count("No response from") == 1
 
 
 def test_a_file_that_was_edited(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_file_that_was_edited(standin: StandIn, environment: dict[str, str], t
 
     assert done.returncode == 1
     summary, cause = said(done)
-    assert "The next pull fetches what is missing once this is put right:" in summary
+    assert "The next pull fetches the missing days once this is fixed:" in summary
     assert "Move it away" in cause
     assert path.read_bytes() == edited
     assert pull(tmp_path, environment).returncode == 1
@@ -117,7 +117,7 @@ NOTHING = {
     "seconds": (["--from", SECONDS, "--to", SECONDS], 2, b"looks like Unix seconds"),
     "seconds alone": (["--from", SECONDS], 2, str(now_ms() // 1000).encode()),
     "nanoseconds": (["--to", f"{SECONDS}000000000"], 2, b"looks like Unix nanoseconds"),
-    "next year": (["--from", str(TODAY + timedelta(days=365))], 2, b"lies in the future"),
+    "next year": (["--from", str(TODAY + timedelta(days=365))], 2, b"is in the future"),
     "forgotten month": (["--from", "2024-02-01", "--to", "2024-02-29"], 1, b"2024-02-01 to 2024-02-29"),
     "the beginning": (["--from", "0", "--to", "1"], 1, b"1970-01-01"),
 }
@@ -316,7 +316,7 @@ def test_an_output_that_takes_no_more(
     assert "Traceback" not in text
     if output != "pipe":
         assert "cannot be written: No space left on device." in text
-        assert "The pull ended there; the files that it wrote are complete." in text
+        assert "The pull stopped there; the files that it wrote are complete." in text
     assert str(TODAY) not in text
 
 

@@ -118,9 +118,9 @@ def test_the_lock_is_where_nobody_else_can_take_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert locks.lock_folder() == tmp_path / f"smsevents-{os.getuid()}"
     locks.lock_folder().chmod(0o777)
-    with pytest.raises(ConfigurationError, match="belongs to somebody else"):
+    with pytest.raises(ConfigurationError, match="does not belong to this user alone"):
         locks.lock_folder()
     (tmp_path / f"smsevents-{os.getuid()}").rmdir()
     (tmp_path / f"smsevents-{os.getuid()}").symlink_to(tmp_path)
-    with pytest.raises(ConfigurationError, match="belongs to somebody else"):
+    with pytest.raises(ConfigurationError, match="does not belong to this user alone"):
         locks.lock_folder()

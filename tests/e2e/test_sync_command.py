@@ -99,7 +99,10 @@ def test_the_command_without_what_it_needs() -> None:
 
     no_key = command(*words, environment=environment)
     assert (no_key.returncode, no_key.stdout) == (1, "")
-    assert no_key.stderr == "smsevents: There is no API key. Set SMSEVENTS_API_KEY; on a terminal it is asked for.\n"
+    assert (
+        no_key.stderr
+        == "smsevents: No API key is set. Set SMSEVENTS_API_KEY; on a terminal, the command prompts for it.\n"
+    )
     without = "import sys; sys.modules['dlt'] = None; from smsevents.cli import main; main()"
     no_dlt = command(*words, environment=environment, script=without)
     assert (no_dlt.returncode, no_dlt.stdout) == (1, "")

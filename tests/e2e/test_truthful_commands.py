@@ -135,7 +135,7 @@ def test_a_key_that_was_not_shown_is_not_in_use(shop: dict[str, str]) -> None:
             check=False,
         )
 
-    assert "it was revoked at once" in told(done)
+    assert "it was revoked immediately" in told(done)
     [key] = run_command("key", "list", SHOP, "--json", environment=shop).stdout.splitlines()
     assert json.loads(key)["revoked_ms"] > 0
 
@@ -149,7 +149,7 @@ def test_revoking_again_is_told(shop: dict[str, str]) -> None:
     second = run_command("key", "revoke", key, environment=shop).stderr
 
     assert first == f"Revoked key {key}.\n".encode()
-    assert second == f"Key {key} was revoked before.\n".encode()
+    assert second == f"Key {key} was already revoked.\n".encode()
     assert run_command("key", "list", SHOP, "--json", environment=shop).stdout == before
 
 
@@ -300,7 +300,7 @@ def test_an_empty_file_is_told(shop: dict[str, str]) -> None:
     """An import without events says that there were none."""
     done = run_command("import", SHOP, "-", environment=shop, stdin=b"\n \n")
 
-    assert done.stderr == b"received 0, expired 0\nThe file holds no events.\n"
+    assert done.stderr == b"received 0, expired 0\nThe file contains no events.\n"
 
 
 def test_generated_events_can_be_recorded(shop: dict[str, str]) -> None:

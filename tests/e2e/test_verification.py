@@ -170,7 +170,7 @@ def test_quarantine_frees_the_rest(days: Days, kind: str) -> None:
     done = days.run("verify", "--quarantine")
 
     assert done.returncode == 1
-    assert done.stderr.endswith(b"1 damaged, set aside\n")
+    assert done.stderr.endswith(b"1 damaged, quarantined\n")
     assert days.run("export", str(days.trackpoint)).stdout == model(days.days[0] + days.days[2], 0, days.now)
     assert days.run("verify").returncode == 0
     assert counted(days) == (1, 40)

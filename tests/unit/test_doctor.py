@@ -265,7 +265,7 @@ def test_a_lease_of_a_clock_that_was_ahead_is_no_upkeep(path: Path) -> None:
     assert UpkeepWorker(database, lambda: now_ms() + 100 * DAY_MS).take_lease()
     database.close()
 
-    assert "No server does it" in checked(path)["upkeep"].detail
+    assert "No server is running upkeep" in checked(path)["upkeep"].detail
 
 
 def test_missing_upkeep_is_told(path: Path) -> None:

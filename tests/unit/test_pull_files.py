@@ -155,7 +155,7 @@ GOOD = line(TRACKPOINT, 5)
         (b'{"exception": "timeout"}', "unknown field `exception`"),
         (GOOD.replace(b"DELIVERED", b"SENT"), "invalid enum value 'SENT'"),
         (GOOD[:50], "not JSON"),
-        (line(8, 5), "an event of shop 8, not of 7"),
+        (line(8, 5), "it is an event of shop 8, not 7"),
         (line(TRACKPOINT, 10), "its date 10 is not in [0, 9]"),
         (line(TRACKPOINT, -1), "its date -1 is not in [0, 9]"),
         (GOOD.replace(b'"status"', b'"status":"EXPIRED","status"'), "stands twice"),

@@ -40,7 +40,7 @@ app = typer.Typer(
     epilog="Settings are environment variables, such as SMSEVENTS_DATABASE; `smsevents doctor` shows those in force.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # a box of 80 columns would break the lines of an error in a log
+    # without a terminal, an error must stay on one line, for logs
     rich_markup_mode="rich" if _TERMINAL else None,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": None if _TERMINAL else 120},
 )
@@ -76,7 +76,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command; an error of smsevents becomes a line on standard error and exit code 1."""
+    """Run the command. An error of smsevents becomes a line on standard error and exit code 1."""
     output.guard()
     _warn_of_variables()
     with console.errors():

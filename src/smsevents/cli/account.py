@@ -17,21 +17,23 @@ PACE_MAX_BYTES_PER_MINUTE = 10**9
 
 
 class AccountName(StrEnum):
-    """The accounts whose addresses are known."""
+    """The accounts with known addresses."""
 
     SAMBA = "samba"
     ENTERPRISE = "enterprise"
 
 
-AccountOption = Annotated[AccountName | None, typer.Option(help=f"A Samba account: {', '.join(ACCOUNTS.values())}.")]
-UrlOption = Annotated[str | None, typer.Option(help=f"The address of the server, if not {URL_VARIABLE}.")]
+AccountOption = Annotated[
+    AccountName | None, typer.Option(help=f"Use a Samba account: {', '.join(ACCOUNTS.values())}.")
+]
+UrlOption = Annotated[str | None, typer.Option(help=f"The address of the server; overrides {URL_VARIABLE}.")]
 PaceOption = Annotated[
     int | None,
     typer.Option(
         "--min-rate",
         min=0,
         max=PACE_MAX_BYTES_PER_MINUTE,
-        help="Give up an export that brings fewer bytes of events a minute, 4096 by default; 0 waits on.",
+        help="Abort an export that receives fewer bytes of events per minute. Default: 4096; 0 disables the limit.",
     ),
 ]
 
@@ -44,7 +46,7 @@ def timeouts_of(min_rate: int | None) -> Timeouts:
 def address_of(account: AccountName | None, url: str | None) -> str | None:
     """Return the address chosen by an option or the environment, or None."""
     if account and url:
-        raise typer.BadParameter("give either --account or --url", param_hint="--account")
+        raise typer.BadParameter("use either --account or --url, not both", param_hint="--account")
     address = ACCOUNTS[account.value] if account else url or os.environ.get(URL_VARIABLE, "")
     return address.strip().rstrip("/") or None
 
@@ -53,7 +55,7 @@ def named_address(account: AccountName | None, url: str | None) -> str:
     """Return the address that was chosen. Raises `ConfigurationError` if none was."""
     address = address_of(account, url)
     if address is None:
-        raise ConfigurationError(f"No server is named. Give --account or --url, or set {URL_VARIABLE}.")
+        raise ConfigurationError(f"No server address is set. Use --account or --url, or set {URL_VARIABLE}.")
     return address
 
 
@@ -65,6 +67,6 @@ def asked_key() -> str:
     if key := os.environ.get(KEY_VARIABLE, "").strip():
         return key
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"There is no API key. Set {KEY_VARIABLE}; on a terminal it is asked for.")
+        raise ConfigurationError(f"No API key is set. Set {KEY_VARIABLE}; on a terminal, the command prompts for it.")
     asked: str = typer.prompt("API key", hide_input=True, err=True)
     return asked

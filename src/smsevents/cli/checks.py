@@ -1,4 +1,4 @@
-"""The checks of `smsevents doctor`. They do not change or create a database, or wait long for a lock."""
+"""The checks of `smsevents doctor`. They neither change nor create a database, and do not wait long for a lock."""
 
 from __future__ import annotations
 
@@ -60,11 +60,13 @@ def _version(connection: Connection) -> Check:
     if found == HEAD:
         return Check("version", State.OK, f"tables of revision {HEAD}")
     if found is None:
-        return Check("version", State.WARNING, "There are no tables yet. `smsevents shop add` or `serve` makes them.")
+        return Check("version", State.WARNING, "There are no tables yet. `smsevents shop add` or `serve` creates them.")
     if str(found) < HEAD:
-        detail = f"The tables are of revision {found}; the next command or start brings them to {HEAD}. Back up first."
+        detail = f"The tables have revision {found}; the next command or start upgrades them to {HEAD}. Back up first."
         return Check("version", State.WARNING, detail)
-    detail = f"The tables are of revision {found}, this smsevents knows {HEAD}. Install the version that made them."
+    detail = (
+        f"The tables have revision {found}, but this smsevents supports {HEAD}. Install the version that created them."
+    )
     return Check("version", State.WRONG, detail)
 
 
@@ -76,14 +78,16 @@ def _temporary_folder() -> Check:
         folder = tempfile.gettempdir()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        detail = f"It cannot be written: {error.strerror}. Set TMPDIR to a folder that this user may write."
+        detail = f"It cannot be written: {error.strerror}. Set TMPDIR to a folder that this user can write to."
         return Check(name, State.WRONG, detail)
     told = f"{folder}, {free:,} bytes are free"
     wanted = os.environ.get("TMPDIR")
     if wanted and Path(wanted).absolute() != Path(folder):
-        return Check(name, State.WARNING, f"TMPDIR is {wanted}, which cannot be written. Instead it is {told}.")
+        return Check(name, State.WARNING, f"TMPDIR is {wanted}, which cannot be written. In use instead: {told}.")
     if free < TEMPORARY_FREE_MIN_BYTES:
-        return Check(name, State.WARNING, f"{told}; large imports and exports may fail. Free some, or set TMPDIR.")
+        return Check(
+            name, State.WARNING, f"{told}; large imports and exports may fail. Free some space, or set TMPDIR."
+        )
     return Check(name, State.OK, told)
 
 
@@ -101,15 +105,15 @@ def _clock(connection: Connection, now: int) -> Check:
     told = f"it is {utc(now)}"
     if isinstance(written, int) and written > now + CLOCK_BEHIND_MAX_MS:
         detail = (
-            f"By this machine's clock {told}, but the database has something of {utc(written)}. Set the clock right:"
-            " exports end at the time that it tells."
+            f"By this machine's clock {told}, but the database contains something dated {utc(written)}. Correct the"
+            " clock: exports end at its time."
         )
         return Check(name, State.WRONG, detail)
     judgement = _judgement(connection, now)
     if judgement and judgement.doubt:
         detail = f"Time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}"
         return Check(name, State.WARNING, detail)
-    return Check(name, State.OK, f"{told}, and the database has nothing that is later")
+    return Check(name, State.OK, f"{told}, and the database contains nothing later")
 
 
 def _judgement(connection: Connection, now: int) -> Judgement | None:
@@ -131,19 +135,21 @@ def _upkeep(connection: Connection, now: int, settings: Settings) -> Check:
     pending = _value(connection, "SELECT min(since_ms) FROM chores WHERE name <> :pause", pause=PAUSE)
     if isinstance(pending, int):
         detail = (
-            f"Since {utc(pending)} it is owed to wipe what was erased from the files; `serve` does it, or `forget`."
+            f"Erased events have been waiting since {utc(pending)} to be wiped from the files. Run `serve` or `forget`."
         )
         return Check(name, State.WARNING, detail)
     # a lease that ends later was written by a clock that is ahead, see `take_lease`
     if isinstance(ends, int) and now < ends <= now + LEASE_SECONDS * 1000:
-        return Check(name, State.OK, "a server does it")
+        return Check(name, State.OK, "a server is running it")
     if settings.upkeep == "off":
-        return Check(name, State.WARNING, "It is off. Have cron run `smsevents compact` and `smsevents expire`.")
-    return Check(name, State.WARNING, "No server does it now: nothing is compacted and nothing expires. Run `serve`.")
+        return Check(name, State.WARNING, "Upkeep is off. Run `smsevents compact` and `smsevents expire` from cron.")
+    return Check(
+        name, State.WARNING, "No server is running upkeep: nothing is compacted and nothing expires. Run `serve`."
+    )
 
 
 def _open_files(settings: Settings) -> Check:
-    # it takes long to load, and no other command needs it
+    # this takes long to load, and no other command needs it
     from smsevents.web.connection.registry import file_limit_raised  # noqa: PLC0415
 
     limit = file_limit_raised(*resource.getrlimit(resource.RLIMIT_NOFILE))
@@ -151,7 +157,7 @@ def _open_files(settings: Settings) -> Check:
     needed = FILES_OF_A_PROCESS + FILES_OF_A_REQUEST * requests
     if limit != resource.RLIM_INFINITY and limit < needed:
         detail = (
-            f"At most {limit} files may be open, and the settings may need {needed}. Raise `ulimit -n`, LimitNOFILE."
+            f"At most {limit} files can be open, but the settings may need {needed}. Raise `ulimit -n` or LimitNOFILE."
         )
         return Check("open files", State.WRONG, detail)
     return Check("open files", State.OK, f"at most {limit}, {needed} may be needed")

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
     from smsevents.clock.trusted import Judgement
 
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line; times in Unix milliseconds.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON, one object per line; times are in Unix milliseconds.")
+]
 Trackpoint = Annotated[int, typer.Argument(metavar="TRACKPOINT", min=1, max=INT64_MAX, help="The number of the shop.")]
 
 DATABASE_VARIABLE = variable_of("database")
@@ -66,7 +68,7 @@ def errors() -> Iterator[None]:
 
 @contextmanager
 def opened_database(*, create: bool = False) -> Iterator[Database]:
-    """Open the database of the settings, upgraded if need be, for as long as the block runs.
+    """Open the configured database for the block. Upgrade it if necessary.
 
     A missing database is created, with a message, if `create` is true. Otherwise `NoDatabase` is raised; it says
     where the database was expected and which setting named that place.
@@ -85,7 +87,7 @@ def opened_database(*, create: bool = False) -> Iterator[Database]:
 
 
 def say_doubt(judgement: Judgement) -> None:
-    """If the time is in doubt, say so on standard error, and what to do."""
+    """If the time is in doubt, print a warning on standard error that says what to do."""
     if judgement.doubt:
         typer.echo(f"smsevents: time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}", err=True)
 
@@ -99,7 +101,7 @@ def _looked_for(url: str) -> str:
     """Return a sentence: which setting names the database, and what to do if it is the wrong one."""
     source = sources()["database"]
     if source in {OPTION, DATABASE_VARIABLE}:
-        named = f"{source} is {url!r}: change it if the database lies elsewhere."
+        named = f"{source} is {url!r}: change it if the database is elsewhere."
     else:
         named = f"{DATABASE_VARIABLE} is not set, so the working directory was searched: set it to your database."
     return f"{named} `smsevents shop add` creates a new database."

@@ -28,7 +28,7 @@ _chosen: ContextVar[str | None] = ContextVar("chosen_database", default=None)
 def _checked(url: str | None) -> str | None:
     """Refuse a value that is not a URL. It is usually a plain path, which would give a confusing error later."""
     if url is not None and not is_known(url):
-        raise typer.BadParameter(f"{url!r} is not a database URL; give {EXAMPLES}")
+        raise typer.BadParameter(f"{url!r} is not a database URL; use {EXAMPLES}")
     return url
 
 
@@ -50,7 +50,7 @@ def with_database(command: Callable[..., None]) -> Callable[..., None]:
     option = inspect.Parameter("database", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Option)
 
     @functools.wraps(command)
-    def run(*words: Any, database: str | None = None, **options: Any) -> None:  # noqa: ANN401 -- the command's own
+    def run(*words: Any, database: str | None = None, **options: Any) -> None:  # noqa: ANN401 -- the command's own types
         token = _chosen.set(database)
         try:
             command(*words, **options)

@@ -1,4 +1,4 @@
-"""`smsevents demo`: the main task on a new machine, with a shop that is deleted at the end."""
+"""`smsevents demo`: create, serve and export a sample shop, which is deleted at the end."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class DemoFailed(SmsEventsError):
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the demonstration.")] = False,
-    events: Annotated[int, typer.Option(min=1, help="How many events to create.")] = 300_000,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    events: Annotated[int, typer.Option(min=1, help="Number of events to create.")] = 300_000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 0,
 ) -> None:
-    """Create a throw-away shop with 90 days of events, serve it, and export it with the documented call."""
+    """Create a temporary shop with 90 days of events, serve it, and export it with the documented call."""
     curl = shutil.which("curl")
     if curl is None:
         raise DemoFailed("The demo shows the export with curl, which is not installed. Install curl first.")
     port = port or _free_port()
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _end)  # without this the server would outlive a terminal that is closed
+        signal.signal(ending, _end)  # without this, the server would outlive a closed terminal
     with tempfile.TemporaryDirectory(prefix="smsevents-demo-") as folder:
         url = f"sqlite:///{folder}/demo.db"
         key = _fill(url, events)
@@ -71,17 +71,17 @@ def demo(
             ]
             _show_export([curl, *call[1:]], _shell(call), Path(folder) / "export.jsonl")
             if once:
-                typer.echo("\nWithout --once the server goes on, to be tried with curl and a browser.")
+                typer.echo("\nWithout --once the server keeps running, so that you can try it with curl and a browser.")
                 return
             typer.echo(
-                f"\nThe API's page is {base}/docs. Paste this to export the shop yourself:\n\n  {_shell(call)}\n"
+                f"\nThe API documentation is at {base}/docs. To export the shop yourself, run:\n\n  {_shell(call)}\n"
             )
             _wait_for_interrupt()
 
 
 def _fill(url: str, events: int) -> str:
     """Create the shop, its key and its events. Return the key."""
-    typer.echo(f"1. A shop with {events:,} invented events of the last {DAYS} days:")
+    typer.echo(f"1. A shop with {events:,} sample events from the last {DAYS} days:")
     database = open_catalog(url)
     try:
         access = Access(database)
@@ -94,7 +94,7 @@ def _fill(url: str, events: int) -> str:
     finally:
         database.close()
     rate = result.received / seconds
-    typer.echo(f"   made and recorded {result.received:,} in {seconds:.1f} s ({rate:,.0f} events/s)")
+    typer.echo(f"   created and recorded {result.received:,} in {seconds:.1f} s ({rate:,.0f} events/s)")
     return key
 
 
@@ -133,7 +133,7 @@ def _server(url: str, port: int) -> Iterator[str]:
     base = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, base, log)
-        typer.echo(f"   serves on {base}")
+        typer.echo(f"   listens on {base}")
         yield base
     finally:
         process.terminate()
@@ -146,7 +146,7 @@ def _server(url: str, port: int) -> Iterator[str]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], base: str, log: BinaryIO) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not reach this machine
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine
     deadline = time.monotonic() + START_MAX_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -167,7 +167,7 @@ def _show_export(call: list[str], shown: str, target: Path) -> None:
         seconds = _run([*call, "-sS", "--fail-with-body"], out)
     lines = target.read_bytes().splitlines()
     if not lines:
-        raise DemoFailed("The export gave no line.")
+        raise DemoFailed("The export returned no lines.")
     for line in lines[:_SHOWN_LINES]:
         typer.echo(f"   {_shortened(line)}")
     typer.echo(f"   … {len(lines):,} lines …")
@@ -191,7 +191,7 @@ def _run(call: list[str], out: BinaryIO) -> float:
     direct = os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     done = subprocess.run(call, stdout=out, check=False, env=direct)  # noqa: S603 -- curl, with our own arguments
     if done.returncode != 0:
-        raise DemoFailed(f"curl ended with exit code {done.returncode}.")
+        raise DemoFailed(f"curl failed with exit code {done.returncode}.")
     return time.perf_counter() - started
 
 
@@ -218,7 +218,7 @@ def _end(*_: object) -> None:
 
 def _wait_for_interrupt() -> None:
     try:
-        typer.echo("Serving until Ctrl-C.")
+        typer.echo("Press Ctrl-C to stop.")
         signal.pause()
     except KeyboardInterrupt:
-        typer.echo("Stopped; the demo shop is gone.")
+        typer.echo("Stopped. The demo shop is deleted.")

@@ -1,4 +1,4 @@
-"""`smsevents doctor`: the settings in force, where each comes from, and what is wrong with what they name."""
+"""`smsevents doctor`: the settings in force, the source of each, and checks of what they refer to."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class DoctorReport(msgspec.Struct, frozen=True):
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the settings in force and check what they name; exits with 1 if something is wrong. Changes nothing."""
+    """Show the settings in force and check what they refer to. Exits with 1 if a check fails. Changes nothing."""
     report = _report()
     if as_json:
         typer.echo(msgspec.json.encode(report))

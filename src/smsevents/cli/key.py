@@ -33,17 +33,17 @@ class ScopeName(StrEnum):
 @with_database
 def create(
     trackpoint: Trackpoint,
-    scope: Annotated[list[ScopeName], typer.Option(help="What the key may do; give it once for each.")],
+    scope: Annotated[list[ScopeName], typer.Option(help="What the key may do; repeat the option for several scopes.")],
     label: Annotated[str, typer.Option(help="What the key is for.")] = "",
     expires: Annotated[
         str | None,
-        typer.Option(help="A day (2027-01-31, its end in UTC), a time (2027-01-31T12:00Z), or 30d, 12h."),
+        typer.Option(help="Expiry: a day (2027-01-31, its end in UTC), a time (2027-01-31T12:00Z), or 30d, 12h."),
     ] = None,
 ) -> None:
     """Create an API key and print it once; only its digest is stored."""
     expires_ms = None if expires is None else parse_expiry(expires)
     if expires_ms is not None and expires_ms <= now_ms():
-        raise typer.BadParameter(f"{expires!r} is past", param_hint="--expires")
+        raise typer.BadParameter(f"{expires!r} is in the past", param_hint="--expires")
     with opened_database() as database:
         if expires_ms is not None:
             say_doubt(Timekeeper(database).judge())
@@ -54,7 +54,7 @@ def create(
             output.flush()
         except OutputFailed as error:
             access.revoke_key(key.split("_")[1])
-            raise OutputFailed(f"{error} The key was not shown, so it was revoked at once.") from error
+            raise OutputFailed(f"{error} The key was not shown, so it was revoked immediately.") from error
 
 
 @app.command("list")
@@ -104,14 +104,14 @@ def minute_of(time_ms: int | None) -> str:
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that `key list` shows.")],
 ) -> None:
-    """Revoke a key for good; running servers refuse it within a few seconds."""
+    """Revoke a key permanently. Running servers refuse it within a few seconds."""
     with opened_database() as database:
         was_good = Access(database).revoke_key(key_id)
-    typer.echo(f"Revoked key {key_id}." if was_good else f"Key {key_id} was revoked before.", err=True)
+    typer.echo(f"Revoked key {key_id}." if was_good else f"Key {key_id} was already revoked.", err=True)
 
 
 def parse_expiry(text: str) -> int:
-    """Return the expiry of a key in Unix milliseconds. A day means its end; a span counts from now.
+    """Return the expiry of a key in Unix milliseconds. A day means its end; a duration counts from now.
 
     Raises `typer.BadParameter`.
     """

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 CLIENT_VARIABLES = ("SMSEVENTS_URL", "SMSEVENTS_API_KEY")
 WARNED_VARIABLE = "SMSEVENTS_WARNED"  # set for child processes, so that they do not warn again
 
-_LIKE_ONES_OF_OURS = "SMS"  # a name that begins so is compared with ours
+_LIKE_ONES_OF_OURS = "SMS"  # a name with this prefix is compared with ours
 _NEAR_RATIO = 0.6
-_SAME_RATIO = 0.9  # for a name whose prefix is not ours either
+_SAME_RATIO = 0.9  # for a name without our prefix
 
 
 def known_variables() -> list[str]:

@@ -1,7 +1,7 @@
-"""Standard output with clear errors: a full disk or a closed descriptor is one line, not a traceback.
+"""Standard output with clear errors: a full disk or a closed descriptor prints one line, not a traceback.
 
 The printed output is the result of a command, so a command that cannot print has failed. All output passes through
-this module, which is how its errors are told apart from those of other files.
+this module, so its errors can be distinguished from those of other files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Output(io.FileIO):
             raise OutputClosed("Standard output was closed.") from error
         except OSError as error:
             raise OutputFailed(
-                f"Standard output cannot be written: {error.strerror}. What was written of it is not complete."
+                f"Standard output cannot be written: {error.strerror}. The output is incomplete."
             ) from error
 
 
@@ -51,7 +51,7 @@ class _NoOutput(io.RawIOBase):
 
     def write(self, _data: ReadableBuffer, /) -> int:
         """Refuse the bytes. Raises `OutputFailed`."""
-        raise OutputFailed("Standard output is closed. Send it to a file or a pipe, or to /dev/null.")
+        raise OutputFailed("Standard output is closed. Redirect it to a file, a pipe or /dev/null.")
 
 
 def guard() -> None:
@@ -80,4 +80,4 @@ def flush() -> None:
 def drop() -> None:
     """Discard the buffered output: writing it would fail again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
-    sys.stdout = None  # as where it was closed from the start
+    sys.stdout = None  # as if it had been closed from the start

@@ -1,4 +1,4 @@
-"""`smsevents pull`: the events of a window into files, every night, from smsevents or a Samba account."""
+"""`smsevents pull`: download the events of a window into files, usually every night."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ LOOKBACK_MAX_DAYS = 36_500
 EXIT_INTERRUPTED = 130  # the exit status that a shell reports for a program ended by SIGINT
 
 
-def pull(  # noqa: PLR0913, PLR0917 -- each is an option
+def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     trackpoint: Trackpoint,
     directory: Annotated[
         Path, typer.Argument(metavar="DIRECTORY", help="Where the files are kept; created if missing.")
     ],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="First day, UTC: a day, a time in it, yesterday, 7d. By default 90 days ago."),
+        typer.Option("--from", help="First day, UTC: a day, a time in it, yesterday, 7d. Default: 90 days ago."),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Last day, given the same way. By default today.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Last day, in the same forms. Default: today.")] = None,
     format_: Annotated[
-        FormatName | None, typer.Option("--format", help="By default that of the directory, or jsonl.")
+        FormatName | None, typer.Option("--format", help="File format. Default: the directory's setting, or jsonl.")
     ] = None,
     split: Annotated[
-        Split | None, typer.Option("--split", help="What goes into one file. Default: the directory's setting, or day.")
+        Split | None, typer.Option("--split", help="Period per file. Default: the directory's setting, or day.")
     ] = None,
     compressed: Annotated[
         bool | None,
         typer.Option(
             "--compressed/--uncompressed",
-            help="With gzip, in Parquet zstd. Default: the directory's setting, or compressed.",
+            help="Compress with gzip, Parquet with zstd. Default: the directory's setting, or compressed.",
         ),
     ] = None,
     account: AccountOption = None,
@@ -70,7 +70,9 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     lookback: Annotated[
         int,
         typer.Option(
-            min=0, max=LOOKBACK_MAX_DAYS, help="Days that are read again after their end, as receipts come late."
+            min=0,
+            max=LOOKBACK_MAX_DAYS,
+            help="How many days after its end a day is fetched again, as receipts arrive late.",
         ),
     ] = PULL_LOOKBACK_DAYS,
     replace: Annotated[
@@ -79,9 +81,9 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
 ) -> None:
-    """Pull events into files, one a day: what is missing or may have changed, each event exactly once.
+    """Pull missing days, and days that may have changed, into files, one per day; each event exactly once.
 
-    The API key is taken from SMSEVENTS_API_KEY, or asked for.
+    The API key is read from SMSEVENTS_API_KEY; if it is not set, the command prompts for it.
     """
     choice = PullOptions(
         first=_day("--from", from_), last=_day("--to", to), jobs=jobs, lookback_days=lookback, replace=replace
@@ -89,7 +91,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each is an option
     if choice.first and choice.last and choice.first > choice.last:
         raise typer.BadParameter(f"{choice.first} is after {choice.last}", param_hint="--from")
     if choice.first and is_ahead(choice.first, now_ms()):
-        raise typer.BadParameter(f"{choice.first} lies in the future: there are no events yet", param_hint="--from")
+        raise typer.BadParameter(f"{choice.first} is in the future: there are no events yet", param_hint="--from")
     wish = DirectoryOptions(
         trackpoint=trackpoint,
         url=address_of(account, url),
@@ -127,11 +129,11 @@ def _check_output(broken: OutputFailed | None) -> None:
     if isinstance(broken, OutputClosed):
         raise broken
     if broken:
-        raise OutputFailed(f"{broken} The pull ended there; the files that it wrote are complete.")
+        raise OutputFailed(f"{broken} The pull stopped there; the files that it wrote are complete.")
 
 
 class _Interrupt:
-    """Ends the pull in order on Ctrl-C. A second Ctrl-C ends it at once, which is safe too."""
+    """Ends the pull cleanly on Ctrl-C. A second Ctrl-C ends it immediately, which is also safe."""
 
     def __init__(self, stopping: Stopping) -> None:
         self._stopping = stopping

@@ -1,4 +1,4 @@
-"""Reports of a pull: a progress bar for people, JSON lines for programs, a sentence at the end.
+"""Reports of a pull: a progress bar for people, and JSON lines for programs.
 
 The JSON lines are a contract; docs/pull.md has the table of their members.
 """
@@ -232,14 +232,14 @@ class ProgressReport(PullObserver):
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
         """Show why a day is retried."""
-        self._say(f"{day} is tried again in {wait_seconds:g} s: {error}")
+        self._say(f"{day} will be retried in {wait_seconds:g} s: {error}")
 
     def fetched(self, day: date, events: int) -> None:  # noqa: ARG002 -- the bar counts days
         """Show that a day is done."""
         self._bar.advance(self._task)
 
-    def failed(self, day: date, error: ClientError) -> None:  # noqa: ARG002 -- told at the end
-        """Show that a day failed; the sentence at the end gives each cause exactly once."""
+    def failed(self, day: date, error: ClientError) -> None:  # noqa: ARG002 -- reported at the end
+        """Show that a day is done. The summary at the end names each cause exactly once."""
         self._bar.advance(self._task)
 
     def _say(self, text: str) -> None:

@@ -33,16 +33,16 @@ def summary_text(summary: Summary) -> str:
         text += f" {_days_are(len(summary.plan.expired))} older than the {HISTORY_DAYS} days that the server keeps."
     if summary.lost:
         text += (
-            f" {_days_are(len(summary.lost))} lost, as the server keeps {HISTORY_DAYS} days and no pull fetched them in"
-            f" time: {ranges_text(summary.lost)}. This is told once."
+            f" {_days_are(len(summary.lost))} lost, because the server keeps {HISTORY_DAYS} days and no pull fetched"
+            f" them in time: {ranges_text(summary.lost)}. This is reported only once."
         )
     if summary.kept:
         text += (
-            f" Merged but not replaced, as the server does not say that it gave all of them:"
+            f" Merged but not replaced, because the server does not confirm that it sent all of their events:"
             f" {ranges_text(summary.kept)}."
         )
     if untried := len(summary.missing) - len(set(summary.failed) & set(summary.missing)):
-        text += f" {untried} days were not tried."
+        text += f" {untried} days were not attempted."
     return text + _what_next(summary)
 
 
@@ -58,17 +58,17 @@ def _what_next(summary: Summary) -> str:
     if not summary.missing and not summary.failed:
         return ""
     if all(map(_passes, summary.failed.values())):
-        return " The next pull fetches what is missing."
-    return " The next pull fetches what is missing once this is put right:"
+        return " The next pull fetches the missing days."
+    return " The next pull fetches the missing days once this is fixed:"
 
 
 def _passes(error: ClientError) -> bool:
-    """Return whether an error can be over by itself until the next pull."""
+    """Return whether an error may be gone by the next pull without any action."""
     return error.recovery is Recovery.NOW or isinstance(error, (IncompleteExport, ServerFault, Stopped))
 
 
 def by_cause(failed: Mapping[date, ClientError]) -> list[tuple[str, str]]:
-    """Return each cause exactly once, with the days that it made fail, the oldest first.
+    """Return each cause exactly once, with the days that failed because of it, the oldest first.
 
     Texts that differ only in numbers, such as the progress of a day, count as one cause; the first text is shown.
     """

@@ -14,13 +14,13 @@ from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper
 
-WORKERS_MAX = 256  # far more than is useful; a mistyped number could take the machine down
+WORKERS_MAX = 256  # far more than is useful; a mistyped number could overload the machine
 
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [SMSEVENTS_HOST, 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=PORT_MAX, help="Port [SMSEVENTS_PORT, 8080].")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=WORKERS_MAX, help="Processes that serve.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=WORKERS_MAX, help="Number of worker processes.")] = 1,
 ) -> None:
     """Serve the export and the import over HTTP until Ctrl-C."""
     # imported here because the import takes longer than most other commands run
@@ -28,7 +28,7 @@ def serve(
     from smsevents.web.server import serve as run  # noqa: PLC0415
 
     settings = settings_in_force(given={"host": host or None, "port": port})
-    # first of all, so that a second server by mistake does not upgrade the database under the first
+    # first, so that a second server started by mistake does not upgrade the database under the first
     sockets = listen(settings.host, settings.port)
     # created or upgraded once, so that an error is reported here and not by each worker
     database = open_catalog(settings.database)
@@ -36,7 +36,7 @@ def serve(
         if database.dialect.is_new:
             tell_created(database)
         timekeeper = Timekeeper(database)
-        with suppress(StoreUnavailable):  # a full disk does not keep exports from being served
+        with suppress(StoreUnavailable):  # a full disk must not prevent exports
             timekeeper.note()
         say_doubt(timekeeper.judge())
     finally:

@@ -18,7 +18,7 @@ app = typer.Typer(help="Add and list shops.", no_args_is_help=True)
 @with_database
 def add(
     trackpoint: Trackpoint,
-    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    name: Annotated[str, typer.Option(help="A display name.")] = "",
 ) -> None:
     """Add a shop."""
     with opened_database(create=True) as database:

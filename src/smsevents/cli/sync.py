@@ -1,4 +1,4 @@
-"""`smsevents sync`: the events of an account into a warehouse, every night."""
+"""`smsevents sync`: load the events of an account into a warehouse, usually every night."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ if TYPE_CHECKING:
     from smsevents.client.sync import SyncReport
 
 
-def sync(  # noqa: PLR0913, PLR0917 -- each is an option
+def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     trackpoint: Trackpoint,
     account: AccountOption = None,
     url: UrlOption = None,
     destination: Annotated[
         str,
         typer.Option(
-            help="duckdb (the file smsevents.duckdb), duckdb:/// and a path, or a destination of dlt such as postgres."
+            help="duckdb (the file smsevents.duckdb), duckdb:/// with a path, or a dlt destination such as postgres."
         ),
     ] = "duckdb",
-    dataset: Annotated[str, typer.Option(help="The dataset, or schema, of the table sms_events.")] = "sms",
+    dataset: Annotated[str, typer.Option(help="The dataset (schema) of the table sms_events.")] = "sms",
     lookback: Annotated[
-        float, typer.Option(min=0, max=36_500, help="Days that are read again, as some events are recorded late.")
+        float, typer.Option(min=0, max=36_500, help="Days to read again, because some events are recorded late.")
     ] = 3,
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object to standard output.")] = False,
 ) -> None:
-    """Load events into a warehouse: what is new since the last sync, and late ones; each event exactly once.
+    """Load new and late events since the last sync into a warehouse, each event exactly once.
 
-    The API key is taken from SMSEVENTS_API_KEY, or asked for. A destination of dlt is configured as dlt
-    documents it, for example by DESTINATION__POSTGRES__CREDENTIALS. Needs the extra `sync` of the package.
+    The API key is read from SMSEVENTS_API_KEY; if it is not set, the command prompts for it. A dlt destination is
+    configured as dlt documents it, for example with DESTINATION__POSTGRES__CREDENTIALS. Needs the package's extra
+    `sync`.
     """
     address = named_address(account, url)
-    # imported here because dlt takes seconds to load, and is an extra
+    # imported here because dlt takes seconds to load and is an extra
     from smsevents.client.sync import sync as run  # noqa: PLC0415
 
     with _files_of_this_user():
@@ -83,8 +84,8 @@ def _tell(report: SyncReport) -> None:
 
 def _lost(start: int, end: int) -> str:
     return (
-        f"The events from {_time(start)} to {_time(end)} are lost: no sync loaded them before the server forgot them."
-        " All later ones are loaded. This is told once."
+        f"The events from {_time(start)} to {_time(end)} are lost: no sync loaded them while the server had them."
+        " All later events are loaded. This is reported only once."
     )
 
 

@@ -1,6 +1,6 @@
 """Times as typed on the command line: one parser for all options that accept a time.
 
-| given | what it means |
+| text | meaning |
 |---|---|
 | `2026-11-25` | the complete day, UTC |
 | `2026-11-25T13:45Z`, `2026-11-25T13:45+01:00` | that moment; UTC if there is no offset |
@@ -9,7 +9,7 @@
 | `7d`, `12h` | that long ago; where only the future makes sense, that long from now |
 
 A number that lies in 2000-2099 as seconds, microseconds or nanoseconds is refused: as milliseconds it would be a
-time that is never meant, such as 1970. Any other number is accepted, as the export accepts any integer.
+time that nobody means, such as 1970. Any other number is accepted, as the export accepts any integer.
 """
 
 from __future__ import annotations
@@ -82,21 +82,21 @@ def _number(number: int) -> Meant:
     for unit, (times, parts) in _UNITS.items():
         in_ms = number * times // parts
         if is_time(in_ms):
-            raise NotATime(f"{number} looks like Unix {unit}, but milliseconds are wanted: give {in_ms}")
+            raise NotATime(f"{number} looks like Unix {unit}, but milliseconds are expected: use {in_ms}")
     if not _CALENDAR_START_MS <= number < _CALENDAR_END_MS:
-        raise NotATime(f"{number} is outside every calendar as Unix milliseconds; give a time such as {EXAMPLES}")
+        raise NotATime(f"{number} is out of range for Unix milliseconds; use a time such as {EXAMPLES}")
     return Meant(number, number)
 
 
 def _written(text: str) -> Meant:
     if not _DAY.fullmatch(text) and _WEEK.match(text):
         # Python reads a date as midnight; a date here means the complete day
-        raise NotATime(f"{text!r} is a date by weeks; give a day or a time, such as {EXAMPLES}")
+        raise NotATime(f"{text!r} is a week date; use a day or a time, such as {EXAMPLES}")
     try:
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:
             time = time.replace(tzinfo=UTC)
         moment = (time - EPOCH) // MILLISECOND
     except (ValueError, OverflowError) as error:
-        raise NotATime(f"{text!r} is not a time; give one such as {EXAMPLES}") from error
+        raise NotATime(f"{text!r} is not a time; use one such as {EXAMPLES}") from error
     return Meant(moment, moment + DAY_MS - 1) if _DAY.fullmatch(text) else Meant(moment, moment)

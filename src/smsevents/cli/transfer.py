@@ -1,4 +1,4 @@
-"""`smsevents import`, `export` and `generate`: read, write and invent lines.
+"""`smsevents import`, `export` and `generate`: read, write and generate lines.
 
 The commands open the database directly. A server may use it at the same time.
 """
@@ -38,22 +38,20 @@ _LINES_AT_ONCE = 4096
 
 def import_(
     trackpoint: Trackpoint,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Lines as the export writes them, plain or gzip; - for stdin.")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file of export lines, plain or gzip; - for stdin.")],
     skip_impossible: Annotated[
         bool,
         typer.Option(
             "--skip-impossible",
-            help="Leave out events that cannot be true, such as times outside the years 2000 to 2099, and count them.",
+            help="Skip and count impossible events, such as those with times outside the years 2000 to 2099.",
         ),
     ] = False,
 ) -> None:
-    """Record the events of a file: all or, if a line is bad, none. Events already stored are not duplicated."""
+    """Record the events of a file: all of them, or none if a line is bad. Events already stored are not duplicated."""
     with ExitStack() as stack:
         if file == "-":
             if sys.stdin is None:
-                raise InvalidRequest("Standard input is closed. Send the lines by a pipe, or name a file.")
+                raise InvalidRequest("Standard input is closed. Send the lines through a pipe, or name a file.")
             source: BinaryIO = sys.stdin.buffer
             total = None
         else:
@@ -69,7 +67,7 @@ def import_(
     impossible = f", impossible {result.impossible}" if skip_impossible else ""
     typer.echo(f"received {result.received}, expired {result.expired}{blocked}{impossible}", err=True)
     if result.received == 0:
-        typer.echo("The file holds no events.", err=True)
+        typer.echo("The file contains no events.", err=True)
 
 
 def import_file(
@@ -114,7 +112,7 @@ def export(
         typer.Option("--from", help="Earliest time, UTC: a day, a time, Unix milliseconds, yesterday, 7d."),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="Latest time, given the same way; a day is meant to its end.")
+        str | None, typer.Option("--to", help="Latest time, in the same forms; a day is included to its end.")
     ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write gzip.")] = False,
 ) -> None:
@@ -128,7 +126,7 @@ def export(
     if window.is_empty:
         raise InvalidRequest(_nothing_there(window, now))
     if gzip and sys.stdout.isatty():
-        raise InvalidRequest("Gzip is nothing for a terminal. Send it to a file or a pipe: --gzip > events.jsonl.gz")
+        raise InvalidRequest("Refusing to write gzip to a terminal. Redirect the output: --gzip > events.jsonl.gz")
     with opened_database() as database:
         Access(database).shop(trackpoint)
         pages = Log(database).read(trackpoint, window)
@@ -138,9 +136,9 @@ def export(
 
 
 def _nothing_there(window: Window, now: int) -> str:
-    """Return why an interval is always empty: an empty file alone would look like a result."""
+    """Return why an interval is always empty. Without this error, an empty file would look like a result."""
     if window.start > now:
-        return "Nothing was exported: --from lies in the future."
+        return "Nothing was exported: --from is in the future."
     days = HISTORY_MS // DAY_MS
     return (
         f"Nothing was exported: the interval ends before the last {days} days, and older events are not exported."
@@ -150,17 +148,17 @@ def _nothing_there(window: Window, now: int) -> str:
 
 def generate(
     trackpoint: Trackpoint,
-    events: Annotated[int, typer.Option(min=0, help="How many lines.")] = 10_000,
-    days: Annotated[float, typer.Option(min=0, help="Over how many days, ending now.")] = 90,
+    events: Annotated[int, typer.Option(min=0, help="Number of lines.")] = 10_000,
+    days: Annotated[float, typer.Option(min=0, help="Number of days that the events cover, up to --end.")] = 90,
     seed: Annotated[int, typer.Option(help="The same seed and end give the same lines.")] = 1,
-    end: Annotated[int | None, typer.Option(help="The end of the days, Unix milliseconds; now by default.")] = None,
+    end: Annotated[int | None, typer.Option(help="The end of the period, in Unix milliseconds. Default: now.")] = None,
 ) -> None:
-    """Write invented, realistic events to standard output, sorted by time."""
+    """Write realistic sample events to standard output, sorted by time."""
     end_ms = now_ms() if end is None else end
     if not is_time(end_ms):
         unit = unit_of(end_ms)
         guess = "" if unit is None else f" (is it {unit}?)"
-        raise InvalidRequest(f"--end {end_ms} is not a time in the years 2000 to 2099{guess}; give Unix milliseconds.")
+        raise InvalidRequest(f"--end {end_ms} is not a time in the years 2000 to 2099{guess}; use Unix milliseconds.")
     batch: list[bytes] = []
     for line in generate_lines(trackpoint, events=events, days=days, seed=seed, end_ms=end_ms):
         batch.append(line)

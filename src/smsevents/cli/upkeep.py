@@ -41,7 +41,7 @@ OptionalTrackpoint = Annotated[
 
 
 def compact(trackpoint: OptionalTrackpoint = None) -> None:
-    """Merge small and overlapping segments now; `serve` does it by itself."""
+    """Merge small and overlapping segments now. `serve` does this automatically."""
     with opened_database() as database:
         judgement = Timekeeper(database).note()
         say_doubt(judgement)
@@ -49,7 +49,7 @@ def compact(trackpoint: OptionalTrackpoint = None) -> None:
             done = compaction.compact_shop(database, shop, judgement.old_by_ms, everything=True)
             if done.gave_way:
                 raise StoreUnavailable(
-                    f"Somebody erases users of the shop {shop} just now, and compaction gives way to that."
+                    f"Users of shop {shop} are being erased, and compaction yields to erasure."
                     " Run the same command again in a moment."
                 )
             merged = f"merged {done.before} segments into {done.after}" if done.before else "nothing to merge"
@@ -63,11 +63,9 @@ def _shops(database: Database, trackpoint: int | None) -> list[int]:
 
 
 def expire(
-    force: Annotated[
-        bool, typer.Option("--force", help="Trust the clock of this machine, also if it is in doubt.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Trust this machine's clock even if it is in doubt.")] = False,
 ) -> None:
-    """Delete what is older than the history now; `serve` does it by itself."""
+    """Delete events older than the history now. `serve` does this automatically."""
     with opened_database() as database:
         timekeeper = Timekeeper(database)
         judgement = timekeeper.trust_clock() if force else timekeeper.note()
@@ -79,9 +77,9 @@ def expire(
     typer.echo(f"deleted {gone.segments} segments with {gone.events} events", err=True)
     if judgement.late_ms:
         typer.echo(
-            f"The clock is {span(judgement.late_ms)} past the time that is trusted, {utc(judgement.trusted_ms)}. What"
-            " became too old since then stays for now. It goes once events have shown for an hour that the clock is"
-            " right, or, if you know that it is, now with `smsevents expire --force`.",
+            f"The clock is {span(judgement.late_ms)} past the time that is trusted, {utc(judgement.trusted_ms)}."
+            " Events that became too old since then are kept for now. They are deleted once events have shown for an"
+            " hour that the clock is right. If you know that it is, run `smsevents expire --force` to delete them now.",
             err=True,
         )
 
@@ -89,12 +87,12 @@ def expire(
 def forget(
     trackpoint: Trackpoint,
     user_ids: Annotated[list[str], typer.Argument(metavar="USERID", help="The `userId` of the events.")],
-    block: Annotated[bool, typer.Option("--block", help="Record no events of these users from now on.")] = False,
-    unblock: Annotated[bool, typer.Option("--unblock", help="Only let the users be recorded again.")] = False,
+    block: Annotated[bool, typer.Option("--block", help="Do not record events of these users from now on.")] = False,
+    unblock: Annotated[bool, typer.Option("--unblock", help="Only allow these users to be recorded again.")] = False,
 ) -> None:
     """Erase every event of users from a shop's log (GDPR, Article 17), and print what was removed as JSON."""
     if block and unblock:
-        raise typer.BadParameter("--block and --unblock exclude each other")
+        raise typer.BadParameter("use either --block or --unblock, not both")
     for user_id in user_ids:
         erasure.check_user_id(user_id)
     with opened_database() as database:
@@ -108,14 +106,14 @@ def forget(
     typer.echo(msgspec.json.encode(erased))
     if erased.quarantined:
         typer.echo(
-            f"{erased.quarantined} damaged segments of the shop lie in quarantine, where nothing was looked for."
+            f"{erased.quarantined} damaged segments of the shop are in quarantine and were not searched."
             " `smsevents verify --discard` deletes them.",
             err=True,
         )
     if not erased.wiped:
         typer.echo(
-            f"The events are gone from the log, but a copy may be left in the database's files. {erased.not_wiped}"
-            " `serve` goes on trying; or run the same command again in a moment.",
+            f"The events were removed from the log, but a copy may remain in the database's files. {erased.not_wiped}"
+            " `serve` keeps trying; or run the same command again in a moment.",
             err=True,
         )
         raise typer.Exit(EXIT_FAILED)
@@ -124,10 +122,10 @@ def forget(
 def verify(
     trackpoint: OptionalTrackpoint = None,
     quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Set damaged segments aside, so that the rest can be exported.")
+        bool, typer.Option("--quarantine", help="Quarantine damaged segments, so that the rest can be exported.")
     ] = False,
     discard: Annotated[
-        bool, typer.Option("--discard", help="Delete what was set aside before; the events in it are lost.")
+        bool, typer.Option("--discard", help="Delete segments quarantined earlier; their events are lost.")
     ] = False,
 ) -> None:
     """Check every segment: checksums, bounds, count, order, form, shop. Exits with 1 if one is damaged."""
@@ -146,16 +144,16 @@ def verify(
             typer.echo(f"segment {one.segment_id} of shop {one.trackpoint}, {one.events} events: {one.damage}")
             if quarantine:
                 verification.quarantine(database, one, now_ms())
-    set_aside = ", set aside" if quarantine and damaged else ""
+    set_aside = ", quarantined" if quarantine and damaged else ""
     typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{set_aside}", err=True)
     if damaged:
         raise typer.Exit(EXIT_FAILED)
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not be there yet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
 ) -> None:
-    """Write a complete copy of the database, while it is in use."""
+    """Write a complete copy of the database, even while it is in use."""
     with opened_database() as database:
         size = backups.backup(database, file, now_ms())
     typer.echo(f"wrote {file} ({size:,} bytes)", err=True)
@@ -165,7 +163,7 @@ def stats(
     trackpoint: OptionalTrackpoint = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the logs hold."""
+    """Show statistics about the log of each shop."""
     with opened_database() as database:
         found = [statistics.statistics(database, shop) for shop in _shops(database, trackpoint)]
     if as_json:

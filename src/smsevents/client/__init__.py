@@ -1,4 +1,4 @@
-"""The client: exports and imports over HTTP, from smsevents or from a Samba account, which answer the same contract.
+"""The client: exports and imports over HTTP. It works with smsevents and with Samba accounts, which share one API.
 
     from smsevents.client import Client
 
@@ -6,23 +6,23 @@
         for event in client.export():
             print(event.smsEvent.status)
 
-It imports nothing of the server: the wire model (`smsevents.wire.events`) and what lies beneath it.
+The client does not import the server, only the wire model (`smsevents.wire.events`) and its dependencies.
 
-account.py     whom to ask, for which shop, with which key
+account.py     the server, the shop and the API key
 interval.py    the caller's times → the body of the request
-core.py        an export, an import; the one core of both clients
-transport.py   sends and reads: blocking, or on an event loop; translates what the HTTP library raises
-head.py        what the head of an export tells about time
+core.py        exports and imports; the core that both clients share
+transport.py   sends requests and reads responses, blocking or on an event loop; translates the HTTP library's errors
+head.py        what the headers of an export say about time
 pace.py        how slow a server may be
-lines.py       chunks → whole lines → checked events
+lines.py       chunks → complete lines → checked events
 responses.py   an error response → the error that is raised
-retry.py       timeouts, tries, waits
+retry.py       timeouts, retries, waits
 clients.py     `Client`, `AsyncClient`
-errors.py      the tree of errors
-pull/          the events of a window into files, day by day
-dlt_source.py  the events as a source of dlt, for warehouses; needs the extra `sync`
-sync.py        a run of dlt: from where the warehouse is to now
-reached.py     how far a sync came, by two clocks
+errors.py      the error hierarchy
+pull/          downloads the events of a window into files, day by day
+dlt_source.py  the events as a dlt source, for warehouses; needs the extra `sync`
+sync.py        a run of dlt: from the warehouse's position to now
+reached.py     how far a sync got, by two clocks
 locks.py       locks between processes
 """
 
@@ -108,7 +108,7 @@ _RENAMED = {
 
 
 def __getattr__(name: str) -> type:
-    """Return what was renamed, with a warning that says how."""
+    """Return a renamed class, with a warning that names its new name."""
     if name not in _RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     kind = _RENAMED[name]

@@ -1,4 +1,4 @@
-"""Whom to ask, for which shop, with which key."""
+"""The server, the shop and the API key that a client uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACCOUNTS = {"samba": "https://api.samba.ai", "enterprise": "https://api.yottly.c
 
 @dataclass(frozen=True)
 class Account:
-    """A shop at a server. The key is left out of its text, so that it gets into no log."""
+    """A shop on a server. The key is left out of `repr`, so that it does not end up in logs."""
 
     trackpoint: int
     url: str
@@ -34,13 +34,13 @@ class Account:
     def resolve(
         cls, trackpoint: int, key: str | None, url: str | None, environment: Mapping[str, str] = os.environ
     ) -> Account:
-        """Check what the caller gave and take the rest from the environment. Raises `ConfigurationError`."""
+        """Check the arguments, and read missing ones from the environment. Raises `ConfigurationError`."""
         if isinstance(trackpoint, bool) or not isinstance(trackpoint, int) or not 1 <= trackpoint <= INT64_MAX:
-            raise ConfigurationError(f"The trackpoint is {trackpoint!r}; give the number of the shop.")
+            raise ConfigurationError(f"{trackpoint!r} is not a trackpoint; pass the number of the shop.")
         return cls(trackpoint, _url(url or environment.get(URL_VARIABLE, "")), _key(key, environment))
 
     def address(self, action: Action) -> str:
-        """Give the address of an action on the shop."""
+        """Return the URL of an action on the shop."""
         return f"{self.url}/shop/{self.trackpoint}/{action}-sms-events"
 
 
@@ -48,7 +48,7 @@ def _url(text: str) -> str:
     url = text.strip().rstrip("/")
     if not url:
         raise ConfigurationError(
-            f"No server is named. Give `url`, for example {ACCOUNTS['samba']}, or set {URL_VARIABLE}."
+            f"No server address is set. Pass `url`, for example {ACCOUNTS['samba']}, or set {URL_VARIABLE}."
         )
     try:
         parts = urlsplit(url)
@@ -56,16 +56,20 @@ def _url(text: str) -> str:
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment:
-        raise ConfigurationError(f"{url!r} is not the address of a server; give one like {ACCOUNTS['samba']}.")
+        raise ConfigurationError(f"{url!r} is not a server address; use one such as {ACCOUNTS['samba']}.")
     if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"The address has a name or password in it. The key goes into {KEY_VARIABLE}.")
+        raise ConfigurationError(
+            f"The server address contains a user name or password. Remove it; the key belongs in {KEY_VARIABLE}."
+        )
     return url
 
 
 def _key(given: str | None, environment: Mapping[str, str]) -> str:
     key = (given or environment.get(KEY_VARIABLE, "")).strip()
     if not key:
-        raise ConfigurationError(f"There is no API key. Set {KEY_VARIABLE}, or give `key`.")
+        raise ConfigurationError(f"No API key is set. Set {KEY_VARIABLE}, or pass `key`.")
     if not key.isascii() or not key.isprintable():
-        raise ConfigurationError("The API key has characters that no key has. Copy it again, alone.")
+        raise ConfigurationError(
+            "The API key contains characters that no key has. Copy it again, without anything else."
+        )
     return key

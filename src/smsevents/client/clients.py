@@ -1,4 +1,4 @@
-"""`Client` and `AsyncClient`: the core with a blocking transport, and with one for an event loop."""
+"""`Client` and `AsyncClient`: the core with a blocking transport, and with a transport for an event loop."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _TIMEOUTS = Timeouts()
 
 
 class _Named:
-    """What both clients tell about themselves; never the key."""
+    """The public properties of both clients. They never include the key."""
 
     _account: Account
 
     @property
     def trackpoint(self) -> int:
-        """Give the number of the shop."""
+        """The number of the shop."""
         return self._account.trackpoint
 
     @property
     def url(self) -> str:
-        """Give the address of the server."""
+        """The address of the server."""
         return self._account.url
 
     def __repr__(self) -> str:
@@ -49,18 +49,18 @@ class _Named:
 
 
 class Client(_Named):
-    """A shop at a server, for code that blocks. Threads may share one, and export at the same time.
+    """A shop on a server, for blocking code. Threads may share a client and export concurrently.
 
-    Without `key` the environment variable SMSEVENTS_API_KEY is taken, without `url` SMSEVENTS_URL; the
-    addresses of Samba accounts are in `ACCOUNTS`. `ssl_context` replaces the certificate authorities of the
-    system. `accept_unframed` takes an answer whose end cannot be told from a cut. `sleep` waits between
-    tries, `jitter` gives a number from 0 to 1 that shortens the wait, `now_ms` is the clock, `monotonic` counts
+    `key` defaults to the environment variable SMSEVENTS_API_KEY, and `url` to SMSEVENTS_URL; `ACCOUNTS` has the
+    addresses of Samba accounts. `ssl_context` replaces the system's certificate authorities. `accept_unframed`
+    accepts a response that looks the same whether it is complete or truncated. `sleep` waits between tries,
+    `jitter` returns a number from 0 to 1 that shortens the wait, `now_ms` is the clock, and `monotonic` counts
     seconds.
 
     Raises `ConfigurationError`. Use it as a context manager, or call `close`.
     """
 
-    def __init__(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
+    def __init__(  # noqa: PLR0913 -- all are passed by name, and most have defaults
         self,
         trackpoint: int,
         key: str | None = None,
@@ -75,7 +75,7 @@ class Client(_Named):
         now_ms: Callable[[], int] = clock.now_ms,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        # imported here because the HTTP library takes longer to load than all the rest
+        # imported here because the HTTP library takes longer to load than everything else
         from smsevents.client.core import Core, Options  # noqa: PLC0415
         from smsevents.client.transport import BlockingTransport, iterated  # noqa: PLC0415
 
@@ -98,43 +98,44 @@ class Client(_Named):
     def export_batches(
         self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
     ) -> Generator[Batch]:
-        """Export a closed interval in batches of whole, checked lines: the fastest way, and the base of the others.
+        """Export a closed interval in batches of complete, checked lines. This is the fastest way to export.
 
-        Each of `from_` and `to` is a datetime with a time zone or Unix milliseconds; without both it is the
-        last 90 days. Neither order nor uniqueness is promised by every server. `on_head` is told what the head of
-        the response says about time, once for each try that begins well.
+        `from_` and `to` are datetimes with a time zone or Unix milliseconds; without both, the export covers the
+        last 90 days. Not every server guarantees order or uniqueness. `on_head` receives what the response headers
+        say about time, once for each try that begins well.
 
-        The export is whole when the iterator ends without an error. Until the first batch it is tried again
-        by `retry`. Raises `ConfigurationError` at once; while it is read `Unreachable`, `Refused` with its
-        kinds, `UnexpectedResponse`, `TruncatedStream` and `BadLine`.
+        The export is complete when the iterator ends without an error. Until the first batch, failures are retried
+        as `retry` says. Raises `ConfigurationError` immediately. While the export is read, it raises `Unreachable`,
+        `Refused` and its subclasses, `UnexpectedResponse`, `TruncatedStream` and `BadLine`.
         """
         return self._iterated(self._core.batches(interval.body(from_, to), on_head))
 
     def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> Generator[bytes]:
-        r"""Export as blocks of whole lines as received, each ended by `\n`. Else like `export_batches`."""
+        r"""Export blocks of complete lines as received, each ending with `\n`. Otherwise like `export_batches`."""
         batches = self.export_batches(from_, to)
         return (batch.block for batch in batches)
 
     def export_lines(self, from_: Time | None = None, to: Time | None = None) -> Generator[bytes]:
-        r"""Export line by line, without `\n`, as they were received. Else like `export_batches`."""
+        r"""Export line by line, as received, without `\n`. Otherwise like `export_batches`."""
         batches = self.export_batches(from_, to)
         return (line for batch in batches for line in batch.lines)
 
     def export(self, from_: Time | None = None, to: Time | None = None) -> Generator[Event]:
-        """Export event by event. Else like `export_batches`."""
+        """Export event by event. Otherwise like `export_batches`."""
         batches = self.export_batches(from_, to)
         return (event for batch in batches for event in batch.events)
 
     def import_events(self, events: Iterable[Event | bytes]) -> ImportResult:
-        """Import events, or lines as bytes, of this shop: all of them or, if one is bad, none.
+        """Import events of this shop, or lines as bytes: all of them, or none if one is bad.
 
-        They are read once, compressed into memory and, if they are many, into a temporary file, and sent as
-        one import; that may be tried again, as an event is stored once. Needs a key with the scope `import`
-        and a server that has an import, such as smsevents. Returns when they are durable there.
+        The iterable is read once, compressed into memory (or into a temporary file if it is large), and sent as
+        one import. Failures are retried; this is safe because the server stores each event only once. The call
+        needs a key with the scope `import`, and a server that has an import, such as smsevents. It returns when
+        the events are durable on the server.
 
-        Raises `RefusedLines` for bad ones, and what `export_batches` raises but `IncompleteExport`.
+        Raises `RefusedLines` for bad lines, and the errors of `export_batches` except `IncompleteExport`.
         """
-        from smsevents.client.transport import completed, no_wait  # noqa: PLC0415 -- loaded by now
+        from smsevents.client.transport import completed, no_wait  # noqa: PLC0415 -- already loaded
 
         return completed(self._core.import_(no_wait(events)))
 
@@ -155,12 +156,12 @@ class Client(_Named):
 
 
 class AsyncClient(_Named):
-    """A shop at a server, for code on an asyncio event loop; else like `Client`.
+    """A shop on a server, for code on an asyncio event loop. Otherwise like `Client`.
 
-    An export that is left before its end is closed by `contextlib.aclosing`, or by the event loop, later.
+    To stop an export early, close it with `contextlib.aclosing`; otherwise the event loop closes it later.
     """
 
-    def __init__(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
+    def __init__(  # noqa: PLR0913 -- all are passed by name, and most have defaults
         self,
         trackpoint: int,
         key: str | None = None,
@@ -175,7 +176,7 @@ class AsyncClient(_Named):
         now_ms: Callable[[], int] = clock.now_ms,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        # imported here because the HTTP library takes longer to load than all the rest
+        # imported here because the HTTP library takes longer to load than everything else
         from smsevents.client.core import Core, Options  # noqa: PLC0415
         from smsevents.client.transport import LoopTransport  # noqa: PLC0415
 
@@ -197,11 +198,11 @@ class AsyncClient(_Named):
     def export_batches(
         self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
     ) -> AsyncGenerator[Batch]:
-        """Export a closed interval in batches of whole, checked lines; see `Client.export_batches`."""
+        """Export a closed interval in batches of complete, checked lines; see `Client.export_batches`."""
         return self._core.batches(interval.body(from_, to), on_head)
 
     async def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[bytes]:
-        """Export as blocks of whole lines; see `Client.export_blocks`."""
+        """Export blocks of complete lines; see `Client.export_blocks`."""
         async with aclosing(self.export_batches(from_, to)) as batches:
             async for batch in batches:
                 yield batch.block
@@ -221,8 +222,8 @@ class AsyncClient(_Named):
                     yield event
 
     async def import_events(self, events: Iterable[Event | bytes] | AsyncIterable[Event | bytes]) -> ImportResult:
-        """Import events, or lines as bytes, from either kind of iterable; see `Client.import_events`."""
-        from smsevents.client.transport import no_wait  # noqa: PLC0415 -- loaded by now
+        """Import events, or lines as bytes, from a normal or asynchronous iterable; see `Client.import_events`."""
+        from smsevents.client.transport import no_wait  # noqa: PLC0415 -- already loaded
 
         return await self._core.import_(events if isinstance(events, AsyncIterable) else no_wait(events))
 

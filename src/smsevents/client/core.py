@@ -1,11 +1,11 @@
-"""The one core of both clients: an export and an import from the request to the last byte.
+"""The core that both clients share: exports and imports, from the request to the last byte.
 
-    export   request → try, and try again until the first line is given → check the head
-             → chunks → (inflate, with the checksum) → whole lines → checked events → batches
+    export   request → retries until the first batch is yielded → check the headers
+             → chunks → (decompress, verify the checksum) → complete lines → checked events → batches
     import   events or lines → gzip, in a spool → request → result
 
-An export is whole only if the transfer coding (RFC 9112, 7.1 and 6.3) said so, the gzip trailer was there
-and right, and the last line was ended. All else is `TruncatedStream`.
+An export is complete only if the transfer coding (RFC 9112, 7.1 and 6.3) says so, the gzip trailer is present
+and correct, and the last line is terminated. Otherwise the client raises `TruncatedStream`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from smsevents.client.pace import ResponsePace
 from smsevents.client.retry import Tries
 from smsevents.client.transport import Broken, SpooledBody, timeout_extension, url_of
 from smsevents.wire.events import Event, encode
-from smsevents.wire.gzip_stream import Inflater, NotGzip
+from smsevents.wire.gzip_stream import GZIP_WBITS, Inflater, NotGzip
 from smsevents.wire.results import ImportResult
 
 if TYPE_CHECKING:
@@ -44,14 +44,13 @@ if TYPE_CHECKING:
 USER_AGENT = f"smsevents/{__version__}"
 SPOOL_MAX_BYTES = 16 * 1024 * 1024
 
-_GZIP_WBITS = 31
 _GZIP_LEVEL = 1
 _PACK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How the core asks, waits and decides."""
+    """The policies of the core: retries, timeouts, clocks, and which responses it accepts."""
 
     retry: Retry
     timeouts: Timeouts
@@ -70,10 +69,10 @@ class Core:
         self._options = options
 
     async def batches(self, interval: bytes, on_head: OnHead | None = None) -> AsyncGenerator[Batch]:
-        """Give an export in batches; `interval` is the body of the request. `on_head` is told each good head.
+        """Yield an export in batches; `interval` is the body of the request. `on_head` receives each head that is good.
 
-        A failure is tried again as long as nothing was given: from then on a second export would double
-        what the caller has, or leave out what was not in the first.
+        A failed export is retried until the first batch is yielded. After that, a second export could duplicate
+        events that the caller already has, or omit events that the first one contained.
         """
         tries = Tries(self._options.retry, self._options.jitter)
         while True:
@@ -94,11 +93,11 @@ class Core:
     async def import_(self, items: AsyncIterable[Event | bytes]) -> ImportResult:
         """Send events or lines as one import, all or nothing.
 
-        An import may be sent twice without harm, as an event is stored once; so every failure that may
-        pass is tried again, also one after the body was sent.
+        The server stores an event only once, so an import can safely be sent twice. Every failure that may be
+        temporary is retried, even after the body was sent.
         """
         with tempfile.SpooledTemporaryFile(max_size=SPOOL_MAX_BYTES) as spool:
-            packer = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WBITS)
+            packer = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)
             sent = 0
             async for lines, count in _packs(items):
                 sent += count
@@ -114,7 +113,7 @@ class Core:
                 await self._transport.sleep(wait)
 
     async def _export(self, interval: bytes, on_head: OnHead | None) -> AsyncGenerator[Batch]:
-        """Give the batches of one try."""
+        """Yield the batches of one try."""
         pace = self._pace()
         sent_ms = self._options.now_ms()
         request = self._request("export", {"Content-Type": "application/json"}, interval)
@@ -143,12 +142,12 @@ class Core:
                 reason = pace.reason if pace.is_too_slow else str(error)
                 raise _cut(reason, checker, response, kind) from error
             if rest := splitter.rest:
-                raise checker.check_tail(rest) or _cut("it ends within a line", checker, response)
+                raise checker.check_tail(rest) or _cut("it ends in the middle of a line", checker, response)
         finally:
             await self._transport.close(response)
 
     async def _plain_runs(self, response: httpx2.Response, coding: str, pace: ResponsePace) -> AsyncGenerator[bytes]:
-        """Give the body without its coding. Raises `Broken` where it does not end as it must."""
+        """Yield the decoded body. Raises `Broken` if it is damaged or does not end properly."""
         inflater = Inflater() if coding == "gzip" else None
         async with aclosing(self._transport.chunks(response, pace)) as chunks:
             async for chunk in chunks:
@@ -161,7 +160,7 @@ class Core:
             raise Broken("its gzip stream has no trailer")
 
     async def _check_head(self, response: httpx2.Response, pace: ResponsePace) -> str:
-        """Check what comes before the lines; give the content coding."""
+        """Check the status and the headers. Return the content coding."""
         if response.status_code != responses.HTTP_OK:
             raise await self._error_of(response, pace)
         media_type = responses.media_type_of(response.headers)
@@ -169,16 +168,18 @@ class Core:
         if media_type and media_type not in responses.LINES_TYPES:
             start = shortened(responses.plain(await self._beginning(response, pace), coding))
             raise UnexpectedResponse(
-                f"The answer is {media_type}, not lines of JSON, so it does not come from the export; it may come"
-                f" from a proxy or another address. It begins: {start}"
+                f"The response is {media_type}, not JSON lines, so it is not an export. It may come from a proxy, or"
+                f" the address may be wrong. It begins: {start}"
             )
         if coding not in {"identity", "gzip"}:
-            raise UnexpectedResponse(f"The answer has the coding {coding!r}, but gzip or none was asked for.")
+            raise UnexpectedResponse(
+                f"The response has the content coding {coding!r}, but the client requested gzip or none."
+            )
         if coding == "identity" and not self._options.accept_unframed and _ends_with_the_connection(response):
             raise UnexpectedResponse(
-                "The answer has neither a length nor chunks nor gzip, so a cut one could not be told from a whole"
-                " one. Let no proxy turn it into HTTP/1.0. (`accept_unframed=True` of the Python client takes it, with"
-                " that risk.)",
+                "The response has no length, chunks or gzip, so a truncated export would look complete. Make sure that"
+                " no proxy turns it into HTTP/1.0. (`accept_unframed=True` of the Python client accepts it at that"
+                " risk.)",
                 permanent=True,
             )
         return coding
@@ -199,8 +200,8 @@ class Core:
             raise UnexpectedResponse(f"The response is not an import result; it begins: {shortened(body)}") from error
         if result.received < sent:
             raise UnexpectedResponse(
-                f"The server says that it received {result.received:,} events, but {sent:,} were sent. Look for a"
-                " proxy that loses the body of requests, then send them again: no event is stored twice."
+                f"The server reports that it received {result.received:,} events, but {sent:,} were sent. Check for a"
+                " proxy that drops request bodies, then send them again: no event is stored twice."
             )
         return result
 
@@ -212,7 +213,7 @@ class Core:
         return responses.error_of(response.status_code, response.headers, body, self._options.now_ms())
 
     async def _beginning(self, response: httpx2.Response, pace: ResponsePace) -> bytes:
-        """Read a short body, or the beginning of a long one, as far as it comes."""
+        """Read a short body completely, or the beginning of a long one, as far as it arrives."""
         body = b""
         try:
             async with aclosing(self._transport.chunks(response, pace)) as chunks:
@@ -221,7 +222,7 @@ class Core:
                     if len(body) >= responses.ERROR_BODY_MAX_BYTES or pace.is_too_slow:
                         break
         except Broken:
-            pass  # the status says enough
+            pass  # the status is enough
         return body
 
     def _request(self, action: Action, headers: dict[str, str], body: bytes | SpooledBody) -> httpx2.Request:
@@ -250,24 +251,24 @@ def _cut(
 
 
 def _ends_with_the_connection(response: httpx2.Response) -> bool:
-    """Tell whether nothing but the end of the connection ends the body (RFC 9112, 6.3, case 8)."""
+    """Return whether the body ends only with the connection (RFC 9112, 6.3, case 8)."""
     chunked = response.headers.get("transfer-encoding", "").strip().lower().endswith("chunked")
     return not chunked and "content-length" not in response.headers and response.http_version.startswith("HTTP/1")
 
 
 def _keep(spool: IO[bytes], data: bytes) -> None:
-    """Write to the spool of an import. Raises `ConfigurationError` if the folder of temporary files is full."""
+    """Write to the spool of an import. Raises `ConfigurationError` if the temporary folder is full."""
     try:
         spool.write(data)
     except OSError as error:
         raise ConfigurationError(
-            f"The import does not fit the folder of temporary files: {error.strerror}. Nothing was sent. Make room, set"
-            " TMPDIR to another folder, or send it in several parts."
+            f"The import does not fit in the temporary folder: {error.strerror}. Nothing was sent. Free some space, set"
+            " TMPDIR to another folder, or send the import in several parts."
         ) from error
 
 
 async def _packs(items: AsyncIterable[Event | bytes]) -> AsyncGenerator[tuple[bytes, int]]:
-    """Give lines in runs of about _PACK_BYTES, each with the number of its lines that are not blank."""
+    """Yield lines in chunks of about _PACK_BYTES, each with the number of its lines that are not blank."""
     held: list[bytes] = []
     size = count = 0
     async for item in items:
@@ -286,4 +287,4 @@ def _line(item: Event | bytes) -> bytes:
         return encode(item)
     if isinstance(item, bytes):
         return item.removesuffix(b"\n")
-    raise ConfigurationError(f"An import takes events or lines as bytes, not {type(item).__name__}.")
+    raise ConfigurationError(f"An import accepts events or lines as bytes, not {type(item).__name__}.")

@@ -1,4 +1,4 @@
-"""The events as a source of dlt, for your own pipelines. It needs the extra `sync`.
+"""The events as a dlt source, for your own pipelines. Needs the extra `sync`.
 
     import dlt
     from smsevents.client.dlt_source import sms_events
@@ -6,12 +6,12 @@
     pipeline = dlt.pipeline("sms", destination="duckdb", dataset_name="marketing")
     pipeline.run(sms_events(4541245641234564, url="https://api.samba.ai"))
 
-The table is `sms_events`, the columns are COLUMNS. Each event is one row, however often it is loaded:
-`event_id` is its identity, and rows are merged by it. So a day may be read again, and is.
+The table is `sms_events`, and COLUMNS describes its columns. Each event is one row, however often it is loaded:
+`event_id` identifies it, and rows are merged by it. Days can therefore be read again safely.
 
-How far the last run came is kept in dlt's state, by server and trackpoint: the end of its interval, and not the
-newest event. It is never ahead of this machine's clock or of the server's, whichever is earlier. So neither an event
-that is dated ahead nor a clock that is ahead moves it past what was loaded.
+dlt's state keeps how far the last run got, by server and trackpoint: the end of its interval, not the newest event.
+This position is never later than this machine's clock or the server's, whichever is earlier. So neither a
+future-dated event nor a clock that is ahead can move it past what was loaded.
 """
 
 from __future__ import annotations
@@ -78,16 +78,16 @@ COLUMNS: dict[str, TColumnSchema] = {
     "node_name": _column("text", "its name when the event was written; NULL for one-off"),
     "send_date": _column("timestamp", "when the message was sent, to the millisecond, UTC"),
 }
-"""The columns of the table, as dlt takes them."""
+"""The columns of the table, in dlt's form."""
 
 _RETRY = Retry()
 _TIMEOUTS = Timeouts()
 
 
 def row_of(event: Event) -> dict[str, Any]:
-    """Give the row of an event.
+    """Return the row of an event.
 
-    What cannot be a time, outside the years 2000 to 2099, becomes NULL, and U+0000 in a text U+FFFD.
+    A time outside the years 2000 to 2099 becomes NULL. U+0000 in a text becomes U+FFFD.
     """
     row: dict[str, Any] = {"event_id": sha256(encode(event)).hexdigest()}
     for column, value in zip(columns.COLUMNS, columns.row_of(event), strict=True):
@@ -95,7 +95,7 @@ def row_of(event: Event) -> dict[str, Any]:
     return row | {"date": _time(event.smsEvent.date), "send_date": _time(event.source.sendDate)}
 
 
-def sms_events(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
+def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     trackpoint: int,
     key: str | None = None,
     *,
@@ -108,19 +108,20 @@ def sms_events(  # noqa: PLR0913 -- each is given by its name, and nearly all ar
     sleep: Callable[[float], None] = time.sleep,
     now_ms: Callable[[], int] = clock.now_ms,
 ) -> DltSource:
-    """Give a source with the one resource `sms_events`: from where the last run ended to now.
+    """Return a source with the single resource `sms_events`: the events from the end of the last run to now.
 
-    It begins `lookback_days` earlier, for events that were recorded late, and the first time with the whole
-    history of 90 days. `days_max` ends it so many days behind the last run's end at the latest, so that much is
-    loaded in several runs. It is read day by day; a day that is cut is read again by `retry`, which doubles
-    nothing. The destination must be able to merge by deleting and inserting (dlt's `delete-insert`).
+    A run starts `lookback_days` before that end, to include events that were recorded late; the first run loads the
+    complete history of 90 days. With `days_max`, a run ends at most that many days after the end of the last run, so
+    that a large history is loaded in several runs. Events are read day by day. A truncated day is read again
+    as `retry` says, without duplicates. The destination must support merging by delete and insert (dlt's
+    `delete-insert`).
 
-    The rest is as in `Client`. Raises `ConfigurationError`; a run raises dlt's `PipelineStepFailed` with a
-    `ClientError` among its causes, and then loads nothing.
+    The other arguments are those of `Client`. Raises `ConfigurationError`. If a run fails, it raises dlt's
+    `PipelineStepFailed` with a `ClientError` among its causes, and loads nothing.
     """
     check_days(lookback_days, days_max)
     return source_of(
-        Account.resolve(trackpoint, key, url),  # so that what is missing is told here, and not within a run
+        Account.resolve(trackpoint, key, url),  # so that missing settings are reported here, not within a run
         lambda synced_to, now: interval_of(synced_to, now, lookback_days, days_max),
         Reached(),
         retry=retry,
@@ -132,12 +133,12 @@ def sms_events(  # noqa: PLR0913 -- each is given by its name, and nearly all ar
 
 
 def check_days(lookback_days: float, days_max: float | None) -> None:
-    """Raise `ConfigurationError` for what is not a number of days."""
+    """Raise `ConfigurationError` if a number of days is out of range."""
     if not 0 <= lookback_days <= DAYS_MAX or (days_max is not None and not 0 < days_max <= DAYS_MAX):
-        raise ConfigurationError(f"A number of days is wanted, from 0 to {DAYS_MAX:,}.")
+        raise ConfigurationError(f"The number of days must be from 0 to {DAYS_MAX:,}.")
 
 
-def source_of(  # noqa: PLR0913 -- each is given by its name
+def source_of(  # noqa: PLR0913 -- all are passed by name
     account: Account,
     interval: Callable[[int | None, int], tuple[int, int]],
     reached: Reached,
@@ -148,11 +149,11 @@ def source_of(  # noqa: PLR0913 -- each is given by its name
     sleep: Callable[[float], None],
     now_ms: Callable[[], int],
 ) -> DltSource:
-    """Give the source for one interval, made of what the state says and of now; `reached` is told what came of it."""
+    """Return the source for the interval that `interval` derives from the state and now. Results go to `reached`."""
     place = place_of(account)
 
     def rows() -> Iterator[Any]:
-        yield dlt.mark.materialize_table_schema()  # so that the table is there also where nothing happened yet
+        yield dlt.mark.materialize_table_schema()  # so that the table exists even if there are no events yet
         state = dlt.current.resource_state()
         now = now_ms()
         before = state.get(place)
@@ -175,7 +176,7 @@ def source_of(  # noqa: PLR0913 -- each is given by its name
         state[place] = reached.by_both_clocks(before)
 
     @dlt.source(name=SOURCE, max_table_nesting=0)
-    def smsevents() -> Any:  # noqa: ANN401 -- dlt takes nearly anything
+    def smsevents() -> Any:  # noqa: ANN401 -- dlt accepts nearly anything
         return dlt.resource(
             rows, name=TABLE, write_disposition="merge", primary_key="event_id", columns=COLUMNS, max_table_nesting=0
         )
@@ -185,14 +186,14 @@ def source_of(  # noqa: PLR0913 -- each is given by its name
 
 
 def place_of(account: Account) -> str:
-    """Give the name under which the state of an account is kept."""
+    """Return the name under which the state of an account is stored."""
     return f"{account.url} {account.trackpoint}"
 
 
 def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max: float | None) -> tuple[int, int]:
-    """Give the closed interval of a run, in Unix milliseconds. `synced_to` is the end of the last one, if any.
+    """Return the closed interval of a run, in Unix milliseconds. `synced_to` is the end of the last run, if any.
 
-    An end that lies in the future was written with a wrong clock, and says nothing: the whole history is read at once.
+    An end in the future was written with a wrong clock, so it is ignored and the complete history is read.
     """
     oldest = now - HISTORY_MS
     if synced_to is not None and synced_to > now + CLOCK_DIFFERENCE_MAX_MS:
@@ -204,24 +205,24 @@ def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max:
 
 
 def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut a closed interval into closed ones of a day at most."""
+    """Split a closed interval into closed intervals of at most a day."""
     while start <= end:
         yield start, min(end, start + DAY_MS - 1)
         start += DAY_MS
 
 
 def missed_days(reached: Reached) -> Iterator[tuple[int, int]]:
-    """Give the days that turned out to be missing at either end; asked for when the others were read."""
+    """Yield the days that turned out to be missing at either end. Call it after the other days were read."""
     if missed := reached.missed():
         yield from days_of(*missed)
     if later := reached.later():
         yield from days_of(*later)
 
 
-def _day(  # noqa: PLR0913, PLR0917 -- what it depends on is passed in
+def _day(  # noqa: PLR0913, PLR0917 -- its dependencies are passed in
     client: Client, start: int, end: int, retry: Retry, sleep: Callable[[float], None], on_head: OnHead
 ) -> Iterator[list[Event]]:
-    """Give the events of a day, and those that came before a cut once more: the merge makes one of them."""
+    """Yield the events of a day. After a truncation, events are yielded again; the merge removes the duplicates."""
     tries = Tries(retry, random.random)
     while True:
         try:
@@ -229,7 +230,7 @@ def _day(  # noqa: PLR0913, PLR0917 -- what it depends on is passed in
                 yield batch.events
         except TruncatedStream as error:
             if not error.lines or error.recovery is Recovery.NEVER:
-                raise  # the client itself has tried again by then, or it is no use
+                raise  # the client has already retried, or retrying is useless
             wait = tries.wait_seconds(error)
         else:
             return

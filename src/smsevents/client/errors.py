@@ -2,26 +2,26 @@
 
     SmsEventsError
     └── ClientError
-        ├── ConfigurationError      the caller gave something that cannot be used: a key, an address, a time
+        ├── ConfigurationError      an argument or setting cannot be used: a key, an address, a time
         ├── MissingExtra            a part of the client needs packages that are not installed
-        ├── Unreachable             no response came: no connection, or the server went silent before it responded
+        ├── Unreachable             no response: no connection, or the server fell silent before it responded
         ├── Refused                 the server responded with an error; `status` and `detail` say which
         │   ├── BadRequest          400, 404, 405, 413, 415, 422 and the like: the same call fails again
         │   │   └── RefusedLines    lines of an import; `lines` has their numbers and reasons
         │   ├── Unauthorized        401
         │   ├── Forbidden           403
-        │   ├── RateLimited         429; `retry_after_seconds` if the server told it
-        │   ├── ServerUnavailable   408, 425, 502, 503, 504; `retry_after_seconds` if the server told it
+        │   ├── RateLimited         429; `retry_after_seconds` if the server sent it
+        │   ├── ServerUnavailable   408, 425, 502, 503, 504; `retry_after_seconds` if the server sent it
         │   └── ServerFault         500 and other 5xx
-        ├── UnexpectedResponse      a response that is not one of this API, such as the page of a proxy
-        ├── SyncFailed              the events came, but could not be loaded into the warehouse
-        └── IncompleteExport        an export that began well and cannot be taken for complete
-            ├── TruncatedStream     it ended early; `lines` and `body_bytes` say how far it came
-            │   └── TooSlow         it came so slowly that it was given up
+        ├── UnexpectedResponse      a response that is not part of this API, such as a proxy's page
+        ├── SyncFailed              the events arrived but could not be loaded into the warehouse
+        └── IncompleteExport        an export that began well but cannot be accepted as complete
+            ├── TruncatedStream     it ended early; `lines` and `body_bytes` say how far it got
+            │   └── TooSlow         it was so slow that the client gave up
             └── BadLine             a line that is not an event; `line`, `reason` and `text` say which
 
-The text of an error says what was wrong, where, and what to do next. It never holds the key. `recovery` says whether
-and when to try again, and `fails_all` whether other calls fail for the same reason.
+The text of an error says what was wrong, where, and what to do next. It never contains the key. `recovery` says
+whether and when to try again; `fails_all` says whether other calls fail for the same reason.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ __all__ = [
 class Recovery(Enum):
     """Whether and when the same call may succeed.
 
-    NOW: in some seconds, so the call itself is repeated. LATER: not by repeating the call at once, but a caller
-    that can begin again from the start may try. NEVER: not before somebody changed something, or not for a long time.
+    NOW: within seconds, so the client repeats the call. LATER: repeating the call immediately does not help, but a
+    caller that can start over may try again. NEVER: only after something was changed, or after a long time.
     """
 
     NOW = "now"
@@ -68,7 +68,7 @@ class Recovery(Enum):
 
 
 class ClientError(SmsEventsError):
-    """The root of the client's errors. They can be pickled, so they come out of a process pool as they are."""
+    """The root of the client's errors. They can be pickled, so they pass through a process pool unchanged."""
 
     recovery: Recovery = Recovery.NEVER
     fails_all: bool = False
@@ -78,23 +78,23 @@ class ClientError(SmsEventsError):
 
 
 def _rebuilt(kind: type[ClientError], text: str, attributes: dict[str, Any]) -> ClientError:
-    error = kind.__new__(kind, text)  # not by its arguments: some make their text of them
+    error = kind.__new__(kind, text)  # not from the arguments: some classes derive the text from theirs
     vars(error).update(attributes)
     return error
 
 
 class ConfigurationError(ClientError):
-    """The caller gave something that cannot be used, or not enough; nothing was sent."""
+    """An argument or setting is missing or cannot be used. Nothing was sent."""
 
     fails_all = True
 
 
 class MissingExtra(ClientError, ImportError):
-    """A part of the client needs packages that are not installed; the text names the extra that brings them."""
+    """A part of the client needs packages that are not installed. The text names the extra that installs them."""
 
 
 class Unreachable(ClientError):
-    """No response came. `permanent` tells that trying again does not help, as with a wrong certificate."""
+    """No response arrived. If `permanent`, trying again does not help, as with a wrong certificate."""
 
     def __init__(self, text: str, *, permanent: bool = False) -> None:
         super().__init__(text)
@@ -118,13 +118,13 @@ class Refused(ClientError):
 
 
 class BadRequest(Refused):
-    """The server does not take the request as it is; the same request fails again."""
+    """The server rejects the request; the same request fails again."""
 
 
 class RefusedLines(BadRequest):
-    """Lines of an import that the server refuses; nothing of the import was stored.
+    """The server refused lines of an import and stored nothing of it.
 
-    `lines` names some of them. `more` tells that there may be further ones.
+    `lines` lists some of the refused lines. If `more`, there may be others.
     """
 
     def __init__(self, text: str, *, status: int, detail: str, lines: list[RefusedLine], more: bool) -> None:
@@ -138,33 +138,33 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """The key is good, but not for this shop or not for this action."""
+    """The key is valid, but not for this shop or this action."""
 
 
 class RateLimited(Refused):
-    """The server asks to wait: `retry_after_seconds`, or None if it did not say how long."""
+    """The server asks the client to wait `retry_after_seconds`; None if it did not say how long."""
 
     recovery = Recovery.NOW
 
 
 class ServerUnavailable(Refused):
-    """The server, or a proxy before it, cannot respond just now; `retry_after_seconds` if it said how long."""
+    """The server, or a proxy in front of it, is temporarily unavailable; `retry_after_seconds` if it said how long."""
 
     recovery = Recovery.NOW
     fails_all = False
 
 
 class ServerFault(Refused):
-    """The server failed; trying again at once does not help."""
+    """The server failed; trying again immediately does not help."""
 
     recovery = Recovery.LATER
     fails_all = False
 
 
 class UnexpectedResponse(ClientError):
-    """The response is not one of this API: another media type, a redirect, a page of a proxy.
+    """The response is not part of this API: another media type, a redirect, a proxy's page.
 
-    `permanent` tells that every other call to this address gets the same, as with a redirect.
+    If `permanent`, every other call to this address gets the same response, as with a redirect.
     """
 
     def __init__(self, text: str, *, permanent: bool = False) -> None:
@@ -174,24 +174,24 @@ class UnexpectedResponse(ClientError):
 
 
 class SyncFailed(ClientError):
-    """The events came, but could not be loaded into the warehouse; what was loaded before is there."""
+    """The events arrived but could not be loaded into the warehouse. Events loaded earlier stay there."""
 
 
 class IncompleteExport(ClientError):
-    """An export that began well and cannot be taken for complete. What came of it before is not all there is."""
+    """An export that began well but cannot be accepted as complete. The events received so far are not all of them."""
 
 
 class TruncatedStream(IncompleteExport):
-    """An export that ended before its end, or whose bytes do not match their checksum.
+    """An export that ended early, or whose bytes do not match their checksum.
 
-    `lines` counts the lines that were returned before, `body_bytes` the bytes of the body that arrived.
+    `lines` counts the lines yielded before the error, `body_bytes` the bytes of the body that arrived.
     """
 
     recovery = Recovery.NOW
 
     def __init__(self, reason: str, *, lines: int, body_bytes: int) -> None:
         super().__init__(
-            f"The export was cut after {lines:,} lines: {reason}. What came is not all there is; ask for it again."
+            f"The export was truncated after {lines:,} lines: {reason}. The data is incomplete; export it again."
         )
         self.reason = reason
         self.lines = lines
@@ -199,15 +199,15 @@ class TruncatedStream(IncompleteExport):
 
 
 class TooSlow(TruncatedStream):
-    """An export that came so slowly that the client gave it up; see `Timeouts`."""
+    """An export that was so slow that the client gave up; see `Timeouts`."""
 
-    recovery = Recovery.NEVER  # not for a long time: the next try takes minutes to be as slow
+    recovery = Recovery.NEVER  # the next try would probably take minutes to fail again
 
 
 class BadLine(IncompleteExport):
-    """A line of an export that is not an event, such as an error text in the middle of it.
+    """A line of an export that is not an event, such as an error text in the middle of the export.
 
-    `line` is its number, counted from 1, `reason` what is wrong with it, `text` its beginning.
+    `line` is its number, counted from 1; `reason` says what is wrong with it; `text` is its beginning.
     """
 
     recovery = Recovery.LATER
@@ -215,7 +215,8 @@ class BadLine(IncompleteExport):
     def __init__(self, *, line: int, reason: str, text: str) -> None:
         super().__init__(
             f"Line {line:,} of the export is not an event: {reason}. It reads: {text}"
-            " The export cannot be taken for whole; ask for it again, and tell the operator of the server if it stays."
+            " The export cannot be accepted as complete. Export again; if the error persists, contact the operator of"
+            " the server."
         )
         self.line = line
         self.reason = reason

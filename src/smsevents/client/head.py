@@ -1,4 +1,4 @@
-"""What the head of an export tells about time: the server's clock, and the interval that was in fact exported."""
+"""What the headers of an export say about time: the server's clock, and the interval that was actually exported."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-# What clocks may differ by before it is worth a word: `Date` has whole seconds, and a proxy may keep it a while.
+# The largest difference that is not reported: `Date` has whole seconds, and a proxy may delay it.
 CLOCK_DIFFERENCE_MAX_MS = 2 * 60_000
-# How far this machine's clock may be ahead if neither the server nor its events say what time it is.
+# How far ahead this machine's clock is assumed to be at most, if neither the server nor its events show the time.
 UNCONFIRMED_MAX_MS = 30 * DAY_MS
 
 _milliseconds = re.compile(r"-?[0-9]{1,18}")
 
 
 class ExportHead(NamedTuple):
-    """All times are Unix milliseconds; None is what the server did not say, or said in a way that cannot be.
+    """The times of an export in Unix milliseconds. None means that a header is missing or not valid.
 
-    `sent_ms` and `received_ms` are by the clock of this machine, before the request and after the head.
-    `date_ms` is the header `Date` (RFC 9110, 6.6.1), `from_ms` and `to_ms` are `X-Export-From` and `X-Export-To`.
+    `sent_ms` and `received_ms` are times of this machine's clock, before the request and after the headers.
+    `date_ms` is the header `Date` (RFC 9110, 6.6.1); `from_ms` and `to_ms` are `X-Export-From` and `X-Export-To`.
     """
 
     sent_ms: int
@@ -38,14 +38,14 @@ class ExportHead(NamedTuple):
 
     @property
     def history_start_ms(self) -> int | None:
-        """Tell from when on the server has events, as far as can be told from the head."""
+        """The start of the server's history, as far as the headers show it."""
         if self.from_ms is not None:
             return self.from_ms
         return None if self.date_ms is None else self.date_ms - HISTORY_MS
 
     @property
     def clock_difference_ms(self) -> int:
-        """Tell how far this machine's clock is ahead of the server's (negative: behind); 0 if they agree."""
+        """How far this machine's clock is ahead of the server's (negative: behind); 0 if they agree."""
         if self.date_ms is None:
             return 0
         if self.sent_ms - self.date_ms > CLOCK_DIFFERENCE_MAX_MS:
@@ -59,7 +59,7 @@ OnHead: TypeAlias = "Callable[[ExportHead], None]"
 
 
 def export_head(headers: Mapping[str, str], sent_ms: int, received_ms: int) -> ExportHead:
-    """Read the head of an export."""
+    """Read the headers of an export."""
     return ExportHead(
         sent_ms,
         received_ms,
@@ -70,7 +70,7 @@ def export_head(headers: Mapping[str, str], sent_ms: int, received_ms: int) -> E
 
 
 def clock_of(text: str | None) -> int | None:
-    """Read a header `Date`; None if it is missing, is not a date, or comes from a clock that was never set."""
+    """Read a `Date` header. Return None if it is missing, is not a date, or comes from a clock that was never set."""
     date = date_of(text)
     if date is None:
         return None
@@ -79,14 +79,14 @@ def clock_of(text: str | None) -> int | None:
 
 
 def date_of(text: str | None) -> datetime | None:
-    """Read an HTTP date (RFC 9110, 5.6.7); None if it is none."""
+    """Read an HTTP date (RFC 9110, 5.6.7). Return None for any other text."""
     if text is None:
         return None
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date  # "-0000": UTC from an unknown place
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date  # "-0000" means UTC with an unknown local offset
 
 
 def _bound(text: str | None) -> int | None:
@@ -95,7 +95,7 @@ def _bound(text: str | None) -> int | None:
 
 
 def spoken(milliseconds: int) -> str:
-    """Say a length of time in its largest unit: `10 days`, `3 hours`, `7 minutes`."""
+    """Format a duration in its largest unit: `10 days`, `3 hours`, `7 minutes`."""
     for unit, length in (("days", DAY_MS), ("hours", 3_600_000), ("minutes", 60_000)):
         if milliseconds >= 2 * length:
             return f"{milliseconds // length:,} {unit}"
@@ -103,15 +103,15 @@ def spoken(milliseconds: int) -> str:
 
 
 def clock_warning(difference_ms: int) -> str:
-    """Say that the clocks differ, and what that means."""
+    """Return the warning that the clocks differ, and what follows from that."""
     direction = "ahead of" if difference_ms > 0 else "behind"
     return (
-        f"The clock of this machine is {spoken(abs(difference_ms))} {direction} the server's. Only what both clocks"
-        " call past is taken as final. Set the clock that is wrong."
+        f"This machine's clock is {spoken(abs(difference_ms))} {direction} the server's. Data counts as final only once"
+        " it is past by both clocks. Correct the clock that is wrong."
     )
 
 
 NO_CLOCK_WARNING = (
-    "The server does not say what time it is (header Date), so this machine's clock cannot be checked."
-    " Recent days are read again until newer events show that they are past."
+    "The server does not send its time (header Date), so this machine's clock cannot be checked."
+    " Recent days are read again until newer events show that they have ended."
 )

@@ -1,6 +1,6 @@
-r"""From chunks of a body to whole lines, and from lines to checked events: pure functions on bytes.
+r"""Turns the chunks of a body into complete lines, and lines into checked events. Does no I/O.
 
-Lines end at `\n` and at nothing else: `splitlines` would also cut at U+0085 and U+2028, within a value.
+Only `\n` ends a line: `splitlines` would also split at U+0085 and U+2028, which may occur within a value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from smsevents.wire.limits import LINE_MAX_BYTES
 
 TEXT_SHOWN_CHARACTERS = 120
 REASON_SHOWN_CHARACTERS = 300
-# Blank lines cost time and bring nothing: more of them than this, and than this many times the events, is an error.
+# Blank lines cost time and carry no data: more than this, and than this many times the events, is an error.
 BLANK_MAX_BYTES = 1024 * 1024
 BLANK_MAX_RATIO = 16
 
@@ -26,11 +26,11 @@ _decoder = msgspec.json.Decoder(Event)
 
 
 class Batch(NamedTuple):
-    r"""Whole lines of an export that stand one behind the other, and the events that they are.
+    r"""Consecutive complete lines of an export, and their events.
 
-    `block` is the lines as they were received, each ended by `\n`, without blank lines and record
-    separators (RFC 7464). `lines` are the same one by one, without `\n`, and `events` what they say; both
-    in the same order, one for each.
+    `block` holds the lines as received, each ending with `\n`, without blank lines and record separators
+    (RFC 7464). `lines` holds the same lines separately, without `\n`, and `events` the decoded events; both have
+    the same order and length.
     """
 
     block: bytes
@@ -42,14 +42,14 @@ _NOTHING = Batch(b"", [], [])
 
 
 class Splitter:
-    r"""Cuts chunks with arbitrary borders into blocks that end at a `\n`."""
+    r"""Joins chunks with arbitrary boundaries into blocks that end with `\n`."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # the start of a line whose end has not come yet
+        self._parts: list[bytes] = []  # the start of a line whose end has not arrived yet
         self._held = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take the next chunk; give all lines that are whole now, as one block, perhaps an empty one."""
+        """Add a chunk. Return all lines that are now complete as one block, which may be empty."""
         end = chunk.rfind(b"\n") + 1
         if not end:
             self._hold(chunk)
@@ -66,28 +66,28 @@ class Splitter:
 
     @property
     def rest(self) -> bytes:
-        """Give the line that has begun and not ended."""
+        """The line that has begun but not ended."""
         return b"".join(self._parts)
 
     @property
     def is_too_long(self) -> bool:
-        """Whether the line that has begun is longer than any event can be."""
+        """Whether the unfinished line is longer than any event can be."""
         return self._held > LINE_MAX_BYTES
 
 
 class BatchChecker:
-    """Turns blocks into batches, counts lines, and finds the first that is not an event."""
+    """Turns blocks into batches, counts lines, and finds the first line that is not an event."""
 
     def __init__(self, trackpoint: int) -> None:
         self._trackpoint = trackpoint
         self._events_bytes = 0
         self._blank_bytes = 0
-        self.lines = 0  # that were checked, blank ones included
+        self.lines = 0  # lines checked, including blank ones
 
     def check(self, block: bytes) -> tuple[Batch, BadLine | None]:
-        """Check a block of whole lines.
+        """Check a block of complete lines.
 
-        Gives the lines before the first bad one, and that one as an error, or None where all are good.
+        Return the lines before the first bad one, and that line as an error, or None if all are good.
         """
         if not block:
             return _NOTHING, None
@@ -106,7 +106,7 @@ class BatchChecker:
         return Batch(block, lines, events), None
 
     def check_tail(self, tail: bytes) -> BadLine | None:
-        r"""Tell whether what stands behind the last `\n` is an error text rather than the start of an event."""
+        r"""Return an error if the text after the last `\n` is not the start of an event, such as an error text."""
         if len(tail) <= LINE_MAX_BYTES:
             try:
                 decode(_without_separator(tail))
@@ -141,11 +141,11 @@ class BatchChecker:
         return Batch(block, good, events), bad or self._blank(blank_bytes)
 
     def _blank(self, size_bytes: int) -> BadLine | None:
-        """Count blank lines; give an error where nearly nothing else comes. A few keep a connection alive."""
+        """Count blank lines. Return an error if little else arrives; a few of them may keep a connection alive."""
         self._blank_bytes += size_bytes
         if self._blank_bytes <= BLANK_MAX_BYTES + BLANK_MAX_RATIO * self._events_bytes:
             return None
-        return self._bad(b"", f"{self._blank_bytes:,} bytes of blank lines came, and hardly an event")
+        return self._bad(b"", f"{self._blank_bytes:,} bytes of blank lines arrived with almost no events")
 
     def _event(self, line: bytes) -> Event | BadLine:
         try:
@@ -159,14 +159,14 @@ class BatchChecker:
         return event
 
     def _bad(self, line: bytes, reason: str) -> BadLine:
-        # the reason may quote the line, so it too comes from the other side
+        # the reason may quote the line, so it is not trusted either
         return BadLine(line=self.lines, reason=printable(reason), text=shortened(line))
 
 
 def _has_long_line(block: bytes) -> bool:
     start = 0
     while len(block) - start > LINE_MAX_BYTES:
-        # all lines that end in here are short enough
+        # all lines that end in this range are short enough
         end = block.rfind(b"\n", start, start + LINE_MAX_BYTES + 1)
         if end < 0:
             return True
@@ -187,12 +187,12 @@ def _reason(line: bytes) -> str:
 
 
 def shortened(text: bytes, characters: int = TEXT_SHOWN_CHARACTERS) -> str:
-    """Show the beginning of foreign bytes on one line, without what would steer a terminal."""
+    """Return the beginning of untrusted bytes as one printable line, without control characters."""
     return printable(text[: 4 * characters].decode("utf-8", "replace"), characters)
 
 
 def printable(shown: str, characters: int = REASON_SHOWN_CHARACTERS) -> str:
-    """Show the beginning of a foreign text on one line, without what would steer a terminal."""
+    """Return the beginning of an untrusted text as one printable line, without control characters."""
     shown = shown[: 4 * characters]
     shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
     return shown if len(shown) <= characters else shown[: characters - 1] + "…"

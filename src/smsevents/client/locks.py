@@ -1,4 +1,4 @@
-"""Locks between processes: files that the operating system lets go of however a process ends."""
+"""Locks between processes: locked files, which the operating system unlocks however a process ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def try_lock(descriptor: int) -> bool:
-        """Lock an open file; tell whether nobody else has it. The lock ends when the file is closed."""
+        """Lock an open file. Return False if another process holds the lock. Closing the file releases it."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -32,7 +32,7 @@ else:
     import fcntl
 
     def try_lock(descriptor: int) -> bool:
-        """Lock an open file; tell whether nobody else has it. The lock ends when the file is closed."""
+        """Lock an open file. Return False if another process holds the lock. Closing the file releases it."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -42,7 +42,7 @@ else:
 
 @contextmanager
 def held(name: str) -> Iterator[bool]:
-    """Hold a lock of this user by its name for the block, and leave no file; give False if somebody has it."""
+    """Hold a named lock of this user for the block, and leave no file. Yield False if another process holds it."""
     path = lock_folder() / f"{name}.lock"
     descriptor = _opened(path)
     if descriptor is None:
@@ -51,12 +51,12 @@ def held(name: str) -> Iterator[bool]:
     try:
         yield True
     finally:
-        path.unlink(missing_ok=True)  # while it is still locked: see _opened
+        path.unlink(missing_ok=True)  # while it is still locked; see _opened
         os.close(descriptor)
 
 
 def _opened(path: Path) -> int | None:
-    """Open and lock a file that may be removed by its previous holder: then it is created again."""
+    """Open and lock a file. If its previous holder removes the file meanwhile, create it again."""
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), PRIVATE_FILE)
         if not try_lock(descriptor):
@@ -71,37 +71,39 @@ def _opened(path: Path) -> int | None:
 
 
 def lock_folder() -> Path:
-    """Give a folder that belongs to this user alone, made if need be: `~/.cache/smsevents`.
+    """Return a folder that belongs to this user alone, `~/.cache/smsevents`. It is created if missing.
 
-    Where there is no home that can be written, it is one in the folder of temporary files; there another user may
-    have taken the name, which is told. Raises `ConfigurationError`.
+    If there is no writable home, the folder is in the temporary folder. Raises `ConfigurationError` if another user
+    has already taken its name there.
     """
     try:
         home = Path.home()
         if not home.is_dir():
-            raise NotADirectoryError(home)  # it is not for us to make
+            raise NotADirectoryError(home)  # do not create it
         folder = home / ".cache" / "smsevents"
         folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK) and _is_ours(folder):
             return folder
     except (OSError, RuntimeError):
-        pass  # no home, or one that cannot be written, as services have
+        pass  # no home, or one that is not writable, as for services
     user = str(os.getuid()) if sys.platform != "win32" else "user"
     folder = Path(tempfile.gettempdir()) / f"smsevents-{user}"
     try:
         folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         ours = _is_ours(folder)
     except OSError as error:
-        raise ConfigurationError(f"{folder}, the folder for locks, cannot be made: {error.strerror}.") from error
+        raise ConfigurationError(
+            f"The lock folder {folder} cannot be created: {error.strerror}. Set HOME or TMPDIR to a folder of your own."
+        ) from error
     if not ours:
         raise ConfigurationError(
-            f"{folder}, the folder for locks, belongs to somebody else. Set HOME or TMPDIR to a folder of your own."
+            f"The lock folder {folder} does not belong to this user alone. Set HOME or TMPDIR to a folder of your own."
         )
     return folder
 
 
 def _is_ours(folder: Path) -> bool:
-    """Tell whether a folder is one, and this user's, so that nobody else can take a lock in it first."""
+    """Return whether the path is a folder that only this user can write to, so that no one else can take its locks."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         return False

@@ -1,9 +1,9 @@
-"""The pace of an answer: how long a server may take for how little.
+"""The minimum pace of a response.
 
-A server that sends something now and then never runs into a timeout: one byte a second, interim answers (1xx)
-without an end, compressed line feeds. So what counts is progress: in each period of `silence_seconds` so many
-bytes of events must come. The time in which the caller has the events is not counted,
-and neither is that in which a request is sent: a long import may take its time. There the limit is that of each write.
+A server that sends only a little from time to time never triggers a read timeout: one byte per second, endless
+interim responses (1xx), compressed line feeds. The client therefore measures progress: a minimum number of bytes of
+events must arrive in each period of `silence_seconds`. The time that the caller spends on the events does not count.
+Neither does the time that sending a request takes, so a long import is not limited; only each write has a timeout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MINUTE_SECONDS = 60.0
 
 
 class ResponsePace:
-    """Watches one answer, from the request to its last byte. `monotonic` counts seconds."""
+    """Watches one response, from the request to the last byte. `monotonic` counts seconds."""
 
     def __init__(self, timeouts: Timeouts, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._period_seconds = timeouts.silence_seconds
@@ -39,31 +39,31 @@ class ResponsePace:
         self._has_head = False
 
     def gain(self, size_bytes: int) -> None:
-        """Note that events came."""
+        """Note that events arrived."""
         self._gained += size_bytes
 
     def sent(self) -> None:
-        """Note that the server took a part of the request: the time for its response begins after the last of them."""
+        """Note that the server accepted a part of the request. The time for the response starts after the last part."""
         if not self._has_head:
             self._again()
 
     def heard(self) -> None:
-        """Note that the server sent something, whatever it was."""
+        """Note that the server sent any data."""
         self._heard = True
 
     @property
     def is_dripping(self) -> bool:
-        """Whether the server sends, but nothing comes of it: the next try would take as long for as little."""
+        """Whether the server sends data without progress. Another try would probably fare no better."""
         return self._heard and self.is_too_slow
 
     def head_came(self) -> None:
-        """Note that the head is complete; the body has a period of its own."""
+        """Note that the headers are complete. The body starts a new period."""
         self._has_head = True
         self._again()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count the time of the block: the caller has what came."""
+        """Exclude the time of the block, in which the caller processes the events."""
         since = self._monotonic()
         try:
             yield
@@ -71,7 +71,7 @@ class ResponsePace:
             self._began += self._monotonic() - since
 
     def left_seconds(self) -> float:
-        """Tell how long may be waited before the period is judged; 0 if the answer is too slow."""
+        """Return the seconds left in the current period, or 0 if the response is too slow."""
         left = self._began + self._period_seconds - self._monotonic()
         if left > 0:
             return left
@@ -82,15 +82,15 @@ class ResponsePace:
 
     @property
     def is_too_slow(self) -> bool:
-        """Whether a period has passed without the progress that is asked for."""
+        """Whether a period has passed without the required progress."""
         return self.left_seconds() == 0.0
 
     @property
     def reason(self) -> str:
-        """Say what was waited for in vain."""
+        """Describe what did not arrive in time."""
         if not self._has_head:
-            return f"the head of the answer was not complete after {self._period_seconds:g} seconds"
-        return f"fewer than {self._wanted_bytes():,.0f} bytes of events came in {self._period_seconds:g} seconds"
+            return f"the response headers were not complete after {self._period_seconds:g} seconds"
+        return f"fewer than {self._wanted_bytes():,.0f} bytes of events arrived in {self._period_seconds:g} seconds"
 
     def _wanted_bytes(self) -> float:
         return self._per_minute * self._period_seconds / MINUTE_SECONDS
@@ -105,7 +105,7 @@ _current: ContextVar[ResponsePace | None] = ContextVar("pace", default=None)
 
 @contextmanager
 def keeping(pace: ResponsePace) -> Iterator[None]:
-    """Hold what is read in the block to a pace, down to each read from the network."""
+    """Apply a pace to every read from the network within the block."""
     token = _current.set(pace)
     try:
         yield
@@ -114,7 +114,7 @@ def keeping(pace: ResponsePace) -> Iterator[None]:
 
 
 def _limited(timeout: float | None) -> float | None:
-    """Shorten the timeout of a read to what the pace leaves. Raises the HTTP library's `ReadTimeout`."""
+    """Limit the timeout of a read to the time that the pace allows. Raises the HTTP library's `ReadTimeout`."""
     pace = _current.get()
     if pace is None:
         return timeout
@@ -138,9 +138,9 @@ def _sent() -> None:
 
 
 def _rest(timeout: float | None, limit: float | None, error: httpcore2.ReadTimeout) -> float | None:
-    """Give what is left of a timeout after a read that took `limit`: the period may have ended before it did.
+    """Return what remains of a timeout after a read that took `limit`, which may be shorter than the timeout.
 
-    Raises `error` if nothing is left.
+    Raises `error` if nothing remains.
     """
     if timeout is None:
         return None
@@ -150,10 +150,10 @@ def _rest(timeout: float | None, limit: float | None, error: httpcore2.ReadTimeo
 
 
 def watch(client: httpx2.Client | httpx2.AsyncClient) -> None:
-    """Let every connection of a client keep the pace of the request that it is used for.
+    """Make every connection of an HTTP client observe the pace of the request that uses it.
 
-    The HTTP library limits each read alone, and takes its network from outside only beneath its own face: this is
-    the one place that reaches there.
+    The HTTP library limits only single reads, and its public API accepts no network backend. This is the only place
+    that accesses its private attributes.
     """
     transports: list[Any] = [client._transport, *client._mounts.values()]  # noqa: SLF001 -- see above
     for transport in transports:
@@ -187,7 +187,7 @@ class _Stream(httpcore2.NetworkStream):
     ) -> httpcore2.NetworkStream:
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- as the library has it
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- the library's signature
         return self._stream.get_extra_info(info)
 
 
@@ -213,7 +213,7 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         self._stream = stream
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 -- as the library has it
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 -- the library's signature
         while True:
             limit = _limited(timeout)
             try:
@@ -221,7 +221,7 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
             except httpcore2.ReadTimeout as error:
                 timeout = _rest(timeout, limit, error)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 -- as the library has it
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 -- the library's signature
         await self._stream.write(buffer, timeout)
         _sent()
 
@@ -232,11 +232,11 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 -- as the library has it
+        timeout: float | None = None,  # noqa: ASYNC109 -- the library's signature
     ) -> httpcore2.AsyncNetworkStream:
         return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- as the library has it
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- the library's signature
         return self._stream.get_extra_info(info)
 
 
@@ -248,7 +248,7 @@ class _AsyncBackend(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 -- as the library has it
+        timeout: float | None = None,  # noqa: ASYNC109 -- the library's signature
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:

@@ -1,4 +1,4 @@
-"""How far a sync came, by two clocks: this machine's and the server's."""
+"""How far a sync got, by two clocks: this machine's and the server's."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class Reached:
-    """What one run, or several steps of one, read and when it was. All times are Unix milliseconds."""
+    """What a run, or its steps, read and when. All times are Unix milliseconds."""
 
     def __init__(self) -> None:
         self.start = self.end = self._now = 0
-        self.history_start: int | None = None  # of the server, by the earlier clock
+        self.history_start: int | None = None  # the start of the server's history, by the earlier clock
         self.warning: str | None = None
         self._server_ahead_ms: int | None = None
         self._newest = 0
 
     def begin(self, start: int, end: int, now: int) -> None:
-        """Note the interval that is read, and the time by this machine's clock."""
+        """Record the interval to read, and the time by this machine's clock."""
         self.start, self.end, self._now = start, end, now
 
     def heard(self, head: ExportHead) -> None:
-        """Note what the server says about time."""
+        """Record what the server says about time."""
         if self.history_start is None:
             now = head.sent_ms if head.date_ms is None else min(head.sent_ms, head.date_ms)
             self.history_start = now - HISTORY_MS
@@ -41,15 +41,15 @@ class Reached:
             self.warning = clock_warning(difference)
 
     def missed(self) -> tuple[int, int] | None:
-        """Give what lies before the interval though the server has it: a clock that is ahead takes it for forgotten."""
+        """Return the interval that a clock ahead of the server's left out as too old, but the server still has."""
         if self.history_start is None or not self.history_start < self.start <= self._now - HISTORY_MS:
             return None
         return self.history_start, min(self.start - 1, self.history_start + HISTORY_MS)
 
     def later(self) -> tuple[int, int] | None:
-        """Give what lies after the interval and is past by the server's clock, if this machine's is behind.
+        """Return the interval from the end to the server's now, if this machine's clock is behind.
 
-        It is loaded, and does not count as loaded: the next run reads it again.
+        Its events are loaded but do not count as loaded: the next run reads them again.
         """
         ahead = self._server_ahead_ms
         if ahead is None or ahead <= CLOCK_DIFFERENCE_MAX_MS or self.end < self._now:
@@ -57,13 +57,13 @@ class Reached:
         return self.end + 1 + max(0, ahead - HISTORY_MS), self.end + ahead
 
     def newest(self, events: Iterable[Event]) -> None:
-        """Note the dates of events."""
+        """Record the dates of events."""
         self._newest = max(self._newest, *(event.smsEvent.date for event in events))
 
     def by_both_clocks(self, before: int | None) -> int:
-        """Tell how far the interval reaches by the earlier clock; never less than `before`, if that is past.
+        """Return how far the interval reaches by the earlier clock, but never less than `before`, if that is past.
 
-        A server that tells no time is believed as far as its events reach.
+        If the server does not send its time, the date of its newest event is used instead.
         """
         if self._server_ahead_ms is not None:
             now = self._now + min(0, self._server_ahead_ms)

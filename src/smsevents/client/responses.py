@@ -1,4 +1,4 @@
-"""From the head and the body of an error answer to the error that is raised."""
+"""Turns the headers and the body of an error response into the error to raise."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 HTTP_OK = 200
 ERROR_BODY_MAX_BYTES = 64 * 1024
 DETAIL_SHOWN_CHARACTERS = 1000
-SECONDS_SHOWN_MAX = 600  # a longer wait is told in minutes, hours or days
+SECONDS_SHOWN_MAX = 600  # a longer wait is shown in minutes, hours or days
 
-# what servers and proxies call a stream of JSON lines; `text/html` is not among them, on purpose
+# media types that servers and proxies use for a stream of JSON lines; `text/html` is excluded on purpose
 LINES_TYPES = frozenset(
     {
         "application/json",
@@ -54,7 +54,7 @@ LINES_TYPES = frozenset(
 
 _ADVICE: dict[int, tuple[type[Refused], str]] = {
     401: (Unauthorized, "Check the API key; it may be wrong, revoked or expired."),
-    403: (Forbidden, "Check the trackpoint, and that the key belongs to it and may do this."),
+    403: (Forbidden, "Check the trackpoint, and that the key belongs to it and has the required scope."),
     404: (BadRequest, "Check the address and the trackpoint."),
     408: (ServerUnavailable, "Try again in a moment."),
     413: (BadRequest, "Send it in several parts."),
@@ -69,10 +69,10 @@ _CLIENT_ERRORS = range(400, 500)
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> ClientError:
-    """Make the error of an answer that is not 200. `body` is its beginning, as it was sent.
+    """Return the error for a response other than 200. `body` is its beginning, not decoded.
 
-    `now_ms` is this machine's clock. The server's counts where it tells the time: a `Retry-After` that is a date is
-    one of its own.
+    `now_ms` is the time by this machine's clock. The server's `Date`, if present, takes precedence, because a date
+    in `Retry-After` is by the server's clock.
     """
     text = plain(body, coding_of(headers))
     problem = _problem(text)
@@ -80,39 +80,41 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, now_ms: int) 
     said = f" It says: {detail}" if detail else ""
     if lines := _lines(problem):
         return RefusedLines(
-            f"The server refused lines and stored nothing ({status}).{said}",
+            f"The server refused some lines and stored nothing ({status}).{said}",
             status=status,
             detail=detail,
             lines=lines,
             more=problem.get("more") is True,
         )
     if status not in _SERVER_ERRORS and status not in _CLIENT_ERRORS:
-        target = f" to {printable(headers['location'])}; use that address itself" if "location" in headers else ""
+        target = (
+            f". It redirects to {printable(headers['location'])}; use that address" if "location" in headers else ""
+        )
         return UnexpectedResponse(
-            f"The server answered with status {status}{target}, not with 200.{said}", permanent="location" in headers
+            f"The server responded with status {status}, not 200{target}.{said}", permanent="location" in headers
         )
     kind, advice = _ADVICE.get(status, (ServerFault if status in _SERVER_ERRORS else BadRequest, ""))
     server_ms = clock_of(headers.get("date"))
     wait = retry_after_seconds(headers.get("retry-after"), now_ms if server_ms is None else server_ms)
     length = f"{wait:g} seconds" if wait and wait <= SECONDS_SHOWN_MAX else spoken(round((wait or 0) * 1000))
-    waiting = f" It asks to wait {length}." if wait else ""
-    parts = f"The server answered with status {status}.{said}{waiting} {advice}"
+    waiting = f" It asks the client to wait {length}." if wait else ""
+    parts = f"The server responded with status {status}.{said}{waiting} {advice}"
     return kind(parts.strip(), status=status, detail=detail, retry_after_seconds=wait)
 
 
 def media_type_of(headers: Mapping[str, str]) -> str:
-    """Give the media type without its parameters, or "" where there is none; fit to be shown."""
+    """Return the media type without its parameters, or "" if there is none. The result is printable."""
     return printable(headers.get("content-type", "").partition(";")[0].strip().lower())
 
 
 def coding_of(headers: Mapping[str, str]) -> str:
-    """Give the content coding: `identity`, `gzip`, or what else the server chose."""
+    """Return the content coding: `identity`, `gzip`, or whatever else the server chose."""
     coding = printable(headers.get("content-encoding", "").strip().lower())
     return {"": "identity", "x-gzip": "gzip"}.get(coding, coding)
 
 
 def plain(body: bytes, coding: str) -> bytes:
-    """Give the beginning of a body without its coding, as far as that can be read."""
+    """Return the decoded beginning of a body, as far as it can be decoded."""
     if coding != "gzip":
         return body
     try:
@@ -130,7 +132,7 @@ def _problem(text: bytes) -> dict[str, Any]:
 
 
 def _detail(problem: dict[str, Any], text: bytes) -> str:
-    """Give what the server says is wrong: of RFC 9457, of what others use in its place, or as it stands."""
+    """Return the server's explanation: the member of RFC 9457, a common alternative, or else the body itself."""
     for name in ("detail", "message", "error", "title"):
         if isinstance(said := problem.get(name), str) and said:
             return shortened(said.encode(), characters=DETAIL_SHOWN_CHARACTERS)

@@ -1,4 +1,4 @@
-"""How long to wait for what, when to try again, and how long to wait before that."""
+"""Timeouts, and when to retry a call after which wait."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from smsevents.client.head import date_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EVENTS_BYTES_PER_MINUTE_MIN = 4096  # some 15 events
-_DOUBLINGS_MAX = 64  # after these any wait is at its longest
+EVENTS_BYTES_PER_MINUTE_MIN = 4096  # about 15 events
+_DOUBLINGS_MAX = 64  # after these, any wait has reached its maximum
 _DIGITS_MAX = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """How long the client waits, each for one thing; nothing limits a complete export that makes progress.
+    """How long the client waits for single steps. The total time of an export that makes progress is not limited.
 
-    `silence_seconds` is how long the server may send nothing, before the response and within it; its head must be
-    complete within that time. In each such period of the body `events_bytes_per_minute_min` bytes of events must
-    come for each minute, so that a server that drips is not waited for without an end; 0 asks for none.
+    `silence_seconds` is how long the server may send nothing, before the response and within it; its headers must be
+    complete within that time. In each such period of the body, `events_bytes_per_minute_min` bytes of events must
+    arrive per minute, so that the client gives up on a server that sends almost nothing; 0 disables this minimum.
     """
 
     connect_seconds: float = 15.0
@@ -35,9 +35,9 @@ class Timeouts:
 class Retry:
     """How often a call is tried, and how long to wait in between.
 
-    The wait begins with `first_wait_seconds` and doubles up to `wait_max_seconds`; up to half of it is left
-    off by chance, so that many clients do not come back at the same moment. A longer `Retry-After` of the
-    server is kept to. If it is over `retry_after_max_seconds`, the error is raised at once.
+    The wait starts at `first_wait_seconds` and doubles up to `wait_max_seconds`. It is shortened at random by up to
+    half, so that many clients do not return at the same moment. If the server's `Retry-After` is longer, the client
+    waits that long. If it exceeds `retry_after_max_seconds`, the error is raised immediately.
     """
 
     tries_max: int = 5
@@ -47,7 +47,7 @@ class Retry:
 
 
 NEVER = Retry(tries_max=1)
-"""Do not try again."""
+"""Never retry."""
 
 
 def _is_over_soon(error: ClientError) -> bool:
@@ -55,23 +55,23 @@ def _is_over_soon(error: ClientError) -> bool:
 
 
 class Tries:
-    """The tries of one call, or of something larger that can begin again from the start."""
+    """The tries of one call, or of a larger task that can start over."""
 
     def __init__(
         self, policy: Retry, jitter: Callable[[], float], is_worth_it: Callable[[ClientError], bool] = _is_over_soon
     ) -> None:
-        """Keep to a policy; `jitter` returns numbers from 0 to 1, `is_worth_it` whether an error may be over soon."""
+        """Apply a policy. `jitter` returns numbers from 0 to 1; `is_worth_it` says whether to retry after an error."""
         self._policy = policy
         self._jitter = jitter
         self._is_worth_it = is_worth_it
         self._made = 0
 
     def wait_seconds(self, error: ClientError) -> float:
-        """Return how long to wait before the next try. Raises the error if there is to be none."""
+        """Return how long to wait before the next try. Raises the error if there is none."""
         self._made += 1
         if not self._is_worth_it(error) or self._made >= self._policy.tries_max:
             raise error
-        # of a call that is repeated; a fault is no promise that the server is well again by then
+        # only if the call is repeated; after a server fault, Retry-After does not mean that the server has recovered
         told = (error.recovery is Recovery.NOW and getattr(error, "retry_after_seconds", None)) or 0.0
         if told > self._policy.retry_after_max_seconds:
             raise error
@@ -82,7 +82,7 @@ class Tries:
 
 
 def retry_after_seconds(text: str | None, now_ms: int) -> float | None:
-    """Read the header Retry-After (RFC 9110, 10.2.3): seconds, or a date. None if it is not there or neither."""
+    """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds or a date. Return None if it is missing or neither."""
     if text is None:
         return None
     text = text.strip()

@@ -1,8 +1,8 @@
-"""A sync: the events of an account into a warehouse, from where the warehouse is to now.
+"""A sync: load the events of an account into a warehouse, from the warehouse's position to now.
 
-What was loaded and how far it came lie in the warehouse, committed together: dlt writes its state into the
-dataset, and it counts only if its load was completed. Nothing is kept on this machine between two syncs, so a
-sync may run anywhere, and a warehouse that was put back from a backup is continued from where it is.
+The events and the position are stored in the warehouse and committed together: dlt writes its state into the
+dataset, and the state counts only if its load was completed. Nothing is kept on this machine between two syncs, so a
+sync may run anywhere, and a warehouse restored from a backup continues from its own position.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from smsevents.client.retry import Retry, Timeouts
 from smsevents.clock import system as clock
 from smsevents.wire.limits import DAY_MS
 
-# dlt tells its makers about each run unless told not to, and asks when a pipeline is made
+# dlt sends telemetry unless it is disabled; it checks this when a pipeline is created
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 
 from smsevents.client.dlt_source import (
@@ -41,7 +41,7 @@ from smsevents.client.dlt_source import (
     source_of,
 )
 
-import dlt  # isort: skip -- after dlt_source, which tells what to install where it is missing
+import dlt  # isort: skip -- after dlt_source, which says what to install if dlt is missing
 from dlt.common.destination import Destination  # isort: skip -- the same
 from dlt.common.destination.exceptions import UnknownDestinationModule  # isort: skip -- the same
 from dlt.common.exceptions import DltException  # isort: skip -- the same
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
 
 DATASET = "sms"
 DUCKDB_FILE = "smsevents.duckdb"
-# what is loaded at a time: a failure throws away no more than that, and the disk holds no more than that
+# what is loaded at a time: a failure discards no more than that, and the disk holds no more than that
 STEP_DAYS = 30
 # rows go into DuckDB and PostgreSQL as INSERT statements; with dlt's own limit of 32 MiB one of them takes DuckDB
-# more than 2 GiB of memory and twice the time. Its JSON reader guesses types, and CSV makes NULL of an empty text.
+# more than 2 GiB of memory and twice the time. Its JSON reader guesses types, and CSV turns an empty text into NULL.
 STATEMENT_MAX_BYTES = 256 * 1024
 SAID_MAX_CHARACTERS = 500
 
@@ -69,10 +69,10 @@ _TIMEOUTS = Timeouts()
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a sync did. Times are Unix milliseconds; `received` counts what came, repeats among it.
+    """The result of a sync. Times are Unix milliseconds; `received` counts received events, including repeated ones.
 
-    `lost_from` and `lost_to` are the time since the sync before that the server had forgotten by now, and `warning`
-    tells of clocks that differ; each is UNSET, and in no JSON, where there is nothing to tell.
+    `lost_from` and `lost_to` delimit the time since the previous sync that is no longer in the server's history, and
+    `warning` reports clocks that differ. Each is UNSET, and left out of the JSON, if there is nothing to report.
     """
 
     trackpoint: int
@@ -89,7 +89,7 @@ class SyncReport:
     warning: str | UnsetType = UNSET
 
 
-def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left out
+def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     trackpoint: int,
     key: str | None = None,
     *,
@@ -105,20 +105,20 @@ def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left
     now_ms: Callable[[], int] = clock.now_ms,
     progress: Callable[[SyncReport], None] = lambda _: None,
 ) -> SyncReport:
-    """Load the events of an account into the table `sms_events` of a dataset, each once.
+    """Load the events of an account into the table `sms_events` of a dataset, each event exactly once.
 
-    `destination` is the name of a destination of dlt, which is configured as dlt documents it, such as
-    `DESTINATION__POSTGRES__CREDENTIALS`; or `duckdb`, which is the file `smsevents.duckdb`; or `duckdb:///`
-    and the path of another file. At most `step_days` are loaded at a time, then `progress` is called.
+    `destination` is the name of a dlt destination, configured as dlt documents it, for example with
+    `DESTINATION__POSTGRES__CREDENTIALS`; or `duckdb`, the file `smsevents.duckdb`; or `duckdb:///` and the path of
+    another file. At most `step_days` days are loaded at a time; `progress` is called after each step.
 
-    Raises `ClientError` with its kinds, among them `SyncFailed` if the warehouse does not take the events. What
-    was loaded before stays, and the next sync goes on from there.
+    Raises `ClientError` or a subclass, such as `SyncFailed` if the warehouse rejects the events. Events loaded before
+    the error stay, and the next sync continues from there.
     """
     account = Account.resolve(trackpoint, key, url)
     check_days(lookback_days, step_days)
     if not dataset.strip():
-        raise ConfigurationError("The name of the dataset is empty. Give one, such as `sms`.")
-    now = now_ms()  # one end for all steps, so that they end
+        raise ConfigurationError("The name of the dataset is empty. Use a name such as `sms`.")
+    now = now_ms()  # one end for all steps, so that the loop ends
     with _alone(destination, dataset), tempfile.TemporaryDirectory(prefix="smsevents-sync-") as folder:
         pipeline = _pipeline(account, destination, dataset, folder)
         before = _synced_to(pipeline, account)
@@ -141,7 +141,7 @@ def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left
             loads += 1
             synced_to = _synced_to(pipeline, account)
             if synced_to is None:
-                raise SyncFailed(f"The warehouse {destination} did not keep how far the sync came.")
+                raise SyncFailed(f"The warehouse {destination} did not store how far the sync got. Sync again.")
             lost = _lost(before, reached)
             report = SyncReport(
                 trackpoint=trackpoint,
@@ -164,7 +164,7 @@ def sync(  # noqa: PLR0913 -- each is given by its name, and nearly all are left
 
 
 def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
-    """Give the closed interval that was not loaded yet and that the server has forgotten, if there is one."""
+    """Return the closed interval that was never loaded and is no longer in the server's history, or None."""
     history_start = reached.history_start
     if before is None or history_start is None or before + CLOCK_DIFFERENCE_MAX_MS >= history_start:
         return None
@@ -172,7 +172,7 @@ def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
 
 
 def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> dlt.Pipeline:
-    """Make a pipeline with the state that the warehouse has, or with none."""
+    """Create a pipeline with the state stored in the warehouse, if any."""
     with _told():
         pipeline = dlt.pipeline(
             f"smsevents_{account.trackpoint}",
@@ -185,7 +185,7 @@ def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> 
 
 
 def _load(pipeline: dlt.Pipeline, source: DltSource) -> int:
-    """Load one step; give how many events came."""
+    """Load one step. Return the number of received events."""
     with _told():
         pipeline.run(source)
     normalized = pipeline.last_trace.last_normalize_info if pipeline.last_trace else None
@@ -201,18 +201,18 @@ def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:
 
 
 def _destination(name: str, dataset: str) -> Destination[Any, Any]:
-    """Find a destination, and check that it can merge: without that, what is read again would be duplicated."""
+    """Return a destination. Check that it can merge; otherwise events that are read again would be duplicated."""
     if name == "duckdb" or name.startswith(_DUCKDB_PREFIX):
         path = Path(DUCKDB_FILE if name == "duckdb" else name.removeprefix(_DUCKDB_PREFIX)).absolute()
         if path.stem.lower() == dataset.lower():
-            # DuckDB names a database after its file, and then cannot tell it from a schema of that name
-            raise ConfigurationError(f"The dataset and the file are both named {dataset}; give one another name.")
+            # DuckDB names a database after its file and cannot distinguish it from a schema of the same name
+            raise ConfigurationError(f"The dataset and the file are both named {dataset}. Rename one of them.")
         return dlt.destinations.duckdb(str(path), max_query_length=STATEMENT_MAX_BYTES)
     if not name.isidentifier():
-        # not shown: it may be an address with a password in it
+        # not shown, because it may be an address with a password
         raise ConfigurationError(
-            "Give `duckdb` as the destination, or duckdb:/// and a path, or the name of one that dlt knows, such as"
-            " `postgres`; its address and password go into DESTINATION__POSTGRES__CREDENTIALS."
+            "The destination must be `duckdb`, `duckdb:///` with a path, or the name of a dlt destination such as"
+            " `postgres`, with its address and password in DESTINATION__POSTGRES__CREDENTIALS."
         )
     try:
         limits: dict[str, Any] = {"max_query_length": STATEMENT_MAX_BYTES} if name == "postgres" else {}
@@ -220,18 +220,18 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
         strategies = destination.capabilities().supported_merge_strategies if destination else None
     except UnknownDestinationModule as error:
         raise ConfigurationError(
-            f"dlt knows no destination {name}. Give one such as `duckdb` or `postgres`."
+            f"dlt has no destination named {name}. Use one such as `duckdb` or `postgres`."
         ) from error
     if destination is None or "delete-insert" not in (strategies or []):
         raise ConfigurationError(
-            f"The destination {name} cannot merge rows, so it would duplicate events. Use another."
+            f"The destination {name} cannot merge rows, so it would duplicate events. Use another destination."
         )
     return destination
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turn what dlt raises into an error of ours; one that was ours from the start comes out as it is."""
+    """Turn dlt's errors into `SyncFailed`. A `ClientError` that dlt wrapped is raised unchanged."""
     try:
         yield
     except DltException as error:
@@ -240,11 +240,11 @@ def _told() -> Iterator[None]:
             if isinstance(cause, ClientError):
                 raise cause from error
         said = printable(str(causes[-1]), SAID_MAX_CHARACTERS) or type(causes[-1]).__name__
-        raise SyncFailed(f"The warehouse did not take the events: {said} Fix that and sync again.") from error
+        raise SyncFailed(f"The warehouse did not accept the events: {said} Fix this and sync again.") from error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what led to it, the first cause last."""
+    """Yield an error and its causes, the original cause last."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -256,10 +256,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def _alone(destination: str, dataset: str) -> Iterator[None]:
-    """Keep a second sync into the same dataset from this machine out: two concurrent merges would duplicate events."""
+    """Allow only one sync into a dataset from this machine: two concurrent merges would duplicate events."""
     settings = sorted((name, value) for name, value in os.environ.items() if name.startswith("DESTINATION__"))
     place = sha256(repr((Path.cwd(), destination, dataset, settings)).encode()).hexdigest()[:32]
     with held(f"sync-{place}") as ours:
         if not ours:
-            raise SyncFailed(f"Another sync into {dataset} of {destination} is running. Wait for its end.")
+            raise SyncFailed(f"Another sync into {dataset} of {destination} is running. Wait for it to finish.")
         yield

@@ -1,8 +1,8 @@
-"""The two ways to send a request and to read its answer: blocking, and on an event loop.
+"""Two ways to send a request and read its response: blocking, and on an event loop.
 
-Both have the same asynchronous methods (`Transport`), so that there is one core above them. Those of the
-blocking one never wait for anything but the network and the clock; `completed` and `iterated` run them
-without an event loop. What the HTTP library raises is translated here and nowhere else.
+Both have the same asynchronous methods (`Transport`), so one core can use either. The methods of the blocking
+transport wait only for the network and the clock; `completed` and `iterated` run them without an event loop.
+Only this module translates the errors of the HTTP library.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from smsevents.client.retry import Timeouts
 
 _READ_BYTES = 64 * 1024
-_TLS_ALERT = r"\x15\x03"  # how a server that expects TLS begins, as the HTTP library quotes what is not a status line
+_TLS_ALERT = r"\x15\x03"  # how a server that expects TLS begins; the HTTP library quotes it
 _UNLIMITED = httpx2.Limits(max_connections=None, max_keepalive_connections=20)  # the caller's threads are the limit
 
 T = TypeVar("T")
 
 
 def timeout_extension(timeouts: Timeouts) -> dict[str, Any]:
-    """Give timeouts as the HTTP library takes them for one request. The wait for a free connection is unlimited."""
+    """Return the timeouts of one request for the HTTP library. The wait for a free connection is unlimited."""
     limits = httpx2.Timeout(
         connect=timeouts.connect_seconds, read=timeouts.silence_seconds, write=timeouts.send_seconds, pool=None
     )
@@ -40,11 +40,11 @@ def timeout_extension(timeouts: Timeouts) -> dict[str, Any]:
 
 
 class Broken(Exception):
-    """The connection failed within the body of an answer; the core makes a `TruncatedStream` of it."""
+    """The connection failed within the body of a response. The core turns this into a `TruncatedStream`."""
 
 
 class SpooledBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """The body of a request, from a file, for either transport and for as many tries as it takes."""
+    """The body of a request, read from a file. It works with either transport and can be sent repeatedly."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -60,18 +60,18 @@ class SpooledBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
 
 class Transport(Protocol):
-    """What the core needs of a transport."""
+    """What the core needs from a transport."""
 
     async def send(self, request: httpx2.Request, pace: ResponsePace) -> httpx2.Response:
-        """Send a request and give its answer, the body unread. Raises `Unreachable`."""
+        """Send a request and return its response, the body unread. Raises `Unreachable`."""
         ...
 
     def chunks(self, response: httpx2.Response, pace: ResponsePace) -> AsyncGenerator[bytes]:
-        """Give the body as it arrives, its coding untouched. Raises `Broken`."""
+        """Yield the body as it arrives, without decoding it. Raises `Broken`."""
         ...
 
     async def close(self, response: httpx2.Response) -> None:
-        """Be done with an answer, read or not."""
+        """Close a response, whether it was read or not."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -80,7 +80,7 @@ class Transport(Protocol):
 
 
 class BlockingTransport:
-    """Sends with a client that blocks."""
+    """Sends requests with a blocking HTTP client."""
 
     def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], None]) -> None:
         with _of_the_environment():
@@ -94,7 +94,7 @@ class BlockingTransport:
             return self._http.send(request, stream=True)
 
     async def chunks(self, response: httpx2.Response, pace: ResponsePace) -> AsyncGenerator[bytes]:
-        """Give the body."""
+        """Yield the body."""
         chunks = response.iter_raw()
         while True:
             with _within_the_answer(), keeping(pace):
@@ -104,11 +104,11 @@ class BlockingTransport:
             yield chunk
 
     async def close(self, response: httpx2.Response) -> None:
-        """Close the answer."""
+        """Close the response."""
         response.close()
 
     async def sleep(self, seconds: float) -> None:
-        """Block."""
+        """Wait, blocking the thread."""
         self._sleep(seconds)
 
     def shut(self) -> None:
@@ -117,7 +117,7 @@ class BlockingTransport:
 
 
 class LoopTransport:
-    """Sends with a client on an event loop."""
+    """Sends requests with an asynchronous HTTP client."""
 
     def __init__(self, ssl_context: ssl.SSLContext | None, sleep: Callable[[float], Awaitable[None]]) -> None:
         with _of_the_environment():
@@ -131,7 +131,7 @@ class LoopTransport:
             return await self._http.send(request, stream=True)
 
     async def chunks(self, response: httpx2.Response, pace: ResponsePace) -> AsyncGenerator[bytes]:
-        """Give the body."""
+        """Yield the body."""
         async with aclosing(response.aiter_raw()) as chunks:
             while True:
                 with _within_the_answer(), keeping(pace):
@@ -141,11 +141,11 @@ class LoopTransport:
                 yield chunk
 
     async def close(self, response: httpx2.Response) -> None:
-        """Close the answer."""
+        """Close the response."""
         await response.aclose()
 
     async def sleep(self, seconds: float) -> None:
-        """Let others go on."""
+        """Wait, leaving the event loop to other tasks."""
         await self._sleep(seconds)
 
     async def shut(self) -> None:
@@ -154,7 +154,7 @@ class LoopTransport:
 
 
 def completed(step: Awaitable[T]) -> T:
-    """Run what never waits for an event loop to its end, and give what it gives."""
+    """Run an awaitable that never waits for an event loop, and return its result."""
     running = step.__await__()
     try:
         next(running)
@@ -165,7 +165,7 @@ def completed(step: Awaitable[T]) -> T:
 
 
 def iterated(items: AsyncGenerator[T]) -> Generator[T]:
-    """Give the items of an asynchronous generator that never waits for an event loop."""
+    """Yield the items of an asynchronous generator that never waits for an event loop."""
     try:
         while True:
             try:
@@ -178,49 +178,49 @@ def iterated(items: AsyncGenerator[T]) -> Generator[T]:
 
 
 async def no_wait(items: Iterable[T]) -> AsyncGenerator[T]:
-    """Give items that are there already, or that block until they are, as an asynchronous generator."""
+    """Yield the items of a normal iterable, which may block, from an asynchronous generator."""
     for item in items:
         yield item
 
 
-# what the HTTP library takes from the environment when a client is made
+# what the HTTP library reads from the environment when a client is created
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 @contextmanager
 def _of_the_environment() -> Iterator[None]:
-    """Turn what the HTTP library raises when it is set up into an error that names the variables to look at."""
+    """Turn a setup error of the HTTP library into an error that names the variables to check."""
     try:
         yield
     except ImportError as error:
         raise ConfigurationError(
-            f"A SOCKS proxy cannot be used. Give the address of an HTTP proxy in {_set_of(_PROXY_VARIABLES)}."
+            f"SOCKS proxies are not supported. Use the address of an HTTP proxy in {_set_of(_PROXY_VARIABLES)}."
         ) from error
     except OSError as error:  # `ssl.SSLError` too
         raise ConfigurationError(
-            f"The certificates cannot be set up: {_said(error)}. Check {_set_of(_CERTIFICATE_VARIABLES)}."
+            f"The certificates cannot be loaded: {_said(error)}. Check {_set_of(_CERTIFICATE_VARIABLES)}."
         ) from error
     except (httpx2.InvalidURL, ValueError) as error:
-        # not shown as it is: an address of a proxy may have a password in it
+        # not shown, because the address of a proxy may contain a password
         raise ConfigurationError(
-            f"The address of the proxy cannot be used. Check {_set_of(_PROXY_VARIABLES)}; one looks like"
+            f"The proxy address is not valid. Check {_set_of(_PROXY_VARIABLES)}. A valid address looks like"
             " http://proxy.example.com:3128."
         ) from error
 
 
 def _set_of(names: tuple[str, ...]) -> str:
-    """Name those of some variables that are set, in large letters or small; all where none is."""
+    """Return the names of the variables that are set, in upper or lower case, or all names if none is set."""
     found = [each for name in names for each in (name, name.lower()) if os.environ.get(each)]
     return " and ".join(found or names)
 
 
 def url_of(url: str) -> httpx2.URL:
-    """Read an address. Raises `ConfigurationError` if the HTTP library does not take it."""
+    """Parse an address. Raises `ConfigurationError` if the HTTP library rejects it."""
     try:
         return httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise ConfigurationError(f"{url!r} is not an address: {_said(error)}.") from error
+        raise ConfigurationError(f"{url!r} is not a valid address: {_said(error)}.") from error
 
 
 @contextmanager
@@ -229,34 +229,34 @@ def _before_the_answer(request: httpx2.Request, pace: ResponsePace) -> Iterator[
         yield
     except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
         raise ConfigurationError(f"The request to {request.url} cannot be sent: {error}.") from error
-    except UnicodeError as error:  # of the name's look-up
+    except UnicodeError as error:  # from the lookup of the host name
         raise ConfigurationError(
-            f"{printable(request.url.host)!r} cannot be the name of a server. Check the address."
+            f"{printable(request.url.host)!r} is not a valid host name. Check the address."
         ) from error
     except httpx2.TransportError as error:
         where = f"{request.url.scheme}://{request.url.netloc.decode()}"
         if pace.is_dripping:
             raise Unreachable(
-                f"{where} sends, but does not answer: {pace.reason}. Check the address, and tell the operator of the"
-                " server.",
+                f"{where} sends data but no response: {pace.reason}. Check the address, and contact the operator of"
+                " the server.",
                 permanent=True,
             ) from error
         if _is_certificate_fault(error):
             raise Unreachable(
-                f"The certificate of {where} is not trusted ({_said(error)}). Check the address; a certificate"
-                " authority of your own goes into the variable SSL_CERT_FILE, or `ssl_context` of the Python client.",
+                f"The certificate of {where} is not trusted ({_said(error)}). Check the address. To use your own"
+                " certificate authority, set SSL_CERT_FILE, or pass `ssl_context` to the Python client.",
                 permanent=True,
             ) from error
         if request.url.scheme == "https" and _is_tls_fault(error):
             raise Unreachable(
-                f"No TLS connection to {where} can be made ({_said(error)}). Check the port; a server without TLS"
-                " needs an address with http://.",
+                f"A TLS connection to {where} cannot be established ({_said(error)}). Check the port. For a server"
+                " without TLS, use an address with http://.",
                 permanent=True,
             ) from error
         if request.url.scheme == "http" and _TLS_ALERT in str(error):
-            raise Unreachable(f"{where} speaks TLS alone. Give the address with https://.", permanent=True) from error
+            raise Unreachable(f"{where} accepts only TLS. Use an address with https://.", permanent=True) from error
         raise Unreachable(
-            f"No answer came from {where} ({_said(error)}). Check the address and the network, and try again."
+            f"No response from {where} ({_said(error)}). Check the address and the network, and try again."
         ) from error
 
 
@@ -269,9 +269,9 @@ def _within_the_answer() -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    """Tell what the HTTP library says, with the kind of the error where it says nothing, as on a timeout.
+    """Return the text of an error, or the name of its class if there is no text, as on a timeout.
 
-    It may quote what the server sent.
+    The text is made printable because it may quote what the server sent.
     """
     return printable(str(error)).rstrip(".") or type(error).__name__
 
@@ -281,7 +281,7 @@ def _is_certificate_fault(error: BaseException) -> bool:
 
 
 def _is_tls_fault(error: BaseException) -> bool:
-    """Tell whether the other side speaks no TLS, or none that we do; a connection that only broke off may pass."""
+    """Return whether the other side speaks no TLS, or no version that we support. A broken connection is excluded."""
     return _caused_by(error, ssl.SSLError) and not _caused_by(error, (ssl.SSLEOFError, ssl.SSLSyscallError))
 
 

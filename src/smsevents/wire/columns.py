@@ -1,8 +1,8 @@
-"""Events as flat rows, for files and tables that have columns, and rows as events again.
+"""Converts events to flat rows, for the formats with columns, and rows back to events.
 
-All fields of an event are in its row, so the canonical line, which is its identity, can be made again.
-`node_id` and `node_name` are None where `source_type` is `one-off`, and only there. A send date that cannot be a
-time is NULL in a column, and 0 in the event that is made from its row.
+A row has all fields of its event, so the canonical line, which identifies the event, can be restored. `node_id` and
+`node_name` are None if and only if `source_type` is `one-off`. An impossible send date is NULL in a column, and 0 in
+the restored event.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def row_of(event: Event) -> Row:
 
 
 def event_of(row: Sequence[object]) -> Event:
-    """Return the event of a row. Nothing is checked: the reader of a file checks the line of the event.
+    """Return the event of a row without checking it; the reader of a file checks the line of the event.
 
-    Raises `ValueError` where the type of the source and the node do not fit together.
+    Raises `ValueError` if the source type and the node do not match.
     """
     trackpoint, user_id, status, date, source_type, campaign_id, campaign_name, node_id, node_name, send_date = row
     campaign = Campaign(cast("str", campaign_id), cast("str", campaign_name))
@@ -65,6 +65,6 @@ def event_of(row: Sequence[object]) -> Event:
     elif source_type == ONE_OFF and not node_id and not node_name:
         source = OneOff(campaign, sent)
     else:
-        raise ValueError(f"no event has the source type {source_type!r} and the node {node_id!r}, {node_name!r}")
+        raise ValueError(f"the source type {source_type!r} does not match the node {node_id!r}, {node_name!r}")
     sms = SmsEvent(cast("int", trackpoint), cast("str", user_id), cast("Status", status), cast("int", date))
     return Event(sms, source)

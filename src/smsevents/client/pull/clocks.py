@@ -1,8 +1,8 @@
-"""Which time a pull believes: no day becomes final, and nothing is dropped, on the word of one clock.
+"""Which clock a pull trusts: a single clock is never enough to make a day final or to drop anything.
 
-A fetch counts from the earliest of what this machine's clock says, the server's `Date`, and the interval that the
-server says it exported. A server that tells no time is believed as far as its events reach: an event dated at noon
-is not sent in the morning.
+The time of a fetch is the earliest of this machine's clock, the server's `Date`, and the interval that the server
+says it exported. If the server does not send its time, the newest event is the evidence: an event dated at noon was
+not sent in the morning.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Fetch(NamedTuple):
-    """One day as it was fetched: when by this machine's clock, and what the head of its response told."""
+    """The fetch of one day: its time by this machine's clock, and the headers of the response."""
 
     day: date
     sent_ms: int
@@ -36,34 +36,34 @@ class Fetch(NamedTuple):
 
     @property
     def server_ms(self) -> int | None:
-        """Tell the earliest time that the server's head speaks of as now, if any."""
+        """The earliest time that the server's headers imply as now, or None."""
         head = self.head
         if head is None:
             return None
         readings = [] if head.date_ms is None else [head.date_ms]
         if head.from_ms is not None and head.from_ms > start_of(self.day):
-            readings.append(head.from_ms + HISTORY_MS)  # moved up to the beginning of the history
+            readings.append(head.from_ms + HISTORY_MS)  # raised to the beginning of the history
         if head.to_ms is not None and head.to_ms < end_of(self.day):
-            readings.append(head.to_ms)  # moved down to now
-        # the interval too may come from a clock that was never set
+            readings.append(head.to_ms)  # lowered to now
+        # the interval, too, may come from a clock that was never set
         return min((ms for ms in readings if is_time(ms)), default=None)
 
     @property
     def confirmed_ms(self) -> int:
-        """Tell when the day was fetched: by this machine's clock, or the server's if that is earlier."""
+        """When the day was fetched: by this machine's clock, or by the server's if that is earlier."""
         server_ms = self.server_ms
         return self.sent_ms if server_ms is None else min(self.sent_ms, server_ms)
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the server says that nothing of the day is in its history any more."""
+        """Whether the server says that its history no longer includes any part of the day."""
         history = None if self.head is None else self.head.history_start_ms
         return history is not None and history > end_of(self.day)
 
     def replaces(self, began_ms: int) -> bool:
-        """Tell whether what came is all there is of the day, so that the rest of its file may be dropped.
+        """Return whether the fetched events are all events of the day, so that the file's other events can be dropped.
 
-        Both clocks must say so with a day to spare; a server that names its interval must name the whole day.
+        Both clocks must agree with a margin of a day. If the server names its interval, it must cover the complete day.
         """
         head = self.head
         if head is None or not lies_within_history(self.day, began_ms):
@@ -71,12 +71,12 @@ class Fetch(NamedTuple):
         if head.to_ms is not None and head.to_ms < end_of(self.day):
             return False
         if head.date_ms is not None and not lies_within_history(self.day, head.date_ms):
-            return False  # also where the interval was only repeated
+            return False  # even if the server only echoed the interval
         return head.date_ms is not None if head.from_ms is None else head.from_ms == start_of(self.day)
 
 
 class FetchClocks:
-    """What the clocks said during one pull; told from several threads."""
+    """The clock readings of one pull, recorded by several threads."""
 
     def __init__(self, own: Callable[[], int], lookback_days: int, warn: Callable[[str], None]) -> None:
         self._own = own
@@ -90,16 +90,16 @@ class FetchClocks:
         self.began_ms = own()
 
     def own_ms(self) -> int:
-        """Tell the time by this machine's clock."""
+        """Return the time by this machine's clock."""
         return self._own()
 
     def newest(self, date_ms: int) -> None:
-        """Note the date of an event."""
+        """Record the date of an event."""
         with self._changing:
             self._newest_ms = max(self._newest_ms, date_ms)
 
     def past_ms(self, fetch: Fetch) -> int:
-        """Tell as of when a day was fetched, by the earliest of the clocks."""
+        """Return when a day was fetched, by the earliest of the clocks."""
         server_ms = fetch.server_ms
         with self._changing:
             if server_ms is None:
@@ -117,18 +117,18 @@ class FetchClocks:
         return min(own_ms, max(self._newest_ms, own_ms - UNCONFIRMED_MAX_MS))
 
     def now_ms(self) -> int | None:
-        """Tell when the pull began by the earliest clock; None if no server has been heard."""
+        """Return when the pull began by the earliest clock, or None if no server has responded."""
         if self._server_ahead_ms is not None and self._server_ahead_ms < -CLOCK_DIFFERENCE_MAX_MS:
             return self.began_ms + self._server_ahead_ms
         return self.began_ms if self._unconfirmed or self._server_ahead_ms is not None else None
 
     def later_ms(self) -> int | None:
-        """Tell when the pull began by the server's clock, if this machine's is behind; else None."""
+        """Return when the pull began by the server's clock if this machine's clock is behind, otherwise None."""
         ahead = self._server_ahead_ms
         return None if ahead is None or ahead <= CLOCK_DIFFERENCE_MAX_MS else self.began_ms + ahead
 
     def settled(self) -> dict[date, int]:
-        """Give the days that the server put no time to, as of when they count now that all events are known."""
+        """Return the fetch times of the days without a server time, now that all events are known."""
         found = {day: self._believed(sent_ms) for day, sent_ms in self._unconfirmed.items()}
         held_up = any(
             is_final(day, sent_ms, self._lookback_days) and not is_final(day, found[day], self._lookback_days)
@@ -140,5 +140,5 @@ class FetchClocks:
 
 
 def is_ahead(day: date, now_ms: int) -> bool:
-    """Tell whether a day lies after the latest date that an event may have."""
+    """Return whether a day lies after the latest date that an event may have."""
     return start_of(day) > now_ms + FUTURE_MAX_MS

@@ -1,8 +1,8 @@
-"""Days of UTC: which of them lie in a window, which must be fetched, and in which file each is kept.
+"""UTC days: which days lie in a window, which must be fetched, and in which file each is kept.
 
-A day is fetched as the closed interval [00:00:00.000, 23:59:59.999]. Receipts come late, so a day changes
-for some time after it has ended. It is **final** once it was fetched later than its end plus the look-back;
-a day that is not final is fetched again. When it was fetched is told by two clocks (`clocks.py`).
+A day is fetched as the closed interval [00:00:00.000, 23:59:59.999]. Delivery receipts arrive late, so a day keeps
+changing for some time after it has ended. A day is **final** once it was fetched later than its end plus the
+look-back; until then it is fetched again. Two clocks decide when a day was fetched (`clocks.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EPOCH_ORDINAL = EPOCH.toordinal()
 
 
 class Split(StrEnum):
-    """What goes into one file."""
+    """The days that one file holds."""
 
     DAY = "day"
     MONTH = "month"
@@ -30,29 +30,29 @@ class Split(StrEnum):
 
 
 def start_of(day: date) -> int:
-    """Give the first millisecond of a day, Unix milliseconds."""
+    """Return the first millisecond of a day, in Unix milliseconds."""
     return (day.toordinal() - _EPOCH_ORDINAL) * DAY_MS
 
 
 def end_of(day: date) -> int:
-    """Give the last millisecond of a day, Unix milliseconds."""
+    """Return the last millisecond of a day, in Unix milliseconds."""
     return start_of(day) + DAY_MS - 1
 
 
 def day_of(time_ms: int) -> date:
-    """Give the day that a time in Unix milliseconds lies in. Raises `ValueError` outside the years 1 to 9999."""
+    """Return the day of a time in Unix milliseconds. Raises `ValueError` outside the years 1 to 9999."""
     return date.fromordinal(time_ms // DAY_MS + _EPOCH_ORDINAL)
 
 
 def part_of(day: date, split: Split) -> str:
-    """Give the name, without its ending, of the file that a day is kept in."""
+    """Return the name, without the suffix, of the file that holds a day."""
     if split is Split.DAY:
         return day.isoformat()
     return day.isoformat()[: len("2026-11")] if split is Split.MONTH else "events"
 
 
 def bounds_of(part: str, split: Split) -> tuple[int, int]:
-    """Give the closed interval of the events that a file may hold, Unix milliseconds."""
+    """Return the closed interval of the events that a file may hold, in Unix milliseconds."""
     if split is Split.DAY:
         day = date.fromisoformat(part)
         return start_of(day), end_of(day)
@@ -64,15 +64,15 @@ def bounds_of(part: str, split: Split) -> tuple[int, int]:
 
 
 def is_final(day: date, fetched_ms: int | None, lookback_days: int) -> bool:
-    """Tell whether a day that was fetched at a time can have changed since."""
+    """Return whether a day was fetched so late that it can no longer change."""
     return fetched_ms is not None and fetched_ms > end_of(day) + lookback_days * DAY_MS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The days of a window: to be fetched, kept as they are, and gone from the server. Each oldest first.
+    """The days of a window: days to fetch, final days, and days that the server no longer has.
 
-    The oldest first because they are the next that the server forgets.
+    Each list is in ascending order, so that the days that expire next on the server are fetched first.
     """
 
     fetch: list[date]
@@ -81,22 +81,22 @@ class Plan:
 
 
 def window_of(first: date | None, last: date | None, now_ms: int) -> tuple[date, date]:
-    """Give the first and the last day of a window; by default from the first day of the history to today.
+    """Return the first and the last day of a window. The default is from the first day of the history to today.
 
-    No day lies behind the latest date that an event may have.
+    The window does not go past the latest date that an event may have.
     """
     latest = day_of(now_ms + FUTURE_MAX_MS)
     return first or day_of(now_ms - HISTORY_MS), min(last or day_of(now_ms), latest)
 
 
-def plan(  # noqa: PLR0913 -- each of them decides
+def plan(  # noqa: PLR0913 -- each of them matters
     first: date, last: date, *, now_ms: int, fetched: Mapping[date, int], lookback_days: int, again: bool
 ) -> Plan:
-    """Tell what has to be done about each day of a window.
+    """Return what to do about each day of a window.
 
-    `fetched` tells as of when a day was fetched, Unix milliseconds; a fetch that lies in the future is none, as a
-    clock was wrong then. With `again` final days are fetched too. What the server has forgotten is never fetched:
-    there is nothing to be had.
+    `fetched` holds the time of each day's fetch, in Unix milliseconds. A fetch in the future is ignored, because a
+    clock was wrong then. With `again`, final days are fetched too. Days that the server no longer has are never
+    fetched.
     """
     found = Plan([], [], [])
     for ordinal in range(first.toordinal(), last.toordinal() + 1):
@@ -111,5 +111,5 @@ def plan(  # noqa: PLR0913 -- each of them decides
 
 
 def lies_within_history(day: date, now_ms: int) -> bool:
-    """Tell whether the server surely still has the whole of a day, also if its clock is up to a day ahead."""
+    """Return whether the server certainly still has the complete day, even if its clock is up to a day ahead."""
     return start_of(day) > now_ms - HISTORY_MS + DAY_MS

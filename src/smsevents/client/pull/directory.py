@@ -1,20 +1,20 @@
-"""The directory of a pull: its files, what is known of them, and that nobody else writes them.
+"""The directory of a pull: its files, its manifest, and the lock that keeps other pulls out.
 
-    2026-11-25.jsonl.gz         a file of events; it appears under this name only when it is whole
-    .smsevents/manifest.json    of what the files are, when each day was fetched, size and hash of each file
-    .smsevents/lock             held by the pull that works here
-    .smsevents/staged/          days that were fetched whole and wait for the rest of their month
-    .smsevents/new-*            files that are being written; what a killed pull left of them is removed
+    2026-11-25.jsonl.gz         a file of events; it appears under this name only when it is complete
+    .smsevents/manifest.json    the options, when each day was fetched, and the size and hash of each file
+    .smsevents/lock             held by the running pull
+    .smsevents/staged/          complete days that wait for the other days of their file
+    .smsevents/new-*            files being written; leftovers of a killed pull are removed
 
-A day without events has no file: the manifest alone tells that it was fetched. So no reader meets a file that
-has a header and no rows, or no lines to guess types from.
+A day without events has no file; only the manifest records that it was fetched. So readers never find a file that
+has a header but no rows, or no lines to infer types from.
 
-Files hold personal data, so they are made for this user alone (0600). A file that is rewritten keeps the
-permissions that it has, and a new one gets those of the newest file there is: what was opened to a group stays so.
+Files hold personal data, so they are created for this user alone (0600). A rewritten file keeps its permissions, and a
+new file gets those of the newest existing file. So files that were opened to a group stay open to it.
 
-A new file is flushed to the disk, renamed, and its directory flushed; then the manifest is written the same
-way. If the process is killed between the two, the size of the file is not the recorded one: its days are
-fetched again and merged with what it holds.
+A new file is flushed to disk and renamed, and its directory is flushed; then the manifest is written the same way. If
+the process is killed in between, the size of the file differs from the recorded size. The days of the file are then
+fetched again and merged with its contents.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ VERSION = 1
 _NEW = "new-"
 _PERMISSIONS = 0o777
 _STAGED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.(-?[0-9]{1,18})")
-# what of a directory stays, and how to keep to it; each names an option or argument of the command
+# the fixed options of a directory, and how to comply; each text names an option or argument of the command
 _ADVICE = {
-    "trackpoint": "give the trackpoint that it was begun with",
-    "url": "leave out --url and --account, and SMSEVENTS_URL",
-    "split": "leave out --split",
-    "format": "leave out --format",
-    "compressed": "leave out --compressed and --uncompressed",
+    "trackpoint": "use the trackpoint that it was created with",
+    "url": "omit --url and --account, and unset SMSEVENTS_URL",
+    "split": "omit --split",
+    "format": "omit --format",
+    "compressed": "omit --compressed and --uncompressed",
 }
 
 
 class Layout(Struct, frozen=True, kw_only=True):
-    """What the files of a directory are. It is chosen by the first pull into it and stays."""
+    """The fixed options of a directory, chosen by the first pull into it."""
 
     trackpoint: int
     url: str
@@ -69,9 +69,9 @@ class Layout(Struct, frozen=True, kw_only=True):
 
 
 class DirectoryOptions(Struct, frozen=True, kw_only=True):
-    """What a pull asks of a directory; what is None is left to the pulls before, or to the defaults.
+    """The options that a pull requests of a directory. None means the option of earlier pulls, or the default.
 
-    `url` is without a slash at its end.
+    `url` has no trailing slash.
     """
 
     trackpoint: int
@@ -82,7 +82,7 @@ class DirectoryOptions(Struct, frozen=True, kw_only=True):
 
 
 class FileRecord(Struct, frozen=True):
-    """What is known of a file."""
+    """The manifest's record of a file."""
 
     events: int
     bytes: int
@@ -90,10 +90,10 @@ class FileRecord(Struct, frozen=True):
 
 
 class Manifest(Struct, kw_only=True):
-    """What is known of a directory.
+    """The state of a directory.
 
-    `days` tells as of when each day was fetched, Unix milliseconds. A day in `days` without a file in `files` has no
-    events. `lost` are days that were told to be lost: the server forgot them before they were fetched.
+    `days` holds when each day was fetched, in Unix milliseconds. A day in `days` without a file in `files` has no
+    events. `lost` holds the days that were reported as lost: they left the server's history before they were fetched.
     """
 
     version: int = VERSION
@@ -104,14 +104,14 @@ class Manifest(Struct, kw_only=True):
 
 
 class NewFile(Struct, frozen=True):
-    """A file that was written whole and flushed, under a temporary name."""
+    """A complete, flushed file under a temporary name."""
 
     path: Path
     record: FileRecord
 
 
 class Staged(Struct, frozen=True):
-    """A day that was fetched whole, in a file of its own that waits to be merged."""
+    """A complete day in its own file, waiting to be merged."""
 
     day: date
     fetched_ms: int
@@ -119,7 +119,7 @@ class Staged(Struct, frozen=True):
 
 
 class Directory:
-    """A directory that this process alone pulls into. Use it in a `with` block.
+    """A directory, locked so that only this process pulls into it. Use it in a `with` block.
 
     Raises `DirectoryInUse`, `OtherOptions`, `DirectoryUnusable` and `MissingExtra`.
     """
@@ -165,34 +165,34 @@ class Directory:
             return Manifest(layout=_with_defaults(wish, None))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DirectoryUnusable(
-                f"{self._manifest_path} cannot be read ({error}). Move it away: the next pull fetches all days that"
+                f"{self._manifest_path} cannot be read ({error}). Move it away; the next pull fetches all days that"
                 " the server still has and merges them with the files."
             ) from error
         if known.version != VERSION:
-            raise DirectoryUnusable(f"{self._manifest_path} was written by a newer smsevents. Use that one.")
+            raise DirectoryUnusable(f"{self._manifest_path} was written by a newer smsevents. Use that version.")
         if not known.days and not known.files and not self.staged():
-            known.layout = _with_defaults(wish, known.layout)  # nothing was pulled yet, so nothing is mixed
+            known.layout = _with_defaults(wish, known.layout)  # nothing was pulled yet, so the options may still change
             return known
         for name, advice in _ADVICE.items():
             asked, there = getattr(wish, name), getattr(known.layout, name)
             if asked is not None and asked != there:
                 raise OtherOptions(
-                    f"{self.path} was begun with {name} {_shown(there)}, not {_shown(asked)}."
+                    f"{self.path} was created with {name} {_shown(there)}, not {_shown(asked)}."
                     f" Pull into another directory, or {advice}."
                 )
         return known
 
     def _keep_options(self) -> None:
-        """Write down what the directory is, before there is a file: a pull that is killed now is continued as it is."""
+        """Store the options before the first file is written, so that a killed pull continues with the same options."""
         if not self._manifest_path.exists() or not self._manifest.days:
             self._record({})
 
     def file(self, part: str) -> Path:
-        """Give the path of the file of a part."""
+        """Return the path of a part's file."""
         return self.path / f"{part}{self.format.suffix}"
 
     def fetched(self) -> dict[date, int]:
-        """Tell when each day was fetched whose file is there and is the one that was written."""
+        """Return when each day was fetched, without days whose file is missing or changed."""
         sound: dict[str, bool] = {}
         found = {}
         for day, fetched_ms in self._manifest.days.items():
@@ -204,26 +204,26 @@ class Directory:
         return found
 
     def known(self) -> dict[date, int]:
-        """Tell as of when each day was fetched, whatever became of its file."""
+        """Return when each day was fetched, regardless of the state of its file."""
         return dict(self._manifest.days)
 
     def lost(self) -> list[date]:
-        """Give the days that were told to be lost."""
+        """Return the days that were reported as lost."""
         return list(self._manifest.lost)
 
     def note_lost(self, days: Iterable[date]) -> None:
-        """Record that days were told to be lost, so that they are told once."""
+        """Record that days were reported as lost, so that they are reported only once."""
         with self._changing:
             self._manifest.lost = sorted({*self._manifest.lost, *days})
             self._record({})
 
     def _is_as_recorded(self, part: str) -> bool:
-        """Tell whether the file of a part is the one that was written, or was not written and is not there."""
+        """Return whether a part's file is as recorded, or neither recorded nor present."""
         path = self.file(part)
         return self.record_of(part) is not None or (path.name not in self._manifest.files and not path.exists())
 
     def record_of(self, part: str) -> FileRecord | None:
-        """Give the record of the file of a part, if it is there and has the size that was recorded."""
+        """Return the record of a part's file, or None if the file is missing or its size differs from the record."""
         path = self.file(part)
         record = self._manifest.files.get(path.name)
         try:
@@ -232,7 +232,7 @@ class Directory:
             return None
 
     def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
-        """Write a file under a temporary name and flush it to the disk."""
+        """Write a file under a temporary name and flush it to disk."""
         with self._changing:
             self._numbers += 1
             path = self.state / f"{_NEW}{self._numbers}"
@@ -250,7 +250,7 @@ class Directory:
         return NewFile(path, FileRecord(counted.events, path.stat().st_size, digest))
 
     def put(self, part: str, new: NewFile, days: Mapping[date, int]) -> None:
-        """Put a new file in the place of a part's, and record it with the days that were fetched for it."""
+        """Replace a part's file with a new file, and record it and the days fetched for it."""
         path = self.file(part)
         with self._changing:
             new.path.chmod(self._permissions(path))
@@ -259,7 +259,7 @@ class Directory:
             self._record(days)
 
     def _permissions(self, path: Path) -> int:
-        """Give the permissions for a file: what it has, or what the newest file has, or this user's alone."""
+        """Return the permissions for a file: its own, those of the newest file, or else this user's only."""
         newest = (self.path / name for name in reversed(self._manifest.files))
         for there in (path, *newest):
             try:
@@ -269,17 +269,17 @@ class Directory:
         return PRIVATE_FILE
 
     def drop(self, part: str, days: Mapping[date, int]) -> bool:
-        """Record that days were fetched and that their part has no events; tell whether it had a file."""
+        """Record that days were fetched and that their part has no events. Return whether the part had a file."""
         path = self.file(part)
         with self._changing:
             had_file = path.exists()
-            path.unlink(missing_ok=True)  # first: a file that is missing is fetched again, one too many would be merged
+            path.unlink(missing_ok=True)  # first: a missing file is fetched again, but a leftover file would be merged
             self._manifest.files.pop(path.name, None)
             self._record(days)
         return had_file
 
     def keep(self, days: Mapping[date, int]) -> None:
-        """Record that days were fetched and brought nothing new."""
+        """Record that days were fetched without new events."""
         with self._changing:
             self._record(days)
 
@@ -295,23 +295,23 @@ class Directory:
         _put(new, self._manifest_path)
 
     def stage(self, day: date, fetched_ms: int, batches: Iterable[list[Entry]]) -> Staged:
-        """Keep a whole day until its part can be merged, also if the process is killed before that."""
+        """Store a complete day until its part can be merged. It survives if the process is killed."""
         new = self.write(STAGED_FORMAT, batches)
         path = self._staged / f"{day}.{fetched_ms}"
         _put(new.path, path)
         return Staged(day, fetched_ms, path)
 
     def unusable(self, error: OSError) -> DirectoryUnusable:
-        """Make the error that says why the directory cannot be written."""
-        # what comes through Arrow has its text alone
+        """Return the error that says why the directory cannot be written."""
+        # errors that pass through Arrow have only a text
         return DirectoryUnusable(f"{self.path} cannot be written: {error.strerror or error}.")
 
     def staged(self) -> list[Staged]:
-        """Give the days that a pull before this one fetched and did not merge."""
+        """Return the days that an earlier pull fetched but did not merge."""
         return [
             Staged(date.fromisoformat(name[1]), int(name[2]), path)
             for path in sorted(self._staged.iterdir())
-            if (name := _STAGED.fullmatch(path.name))  # other programs leave files everywhere
+            if (name := _STAGED.fullmatch(path.name))  # other programs may leave files here
         ]
 
 
@@ -319,7 +319,7 @@ STAGED_FORMAT = JsonLines(compressed=True)
 
 
 class Counted:
-    """Batches that are counted while they pass."""
+    """Counts the events of batches as they are iterated."""
 
     def __init__(self, batches: Iterable[list[Entry]]) -> None:
         self._batches = batches
@@ -332,10 +332,10 @@ class Counted:
 
 
 def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
-    """Give what a new directory is to be; `begun` is how one without any events was begun."""
+    """Return the options of a new directory. `begun` holds those of a directory that has no events yet."""
     url = wish.url or (begun.url if begun else None)
     if url is None:
-        raise ConfigurationError("No server is named. Give --account or --url, or set SMSEVENTS_URL.")
+        raise ConfigurationError("No server address is set. Use --account or --url, or set SMSEVENTS_URL.")
     format_ = wish.format or (begun.format if begun else FormatName.JSONL)
     compressed = begun.compressed if begun and begun.format is format_ else format_ is not FormatName.EXCEL
     return Layout(
@@ -348,13 +348,13 @@ def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
 
 
 def _unusable(path: Path, error: OSError) -> DirectoryUnusable:
-    """Say what is wrong with a directory, and with which file of it."""
+    """Return the error that says what is wrong with a directory, and with which file."""
     where = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
     return DirectoryUnusable(f"{path} cannot be used: {error.strerror or error}{where}.")
 
 
 def _private(path: Path, mode: str) -> IO[Any]:
-    """Open a file; if it is made by that, for this user alone."""
+    """Open a file. If it is created, only this user can access it."""
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE))
 
 
@@ -363,15 +363,15 @@ def _shown(value: object) -> str:
 
 
 def _locked(path: Path, directory: Path) -> IO[str]:
-    """Lock a file for as long as it is open; the kernel lets go of it however the process ends."""
+    """Open and lock a file. The kernel releases the lock when the file is closed, however the process ends."""
     file: IO[str] = _private(path, "a+")
     if not try_lock(file.fileno()):
         file.seek(0)
         holder = file.read().strip() or "unknown"
         file.close()
         raise DirectoryInUse(
-            f"Another pull is already running in {directory} (process {holder}). Wait for it, or pull into another"
-            " directory."
+            f"Another pull is already running in {directory} (process {holder}). Wait for it to finish, or pull into"
+            " another directory."
         )
     file.truncate(0)
     file.write(str(os.getpid()))
@@ -380,10 +380,10 @@ def _locked(path: Path, directory: Path) -> IO[str]:
 
 
 def _put(new: Path, path: Path) -> None:
-    """Rename a flushed file to its name, and flush the directory that now has the name."""
+    """Rename a flushed file to its final name, and flush the directory."""
     new.replace(path)
     if sys.platform == "win32":
-        return  # a directory cannot be flushed there
+        return  # Windows cannot flush a directory
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

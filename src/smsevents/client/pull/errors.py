@@ -2,12 +2,12 @@
 
 ClientError                 (smsevents.client.errors)
 └── PullError
-    ├── BadEvent            a line is not an event of the shop and the interval that were asked for
-    ├── DamagedFile         a file of the directory is not what a pull writes
-    ├── DirectoryInUse      another pull works in the directory
-    ├── OtherOptions        the directory was begun with other options
+    ├── BadEvent            a line is not an event of the requested shop and interval
+    ├── DamagedFile         a file of the directory is not as a pull wrote it
+    ├── DirectoryInUse      another pull is running in the directory
+    ├── OtherOptions        the directory was created with other options
     ├── DirectoryUnusable   the directory cannot be read or written
-    └── Stopped             the pull was asked to end
+    └── Stopped             the pull was asked to stop
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from smsevents.client.errors import ClientError, Recovery
 
 
 class PullError(ClientError):
-    """The root of what a pull raises by itself."""
+    """The root of the errors of a pull."""
 
 
 class BadEvent(PullError):
-    """A line is not an event of the shop and the interval that were asked for."""
+    """A line is not an event of the requested shop and interval."""
 
     recovery = Recovery.LATER
 
 
 class DamagedFile(PullError):
-    """A file of the directory is not what a pull writes."""
+    """A file of the directory is not as a pull wrote it."""
 
 
 class DirectoryInUse(PullError):
-    """Another pull works in the directory."""
+    """Another pull is running in the directory."""
 
 
 class OtherOptions(PullError):
-    """The directory was begun with other options."""
+    """The directory was created with other options."""
 
 
 class DirectoryUnusable(PullError):
@@ -44,4 +44,4 @@ class DirectoryUnusable(PullError):
 
 
 class Stopped(PullError):
-    """The pull was asked to end."""
+    """The pull was asked to stop."""

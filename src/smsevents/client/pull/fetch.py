@@ -1,4 +1,4 @@
-"""One day from the server: complete and sorted, or an error."""
+"""Fetches one day from the server: complete and sorted, or an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _POLICY = Retry(tries_max=PULL_DAY_TRIES_MAX, first_wait_seconds=PULL_BACKOFF_FI
 
 
 class DayFetcher:
-    """Fetches days, each into a sorter of its own; it is safe to use from many threads."""
+    """Fetches days, each into its own sorter. Thread-safe."""
 
     def __init__(
         self, source: Source, directory: Directory, clocks: FetchClocks, *, report: PullObserver, stopping: Stopping
@@ -39,10 +39,10 @@ class DayFetcher:
         self._stopping = stopping
 
     def fetch(self, day: date, hand_on: Callable[[Fetch, Sorter], None]) -> None:
-        """Fetch a day, and hand it on once all of it is there.
+        """Fetch a day, and hand it on once it is complete.
 
-        A try that fails leaves nothing, so the day is begun again, some seconds later. Raises `ClientError` if it does
-        not come, and `Stopped`.
+        A failed try leaves nothing behind, so the day is fetched again from the start some seconds later. Raises
+        `ClientError` if the day cannot be fetched, and `Stopped`.
         """
         tries = Tries(_POLICY, lambda: 0.0, _is_worth_another_try)
         while True:
@@ -52,7 +52,7 @@ class DayFetcher:
             except OSError as error:
                 raise self._directory.unusable(error) from error
             except ClientError as error:
-                wait_seconds = round(tries.wait_seconds(error))  # the policy has whole seconds, and no jitter
+                wait_seconds = round(tries.wait_seconds(error))  # the policy has whole seconds and no jitter
                 self._report.retried(day, error, wait_seconds)
                 self._stopping.sleep(wait_seconds)
             else:
@@ -74,5 +74,5 @@ class DayFetcher:
 
 
 def _is_worth_another_try(error: ClientError) -> bool:
-    """Return whether a day may come if it is begun again; the client has already repeated what may pass at once."""
+    """Return whether to fetch a day again from the start. The client itself has already retried brief failures."""
     return error.recovery is Recovery.LATER or (isinstance(error, IncompleteExport) and error.recovery is Recovery.NOW)

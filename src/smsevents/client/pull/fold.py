@@ -1,4 +1,4 @@
-"""Days that came complete → files: merged with what the file holds, and put in its place."""
+"""Merges complete days with the contents of their file, and replaces the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Folder:
-    """Puts days into the files of a directory. `replace` says that what came takes the place of what was there."""
+    """Puts days into the files of a directory. With `replace`, fetched events replace the existing ones."""
 
     def __init__(
         self, directory: Directory, clocks: FetchClocks, ledger: Ledger, *, report: PullObserver, replace: bool
@@ -37,7 +37,7 @@ class Folder:
         self._replace = replace
 
     def take(self, fetch: Fetch, part: Part, sorter: Sorter) -> None:
-        """Put a day that came complete into its file, or stage it if the file holds other days too."""
+        """Put a complete day into its file, or stage it if the file also holds other days."""
         day, counted = fetch.day, Counted(sorter.batches())
         fetched_ms = self._clocks.past_ms(fetch)
         ahead = is_ahead(day, fetch.confirmed_ms)
@@ -61,7 +61,7 @@ class Folder:
             self._ledger.keeps(fetch.day)
 
     def fold(self, part: Part) -> None:
-        """Merge the days of a part that were staged. Raises `ClientError`, `OSError`."""
+        """Merge the staged days of a part. Raises `ClientError` or `OSError`."""
         part.staged.sort(key=lambda one: one.day)
         trackpoint = self._directory.layout.trackpoint
         batches = (
@@ -73,7 +73,7 @@ class Folder:
             one.path.unlink()
 
     def _merge(self, name: str, fetched: Iterable[list[Entry]], days: dict[date, int]) -> None:
-        """Merge days with what their file holds, and put the file in its place unless nothing is new."""
+        """Merge days with the contents of their file, and replace the file unless nothing is new."""
         directory = self._directory
         path = directory.file(name)
         checker = EntryChecker(directory.layout.trackpoint, *bounds_of(name, directory.layout.split))

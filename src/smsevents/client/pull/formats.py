@@ -1,7 +1,7 @@
-"""What a file of a pull may be: JSON lines or CSV, also for Excel, each plain or gzip. Parquet is in `parquet.py`.
+"""The file formats of a pull: JSON lines or CSV, also for Excel, each plain or gzip. Parquet is in `parquet.py`.
 
-A format writes batches of sorted entries to an open file and reads them back, each checked as if it came
-from the server, so that a file that was damaged or edited is not taken for a good one.
+A format writes batches of sorted entries to an open file and reads them back. Each entry that is read is checked as
+if it came from the server, so that a damaged or edited file is detected.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ GZIP_LEVEL = 1  # isal's: within a few percent of its higher levels in size, and
 _ROWS_AT_ONCE = 1024
 _MARK = "\ufeff".encode()
 _FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
-_YEAR_MIN = 1000  # what has four digits
+_YEAR_MIN = 1000  # the first year with four digits
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _decoder = msgspec.json.Decoder(Event)
 
 
 class FormatName(StrEnum):
-    """The formats by the names that a user gives them."""
+    """The names of the formats, as users write them."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -52,20 +52,20 @@ class FormatName(StrEnum):
 
 
 class Format(Protocol):
-    """One way to keep sorted events in a file."""
+    """A way to store sorted events in a file."""
 
     suffix: str
-    has_columns: bool  # so an event is kept as its row, see `lines.settled`
+    has_columns: bool  # if so, an event is stored as its row, see `lines.settled`
 
     def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write all entries and what ends the file. The file is neither flushed nor closed."""
+        """Write all entries and the end of the format. Neither flush nor close the file."""
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
-        """Give the entries of a file. Raises `DamagedFile` if it is not what a pull writes."""
+        """Yield the entries of a file. Raises `DamagedFile` if the file is not as a pull wrote it."""
 
 
 def format_named(name: FormatName, *, compressed: bool) -> Format:
-    """Give a format. Raises `MissingExtra` if its library is not installed."""
+    """Return a format. Raises `MissingExtra` if its library is not installed."""
     if name is FormatName.JSONL:
         return JsonLines(compressed=compressed)
     if name in {FormatName.CSV, FormatName.EXCEL}:
@@ -81,7 +81,7 @@ def format_named(name: FormatName, *, compressed: bool) -> Format:
 
 
 def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
-    """Pass on what is read from a file; turn whatever is wrong with it into `DamagedFile`."""
+    """Yield the batches read from a file. Turn any error in the file into `DamagedFile`."""
     last: Entry | None = None
     try:
         for batch in batches:
@@ -94,15 +94,15 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
     except (BadEvent, ValueError, EOFError, isal_zlib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]
         raise DamagedFile(
             f"{path} was changed after a pull wrote it ({error})."
-            " Move it away: what the server still has of it is fetched again."
+            " Move it away; the next pull fetches again what the server still has."
         ) from error
 
 
 def resettled(batches: Iterator[list[Entry]], checker: EntryChecker) -> Iterator[list[Entry]]:
-    """Settle the entries of a file that was written before there was such a rule; see `lines.settled`.
+    """Settle the entries of a file that was written before this rule existed; see `lines.settled`.
 
-    The checker is told if there are any, so that the file is rewritten. Settling may change the order of events of
-    one millisecond, or make one of two, so those stay together.
+    If any entry changes, the checker records it, so that the file is rewritten. Settling may reorder events of the
+    same millisecond or make two of them equal, so these are kept in one batch.
     """
     held: list[Entry] = []
     for batch in batches:
@@ -120,7 +120,7 @@ def resettled(batches: Iterator[list[Entry]], checker: EntryChecker) -> Iterator
 
 
 class _Gzip:
-    """A file for the others to write to, compressed to one gzip member. Deflate runs outside Python's lock."""
+    """A writer that compresses into one gzip member. Deflate runs outside Python's global lock."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -147,12 +147,12 @@ def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
     if not gzip:
         return path.open("rb")
     if not path.stat().st_size:
-        raise BadEvent("it is empty")  # no member of gzip is, but it would be read as no lines
+        raise BadEvent("it is empty")  # a gzip member is never empty, but an empty file would be read as no lines
     return igzip.open(path, "rb")  # type: ignore[no-any-return, no-untyped-call]
 
 
 class JsonLines:
-    """The canonical lines, as the export writes them."""
+    """JSON lines: the canonical lines, as the export writes them."""
 
     has_columns = False
 
@@ -167,7 +167,7 @@ class JsonLines:
                 write(join_lines(batch))
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
-        """Give the entries of a file. Raises `DamagedFile`."""
+        """Yield the entries of a file. Raises `DamagedFile`."""
         return sound(path, self._read(path, checker))
 
     def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
@@ -179,11 +179,11 @@ class JsonLines:
 class Csv:
     r"""A header and a row for each event (RFC 4180: `\r\n`, quotes where needed), UTF-8.
 
-    Times are UTC, as `2026-11-25T13:45:00.123Z`. A send date that cannot be a time is an empty cell.
+    Times are UTC, as `2026-11-25T13:45:00.123Z`. An impossible send date is an empty cell.
 
-    For Excel the file begins with a byte order mark, cells are separated by semicolons, and a text that a spreadsheet
-    would take for a formula has an apostrophe before it, and so has one that begins with an apostrophe: one is taken
-    away when it is read.
+    For Excel, the file begins with a byte order mark and semicolons separate the cells. A text that a spreadsheet
+    would take for a formula, or that begins with an apostrophe, gets an apostrophe in front, which is removed when
+    the file is read.
     """
 
     has_columns = True
@@ -212,7 +212,7 @@ class Csv:
         return text.getvalue().encode()
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
-        """Give the entries of a file. Raises `DamagedFile`."""
+        """Yield the entries of a file. Raises `DamagedFile`."""
         return resettled(sound(path, self._read(path, checker)), checker)
 
     def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
@@ -221,7 +221,7 @@ class Csv:
             try:
                 rows = csv.reader(text, strict=True, delimiter=self._delimiter)
                 if next(rows, None) != list(COLUMNS):
-                    raise BadEvent("it does not begin with the names of the columns")
+                    raise BadEvent("it does not begin with the column names")
                 while some := list(islice(rows, _ROWS_AT_ONCE)):
                     cells = ([*map(_unguarded, row)] for row in some) if self._excel else some
                     yield checker.entries(encode_lines([_csv_event(row) for row in cells]))
@@ -230,7 +230,7 @@ class Csv:
 
 
 def _guarded(cell: object) -> object:
-    """Put an apostrophe before a text that begins like a formula, in every script that spreadsheets know."""
+    """Put an apostrophe in front of a text that begins like a formula, in any script that spreadsheets support."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
@@ -245,12 +245,12 @@ def _csv_event(row: list[str]) -> Event:
 
 
 def sent_text(milliseconds: int) -> str:
-    """Write a send date; nothing if it cannot be a time."""
+    """Format a send date, or return an empty text for an impossible time."""
     return time_text(milliseconds) if is_time(milliseconds) else ""
 
 
 def time_text(time_ms: int) -> str:
-    """Write a time in Unix milliseconds for people; one that has no year of four digits stays a number."""
+    """Format a time in Unix milliseconds for people. A time without a four-digit year stays a number."""
     minute, rest_ms = divmod(time_ms, 60_000)
     text = _minute_text(minute)
     return f"{text}{rest_ms // 1000:02}.{rest_ms % 1000:03}Z" if text else str(time_ms)
@@ -258,7 +258,7 @@ def time_text(time_ms: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _minute_text(minute: int) -> str:
-    """Write the beginning of the times of a minute, or nothing if it has no year of four digits."""
+    """Format a minute up to its seconds, or return an empty text if it has no four-digit year."""
     try:
         time = EPOCH + timedelta(minutes=minute)
     except OverflowError:
@@ -267,5 +267,5 @@ def _minute_text(minute: int) -> str:
 
 
 def time_ms(text: str) -> int:
-    """Read what `time_text` wrote. Raises `ValueError` for anything else."""
+    """Parse a text of `time_text`. Raises `ValueError` for any other text."""
     return (datetime.fromisoformat(text) - EPOCH) // MILLISECOND if _time.fullmatch(text) else int(text)

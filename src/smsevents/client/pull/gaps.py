@@ -1,4 +1,4 @@
-"""Days that nobody can fetch any more: which of them a directory has, and which are lost."""
+"""Days that can no longer be fetched: which of them a directory has, and which are lost."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def was_fetched(day: date, fetched: Mapping[date, int]) -> bool:
-    """Tell whether a day was fetched after it had ended, so that its file has what was known by then."""
+    """Return whether a day was fetched after it had ended, so that its file has the events known by then."""
     return fetched.get(day, 0) > end_of(day)
 
 
-def lost_days(  # noqa: PLR0913 -- each of them decides
+def lost_days(  # noqa: PLR0913 -- each of them matters
     fetched: Mapping[date, int],
     *,
     first: date | None,
@@ -26,9 +26,9 @@ def lost_days(  # noqa: PLR0913 -- each of them decides
     forgotten: Collection[date],
     told: Collection[date],
 ) -> list[date]:
-    """Give the days since the first pull that the server forgot before they were fetched, and that were not told yet.
+    """Return the days since the first pull that left the server's history unfetched, except those already reported.
 
-    `fetched` is what was known when the pull began; a directory without any has lost nothing.
+    `fetched` is the state at the beginning of the pull. If it is empty, nothing is lost.
     """
     if not fetched:
         return []
@@ -41,7 +41,7 @@ def lost_days(  # noqa: PLR0913 -- each of them decides
 
 
 def ranges_text(days: Iterable[date]) -> str:
-    """Write days as ranges: `2026-06-01 to 2026-06-30, 2026-07-04`."""
+    """Format days as ranges: `2026-06-01 to 2026-06-30, 2026-07-04`."""
     ranges: list[list[date]] = []
     for day in sorted(days):
         if ranges and day.toordinal() == ranges[-1][-1].toordinal() + 1:

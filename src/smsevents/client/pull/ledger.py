@@ -1,4 +1,4 @@
-"""What came of a pull so far: told by several threads, read when it ends."""
+"""The results of a pull so far: written by several threads, read when the pull ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """Adds up the summary of a pull. Its methods may be called from any thread; read it when these have ended."""
+    """Collects the summary of a pull. The methods are thread-safe; read the attributes after the threads have ended."""
 
     def __init__(self) -> None:
         self._changing = threading.Lock()
@@ -27,38 +27,38 @@ class Ledger:
         self._replaced: set[date] = set()
 
     def nothing_learned(self, day: date, *, is_ahead: bool) -> None:
-        """Note that the server had nothing to return of a day, because it has not begun or is forgotten."""
+        """Record that the server has no events of a day because it has not begun or is no longer in the history."""
         with self._changing:
             (self.ahead if is_ahead else self.forgotten).add(day)
 
     def fetched(self, day: date, events: int) -> None:
-        """Note that a day came complete, with a number of different events."""
+        """Record that a complete day was fetched, with its number of distinct events."""
         with self._changing:
             self.summary.fetched.append(day)
             self.summary.events_received += events
 
     def failed(self, day: date, error: ClientError) -> None:
-        """Note that a day did not come."""
+        """Record that a day failed."""
         with self._changing:
             self.summary.failed[day] = error
 
     def replaces(self, day: date) -> None:
-        """Note that what came of a day takes the place of what its file holds."""
+        """Record that a fetched day replaces what its file holds of it."""
         with self._changing:
             self._replaced.add(day)
 
     def keeps(self, day: date) -> None:
-        """Note that a day was to be replaced and is only merged."""
+        """Record that a day should have been replaced but was only merged."""
         with self._changing:
             self.summary.kept.append(day)
 
     def replaced_of(self, days: Iterable[date]) -> set[date]:
-        """Return those of some days that are replaced."""
+        """Return those of the days that are replaced."""
         with self._changing:
             return self._replaced & set(days)
 
     def merged(self, days: Iterable[date], *, new: int, written_bytes: int | None) -> None:
-        """Note that days are in their file, with a number of new events; None if the file did not change."""
+        """Record that days are in their file, with `new` new events. `written_bytes` is None for an unchanged file."""
         with self._changing:
             self.recorded |= set(days)
             self.summary.events_new += new

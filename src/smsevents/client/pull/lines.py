@@ -1,7 +1,7 @@
-r"""Blocks of lines → entries, each line checked. What every event passes that a pull writes or reads.
+r"""Turns blocks of lines into checked entries. Every event that a pull writes or reads passes these checks.
 
 An **entry** is `(date, line)`: the date in Unix milliseconds and the canonical line without its `\n`.
-Entries sort by date, then by the bytes of the line; equal entries are one event.
+Entries sort by date, then by the bytes of the line. Equal entries are the same event.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
 
 _decoder = msgspec.json.Decoder(Event)
 
-# The last member of a canonical line; within a string its quotes would be escaped, too.
+# The last member of a canonical line. Within a string, its quotes would be escaped.
 _send_date = re.compile(rb'"sendDate":(-?[0-9]+)\}\}\Z')
 
-# a part of the possible ones that is quick to tell, and nearly all of them
+# a quick test that nearly all valid send dates pass
 _possible_send_date = re.compile(rb'"sendDate":(?:9[5-9]\d{10}|[1-3]\d{12}|40\d{11})\}\}\n')
 
 
 class EntryChecker:
-    """Check the lines of one stream or file: events of a shop, dated within a closed interval.
+    """Checks that the lines of a stream or file are events of one shop, dated within a closed interval.
 
-    It counts the lines, so that a bad one is named by its number.
+    It counts the lines, so that an error can name the number of a bad line.
     """
 
     def __init__(self, trackpoint: int, start_ms: int, end_ms: int, *, has_columns: bool = False) -> None:
-        """Check for a shop and an interval; `has_columns` if the entries are to be rows (`settled`)."""
+        """Check for a shop and an interval. `has_columns` is true if the entries become rows (see `settled`)."""
         self._trackpoint = trackpoint
         self._has_columns = has_columns
         self._shop_prefix = b'{"smsEvent":{"trackpoint":%d,' % trackpoint
         self._start_ms = start_ms
         self._end_ms = end_ms
         self._lines_before = 0
-        self.newest_ms = 0  # the latest date of what was checked
-        self.has_unsettled = False  # whether a file has send dates that many readers cannot read
+        self.newest_ms = 0  # the latest date of the checked events
+        self.has_unsettled = False  # whether a file has send dates that many programs cannot read
 
     def received(self, batch: Batch) -> list[Entry]:
-        """Give the entries of a batch of the client, in its order.
+        """Return the entries of a batch from the client, in the same order.
 
-        Raises `BadEvent` with the number and the text of the first line that is bad.
+        Raises `BadEvent` with the number and the text of the first bad line.
         """
         entries = self._bulk(batch) or self._one_by_one(batch.lines)
         return settled(entries) if self._has_columns else entries
 
     def entries(self, block: bytes) -> list[Entry]:
-        r"""Give the entries of a block of whole lines, in its order; blank lines and `\r\n` are fine.
+        r"""Return the entries of a block of complete lines, in the same order. Blank lines and `\r\n` are accepted.
 
         Raises `BadEvent` as `received` does.
         """
@@ -69,9 +69,9 @@ class EntryChecker:
         return self._bulk(Batch(block, lines, events)) or self._one_by_one(lines)
 
     def _bulk(self, batch: Batch) -> list[Entry] | None:
-        """Give the entries of a batch whose lines are all good and canonical, else nothing.
+        """Return the entries of a batch if all of its lines are good and canonical, otherwise None.
 
-        That is what smsevents sends, and it is much faster than going line by line.
+        smsevents sends such batches, and checking them together is much faster than checking line by line.
         """
         dates = [event.smsEvent.date for event in batch.events]
         if (
@@ -101,21 +101,21 @@ class EntryChecker:
             raise self._bad(line, str(error)) from error
         sms = event.smsEvent
         if sms.trackpoint != self._trackpoint:
-            raise self._bad(line, f"an event of shop {sms.trackpoint}, not of {self._trackpoint}")
+            raise self._bad(line, f"it is an event of shop {sms.trackpoint}, not {self._trackpoint}")
         if not self._start_ms <= sms.date <= self._end_ms:
             raise self._bad(line, f"its date {sms.date} is not in [{self._start_ms}, {self._end_ms}]")
         self.newest_ms = max(self.newest_ms, sms.date)
         return sms.date, canonical
 
     def _bad(self, line: bytes, reason: str) -> BadEvent:
-        # the reason may quote the line, so it too comes from the other side
+        # the reason may quote the line, so it is not trusted either
         return BadEvent(f"Line {self._lines_before:,}: {printable(reason)}. It reads: {shortened(line)}")
 
 
 def settled(entries: list[Entry]) -> list[Entry]:
-    """Give entries as formats with columns keep them: a send date that cannot be a time is none, written as 0.
+    """Return entries as formats with columns store them: an impossible send date becomes 0.
 
-    In a column it is NULL, so what it was cannot be read back; an event must be the same before and after.
+    In a column, such a date is NULL and the original value is lost. The event must be the same before and after.
     """
     lines = join_lines(entries)
     if len(_possible_send_date.findall(lines)) == len(entries):
@@ -131,6 +131,6 @@ def _settled_line(line: bytes) -> bytes:
 
 
 def batches_of(entries: list[Entry], at_most: int) -> Iterator[list[Entry]]:
-    """Cut entries into batches of at most so many."""
+    """Split entries into batches of at most `at_most` entries."""
     for start in range(0, len(entries), at_most):
         yield entries[start : start + at_most]

@@ -1,7 +1,7 @@
 """Parquet files, with pyarrow: typed columns, zstd.
 
-The lines that are written were checked before, so Arrow's own JSON reader can make the columns of them; it
-works outside Python's lock and is faster than building lists.
+The lines were checked before they are written, so Arrow's own JSON reader can build the columns from them. It
+runs outside Python's global lock and is faster than building lists.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _WIRE = pa.schema(
 
 
 class Parquet:
-    """Row groups of sorted events; text columns with dictionaries, times as differences, pages with checksums."""
+    """Row groups of sorted events: dictionary-encoded texts, delta-encoded times, pages with checksums."""
 
     suffix = ".parquet"
     has_columns = True
@@ -76,7 +76,7 @@ class Parquet:
         self._compressed = compressed
 
     def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write all entries, a row group at a time."""
+        """Write all entries, one row group at a time."""
         with pq.ParquetWriter(
             file,
             SCHEMA,
@@ -98,7 +98,7 @@ class Parquet:
                 writer.write_table(pa.concat_tables(held), row_group_size=rows)
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
-        """Give the entries of a file. Raises `DamagedFile`."""
+        """Yield the entries of a file. Raises `DamagedFile`."""
         return resettled(sound(path, _read(path, checker)), checker)
 
 
@@ -106,7 +106,7 @@ def _read(path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.schema_arrow.names != list(COLUMNS):
-                raise BadEvent("it has other columns")
+                raise BadEvent("its columns are not those of a pull")
             for batch in file.iter_batches(_ROWS_READ_AT_ONCE):
                 columns = batch.cast(SCHEMA)
                 lists = [
@@ -119,7 +119,7 @@ def _read(path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
 
 
 def _times(milliseconds: pa.Array) -> pa.Array:
-    """Make times of numbers; NULL of what cannot be one, or readers that count in finer units could not read it."""
+    """Convert numbers to times. An impossible time becomes NULL, because readers with finer units would fail on it."""
     possible = pc.and_(
         pc.greater_equal(milliseconds, TIME_MIN_MS),
         pc.less_equal(milliseconds, TIME_MAX_MS),
@@ -128,7 +128,7 @@ def _times(milliseconds: pa.Array) -> pa.Array:
 
 
 def _table(lines: bytes) -> pa.Table:
-    """Make the columns of canonical lines."""
+    """Return the columns of canonical lines."""
     options = arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + LINE_MAX_BYTES)
     parse = arrow_json.ParseOptions(explicit_schema=_WIRE, unexpected_field_behavior="error")
     table = arrow_json.read_json(pa.BufferReader(lines), read_options=options, parse_options=parse)

@@ -1,8 +1,8 @@
-"""A pull: plan the days, fetch them several at a time, put them into files, and say what came of it.
+"""A pull: plan the days, fetch them concurrently, merge them into files, and return a summary.
 
-A day is fetched completely before anything is done with it. If its file holds that one day, it is merged with what the
-file holds and put in its place. If the file holds more, the day is staged, and merged with the others when the last of
-them has come or failed.
+A day is fetched completely before anything else happens with it. If its file holds only that day, the day is merged
+with the contents of the file, and the result replaces the file. If the file holds several days, the day is staged, and
+merged with the others when the last of them was fetched or has failed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Pull:
     """One pull into an opened directory. `clock` returns Unix milliseconds."""
 
-    def __init__(  # noqa: PLR0913 -- what it depends on is passed in
+    def __init__(  # noqa: PLR0913 -- its dependencies are passed in
         self,
         source: Source,
         directory: Directory,
@@ -53,10 +53,10 @@ class Pull:
         self._staged: dict[date, Staged] = {}
 
     def run(self) -> Summary:
-        """Fetch what is missing or may have changed, the oldest day first.
+        """Fetch the days that are missing or may have changed, the oldest first.
 
-        Days that fail are in the summary; the others are fetched all the same. What makes every day fail ends the
-        pull: a refused key, a disk that cannot be written, a server that is down.
+        Failed days are listed in the summary; the other days are still fetched. An error that makes every day fail
+        ends the pull: a refused key, a disk that cannot be written, a server that is down.
         """
         began_ms = self._clocks.began_ms
         known = self._directory.known()
@@ -74,7 +74,7 @@ class Pull:
         return self._ledger.summary
 
     def _fetch_earlier_days(self, later: Plan, now_ms: int) -> Plan:
-        """Fetch what this machine's clock, which is ahead, takes for forgotten and the server may still have."""
+        """Fetch days that look too old by this machine's clock, which is ahead, but that the server may still have."""
         found, fetched = self._plan(now_ms), self._ledger.summary.fetched
         self._round(sorted(set(found.fetch) - set(later.fetch) - set(fetched)))
         tried = (day for day in later.fetch if not is_ahead(day, now_ms) or day in fetched)
@@ -83,7 +83,7 @@ class Pull:
         return found
 
     def _fetch_later_days(self, found: Plan) -> None:
-        """Fetch the days after this machine's today that have begun by the server's clock; none of them gets final."""
+        """Fetch the days after this machine's today that have begun by the server's clock. None becomes final."""
         later_ms = self._clocks.later_ms()
         if later_ms is None or self._stopping.is_set:
             return
@@ -102,7 +102,7 @@ class Pull:
         )
 
     def _round(self, days: list[date]) -> None:
-        """Fetch days, several at a time."""
+        """Fetch days concurrently."""
         try:
             parts = self._parts(days)
         except OSError as error:
@@ -118,7 +118,7 @@ class Pull:
                 raise
 
     def _parts(self, days: list[date]) -> list[Part]:
-        """Return the files that something is to be done about, the oldest first."""
+        """Return the files that need work, the oldest first."""
         parts: dict[str, Part] = {}
         for day in sorted({*days, *self._staged}):
             name = part_of(day, self._directory.layout.split)
@@ -133,19 +133,19 @@ class Pull:
         return list(parts.values())
 
     def _work(self, schedule: Schedule) -> None:
-        """Do one work after the other, in a thread of its own, until none is left for it."""
+        """Do work in a thread until none is left for it."""
         try:
             while work := schedule.next():
                 if not self._do(work, schedule):
-                    return  # it has left
+                    return  # this thread has left the schedule
         except Stopped:
             schedule.leave()
         except BaseException:
-            self._stopping.stop()  # a defect; the others end too
+            self._stopping.stop()  # a bug; the other threads stop too
             raise
 
     def _do(self, work: Work, schedule: Schedule) -> bool:
-        """Fetch a day and put it into its file, or note that it failed; False if the day was left to other threads."""
+        """Fetch a day into its file, or record that it failed. Return False if the day was left to other threads."""
         part, day = work
         if day is not None:
             try:
@@ -153,7 +153,7 @@ class Pull:
             except Stopped:
                 raise  # the day did not fail
             except RateLimited as error:
-                # the client has waited as it was told to; fewer at a time is what is left to do
+                # the client has waited as requested; the remaining remedy is fewer concurrent requests
                 if schedule.leave_to_others(work):
                     return False
                 self._fail(day, error, schedule)
@@ -183,7 +183,7 @@ class Pull:
         self._report.warned(text)
 
     def _conclude(self, found: Plan, known: dict[date, int], now_ms: int | None) -> None:
-        """Note what is known only now: the times of days, and which days are lost."""
+        """Record what is known only at the end: the fetch times of days, and which days are lost."""
         ledger, summary, directory = self._ledger, self._ledger.summary, self._directory
         gone = ledger.forgotten | ledger.ahead
         summary.plan = Plan(

@@ -1,4 +1,4 @@
-"""Which day is fetched next, by how many threads, and when a pull gives up. It knows nothing of HTTP and files."""
+"""Decides which day is fetched next, by how many threads, and when a pull gives up. Independent of HTTP and files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from smsevents.client.pull.directory import Staged
     from smsevents.client.pull.terms import Stopping
 
-# This many days that fail one after the other mean that the server is down, not that days are bad.
+# If this many consecutive days fail, the server is considered down.
 PULL_FAILED_DAYS_MAX = 8
-# A slow day takes minutes to be given up, so fewer of them than of other failures end the pull.
+# The client takes minutes to give up on a slow day, so fewer of these failures end the pull.
 SLOW_DAYS_MAX = 2
 
 
 @dataclass
 class Part:
-    """The file that days are kept in: the days to be fetched, and those that wait to be merged with the others."""
+    """A file that holds one or more days: the days to fetch, and the staged days that wait to be merged."""
 
     name: str
     days: list[date] = field(default_factory=list)
@@ -34,39 +34,39 @@ class Part:
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, day: date) -> None:
-        """Have a day fetched for this file."""
+        """Add a day to fetch for this file."""
         self.days.append(day)
         self._waiting.add(day)
 
     def stage(self, staged: Staged) -> None:
-        """Take a day that was fetched."""
+        """Add a fetched day."""
         with self._changing:
             self.staged.append(staged)
 
     def arrived(self, day: date) -> bool:
-        """Note that a day has come or failed; return whether it was the last one, so that all are to be merged."""
+        """Record that a day was fetched or failed. Return whether it was the last, so staged days can be merged."""
         with self._changing:
             self._waiting.remove(day)
             return not self._waiting and bool(self.staged)
 
     @property
     def is_one_day(self) -> bool:
-        """Whether the file is complete with the one day that is fetched for it."""
+        """Whether only one day is fetched for this file and none is staged."""
         return len(self.days) == 1 and not self.staged
 
 
 class Work(NamedTuple):
-    """A day to be fetched for a file, or None if what was fetched before is only to be merged."""
+    """A day to fetch for a file, or None if staged days only have to be merged."""
 
     part: Part
     day: date | None
 
 
 class Schedule:
-    """Hands out the works of one round to the threads that ask."""
+    """Distributes the work of one round to the threads."""
 
     def __init__(self, parts: Iterable[Part], jobs: int, stopping: Stopping) -> None:
-        """Have the works of parts, the oldest first, for at most `jobs` threads."""
+        """Queue the work of all parts, oldest first, for at most `jobs` threads."""
         self._works = deque(
             work for part in parts for work in ([Work(part, day) for day in part.days] or [Work(part, None)])
         )
@@ -76,21 +76,21 @@ class Schedule:
         self._changing = threading.Lock()
 
     def next(self) -> Work | None:
-        """Return the next work; None, if there is none or the pull is to end, means that this thread has left."""
+        """Return the next work, or None if there is none or the pull is stopping. After None, the thread must end."""
         with self._changing:
             if self._works and not self._stopping.is_set:
                 return self._works.popleft()
-            # under the same lock: a work that another thread puts back now must not count on this one
+            # under the same lock, so that a thread that puts work back does not rely on this thread
             self.threads -= 1
             return None
 
     def leave(self) -> None:
-        """Note that a thread asks for no more, though it was not told that there is none."""
+        """Record that a thread ends although `next` did not return None."""
         with self._changing:
             self.threads -= 1
 
     def leave_to_others(self, work: Work) -> bool:
-        """Put a work back and leave, because the server wants fewer at a time; False if this is the last thread."""
+        """Put work back and end the thread, because of a rate limit. Return False if this is the last thread."""
         with self._changing:
             if self.threads <= 1:
                 return False
@@ -99,12 +99,12 @@ class Schedule:
             return True
 
     def succeeded(self) -> None:
-        """Note that a day came."""
+        """Record that a day was fetched."""
         with self._changing:
             self._failed_in_a_row = 0
 
     def failed(self, error: ClientError) -> None:
-        """Note that a day failed, and end the pull if all others would fail too."""
+        """Record that a day failed. Stop the pull if all other days would fail too."""
         with self._changing:
             self._failed_in_a_row += 1
             most = SLOW_DAYS_MAX if isinstance(error, TooSlow) else PULL_FAILED_DAYS_MAX

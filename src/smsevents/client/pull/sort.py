@@ -1,7 +1,7 @@
-"""Sort a stream of any length, each entry once, in bounded memory: runs in files, then merged.
+"""External merge sort: sort a stream of any length in bounded memory, and remove duplicates.
 
-Entries are held until there are many, then they are sorted and go to a run. What arrives in order already,
-as smsevents sends it, needs no sorting and makes one run however long it is.
+Entries are buffered up to a limit, then sorted and written to a run. Input that is already in order, as smsevents
+sends it, makes a single run of any length.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PULL_SORT_HELD_MAX_BYTES = 24 * 1024 * 1024
-PULL_RUNS_MAX = 16  # all jobs together have fewer files open than a process may
+PULL_RUNS_MAX = 16  # all jobs together must stay below the open-file limit of a process
 PULL_RUN_READ_BYTES = 256 * 1024
 
 BATCH_ENTRIES = 4096
-# What Python needs for an entry beside the bytes of its line: a tuple, an integer, the head of a bytes object.
+# Memory for an entry besides the bytes of its line: a tuple, an integer, the header of a bytes object.
 _ENTRY_OVERHEAD_BYTES = 150
 _line_of = itemgetter(1)
 
 
 class _Run:
-    """Sorted lines in a temporary file that has no name, so that nothing is left of it whatever happens."""
+    """Sorted lines in an unnamed temporary file, which never outlives the process."""
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 -- closed by `close`
@@ -50,22 +50,22 @@ class _Run:
 
 
 class Sorter:
-    """Take entries in any order, give them sorted and each once. Use it in a `with` block.
+    """Sorts entries and removes duplicates. Use it in a `with` block.
 
-    Raises `OSError` if the folder of its temporary files cannot be written.
+    Raises `OSError` if its temporary files cannot be written.
     """
 
     def __init__(
         self, folder: Path, *, held_max_bytes: int = PULL_SORT_HELD_MAX_BYTES, runs_max: int = PULL_RUNS_MAX
     ) -> None:
-        """Put temporary files into `folder`; the limits are of what is held and of what is merged at once."""
+        """Put temporary files into `folder`. The limits apply to the buffer and the number of runs merged at once."""
         self._folder = folder
         self._held_max_bytes = held_max_bytes
         self._runs_max = runs_max
         self._held: list[Entry] = []
         self._held_bytes = 0
-        # Runs by level: what `runs_max` runs of a level were merged to is a run of the next one. So each
-        # entry is written once a level, and the number of open files stays small for any length.
+        # Runs by level: `runs_max` runs of a level are merged into one run of the next level. So each entry
+        # is written once per level, and the number of open files stays small for any length.
         self._levels: list[list[_Run]] = [[]]
 
     def __enter__(self) -> Self:
@@ -76,7 +76,7 @@ class Sorter:
             run.close()
 
     def add(self, entries: list[Entry]) -> None:
-        """Take entries."""
+        """Add entries."""
         self._held += entries
         self._held_bytes += sum(map(len, map(_line_of, entries))) + _ENTRY_OVERHEAD_BYTES * len(entries)
         if self._held_bytes >= self._held_max_bytes:
@@ -84,11 +84,11 @@ class Sorter:
 
     @property
     def has_entries(self) -> bool:
-        """Whether anything was taken."""
+        """Whether any entry was added."""
         return bool(self._held) or any(self._levels)
 
     def batches(self) -> Iterator[list[Entry]]:
-        """Give all entries, sorted and each once, in batches. It may be asked for again."""
+        """Return all entries in batches, sorted and without duplicates. Can be called repeatedly."""
         self._held = unique(self._held)
         return merged([*(run.batches() for run in self._runs()), batches_of(self._held, BATCH_ENTRIES)])
 
@@ -121,10 +121,10 @@ class Sorter:
 
 
 def merged(sources: Iterable[Iterator[list[Entry]]]) -> Iterator[list[Entry]]:
-    """Merge sources of sorted batches into one, each entry once. Holds one batch of each source.
+    """Merge sources of sorted batches into one without duplicates. Holds one batch of each source in memory.
 
-    Each round takes what lies up to the earliest end of a batch: no source can still bring anything before
-    it, so equal entries meet in the same round.
+    Each round takes the entries up to the smallest last entry of all batches. No source can still yield an entry
+    before that, so equal entries meet in the same round.
     """
     heads = [(batch, source) for source in sources if (batch := next(source, []))]
     while len(heads) > 1:

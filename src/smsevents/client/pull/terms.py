@@ -1,4 +1,4 @@
-"""What a pull is told and what it tells: where events come from, what is chosen, who is told, what came of it."""
+"""The inputs and outputs of a pull: the source of events, the options, the reports, and the summary."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PULL_LOOKBACK_DAYS = 3
 
 
 class Source(Protocol):
-    """Where events come from; `Client.export_batches` is one."""
+    """A source of events, such as `Client.export_batches`."""
 
     def __call__(self, from_: int, to: int, /, *, on_head: OnHead) -> Generator[Batch]:
-        """Give the events of a closed interval; raise `ClientError` unless they are all there is.
+        """Yield all events of a closed interval. Raises `ClientError` if the events are incomplete.
 
-        `on_head` is told what the server says about time, before the events.
+        Before the events, `on_head` receives what the server says about time.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class PullOptions:
-    """What to pull, and how. `replace` rewrites files from what the server has, also those of final days."""
+    """What to pull, and how. `replace` rewrites files with the server's current data, including files of final days."""
 
     first: date | None = None
     last: date | None = None
@@ -45,40 +45,40 @@ class PullOptions:
 
 
 class PullObserver:
-    """Told what happens, from several threads. This one keeps silent; others override what they show."""
+    """Receives the progress of a pull, from several threads. This base class ignores it; subclasses show it."""
 
     def planned(self, plan: Plan) -> None:
-        """Tell what will be done."""
+        """PullObserver the plan."""
 
     def warned(self, text: str) -> None:
-        """Tell what is wrong though the pull goes on."""
+        """PullObserver a problem that does not stop the pull."""
 
     def received(self, events: int, size_bytes: int) -> None:
-        """Tell that events came, also in a try that is not whole in the end."""
+        """PullObserver received events, including those of a try that later fails."""
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
-        """Tell that a day is tried again after a wait."""
+        """PullObserver that a day will be retried after a wait."""
 
     def fetched(self, day: date, events: int) -> None:
-        """Tell that a day came whole, with so many different events."""
+        """PullObserver that a complete day was fetched, with its number of distinct events."""
 
     def failed(self, day: date, error: ClientError) -> None:
-        """Tell that a day did not come."""
+        """PullObserver that a day failed."""
 
     def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
-        """Tell that a file is up to date: `new` events were not in it before; unchanged ones are not written."""
+        """PullObserver that a file is up to date. `new` counts the events added; an unchanged file is not rewritten."""
 
     def removed(self, name: str) -> None:
-        """Tell that a file was removed, as none of its events is left."""
+        """PullObserver that a file was removed because none of its events is left."""
 
 
 @dataclass
 class Summary:
-    """What came of a pull.
+    """The result of a pull.
 
-    `lost` are days since the first pull that the server forgot before they were fetched, each told once. `absent`
-    are other days of the window that the server has forgotten and the directory does not have. `kept` are days that
-    were to be replaced and were only merged, as it was not certain that the server gave all of them.
+    `lost`: days since the first pull that left the server's history before they were fetched; each is reported only
+    once. `absent`: other days of the window that are neither in the server's history nor in the directory. `kept`:
+    days that should have been replaced but were only merged, because the server's data may have been incomplete.
     """
 
     plan: Plan
@@ -87,7 +87,7 @@ class Summary:
     lost: list[date] = field(default_factory=list)
     absent: list[date] = field(default_factory=list)
     kept: list[date] = field(default_factory=list)
-    has_nothing: bool = False  # no day of the window could be had, now or before
+    has_nothing: bool = False  # no day of the window was available, now or earlier
     warnings: list[str] = field(default_factory=list)
     events_received: int = 0
     events_new: int = 0
@@ -96,36 +96,36 @@ class Summary:
 
     @property
     def missing(self) -> list[date]:
-        """Give the days that should have been fetched and were not, tried or not."""
+        """The days that should have been fetched but were not, whether tried or not."""
         return sorted(set(self.plan.fetch) - set(self.fetched))
 
     @property
     def is_complete(self) -> bool:
-        """Whether every day of the window is there that can be there."""
+        """Whether every day of the window that can be available is available."""
         return not (self.missing or self.failed or self.lost or self.kept or self.has_nothing)
 
 
 class Stopping:
-    """Ends a pull early: waits end at once, and nothing new is begun."""
+    """Stops a pull early: waits end immediately, and no new work starts."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def stop(self) -> None:
-        """Let the pull end."""
+        """Stop the pull."""
         self._event.set()
 
     @property
     def is_set(self) -> bool:
-        """Whether the pull is to end."""
+        """Whether the pull is stopping."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise `Stopped` if the pull is to end."""
+        """Raise `Stopped` if the pull is stopping."""
         if self._event.is_set():
             raise Stopped("The pull was stopped.")
 
     def sleep(self, seconds: float) -> None:
-        """Wait. Raises `Stopped` as soon as the pull is to end."""
+        """Wait. Raises `Stopped` as soon as the pull is stopping."""
         if self._event.wait(seconds):
             raise Stopped("The pull was stopped.")
