@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from smsevents import __version__
 from smsevents.clock.system import now_ms
+from tests.support.databases import query
 from tests.support.lines import DAY_MS, body_of, line, model
 from tests.support.servers import run_command
 
@@ -90,9 +90,9 @@ def test_a_key_may_expire(shop: dict[str, str], expires: str) -> None:
     done = run_command("key", "create", str(TRACKPOINT), "--scope", "export", "--expires", expires, environment=shop)
 
     assert done.returncode == 0
-    with sqlite3.connect(shop["SMSEVENTS_DATABASE"].removeprefix("sqlite:///")) as database:
-        assert database.execute("SELECT expires_ms FROM keys").fetchone()[0] > now_ms()
-    database.close()
+    path = Path(shop["SMSEVENTS_DATABASE"].removeprefix("sqlite:///"))
+    ((expires_ms,),) = query(path, "SELECT expires_ms FROM keys")
+    assert expires_ms > now_ms()
 
 
 def test_an_expiry_that_cannot_be_read_is_refused(shop: dict[str, str]) -> None:

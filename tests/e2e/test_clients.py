@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import socket
-import sqlite3
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ import pytest
 import requests
 
 from smsevents.clock.system import now_ms
+from tests.support.databases import damage_newest_segment, query
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, line, model
 from tests.support.servers import Server, Shop
 
@@ -103,10 +103,8 @@ def overlapping(server: Server) -> tuple[Shop, list[bytes], int]:
     late = [line(shop.trackpoint, now - HOUR_MS - index, user=f"late\u2028{index}") for index in range(500)]
     assert shop.send(body_of(lines)).status_code == 200
     assert shop.send(body_of(late)).status_code == 200
-    with sqlite3.connect(server.path) as database:
-        query = "SELECT count(*) FROM segments WHERE trackpoint = ?"
-        assert database.execute(query, (shop.trackpoint,)).fetchone()[0] >= 4
-    database.close()
+    ((segments,),) = query(server.path, "SELECT count(*) FROM segments WHERE trackpoint = ?", shop.trackpoint)
+    assert segments >= 4
     return shop, lines + late, now
 
 
@@ -134,19 +132,6 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
     damage_newest_segment(running.path, shop.trackpoint)
     yield running, shop, lines
     running.stop()
-
-
-def damage_newest_segment(path: Path, trackpoint: int) -> int:
-    """Change one byte in the middle of the stored bytes of a shop's newest segment and return its id."""
-    with sqlite3.connect(path) as database:
-        segment_id, data = database.execute(
-            "SELECT id, data FROM segments WHERE trackpoint = ? ORDER BY last_date DESC LIMIT 1", (trackpoint,)
-        ).fetchone()
-        middle = len(data) // 2
-        changed = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-        database.execute("UPDATE segments SET data = ? WHERE id = ?", (changed, segment_id))
-    database.close()
-    return int(segment_id)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

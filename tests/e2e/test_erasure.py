@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -21,8 +19,9 @@ from smsevents.upkeep.erasure import erase as erase_events
 from smsevents.upkeep.erasure import forget, wipe
 from smsevents.web.problems import MEDIA_TYPE
 from smsevents.worker.worker import UpkeepWorker
+from tests.support.databases import old_view, query
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, line, model, random_lines
-from tests.support.logs import Held, query
+from tests.support.logs import Held
 from tests.support.servers import PLAIN, STILL, Server, Shop, eventually
 
 if TYPE_CHECKING:
@@ -405,16 +404,13 @@ def test_a_reader_in_the_way_is_told(held: Held) -> None:
     theirs = [line(held.trackpoint, held.now - 1 - index, "gone") for index in range(5)]
     held.put(theirs)
     answers: list[Any] = []
-    with closing(sqlite3.connect(held.path, isolation_level=None)) as reader:
-        reader.execute("BEGIN")
-        assert reader.execute("SELECT count(*) FROM segments").fetchone() == (1,)
+    with old_view(held.path):
         thread = threading.Thread(
             target=lambda: answers.append(forget(held.database, held.trackpoint, ["gone"], held.now, block=False))
         )
         thread.start()
         thread.join(30)
         told_in_time = not thread.is_alive()
-        reader.execute("ROLLBACK")
     thread.join()
 
     held.lines -= set(theirs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import socket
-import sqlite3
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from smsevents.clock.system import now_ms
+from tests.support.databases import query
 from tests.support.lines import line
 from tests.support.logs import opened_log, store
 from tests.support.servers import PLAIN, Server, Shop
@@ -237,9 +237,8 @@ def test_the_last_use_of_a_key_is_listed(server: Server) -> None:
     used.export()
     deadline = time.monotonic() + 30
     statement = "SELECT last_used_ms FROM keys WHERE trackpoint = ?"
-    with closing(sqlite3.connect(server.path)) as connection:
-        while (found := connection.execute(statement, (used.trackpoint,)).fetchone()[0]) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert before <= found <= now_ms()
-        assert connection.execute(statement, (unused.trackpoint,)).fetchone() == (None,)
+    while (found := query(server.path, statement, used.trackpoint)[0][0]) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert before <= found <= now_ms()
+    assert query(server.path, statement, unused.trackpoint) == [(None,)]

@@ -10,14 +10,14 @@ import gzip
 import hashlib
 import json
 import os
-import sqlite3
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.databases import query
 from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, MINUTE_MS, body_of, date_of, line, model
 from tests.support.servers import STILL, Server, Shop, eventually, run_command
@@ -112,12 +112,9 @@ def old(tmp_path: Path) -> Old:
 
 def test_the_file_holds_everything(old: Old) -> None:
     """Each table that the commit had is in the file and holds rows."""
-    with closing(sqlite3.connect(old.path)) as connection:
-        found = (
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('sqlite_sequence', 'alembic_version')"
-        )
-        tables = {name for (name,) in connection.execute(found)}
-        counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608 -- names of the file
+    found = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('sqlite_sequence', 'alembic_version')"
+    tables = {name for (name,) in query(old.path, found)}
+    counts = {name: query(old.path, f"SELECT count(*) FROM {name}")[0][0] for name in tables}  # noqa: S608 -- names of the file
 
     assert tables == TABLES
     assert [name for name, rows in counts.items() if not rows] == []

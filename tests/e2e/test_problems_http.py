@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import shutil
 import socket
-import sqlite3
 import time
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -18,6 +17,7 @@ import pytest
 from smsevents.accounts.access import KEY_CACHE_SECONDS, Access
 from smsevents.catalog import open_catalog
 from smsevents.clock.system import now_ms
+from tests.support.databases import query
 from tests.support.lines import DAY_MS, line
 from tests.support.logs import opened_log, store
 from tests.support.servers import Server, Shop, eventually
@@ -414,9 +414,7 @@ def replaced(server: Server) -> Iterator[None]:
 def without(server: Server, table: str) -> Iterator[None]:
     """Remove a table from the database for as long as the block runs."""
     for old, new in ((table, f"{table}_away"), (f"{table}_away", table)):
-        with sqlite3.connect(server.path) as database:
-            database.execute(f"ALTER TABLE {old} RENAME TO {new}")
-        database.close()
+        query(server.path, f"ALTER TABLE {old} RENAME TO {new}")
         if new != table:
             yield
 

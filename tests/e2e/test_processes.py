@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from smsevents.clock.system import now_ms
+from tests.support.databases import query
 from tests.support.lines import HOUR_MS, body_of, line
-from tests.support.logs import query
 from tests.support.servers import PLAIN, STILL, Server, Shop, free_port
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import pytest
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
+from tests.support.databases import query
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, random_lines
-from tests.support.logs import Held, query, store
+from tests.support.logs import Held, store
 from tests.support.servers import run_command
 
 if TYPE_CHECKING:

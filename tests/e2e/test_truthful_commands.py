@@ -16,9 +16,10 @@ import httpx
 import pytest
 
 from smsevents.clock.system import now_ms
+from tests.support.databases import query
 from tests.support.forbidden import full_disk, make_read_only, not_writable
 from tests.support.lines import body_of, line, model
-from tests.support.logs import query, store_segments
+from tests.support.logs import store_segments
 from tests.support.servers import eventually, free_port, run_command
 
 TRACKPOINT = 4541245641234564

@@ -17,8 +17,9 @@ from smsevents.segments.segment import RAW_DEFLATE, deflate
 from smsevents.segments.splice import FINAL_BLOCK
 from smsevents.upkeep.compaction import COMPACTION_SMALL_SEGMENTS_MIN
 from smsevents.worker.worker import UpkeepWorker
+from tests.support.databases import query
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, line, model
-from tests.support.logs import Held, query, store
+from tests.support.logs import Held, store
 from tests.support.servers import run_command
 
 if TYPE_CHECKING:

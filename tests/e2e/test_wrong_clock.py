@@ -12,9 +12,9 @@ import pytest
 
 from smsevents.catalog.leases import LEASE_SECONDS
 from smsevents.clock.system import now_ms
+from tests.support.databases import query
 from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, body_of, line
-from tests.support.logs import query
 from tests.support.servers import PLAIN, STILL, Server, add_shop, eventually, run_command
 
 if TYPE_CHECKING:

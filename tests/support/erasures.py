@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 from smsevents.catalog import Database
 from smsevents.upkeep import erasure
 from smsevents.upkeep.compaction import Sizes
+from tests.support.databases import query
 from tests.support.lines import HOUR_MS, line
-from tests.support.logs import Held, query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection
+
+    from tests.support.logs import Held
 
 T = TypeVar("T")
 USER = "erase-me"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
-from smsevents.catalog.dialects.sqlite.dialect import SqliteDialect
 from smsevents.catalog.segments import headers_of
 from smsevents.clock.system import now_ms
 from smsevents.log.log import Log
@@ -19,6 +17,7 @@ from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
+from tests.support.databases import file_of
 from tests.support.ingests import CertainTime
 from tests.support.lines import DAY_MS, body_of, model
 
@@ -63,18 +62,6 @@ def store(log: Log, trackpoint: int, lines: Iterable[bytes]) -> None:
         recorder.feed(body_of(lines))
         _, stored = recorder.finish()
         stored.result()
-
-
-def file_of(database: Database) -> Path:
-    """Return the path of a SQLite database's file."""
-    assert isinstance(database.dialect, SqliteDialect)
-    return database.dialect.path
-
-
-def query(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Run a statement on a database file, bypassing smsevents, and return its rows."""
-    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
-        return connection.execute(statement, values).fetchall()
 
 
 class Held:

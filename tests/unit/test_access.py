@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from smsevents.accounts.access import KEY_CACHE_SECONDS, SCOPES, Access, parse_trackpoint
 from smsevents.catalog import open_catalog
 from smsevents.errors import Forbidden, InvalidRequest, ShopExists, Unauthorized, UnknownKey, UnknownShop
-from tests.support.logs import file_of
+from tests.support.databases import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

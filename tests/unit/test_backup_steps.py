@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from smsevents.catalog.dialects.sqlite.files import copy_to
 from smsevents.errors import InvalidRequest
 from smsevents.upkeep import backup as backups
 from smsevents.upkeep.backup import backup
+from tests.support.databases import is_intact, query
 from tests.support.lines import line
 from tests.support.logs import Held
 
@@ -43,10 +42,9 @@ def target(tmp_path: Path) -> Path:
 
 def segments_of(path: Path) -> int:
     """Count the segments of a database, which is checked as a whole."""
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        count: int = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
-        return count
+    assert is_intact(path)
+    ((count,),) = query(path, "SELECT count(*) FROM segments")
+    return int(count)
 
 
 def mode_of(path: Path) -> int:

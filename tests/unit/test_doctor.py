@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import shlex
-import sqlite3
-from contextlib import closing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from smsevents.clock.system import now_ms
 from smsevents.settings import Settings
 from smsevents.upkeep.erasure import PAUSE
 from smsevents.worker.worker import UpkeepWorker
+from tests.support.databases import query, write_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,21 +173,18 @@ def test_no_database_is_not_made(tmp_path: Path) -> None:
 def test_old_database_is_not_upgraded(path: Path) -> None:
     """A database of an older version is a warning, one of a newer version is wrong, and both stay as they are."""
     for revision, state in [("0000", State.WARNING), ("9999", State.WRONG)]:
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        query(path, "UPDATE alembic_version SET version_num = ?", revision)
 
         assert checked(path)["version"].state is state
 
-        with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (revision,)
+        assert query(path, "SELECT version_num FROM alembic_version") == [(revision,)]
 
 
 def test_other_files_are_wrong(tmp_path: Path) -> None:
     """A file that is not a database, and the database of another program, are wrong and stay as they are."""
     text, other = tmp_path / "text.db", tmp_path / "other.db"
     text.write_bytes(b"not a database, and long enough to be looked at" * 100)
-    with closing(sqlite3.connect(other)) as connection, connection:
-        connection.execute("CREATE TABLE notes (text)")
+    query(other, "CREATE TABLE notes (text)")
     before = [text.read_bytes(), other.read_bytes()]
 
     assert checked(text)["database"].state is State.WRONG
@@ -199,9 +195,7 @@ def test_other_files_are_wrong(tmp_path: Path) -> None:
 def test_held_write_lock_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process holding the write lock is a warning, and the doctor does not wait long."""
     monkeypatch.setattr("smsevents.catalog.dialects.sqlite.diagnosis.LOCK_WAIT_MAX_SECONDS", 0.1)
-    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-
+    with write_lock(path):
         found = checked(path)["writable"]
 
     assert found.state is State.WARNING

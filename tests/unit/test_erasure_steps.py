@@ -17,9 +17,10 @@ from smsevents.upkeep.compaction import Sizes
 from smsevents.upkeep.erasure import erase, forget, wipe
 from smsevents.upkeep.verification import quarantine, verify
 from smsevents.worker.worker import UpkeepWorker
+from tests.support.databases import query
 from tests.support.erasures import SMALL, USER, Beside, files_of, fill, pending
 from tests.support.lines import HOUR_MS, line
-from tests.support.logs import Held, query
+from tests.support.logs import Held
 
 
 class Killed(BaseException):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from hashlib import shake_256
 from itertools import count as counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +26,7 @@ from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, PAGE_HELD_MAX_BYTES
 from smsevents.segments.segment import pack
 from smsevents.segments.splice import splice, unpack
 from smsevents.wire.window import Window, resolve
+from tests.support.databases import damage_newest_segment, query, wal_can_be_emptied
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
 from tests.support.logs import log_at, store
 
@@ -48,7 +49,7 @@ class Opened:
 
     def __init__(self, url: str) -> None:
         """Open the database that `url` names, with a clock that stands still."""
-        self.path = url.removeprefix("sqlite:///")
+        self.path = Path(url.removeprefix("sqlite:///"))
         self.database: Database = open_catalog(url)
         self.log = log_at(self.database, lambda: NOW)
         self._shops = counter(1)
@@ -64,10 +65,7 @@ class Opened:
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
         """Run a statement on a connection of its own, as another process would."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            rows = connection.execute(statement, values).fetchall()
-            connection.commit()
-        return rows
+        return query(self.path, statement, *values)
 
     def rows(self, shop: int) -> int:
         """Count the segments of a shop."""
@@ -358,7 +356,7 @@ def test_a_reader_holds_no_transaction_between_pages(opened: Opened) -> None:
     got: list[bytes] = []
     for page in opened.log.read(shop, ALL):
         store(opened.log, shop, [line(shop, OLDEST, f"{len(got)}")])
-        assert opened.sql("PRAGMA wal_checkpoint(TRUNCATE)") == [(0, 0, 0)]
+        assert wal_can_be_emptied(opened.path)
         got += lines_of([page])
     assert got == model(lines, OLDEST, NOW).splitlines()
 
@@ -370,7 +368,7 @@ def test_a_read_that_is_given_up_holds_nothing(opened: Opened) -> None:
     next(reading)
     del reading
     store(opened.log, shop, [line(shop, OLDEST, "more")])
-    assert opened.sql("PRAGMA wal_checkpoint(TRUNCATE)") == [(0, 0, 0)]
+    assert wal_can_be_emptied(opened.path)
 
 
 def test_a_page_is_bounded(opened: Opened) -> None:
@@ -383,10 +381,7 @@ def test_a_page_is_bounded(opened: Opened) -> None:
 
 def damage(opened: Opened, shop: int) -> int:
     """Change one byte of a shop's only segment. Return its id."""
-    ((id_, data),) = opened.sql("SELECT id, data FROM segments WHERE trackpoint = ?", shop)
-    opened.sql("UPDATE segments SET data = ? WHERE id = ?", data[:9] + bytes([data[9] ^ 1]) + data[10:], id_)
-    found: int = id_
-    return found
+    return damage_newest_segment(opened.path, shop)
 
 
 @pytest.mark.parametrize("window", [ALL, Window(NOW - 1, NOW - 1)])
@@ -409,16 +404,6 @@ def test_the_lines_of_a_damaged_segment_are_stored_anew(opened: Opened) -> None:
     store(opened.log, shop, [line(shop, NOW)])
     rows = opened.sql("SELECT stored_crc, data FROM segments WHERE trackpoint = ? ORDER BY id", shop)
     assert [zlib.crc32(data) == crc for crc, data in rows] == [False, True]
-
-
-def test_commits_are_durable(opened: Opened) -> None:
-    """The writing connection commits durably (synchronous FULL in WAL mode) and checks foreign keys."""
-
-    def settings_of(connection: Connection) -> list[object]:
-        names = ("synchronous", "journal_mode", "foreign_keys")
-        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
-
-    assert opened.database.write(settings_of) == [2, "wal", 1]
 
 
 def test_what_was_appended_is_there_again(url: str) -> None:

@@ -13,8 +13,9 @@ from smsevents.clock.system import now_ms
 from smsevents.upkeep import retention
 from smsevents.upkeep.retention import Expired, expire
 from smsevents.wire.limits import HISTORY_MS
+from tests.support.databases import query
 from tests.support.lines import DAY_MS, date_of, line, random_lines
-from tests.support.logs import Held, query
+from tests.support.logs import Held
 from tests.support.servers import run_command
 
 if TYPE_CHECKING:

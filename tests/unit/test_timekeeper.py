@@ -29,8 +29,8 @@ from smsevents.wire.window import resolve
 from smsevents.worker.attendance import IDLE_MAX_SECONDS, Attendant
 from smsevents.worker.worker import LEASE, UpkeepWorker
 from tests.support.clocks import FakeMachine
+from tests.support.databases import file_of, query
 from tests.support.lines import DAY_MS, HOUR_MS, MINUTE_MS, body_of, date_of, line
-from tests.support.logs import query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,8 +88,7 @@ class Running:
 
     def stored(self) -> int:
         """Return how many events the database stores, including those that are no longer exported."""
-        with self.database.read() as connection:
-            return int(connection.exec_driver_sql("SELECT coalesce(sum(events), 0) FROM segments").scalar_one())
+        return int(query(file_of(self.database), "SELECT coalesce(sum(events), 0) FROM segments")[0][0])
 
     def old_line(self, days: float) -> bytes:
         """Return the line of an event that happened that many days ago."""
@@ -191,8 +190,7 @@ class Clockwork(RuleBasedStateMachine):
         oldest = min((date_of(one) for one in self.log.exported()), default=0)
         self.log.restarted()
         self.log.worker.round()
-        with self.log.database.read() as connection:
-            ends = connection.exec_driver_sql("SELECT min(last_date) FROM segments").scalar_one()
+        ((ends,),) = query(file_of(self.log.database), "SELECT min(last_date) FROM segments")
         assert ends >= self.log.machine.true_ms - HISTORY_MS - HOUR_MS
         assert oldest == min((date_of(one) for one in self.log.exported()), default=0)
         self.log.database.close()

@@ -15,7 +15,7 @@ from smsevents.catalog.dialects.sqlite import free_space
 from smsevents.catalog.dialects.sqlite.free_space import FREED_MIN_BYTES, FreeSpace
 from smsevents.catalog.shops import Shop, all_shops, insert_shop
 from smsevents.errors import NoDatabase, SettingError, StoreFull, StoreUnavailable
-from tests.support.logs import file_of
+from tests.support.databases import file_of
 
 if TYPE_CHECKING:
     from pathlib import Path

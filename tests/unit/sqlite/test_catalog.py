@@ -28,8 +28,9 @@ from smsevents.segments.segment import pack
 from smsevents.segments.splice import unpack
 from smsevents.upkeep.verification import verify
 from smsevents.wire.window import Window
+from tests.support.databases import file_of
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line, model
-from tests.support.logs import file_of, opened_log
+from tests.support.logs import opened_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -404,3 +405,13 @@ def test_a_database_of_the_first_version_is_brought_up(url: str, path: Path) -> 
     assert exported == [model(lines, start, NOW) for start in range(NOW - DAY_MS, NOW, HOUR_MS)]
     assert damages == []
     assert sql(path, "SELECT max(span_ms) FROM segments") == [(2**28,)]
+
+
+def test_commits_are_durable(database: Database) -> None:
+    """The writing connection commits durably (synchronous FULL in WAL mode) and checks foreign keys."""
+
+    def settings_of(connection: Connection) -> list[object]:
+        names = ("synchronous", "journal_mode", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert database.write(settings_of) == [2, "wal", 1]
