@@ -8,7 +8,7 @@ The wall clock is compared with the mark. Time is **in doubt** when the wall clo
 
     AHEAD    is more than UNATTENDED_MAX_MS past the mark: it is wrong, the machine was off for a long time, or the
              database is an old copy
-    BEHIND   is before the mark
+    BEHIND   is more than STEP_MAX_MS before the mark
     JUMPED   moved differently from the clock that cannot be set, while a process was watching
 
 While time is in doubt, nothing is deleted. Doubt ends when the clock is back where it is expected, when a person
@@ -37,7 +37,9 @@ STEP_MAX_MS = HOUR_MS  # how far the clock may step or drift without causing dou
 UNATTENDED_MAX_MS = 7 * DAY_MS + HOUR_MS
 OVERTAKEN_MAX_MS = 60 * 1000  # how long a process may take between reading the clock and using the reading
 AGREES_MAX_MS = HOUR_MS  # an import agrees with the clock if its newest event is this close to it
-DISAGREES_MIN_MS = DAY_MS  # and contradicts it if that event is older by more than this, which live events are not
+# An import contradicts the clock if its newest event is older by more than this, which live events are not, or is dated
+# further ahead than FUTURE_MAX_MS.
+DISAGREES_MIN_MS = DAY_MS
 DOUBT_ENDS_AFTER_MS = DAY_MS  # of a steady clock that agrees with events
 CATCHES_UP_AFTER_MS = HOUR_MS  # the same when there is no doubt and the mark is only late
 
