@@ -1,7 +1,7 @@
 """Two source trees beside each other: what a change costs in processor time.
 
 Each side runs in this environment with its own `src` first on PYTHONPATH, on databases that it made of the same lines.
-Each thing is measured in pairs, the sides in turns, with servers that start anew every few pairs, so that neither the
+Each thing is measured in pairs, the sides in turns, with servers that are restarted every few pairs, so that neither the
 machine's moods nor the memory layout of one process counts.
 """
 

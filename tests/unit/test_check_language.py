@@ -15,7 +15,12 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "check-language"
 def check(root: Path, **files: str) -> subprocess.CompletedProcess[str]:
     """Run the check in a project that has these texts and nothing else."""
     places = {"readme": "README.md", "makefile": "Makefile", "page": "docs/page.md", "czech": "docs/page.cs.md"}
-    places |= {"source": "src/a.py", "script": "scripts/check-language"}
+    places |= {
+        "changelog": "CHANGELOG.md",
+        "test": "tests/a.py",
+        "source": "src/a.py",
+        "script": "scripts/check-language",
+    }
     for name, place in places.items():
         path = root / place
         path.parent.mkdir(exist_ok=True)
@@ -32,6 +37,9 @@ def check(root: Path, **files: str) -> subprocess.CompletedProcess[str]:
         ("makefile", "all: ## mends it", "Makefile:1: 'mends'"),
         ("source", 'A = 1\nB = f"{A} is doubled"\n', "src/a.py:2: 'doubled'"),
         ("source", 'def a():\n    """Do it.\n\n    Whoever calls\n    """\n', "src/a.py:4: 'Whoever'"),
+        ("source", 'def a():\n    """Give the sum."""\n', "src/a.py:2: 'Give '"),
+        ("changelog", "A cut export is refused.", "CHANGELOG.md:1: 'cut export'"),
+        ("test", 'def a():\n    """The export is whole."""\n', "tests/a.py:2: 'export is whole'"),
     ],
 )
 def test_a_word_that_is_gone_is_found(tmp_path: Path, name: str, text: str, where: str) -> None:
@@ -50,6 +58,7 @@ def test_other_texts_pass(tmp_path: Path) -> None:
         readme="There is no shop. It is no longer there. Listen on every network, for everyone; it redoubled.",
         czech="anew",
         source="doubled = 1  # anew\n",
+        test='def a():\n    """A clear cut."""\n    return "anew"\n',
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -292,7 +292,7 @@ def test_low_limit_of_open_files_is_wrong(path: Path, monkeypatch: pytest.Monkey
 
 
 def test_limit_that_the_server_raises_is_good(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit that `serve` can raise itself, as far as it needs, is no fault; and the doctor leaves it as it is."""
+    """A limit that `serve` can raise itself, as far as it needs, is not a fault, and the doctor does not change it."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (300, 4096))
 
     assert checked(path)["open files"].state is State.OK

@@ -1,4 +1,4 @@
-"""The numbers of several workers: added up right, whoever comes, goes or hangs, without a file."""
+"""The counts of several workers are added up correctly, whichever of them come, go or hang, without a file."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_collector_that_fails_ends_nothing(hub: Hub, monkeypatch: pytest.Monke
 
 
 def test_others_who_connect_change_nothing(hub: Hub) -> None:
-    """Bytes that are no report, and connections that say nothing, leave the sums and the hub as they are."""
+    """Bytes that are not a report, and connections that send nothing, change neither the sums nor the hub."""
     worker = Counts()
     worker.done.labels("a").inc(4)
     with reported(hub.address, worker.take), ExitStack() as stack:

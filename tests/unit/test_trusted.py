@@ -168,7 +168,7 @@ TestClockwork = Clockwork.TestCase
 
 @pytest.mark.parametrize("wrong_ms", [-30 * SECOND_MS, 2 * SECOND_MS, 50 * MINUTE_MS, -50 * MINUTE_MS])
 def test_small_steps_are_no_doubt(site: Site, wrong_ms: int) -> None:
-    """A step of the clock, as NTP makes it, is no reason for a doubt, and does not move the mark."""
+    """A small step of the clock, as NTP makes it, causes no doubt and does not move the mark."""
     site.machine.passes(MINUTE_MS)
     site.machine.wrong_ms = wrong_ms
     judgement = site.note()

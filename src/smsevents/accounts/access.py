@@ -119,7 +119,7 @@ class Access:
             revoked_ms=None,
         )
         if not key.scopes or not key.scopes <= set(SCOPES):
-            raise InvalidRequest(f"Give at least one scope of {', '.join(SCOPES)}.")
+            raise InvalidRequest(f"Name at least one scope of {', '.join(SCOPES)}.")
 
         def create(connection: Connection) -> None:
             statements.require_shop(connection, trackpoint)
