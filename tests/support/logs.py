@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smsevents.accounts.access import Access
@@ -13,7 +14,7 @@ from smsevents.log.log import Log
 from smsevents.log.recorder import append_segments
 from smsevents.segments.segment import pack
 from smsevents.segments.splice import unpack
-from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop
+from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop, worth_merging
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
@@ -105,7 +106,8 @@ class Held:
 
     def compact(self, sizes: Sizes = DEFAULT_SIZES, *, everything: bool = True) -> Compacted:
         """Compact the shop."""
-        return compact_shop(self.database, self.trackpoint, self.now, everything=everything, sizes=sizes)
+        choose = None if everything else partial(worth_merging, sizes=sizes)
+        return compact_shop(self.database, self.trackpoint, self.now, choose, sizes)
 
     def damages(self) -> list[str]:
         """Return the damages that `verify` finds."""

@@ -292,7 +292,7 @@ def test_compactions_at_a_time_lose_and_double_nothing(held: Held) -> None:
         database = Database(held.url)
         try:
             while not stopping.is_set():
-                compact_shop(database, held.trackpoint, held.now, everything=True, sizes=sizes)
+                compact_shop(database, held.trackpoint, held.now, sizes=sizes)
         except BaseException as failure:  # noqa: BLE001 -- the test tells it
             failures.append(failure)
         finally:

@@ -17,6 +17,7 @@ from smsevents.segments.splice import unpack
 from smsevents.upkeep.compaction import Sizes, compact_shop
 from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.retention import expire
+from smsevents.upkeep.settling import Settling, compact_background
 from smsevents.upkeep.statistics import statistics
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
@@ -64,12 +65,17 @@ class Machine(RuleBasedStateMachine):
         oldest = self.now - HISTORY_MS
         self.lines |= {one for (offset, _, _), one in zip(batch, lines, strict=True) if self.now + offset >= oldest}
 
-    @rule(everything=st.booleans(), sizes=SIZES)
-    def compact(self, everything: bool, sizes: Sizes) -> None:
-        """Compact, as by hand or as in the background."""
-        compact_shop(self.database, TRACKPOINT, self.now, everything=everything, sizes=sizes)
-        if everything:
-            assert statistics(self.database, TRACKPOINT).overlapping == 0
+    @rule(sizes=SIZES)
+    def compact(self, sizes: Sizes) -> None:
+        """Compact everything, as by hand."""
+        compact_shop(self.database, TRACKPOINT, self.now, sizes=sizes)
+        assert statistics(self.database, TRACKPOINT).overlapping == 0
+
+    @rule(sizes=SIZES, days_later=st.integers(0, 5))
+    def settle(self, sizes: Sizes, days_later: int) -> None:
+        """Compact what settles or is worth it, as in the background, by a clock that may be days ahead."""
+        later = self.now + days_later * DAY_MS
+        compact_background(self.database, TRACKPOINT, self.now, Settling(sizes), now=later, old_id=2**62)
 
     @rule()
     def expire(self) -> None:

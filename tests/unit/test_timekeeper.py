@@ -155,7 +155,7 @@ class Clockwork(RuleBasedStateMachine):
     def everything_is_compacted(self) -> None:
         """Compact by hand."""
         judgement = Timekeeper(self.log.database, self.log.clocks).note()
-        compact_shop(self.log.database, SHOP, judgement.old_by_ms, everything=True)
+        compact_shop(self.log.database, SHOP, judgement.old_by_ms)
 
     @rule(off=st.integers(0, 20 * MINUTES_OF_A_DAY), starts=st.booleans())
     def processes_start_again(self, off: int, starts: bool) -> None:
@@ -268,7 +268,7 @@ def test_compaction_leaves_nothing_out_in_doubt(running: Running) -> None:
     assert running.worker.round()
     judgement = Timekeeper(running.database, running.clocks).note()
     assert judgement.doubt
-    compact_shop(running.database, SHOP, judgement.old_by_ms, everything=True)
+    compact_shop(running.database, SHOP, judgement.old_by_ms)
     assert running.stored() == before
     assert running.exported() == running.expected()
 

@@ -221,6 +221,30 @@ def newest_id(connection: Connection) -> int:
     return connection.execute(select(func.max(_c.id))).scalar() or 0
 
 
+def line_bytes_after(connection: Connection, after_id: int) -> int:
+    """Return the bytes of lines in all segments with higher ids than `after_id`."""
+    return int(
+        connection.execute(select(func.coalesce(func.sum(_c.line_bytes), 0)).where(_c.id > after_id)).scalar_one()
+    )
+
+
+def overlapping_line_bytes(connection: Connection) -> int:
+    """Return the bytes of lines in all segments that overlap another one of their shop by more than a millisecond."""
+    order = (_c.first_date, _c.first_line)
+    reach_before = func.max(_c.last_date).over(partition_by=_c.trackpoint, order_by=order, rows=(None, -1))
+    following = func.lead(_c.first_date).over(partition_by=_c.trackpoint, order_by=order)
+    found = select(
+        _c.line_bytes,
+        # neighbours in a burst share the millisecond at their border, and do not overlap
+        ((_c.first_date < reach_before) | (_c.last_date > following)).label("overlaps"),
+    ).subquery()
+    return int(
+        connection.execute(
+            select(func.coalesce(func.sum(found.c.line_bytes), 0)).where(found.c.overlaps == true())
+        ).scalar_one()
+    )
+
+
 def shops_changed(connection: Connection, after_id: int) -> list[int]:
     """Return the shops, by trackpoint, that have segments with higher ids than `after_id`."""
     return sorted(set(connection.execute(select(NotByIndex(_c.trackpoint)).where(_c.id > after_id)).scalars()))

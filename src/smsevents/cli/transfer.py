@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -146,21 +147,33 @@ def _nothing_there(window: Window, now: int) -> str:
     )
 
 
-def generate(
+class LineOrder(StrEnum):
+    """The order of generated lines."""
+
+    DATE = "date"
+    ARRIVAL = "arrival"
+
+
+def generate(  # noqa: PLR0913, PLR0917 -- typer makes options of them
     trackpoint: Trackpoint,
     events: Annotated[int, typer.Option(min=0, help="Number of lines.")] = 10_000,
     days: Annotated[float, typer.Option(min=0, help="Number of days that the events cover, up to --end.")] = 90,
     seed: Annotated[int, typer.Option(help="The same seed and end give the same lines.")] = 1,
     end: Annotated[int | None, typer.Option(help="The end of the period, in Unix milliseconds. Default: now.")] = None,
+    order: Annotated[
+        LineOrder, typer.Option(help="Sort the lines by date, or as they would arrive: a few percent arrive late.")
+    ] = LineOrder.DATE,
 ) -> None:
-    """Write realistic sample events to standard output, sorted by time."""
+    """Write realistic sample events to standard output."""
     end_ms = now_ms() if end is None else end
     if not is_time(end_ms):
         unit = unit_of(end_ms)
         guess = "" if unit is None else f" (is it {unit}?)"
         raise InvalidRequest(f"--end {end_ms} is not a time in the years 2000 to 2099{guess}; use Unix milliseconds.")
     batch: list[bytes] = []
-    for line in generate_lines(trackpoint, events=events, days=days, seed=seed, end_ms=end_ms):
+    for line in generate_lines(
+        trackpoint, events=events, days=days, seed=seed, end_ms=end_ms, by_arrival=order is LineOrder.ARRIVAL
+    ):
         batch.append(line)
         if len(batch) == _LINES_AT_ONCE:
             sys.stdout.buffer.write(b"\n".join(batch) + b"\n")

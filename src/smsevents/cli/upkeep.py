@@ -46,7 +46,7 @@ def compact(trackpoint: OptionalTrackpoint = None) -> None:
         judgement = Timekeeper(database).note()
         say_doubt(judgement)
         for shop in _shops(database, trackpoint):
-            done = compaction.compact_shop(database, shop, judgement.old_by_ms, everything=True)
+            done = compaction.compact_shop(database, shop, judgement.old_by_ms)
             if done.gave_way:
                 raise StoreUnavailable(
                     f"Users of shop {shop} are being erased, and compaction yields to erasure."

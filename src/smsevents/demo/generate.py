@@ -1,8 +1,13 @@
 """Invented SMS delivery events that look like those of a real shop, for demos, tests and benchmarks.
 
-A shop has **sources** of messages: one-off campaigns, each a burst of some minutes in the daytime, and one steady
-source with a daily rhythm that stands for all automated flows. Every message has a **fate**: it is accepted and then
-delivered, expired and so on, or it is refused at once. So it makes one or two events.
+A shop has **sources** of messages: one-off campaigns, each a burst of some minutes in the daytime, and one source with
+a daily rhythm and quiet nights that stands for all automated flows. Campaigns differ in size, and in the quality of the
+list that they are sent to. Every message has a **fate**: it is accepted and then delivered, expired and so on, or it is
+refused at once. Some messages have one more event: a message of two parts has two receipts, and a message that was
+reported as expired may be delivered after all. So a message makes one to three events.
+
+Lines come in the order of the export, or in the order of **arrival**: a few percent of the events then arrive late, by
+LATE_MEAN_HOURS on average. The lines are the same in both orders.
 
 The window is divided into **slices** of equal length, short enough that the busiest has some ten thousand events. The
 messages of a slice are made when its turn comes. An event that falls into a later slice waits there. So memory holds
@@ -11,8 +16,9 @@ one slice and the pending receipts, whatever the number of events.
 Every source makes a fixed number of events. It counts an event when the message is made, even if the event waits, and
 does not make an event that would fall after the window. So the counts are exact.
 
-No line is repeated. The two events of a message differ in their status. The messages of one campaign go to different
-users, and so do the messages of flows within a slice. The messages of flows in two slices differ in their `sendDate`.
+No line is repeated. The events of a message differ in their status or date. The messages of one campaign go to
+different users, and so do the messages of flows within a slice. The messages of flows in two slices differ in their
+`sendDate`.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import random
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,6 +47,8 @@ DAYS_MAX = 3650
 _SECOND_MS = 1000
 _MINUTE_MS = 60 * _SECOND_MS
 _HOUR_MS = 60 * _MINUTE_MS
+LATE_SHARE = 0.03  # of the events; the gateway reports them late
+LATE_MEAN_HOURS = 6  # of an exponential distribution
 _YEAR_MS = 31_556_952 * _SECOND_MS  # the mean year of the Gregorian calendar
 
 _SLICE_EVENTS = 16_384  # in the busiest slice; a larger number takes more memory and is not faster
@@ -50,11 +59,18 @@ _USERS_MIN = 50
 _CAMPAIGN_SHARE = 0.7  # of the events; flows make the rest
 _CAMPAIGNS_A_DAY = 3 / 7
 _CAMPAIGN_EVENTS_MIN = 200  # a small log has fewer campaigns, not tiny ones
+_CAMPAIGN_SIZES = (30, 400)  # relative to each other
 _BURST_MINUTES = (10, 40)
+_PARTS_OF_EVERY = 20  # one of so many delivered messages has a second part, with a receipt of its own
+_CORRECTED_OF_EVERY = 10  # one of so many expired messages is delivered later
+# Of ten thousand messages, how many are undeliverable and how many expire. One campaign in six goes to an old list.
+_GOOD_LIST, _OLD_LIST = (180, 200), (900, 500)
+_OLD_LIST_OF_EVERY = 6
 _DAYTIME_HOURS = range(7, 18)  # UTC, for a shop one or two hours ahead of it
 
-# The relative amount that the flows send in each hour of the day, UTC.
-_RHYTHM = (2, 1, 1, 1, 2, 5, 10, 16, 22, 25, 26, 24, 22, 22, 24, 25, 27, 30, 32, 28, 20, 12, 6, 3)
+# The relative amount that the flows send in each hour of the day, UTC. At night they send little more than receipts of
+# orders.
+_RHYTHM = (2, 1, 1, 1, 1, 2, 20, 60, 88, 100, 104, 96, 88, 88, 96, 100, 108, 120, 128, 112, 40, 8, 4, 2)
 _RHYTHM_BEFORE = tuple(sum(_RHYTHM[:hour]) for hour in range(24))
 
 # By the month of the campaign, from January.
@@ -89,12 +105,17 @@ _LINE = b'%b%d","status":"%b","date":%d%b%d}}'
 
 
 class _Fate(NamedTuple):
-    """The fate of a message: its first status, and its last one, `low_ms` to `low_ms + width_ms` later."""
+    """The fate of a message: up to three statuses, of which the first is the response of the gateway.
+
+    The second comes `low_ms` to `low_ms + width_ms` after the first, and the third 1 ms to `third_ms` after the second.
+    """
 
     first: bytes
-    last: bytes  # empty where the first status is also the last
+    second: bytes  # empty where the first status is also the last
     low_ms: int
     width_ms: int
+    third: bytes = b""
+    third_ms: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +124,7 @@ class _Source:
 
     `events` is how many it makes in all, and `made` how many so far. `tails` are the ends of its lines, up to the value
     of `sendDate`. One is drawn for each message. `sent_before` returns how much it sends before a time (Unix ms), in a
-    unit of its own. `user` is the number of the next recipient.
+    unit of its own. `fates` are the equally likely fates of its messages. `user` is the number of the next recipient.
     """
 
     start: int
@@ -111,6 +132,7 @@ class _Source:
     events: int
     tails: tuple[bytes, ...]
     sent_before: Callable[[int], int]
+    fates: tuple[_Fate, ...]
     user: int = 0
     made: int = 0
 
@@ -122,11 +144,14 @@ class _Source:
         return self.events * (self.sent_before(until) - before) // (self.sent_before(self.stop) - before)
 
 
-def generate(trackpoint: int, *, events: int, days: float, seed: int, end_ms: int) -> Iterator[bytes]:
-    r"""Return exactly `events` different canonical lines, without `\n`, in the order of the export.
+def generate(  # noqa: PLR0913 -- all but the first are passed by name
+    trackpoint: int, *, events: int, days: float, seed: int, end_ms: int, by_arrival: bool = False
+) -> Iterator[bytes]:
+    r"""Return exactly `events` different canonical lines, without `\n`, in the order of the export or of arrival.
 
     Their dates and send dates are in the closed interval from `days` (of 24 hours) before `end_ms` (Unix milliseconds)
-    to `end_ms`. The same arguments always produce the same lines.
+    to `end_ms`. The same arguments always produce the same lines. `by_arrival` changes only their order: LATE_SHARE of
+    the events arrive late, but none after `end_ms`.
 
     Raises `InvalidRequest`, before the first line, for an argument out of its range.
     """
@@ -140,18 +165,22 @@ def generate(trackpoint: int, *, events: int, days: float, seed: int, end_ms: in
     if start < -INT64_MAX - 1 or end_ms > INT64_MAX:
         raise InvalidRequest(f"The end is {end_ms}; give Unix ms so that all dates fit into 64 bits.")
     rng = random.Random(seed)  # noqa: S311 -- invented data that must be reproducible, nothing secret
-    return _Shop(trackpoint, events, start, end_ms + 1, rng).lines()
+    late = random.Random(f"late {seed}") if by_arrival else None  # noqa: S311 -- the same
+    return _Shop(trackpoint, events, start, end_ms + 1, rng, late).lines()
 
 
 class _Shop:
     """The events of one shop from `start` up to, not including, `stop` (both Unix ms)."""
 
-    def __init__(self, trackpoint: int, events: int, start: int, stop: int, rng: random.Random) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 -- what `generate` was asked for
+        self, trackpoint: int, events: int, start: int, stop: int, rng: random.Random, late: random.Random | None
+    ) -> None:
+        """Draw what happens from `rng`, and which events arrive late from `late`; without it none does."""
         self._start = start
         self._stop = stop
         self._rng = rng
+        self._late = late
         self._head = b'{"smsEvent":{"trackpoint":%d,"userId":"' % trackpoint
-        self._fates = _fates()
         of_campaigns = round(events * _CAMPAIGN_SHARE)
         flows = _flows(events - of_campaigns, start, stop, rng)
         campaigns = _campaigns(of_campaigns, start, stop, rng)
@@ -198,8 +227,8 @@ class _Shop:
         if made >= due:
             return
         # Local names are faster, and this loop takes most of the time.
-        window_start, window_stop, slice_ms = self._start, self._stop, self._slice_ms
-        rand, fates, head, waiting = self._rng.random, self._fates, self._head, self._waiting
+        window_stop = self._stop
+        rand, fates, head, place = self._rng.random, source.fates, self._head, self._place
         first_user, users, stride, user = self._first_user, self._users, self._stride, source.user
         tails, all_events = source.tails, source.events
         start = max(start, source.start)
@@ -208,28 +237,37 @@ class _Shop:
         while made < due:
             drawn = rand() * fates_count
             fate = int(drawn)
-            first, last, low_ms, width_ms = fates[fate]
+            first, second, low_ms, width_ms, third, third_ms = fates[fate]
             tail = tails[int(rand() * tails_count)]
             sent = start + int(rand() * length)
             pause = rand()
             date = sent + 20 + int(3000 * pause * pause * pause)  # the gateway's response, mostly within 1 s
             if date >= window_stop:
                 date = sent + (date - sent) % (window_stop - sent)
-            number, offset = divmod(date - window_start, slice_ms)
-            line = _LINE % (head, first_user + user, first, date, tail, sent)
-            waiting[number].append((offset, line))
+            place(date, _LINE % (head, first_user + user, first, date, tail, sent))
             made += 1
-            if last:
+            if second:
                 date += low_ms + int((drawn - fate) * width_ms)
-                # The message with the source's last event may have no room for a second one.
+                # The message with the source's last event may have no room for another one.
                 if date < window_stop and made < all_events:
-                    number, offset = divmod(date - window_start, slice_ms)
-                    line = _LINE % (head, first_user + user, last, date, tail, sent)
-                    waiting[number].append((offset, line))
+                    place(date, _LINE % (head, first_user + user, second, date, tail, sent))
                     made += 1
+                    if third:
+                        date += 1 + int(pause * third_ms)
+                        if date < window_stop and made < all_events:
+                            place(date, _LINE % (head, first_user + user, third, date, tail, sent))
+                            made += 1
             user = (user + stride) % users
         source.made = made
         source.user = user
+
+    def _place(self, date: int, line: bytes) -> None:
+        """Put an event into the slice in which its turn comes: that of its date, or of its arrival."""
+        if self._late is not None and self._late.random() < LATE_SHARE:
+            arrives = date + int(self._late.expovariate(1 / LATE_MEAN_HOURS) * _HOUR_MS)
+            date = arrives if arrives < self._stop else date
+        number, offset = divmod(date - self._start, self._slice_ms)
+        self._waiting[number].append((offset, line))
 
 
 def _coprime(users: int, rng: random.Random) -> int:
@@ -240,16 +278,23 @@ def _coprime(users: int, rng: random.Random) -> int:
             return step
 
 
-def _fates() -> tuple[_Fate, ...]:
-    """Return ten thousand equally likely fates."""
+@cache
+def _fates(undeliverable: int, expired: int) -> tuple[_Fate, ...]:
+    """Return ten thousand equally likely fates, that many of which end as undeliverable or expired."""
+    delivered = 10_000 - undeliverable - expired - 220
     fates = [
-        *_log_normal("DELIVERED", 9300, median_ms=8 * _SECOND_MS, sigma=2.0),
-        *_log_normal("UNDELIVERABLE", 250, median_ms=40 * _SECOND_MS, sigma=1.5),
+        *_log_normal("DELIVERED", delivered, median_ms=8 * _SECOND_MS, sigma=2.0),
+        *_log_normal("UNDELIVERABLE", undeliverable, median_ms=40 * _SECOND_MS, sigma=1.5),
         *_log_normal("DELETED", 10, median_ms=30 * _MINUTE_MS, sigma=1.0),
-        *[_Fate(b"ACCEPTED", b"EXPIRED", 24 * _HOUR_MS, 48 * _HOUR_MS)] * 230,
+        *[_Fate(b"ACCEPTED", b"EXPIRED", 24 * _HOUR_MS, 48 * _HOUR_MS)] * expired,
         *[_Fate(b"REJECTED", b"", 0, 0)] * 90,
         *[_Fate(b"SKIPPED", b"", 0, 0)] * 120,
     ]
+    for place, fate in enumerate(fates):
+        if fate.second == b"DELIVERED" and place % _PARTS_OF_EVERY == 0:
+            fates[place] = fate._replace(third=b"DELIVERED", third_ms=2 * _SECOND_MS)
+        elif fate.second == b"EXPIRED" and place % _CORRECTED_OF_EVERY == 0:
+            fates[place] = fate._replace(third=b"DELIVERED", third_ms=6 * _HOUR_MS)
     return tuple(fates)
 
 
@@ -269,7 +314,8 @@ def _flows(events: int, start: int, stop: int, rng: random.Random) -> _Source:
         campaign = Campaign(_id(rng), name)
         for node, weight in nodes.items():
             tails += [_tail(Flow(campaign, Node(_id(rng), node), 0))] * weight
-    return _Source(start=start, stop=stop, events=events, tails=tuple(tails), sent_before=_rhythm_before)
+    fates = _fates(*_GOOD_LIST)
+    return _Source(start=start, stop=stop, events=events, tails=tuple(tails), sent_before=_rhythm_before, fates=fates)
 
 
 def _rhythm_before(time: int) -> int:
@@ -283,7 +329,9 @@ def _campaigns(events: int, start: int, stop: int, rng: random.Random) -> list[_
     """Return one or more campaigns, spread over the window, with `events` events together."""
     days = (stop - start) / DAY_MS
     count = max(1, min(round(days * _CAMPAIGNS_A_DAY), events // _CAMPAIGN_EVENTS_MIN))
-    weights = [rng.randint(50, 200) for _ in range(count)]
+    low, high = _CAMPAIGN_SIZES
+    weights = [round(low * (high / low) ** (rng.random() ** 2)) for _ in range(count)]  # more small ones than large
+    good_list, old_list = _fates(*_GOOD_LIST), _fates(*_OLD_LIST)
     campaigns: list[_Source] = []
     weight_before = 0
     for index, weight in enumerate(weights):
@@ -302,6 +350,7 @@ def _campaigns(events: int, start: int, stop: int, rng: random.Random) -> list[_
                 events=share,
                 tails=(_tail(source),),
                 sent_before=int,  # the time itself, because a burst sends at a constant rate
+                fates=old_list if index % _OLD_LIST_OF_EVERY == _OLD_LIST_OF_EVERY - 1 else good_list,
             )
         )
     return campaigns

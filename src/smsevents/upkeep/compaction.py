@@ -116,8 +116,8 @@ def groups(ordered: Iterable[SegmentHeader], sizes: Sizes = DEFAULT_SIZES) -> It
         yield group
 
 
-def worth_it(group: Group, sizes: Sizes = DEFAULT_SIZES) -> Group | None:
-    """Return the part of a group that is worth rewriting now, in the background: all, the late segments, or None.
+def worth_it(group: Group, sizes: Sizes = DEFAULT_SIZES) -> list[Group]:
+    """Return what is worth rewriting of a group now, in the background: all of it, some late segments, or nothing.
 
     Late events are few and scattered, and they come all the time. Rewriting the large settled segments around each of
     them would cost far more than it gains. So late segments are merged with each other, by the same rule, until they
@@ -125,10 +125,11 @@ def worth_it(group: Group, sizes: Sizes = DEFAULT_SIZES) -> Group | None:
     """
     settled, late = _settled_and_late(group.members, sizes)
     if not settled:
-        return group if len(late) >= COMPACTION_SMALL_SEGMENTS_MIN else None
+        return [group] if len(late) >= COMPACTION_SMALL_SEGMENTS_MIN else []
     if _line_bytes(late) * COMPACTION_WORTH_RATIO >= _line_bytes(settled):
-        return group
-    return worth_it(Group(late), sizes)
+        return [group]
+    # late segments need not overlap each other, and those that do not are no reason to rewrite each other
+    return [part for overlapping in groups(late, sizes) for part in worth_it(overlapping, sizes)]
 
 
 def _settled_and_late(members: list[SegmentHeader], sizes: Sizes) -> tuple[list[SegmentHeader], list[SegmentHeader]]:
@@ -242,10 +243,19 @@ def _replace(database: Database, trackpoint: int, read: set[int], gone: set[int]
     return database.write(lambda connection: replace_segments(connection, trackpoint, read, gone, new))
 
 
+def worth_merging(headers: list[SegmentHeader], sizes: Sizes = DEFAULT_SIZES) -> list[Group]:
+    """Return the groups, or parts of groups, that are worth rewriting now. `headers` are by their first entries."""
+    return [part for group in groups(headers, sizes) for part in worth_it(group, sizes)]
+
+
 def compact_shop(
-    database: Database, trackpoint: int, now: int, *, everything: bool, sizes: Sizes = DEFAULT_SIZES
+    database: Database,
+    trackpoint: int,
+    now: int,
+    choose: Callable[[list[SegmentHeader]], list[Group]] | None = None,
+    sizes: Sizes = DEFAULT_SIZES,
 ) -> Compacted:
-    """Compact a shop: `everything` that can be compacted, or only the groups that are worth it.
+    """Compact a shop: everything that can be compacted, or the groups that `choose` returns for its headers.
 
     Passes repeat while work is left: the result of one group may be a small neighbour of the next, a deep group takes
     several passes, and another process may have changed a group meanwhile. There are at most COMPACTION_PASSES_MAX,
@@ -254,10 +264,10 @@ def compact_shop(
     done = Compacted()
     for _ in range(COMPACTION_PASSES_MAX):
         with database.read() as connection:
-            found = list(groups(headers_of(connection, trackpoint), sizes))
-        chosen = found if everything else [part for group in found if (part := worth_it(group, sizes)) is not None]
+            headers = list(headers_of(connection, trackpoint))
+        chosen = list(groups(headers, sizes)) if choose is None else choose(headers)
         gained = sum((compact_group(database, trackpoint, group, now, sizes) for group in chosen), Compacted())
         done = Compacted(done.before + gained.before, done.after + gained.after, gained.whole, gained.gave_way)
-        if not chosen or gained.gave_way or (gained.whole and not everything):
+        if not chosen or gained.gave_way or (gained.whole and choose is not None):
             return done
     return done

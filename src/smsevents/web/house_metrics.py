@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from smsevents.catalog.milestones import BACKUP, reached
+from smsevents.catalog.segments import overlapping_line_bytes
 from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class House:
         yield _family("smsevents_wal_bytes", "Size of the write-ahead log.", sizes.log_bytes)
         yield _family("smsevents_disk_free_bytes", "Room on the database's disk.", sizes.free_bytes)
         yield _family("smsevents_backup_age_seconds", "Time since the last backup.", self._backup_age())
+        yield _family(
+            "smsevents_unsettled_bytes",
+            "Lines in segments that overlap and wait to be merged.",
+            self._unsettled_bytes(),
+        )
         judgement = self._judgement()
         in_doubt = None if judgement is None else int(judgement.doubt is not None)
         yield _family("smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", in_doubt)
@@ -51,6 +57,13 @@ class House:
     def _judgement(self) -> Judgement | None:
         try:
             return self._timekeeper.judge()
+        except StoreUnavailable:
+            return None
+
+    def _unsettled_bytes(self) -> int | None:
+        try:
+            with self._database.read() as connection:
+                return overlapping_line_bytes(connection)
         except StoreUnavailable:
             return None
 

@@ -21,15 +21,15 @@ import structlog
 
 from smsevents.catalog import open_served
 from smsevents.catalog.leases import LEASE_SECONDS, release_lease, take_lease
-from smsevents.catalog.segments import newest_id, shops_changed
+from smsevents.catalog.segments import line_bytes_after, newest_id, shops_changed
 from smsevents.clock.system import Clocks
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
 from smsevents.logging_config import configure_logging
 from smsevents.settings import Settings
 from smsevents.timekeeper import Herald, Timekeeper
-from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import seconds_to_wipe, wipe
 from smsevents.upkeep.retention import expire
+from smsevents.upkeep.settling import Settling, compact_background
 from smsevents.worker.lifeline import end_with_parent
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from smsevents.clock.trusted import Judgement
 
 UPKEEP_INTERVAL_SECONDS = 15
+PRESSED_CHECK_SECONDS = 1.0  # how soon the worker notices that much has arrived
+PRESSED_LINES_BYTES = 32 * 1024 * 1024  # about 130,000 events
 WORKER_WATCH_SECONDS = 0.5  # how soon the server notices that the upkeep worker is gone
 UPKEEP_NICENESS = 10  # a lower priority than serving
 
@@ -68,6 +70,7 @@ class UpkeepWorker:
         self._herald = Herald()
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
+        self._settling = Settling()
         self._looked_at = 0  # the highest segment id when the last round began: only newer segments need a check
         self._left: set[int] = set()  # shops that the last round skipped because of an erasure
 
@@ -97,11 +100,15 @@ class UpkeepWorker:
             logger.info("expired", segments=expired.segments, events=expired.events)
         with self._database.read() as connection:
             newest = newest_id(connection)
-            changed = shops_changed(connection, self._looked_at)
-        for trackpoint in sorted({*changed, *self._left}):
+            now = self._now()
+            due = self._settling.shops_due(now)
+            changed = shops_changed(connection, self._looked_at if due is not None else 0)
+        for trackpoint in sorted({*changed, *self._left, *(due or ())}):
             if not self.take_lease():
                 return False
-            self._compact(trackpoint, self._judge_at_work().old_by_ms)
+            self._compact(trackpoint, self._judge_at_work().old_by_ms, now)
+        if due is None:
+            self._settling.looked_at_all(now)
         self._looked_at = newest
         if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
@@ -114,9 +121,17 @@ class UpkeepWorker:
         self._note_again = time.monotonic() + UPKEEP_INTERVAL_SECONDS
         return self._timekeeper.note(worked=True)
 
-    def _compact(self, trackpoint: int, old_by_ms: int) -> None:
+    def is_pressed(self) -> bool:
+        """Return whether so much has arrived since the last round that the next one should begin at once."""
+        with self._database.read() as connection:
+            return line_bytes_after(connection, self._looked_at) >= PRESSED_LINES_BYTES
+
+    def _compact(self, trackpoint: int, old_by_ms: int, now: int) -> None:
+        """Compact a shop, and leave out events older than the history at `old_by_ms`. `now` decides what settles."""
         try:
-            done = compact_shop(self._database, trackpoint, old_by_ms, everything=False)
+            done = compact_background(
+                self._database, trackpoint, old_by_ms, self._settling, now=now, old_id=self._looked_at
+            )
         except DamagedSegment as error:
             logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
             return
@@ -202,12 +217,22 @@ def keep(url: str, log_format: str) -> None:
                 worker.round()
             except StoreUnavailable as error:
                 logger.warning("upkeep has to wait", error=str(error))
-            # not a sleep: sleeping until a given time can fail with a fake clock, and a signal ends this wait, too
-            threading.Event().wait(UPKEEP_INTERVAL_SECONDS)
+            _wait_until_due(worker)
     finally:
         with suppress(StoreUnavailable):  # the lease then expires by itself
             worker.release_lease()
         database.close()
+
+
+def _wait_until_due(worker: UpkeepWorker) -> None:
+    """Wait for UPKEEP_INTERVAL_SECONDS, or until much has arrived."""
+    until = time.monotonic() + UPKEEP_INTERVAL_SECONDS
+    while time.monotonic() < until:
+        # not a sleep: sleeping until a given time can fail with a fake clock, and a signal ends this wait, too
+        threading.Event().wait(PRESSED_CHECK_SECONDS)
+        with suppress(StoreUnavailable):  # the next round reports it
+            if worker.is_pressed():
+                return
 
 
 def _stop(*_: object) -> None:

@@ -1,0 +1,204 @@
+"""Days that are past are merged completely, once they are about a day old and again when late events have come."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smsevents.catalog.segments import newest_id, overlapping_line_bytes
+from smsevents.demo.generate import generate
+from smsevents.upkeep.compaction import Compacted, Sizes
+from smsevents.upkeep.settling import (
+    SETTLED_GROWTH_RATIO,
+    SETTLED_MAX_MS,
+    SETTLED_MIN_MS,
+    Settling,
+    compact_background,
+)
+from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
+from tests.support.logs import Held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALL = Sizes(8 * 1024, 64 * 1024)
+ROUNDS_MAX = 20
+MIDNIGHT = 1_790_000_000_000 // DAY_MS * DAY_MS
+
+
+@pytest.fixture
+def held(url: str) -> Iterator[Held]:
+    """Create a shop whose clock stands at a midnight (UTC)."""
+    made = Held(url)
+    made.now = MIDNIGHT
+    yield made
+    made.database.close()
+
+
+class Worker:
+    """Compacts a shop in the background, with small segments."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._settling = Settling(SMALL)
+        self._old_id = 0
+
+    def round(self) -> Compacted:
+        """Compact as one round of the upkeep worker does."""
+        with self._held.database.read() as connection:
+            newest = newest_id(connection)
+        done = compact_background(
+            self._held.database,
+            self._held.trackpoint,
+            self._held.now,
+            self._settling,
+            now=self._held.now,
+            old_id=self._old_id,
+        )
+        self._old_id = newest
+        return done
+
+    def is_due(self) -> bool:
+        """Return whether something of the shop may settle now."""
+        due = self._settling.shops_due(self._held.now)
+        return due is None or self._held.trackpoint in due
+
+    def looked_at_all(self) -> None:
+        """Record that all shops were looked at."""
+        self._settling.looked_at_all(self._held.now)
+
+    def idle(self) -> None:
+        """Do rounds until nothing is left to do now."""
+        for _ in range(ROUNDS_MAX):
+            if not self.round().before and not self.round().before:
+                return
+        raise AssertionError("the worker rewrites the log without end")
+
+
+def unsettled_share(held: Held) -> float:
+    """Return the share of the lines that are in segments which overlap others."""
+    with held.database.read() as connection:
+        overlapping = overlapping_line_bytes(connection)
+    return overlapping / sum(header.line_bytes for header in held.headers())
+
+
+def put_day(held: Held, start: int) -> None:
+    """Store a day of many segments, and one late event in the middle of it."""
+    held.put(line(held.trackpoint, start + second * 1000, f"{second}") for second in range(0, 86_400, 400))
+    Worker(held).idle()
+    put_late(held, start)
+
+
+def put_late(held: Held, start: int, user: str = "late") -> None:
+    """Store one event in the middle of a day."""
+    held.put([line(held.trackpoint, start + 12 * HOUR_MS, user)])
+
+
+def test_a_day_settles_a_day_after_its_end(held: Held) -> None:
+    """A late event stays beside the segment that it overlaps until its day ended 24 hours ago, and no longer."""
+    start = MIDNIGHT - DAY_MS
+    put_day(held, start)
+    worker = Worker(held)
+    held.now = MIDNIGHT + DAY_MS - 1
+    worker.idle()
+    assert unsettled_share(held) > 0
+    held.now += 1
+    worker.idle()
+
+    assert unsettled_share(held) == 0
+    assert held.exported() == held.expected()
+
+
+def test_what_has_just_arrived_waits_for_a_round(held: Held) -> None:
+    """A group with a segment that the previous round did not see is left alone, because more may be on its way."""
+    put_day(held, MIDNIGHT - 3 * DAY_MS)
+    worker = Worker(held)
+
+    assert worker.round() == Compacted(0, 0)
+    assert unsettled_share(held) > 0
+    assert worker.is_due()
+    assert worker.round().before == 2
+    assert unsettled_share(held) == 0
+
+
+def test_a_settled_day_pauses_longer_each_time(held: Held) -> None:
+    """Later events are merged after ten minutes, then after four times as long each, up to two days."""
+    start = MIDNIGHT - 3 * DAY_MS
+    put_day(held, start)
+    worker = Worker(held)
+    worker.idle()
+    pause = SETTLED_MIN_MS
+    for number in range(6):
+        put_late(held, start, f"later {number}")
+        worker.looked_at_all()
+        held.now += pause - 1
+        worker.idle()
+        assert unsettled_share(held) > 0
+        worker.looked_at_all()
+        assert not worker.is_due()
+        held.now += 1
+        assert worker.is_due()
+        worker.idle()
+        assert unsettled_share(held) == 0
+        pause = min(pause * SETTLED_GROWTH_RATIO, SETTLED_MAX_MS)
+
+    assert pause == SETTLED_MAX_MS
+    assert held.exported() == held.expected()
+
+
+def test_only_the_segments_that_overlap_are_rewritten(held: Held) -> None:
+    """A late event makes its day rewrite the one segment that it overlaps, and no other day anything."""
+    for days in (5, 4, 3):
+        put_day(held, MIDNIGHT - days * DAY_MS)
+    worker = Worker(held)
+    worker.idle()
+    before = {header.id for header in held.headers()}
+    assert len(before) > 10
+    put_late(held, MIDNIGHT - 4 * DAY_MS, "second")
+    held.now += SETTLED_MIN_MS
+    worker.idle()
+
+    assert len(before - {header.id for header in held.headers()}) == 1
+    assert held.exported() == held.expected()
+
+
+def test_another_day_makes_all_shops_due(held: Held) -> None:
+    """All shops are looked at when another day can settle, also those in which nothing has arrived since."""
+    worker = Worker(held)
+    assert worker.is_due()
+    worker.looked_at_all()
+    held.now += DAY_MS - 1
+    assert not worker.is_due()
+    held.now += 1
+    assert worker.is_due()
+
+
+@pytest.mark.slow
+def test_a_stream_with_late_events_is_settled_but_for_the_present(held: Held) -> None:
+    """Of three weeks in the order of arrival, hour by hour, only the last days overlap, and no round is without end."""
+    days = 21
+    start = held.now
+    lines = generate(held.trackpoint, events=20_000, days=days, seed=2, end_ms=start + days * DAY_MS, by_arrival=True)
+    worker = Worker(held)
+    newest = 0
+
+    def hour_of(one: bytes) -> int:
+        nonlocal newest
+        newest = max(newest, date_of(one))
+        return newest // HOUR_MS
+
+    for hour, arrived in groupby(lines, hour_of):
+        held.now = (hour + 1) * HOUR_MS
+        held.put(arrived)
+        worker.round()
+        if hour % 24 == 0:
+            worker.idle()
+    worker.idle()
+
+    with held.database.read() as connection:
+        overlapping = overlapping_line_bytes(connection)
+    present = sum(header.line_bytes for header in held.headers() if header.last[0] >= held.now - 3 * DAY_MS)
+    assert overlapping <= present
+    assert held.exported() == held.expected()
