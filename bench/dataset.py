@@ -44,10 +44,12 @@ def dataset(folder: Path, events: int) -> Dataset:
     return data
 
 
-def generated(trackpoint: int, events: int, end_ms: int, days: float = SPAN_DAYS) -> Generator[bytes]:
+def generated(
+    trackpoint: int, events: int, end_ms: int, days: float = SPAN_DAYS, order: str = "date"
+) -> Generator[bytes]:
     """Yield generated lines, with their ends. Raises `CommandFailed` if `smsevents generate` fails."""
     command = [sys.executable, "-m", "smsevents", "generate", str(trackpoint), "--events", str(events)]
-    command += ["--days", str(days), "--seed", "1", "--end", str(end_ms)]
+    command += ["--days", str(days), "--seed", "1", "--end", str(end_ms), "--order", order]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
         yield from source.stdout or ()
     if source.returncode:

@@ -7,6 +7,7 @@ from bench.results import Row
 
 TIMES_CLICKHOUSE = {"gzip": 100.0, "plain": 4.0}
 SHARE_OF_NGINX = 0.5
+OVERLAPPING_MAX, LATE_TIMES_MAX = 0.05, {"gzip": 5.0, "plain": 1.5}
 FIRST_BYTE_P50_MS, FIRST_BYTE_P99_MS = 5.0, 25.0
 IMPORT_EVENTS_PER_SECOND = 300_000
 SOAK_GROWTH_MAX, SOAK_DRIFT_MAX = 1.1, 1.25  # a shared machine drifts by itself
@@ -23,7 +24,7 @@ class Goal:
 
 def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
     """Hold the rows of a case to its goals; most cases have none."""
-    judges = {"export": _export, "latency": _latency, "import": _import, "soak": _soak}
+    judges = {"export": _export, "latency": _latency, "import": _import, "soak": _soak, "late": _late}
     return judges[case](rows) if case in judges else []
 
 
@@ -66,6 +67,19 @@ def _import(rows: Sequence[Row]) -> list[Goal]:
     promise = f"durable import over HTTP: {IMPORT_EVENTS_PER_SECOND:,} events a second on one core"
     measured = f"{rate:,.0f} a second by one client, {of_core:,.0f} for each second of processor time"
     return [Goal(promise, measured, min(rate, of_core) >= IMPORT_EVENTS_PER_SECOND)]
+
+
+def _late(rows: Sequence[Row]) -> list[Goal]:
+    found: list[Goal] = []
+    for row in (row for row in rows if row.labels["order"] == "arrival"):
+        limit = LATE_TIMES_MAX[str(row.labels["encoding"])]
+        times, share = row.median("time_by_none_late_ratio"), row.median("overlapping_ratio")
+        promise = (
+            f"export with 3 % late events, {row.labels['encoding']}: at most {limit} times as long as without, and"
+            f" {OVERLAPPING_MAX:.0%} of the lines are merged"
+        )
+        found.append(Goal(promise, f"{times:.2f} times, {share:.1%}", times <= limit and share <= OVERLAPPING_MAX))
+    return found
 
 
 def _soak(rows: Sequence[Row]) -> list[Goal]:
