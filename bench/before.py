@@ -1,8 +1,8 @@
 """Two source trees beside each other: what a change costs in processor time.
 
 Each side runs in this environment with its own `src` first on PYTHONPATH, on databases that it made of the same lines.
-Each thing is measured in pairs, the sides in turns, with servers that are restarted every few pairs, so that neither the
-machine's moods nor the memory layout of one process counts.
+Each thing is measured in pairs, the sides in turns, with servers that are restarted every few pairs, so that neither
+the machine's moods nor the memory layout of one process counts.
 """
 
 import math
