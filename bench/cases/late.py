@@ -4,10 +4,10 @@ import json
 import re
 import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from bench.dataset import generated, now_ms
 from bench.load import post, send
@@ -16,6 +16,9 @@ from bench.peers.smsevents import IMPORT_PATH, Server, Shop, Store, served
 from bench.plan import ENCODINGS, TRACKPOINT, Encoding, Plan
 from bench.render import Bars, Case
 from bench.results import Row, row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ORDERS = ("date", "arrival")
 _BODY_LINES = 2000

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from contextlib import suppress
+from functools import partial
+from itertools import combinations, groupby
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete
 
-from smsevents.catalog.segments import newest_id, overlapping_line_bytes
+from smsevents.accounts.access import Access
+from smsevents.catalog.segments import insert_segments, newest_id, overlapping_line_bytes
+from smsevents.catalog.tables import segments
 from smsevents.demo.generate import generate
+from smsevents.errors import ShopExists
+from smsevents.segments.segment import pack
+from smsevents.timekeeper import Timekeeper
 from smsevents.upkeep.compaction import Compacted, Sizes
 from smsevents.upkeep.settling import (
     SETTLED_GROWTH_RATIO,
@@ -17,11 +27,15 @@ from smsevents.upkeep.settling import (
     Settling,
     compact_background,
 )
+from smsevents.web.house_metrics import exposition
+from smsevents.worker.worker import UpkeepWorker
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
 from tests.support.logs import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from smsevents.segments.segment import Segment
 
 SMALL = Sizes(8 * 1024, 64 * 1024)
 ROUNDS_MAX = 20
@@ -202,3 +216,66 @@ def test_a_stream_with_late_events_is_settled_but_for_the_present(held: Held) ->
     present = sum(header.line_bytes for header in held.headers() if header.last[0] >= held.now - 3 * DAY_MS)
     assert overlapping <= present
     assert held.exported() == held.expected()
+
+
+def test_the_upkeep_worker_settles_past_days(held: Held) -> None:
+    """The worker merges a late event of a past day in the second round that sees it; the metric is its backlog."""
+    start = MIDNIGHT - 3 * DAY_MS
+    held.put(line(held.trackpoint, start + 10 * number, f"{number}") for number in range(6000))
+    held.put([line(held.trackpoint, start + 10_005, "late")])
+    worker = UpkeepWorker(held.database, lambda: held.now)
+    worker.round()
+    assert backlog(held) > 0
+    worker.round()
+
+    assert backlog(held) == 0
+    assert held.exported() == held.expected()
+
+
+def test_much_that_has_arrived_presses_the_worker(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker begins a round at once when the lines since the last one exceed a limit, and not for fewer."""
+    worker = UpkeepWorker(held.database, lambda: held.now)
+    held.put([line(held.trackpoint, MIDNIGHT - 1)])
+    assert not worker.is_pressed()
+    monkeypatch.setattr("smsevents.worker.worker.PRESSED_LINES_BYTES", 1000)
+    assert not worker.is_pressed()
+    held.put(line(held.trackpoint, MIDNIGHT - number, f"{number}") for number in range(10))
+    assert worker.is_pressed()
+    worker.round()
+    assert not worker.is_pressed()
+
+
+def backlog(held: Held) -> float:
+    """Return the metric of what waits to be merged, in bytes of lines."""
+    text = exposition(held.database, Timekeeper(held.database), held.now).decode()
+    (found,) = [one for one in text.splitlines() if one.startswith("smsevents_unsettled_bytes ")]
+    return float(found.split()[1])
+
+
+SPANS = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 8)), min_size=1, max_size=12)
+
+
+def of_span(shop: int, number: int, first: int, length: int) -> Segment:
+    """Return a segment with an event at each end."""
+    ends = sorted({(date, line(shop, date, f"{number}")) for date in (first, first + length)})
+    (made,) = pack(ends)
+    return made
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example empties the table
+@given(spans=st.lists(SPANS, min_size=1, max_size=2))
+def test_what_overlaps_is_counted(held: Held, spans: list[list[tuple[int, int]]]) -> None:
+    """The sum holds the segments that reach past the first millisecond of a later one of their shop, and those."""
+    held.database.write(lambda c: c.execute(delete(segments)).close())
+    expected = 0
+    for shop, of_shop in enumerate(spans, 1):
+        with suppress(ShopExists):
+            Access(held.database).add_shop(shop, "")
+        made = [of_span(shop, number, *span) for number, span in enumerate(of_shop)]
+        held.database.write(partial(insert_segments, trackpoint=shop, new=made))
+        made.sort(key=lambda one: one.header.first)
+        pairs = [(one, two) for one, two in combinations(made, 2) if one.header.last[0] > two.header.first[0]]
+        expected += sum({id(one): one.header.line_bytes for pair in pairs for one in pair}.values())
+
+    with held.database.read() as connection:
+        assert overlapping_line_bytes(connection) == expected

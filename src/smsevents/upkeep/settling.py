@@ -82,7 +82,8 @@ class Settling:
         past = [header for header in headers if header.last[0] < before]
         chosen: list[Group] = []
         for group in groups(past, self.sizes):
-            if (at := self._settles_ms(trackpoint, group, now, old_id)) <= now:
+            at = self._settles_ms(trackpoint, group)
+            if at <= now and all(member.id <= old_id for member in group.members):
                 chosen.append(group)
                 self._chosen.setdefault(trackpoint, set()).update(_days(group))
             else:
@@ -103,12 +104,10 @@ class Settling:
             length = SETTLED_MIN_MS if before is None else min(before.length_ms * SETTLED_GROWTH_RATIO, SETTLED_MAX_MS)
             pauses[day] = Pause(now + length, length)
 
-    def _settles_ms(self, trackpoint: int, group: Group, now: int, old_id: int) -> int:
-        """Return when a group can settle: not before `now + 1` if some of it has only just arrived."""
+    def _settles_ms(self, trackpoint: int, group: Group) -> int:
+        """Return the end of the longest pause of a group's days, or 0."""
         pauses = self._pauses.get(trackpoint, {})
-        at = max((pauses[day].until_ms for day in _days(group) if day in pauses), default=0)
-        is_new = any(member.id > old_id for member in group.members)
-        return max(at, now + 1) if is_new else at
+        return max((pauses[day].until_ms for day in _days(group) if day in pauses), default=0)
 
 
 def compact_background(  # noqa: PLR0913 -- what it depends on is passed in
