@@ -1,10 +1,10 @@
-"""Days that are past are merged completely, once they are about a day old and again when late events have come."""
+"""What has come to rest is merged completely: past days apart from the present, and again after late events."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from itertools import combinations, groupby
+from itertools import combinations, groupby, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,12 +110,53 @@ def put_late(held: Held, start: int, user: str = "late") -> None:
     held.put([line(held.trackpoint, start + 12 * HOUR_MS, user)])
 
 
-def test_a_day_settles_a_day_after_its_end(held: Held) -> None:
-    """A late event stays beside the segment that it overlaps until its day ended 24 hours ago, and no longer."""
+def test_a_past_day_settles_while_the_present_is_busy(held: Held) -> None:
+    """A day that is connected to the present by late events settles once it ended 24 hours ago, and not before."""
     start = MIDNIGHT - DAY_MS
     put_day(held, start)
     worker = Worker(held)
+
+    def busy_round(number: int) -> None:
+        """Let an event of the present arrive, and one round after it."""
+        held.put([line(held.trackpoint, held.now - 1, f"present {number}")])
+        worker.round()
+
+    held.put(
+        line(held.trackpoint, date, "connects") for date in range(start + 13 * HOUR_MS, MIDNIGHT + HOUR_MS, 10_000_000)
+    )
+    held.now = MIDNIGHT + 2 * HOUR_MS
+    for number in range(3):
+        busy_round(number)
+    assert unsettled_share(held) > 0
+    held.now = MIDNIGHT + DAY_MS
+    for number in range(3):
+        busy_round(3 + number)
+
+    past = [header for header in held.headers() if header.last[0] < MIDNIGHT]
+    assert len(past) > 3
+    assert all(one.last < two.first for one, two in pairwise(past))
+    assert held.exported() == held.expected()
+
+
+def test_the_present_settles_when_nothing_arrives(held: Held) -> None:
+    """Once nothing has arrived since the previous round, the segments of today and yesterday are merged as well."""
+    put_day(held, MIDNIGHT - DAY_MS)
+    Worker(held).idle()
+
+    assert unsettled_share(held) == 0
+    assert held.exported() == held.expected()
+
+
+def test_the_pauses_of_the_present_do_not_delay_the_past(held: Held) -> None:
+    """A day that settled as part of the present settles at once when it is past."""
+    start = MIDNIGHT - DAY_MS
+    put_day(held, start)
+    worker = Worker(held)
+    worker.idle()
     held.now = MIDNIGHT + DAY_MS - 1
+    put_late(held, start, "second")
+    worker.idle()
+    put_late(held, start, "third")
     worker.idle()
     assert unsettled_share(held) > 0
     held.now += 1
@@ -191,7 +232,7 @@ def test_another_day_makes_all_shops_due(held: Held) -> None:
 
 @pytest.mark.slow
 def test_a_stream_with_late_events_is_settled_but_for_the_present(held: Held) -> None:
-    """Of three weeks in the order of arrival, hour by hour, only the last days overlap, and no round is without end."""
+    """Of three weeks in the order of arrival, hour by hour, hardly anything overlaps in the end, and rounds do end."""
     days = 21
     start = held.now
     lines = generate(held.trackpoint, events=20_000, days=days, seed=2, end_ms=start + days * DAY_MS, by_arrival=True)

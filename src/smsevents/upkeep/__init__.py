@@ -1,7 +1,7 @@
 """The upkeep of the log: it stays small, sorted, legal and checkable while it is in use.
 
 compaction.py    small and overlapping segments → sorted, disjoint ones
-settling.py      days that are past are merged completely
+settling.py      what has come to rest is merged completely
 retention.py     events older than the history leave the disk
 erasure.py       a user's events leave the disk, and may be kept out
 verification.py  every segment is checked; damaged ones can be set aside
