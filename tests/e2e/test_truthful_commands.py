@@ -232,6 +232,20 @@ def test_compaction_says_when_there_is_nothing_to_do(shop: dict[str, str]) -> No
     assert run_command("compact", environment=shop).stderr == f"{SHOP}: nothing to merge\n".encode()
 
 
+def test_compaction_can_rewrite_the_database(shop: dict[str, str]) -> None:
+    """`compact --rewrite` also rewrites the file, reports that, and keeps every event."""
+    path = Path(shop["SMSEVENTS_DATABASE"].removeprefix("sqlite:///"))
+    query(path, "CREATE TABLE freed (data)")
+    query(path, "INSERT INTO freed VALUES (randomblob(5000000))")
+    query(path, "DROP TABLE freed")
+    lines = run_command("export", str(SHOP), environment=shop).stdout
+    done = run_command("compact", "--rewrite", environment=shop)
+
+    assert done.stderr.endswith(b": nothing to merge\nrewrote the database\n")
+    assert path.stat().st_size < 2_000_000
+    assert run_command("export", str(SHOP), environment=shop).stdout == lines
+
+
 def impossible_lines() -> list[bytes]:
     """Return lines as earlier versions recorded them: a send date in nanoseconds, and a blank user id."""
     now = now_ms()

@@ -27,7 +27,7 @@ from smsevents.clock.trusted import span, utc
 from smsevents.errors import StoreUnavailable, TimeInDoubt
 from smsevents.timekeeper import WHAT_TO_DO, Timekeeper
 from smsevents.upkeep import backup as backups
-from smsevents.upkeep import compaction, erasure, retention, statistics, verification
+from smsevents.upkeep import compaction, erasure, retention, space, statistics, verification
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.reasons import printable
 
@@ -40,7 +40,13 @@ OptionalTrackpoint = Annotated[
 ]
 
 
-def compact(trackpoint: OptionalTrackpoint = None) -> None:
+def compact(
+    trackpoint: OptionalTrackpoint = None,
+    rewrite: Annotated[
+        bool,
+        typer.Option("--rewrite", help="Then rewrite the database without unused space. Imports wait meanwhile."),
+    ] = False,
+) -> None:
     """Merge small and overlapping segments now. `serve` does this automatically."""
     with opened_database() as database:
         judgement = Timekeeper(database).note()
@@ -54,6 +60,9 @@ def compact(trackpoint: OptionalTrackpoint = None) -> None:
                 )
             merged = f"merged {done.before} segments into {done.after}" if done.before else "nothing to merge"
             typer.echo(f"{shop}: {merged}", err=True)
+        if rewrite:
+            space.rewrite(database)
+            typer.echo("rewrote the database", err=True)
 
 
 def _shops(database: Database, trackpoint: int | None) -> list[int]:

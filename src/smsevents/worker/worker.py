@@ -30,6 +30,7 @@ from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.erasure import seconds_to_wipe, wipe
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.settling import Settling, compact_background
+from smsevents.upkeep.space import give_back_room
 from smsevents.worker.lifeline import end_with_parent
 
 if TYPE_CHECKING:
@@ -103,15 +104,18 @@ class UpkeepWorker:
             now = self._now()
             due = self._settling.shops_due(now)
             changed = shops_changed(connection, self._looked_at if due is not None else 0)
+        worked = False
         for trackpoint in sorted({*changed, *self._left, *(due or ())}):
             if not self.take_lease():
                 return False
-            self._compact(trackpoint, self._judge_at_work().old_by_ms, now)
+            worked |= self._compact(trackpoint, self._judge_at_work().old_by_ms, now)
         if due is None:
             self._settling.looked_at_all(now)
         self._looked_at = newest
         if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
+        if not worked:  # compaction would use the space again
+            give_back_room(self._database, lambda: not self.is_pressed() and self.take_lease())
         return True
 
     def _judge_at_work(self) -> Judgement:
@@ -126,20 +130,24 @@ class UpkeepWorker:
         with self._database.read() as connection:
             return line_bytes_after(connection, self._looked_at) >= PRESSED_LINES_BYTES
 
-    def _compact(self, trackpoint: int, old_by_ms: int, now: int) -> None:
-        """Compact a shop, and leave out events older than the history at `old_by_ms`. `now` decides what settles."""
+    def _compact(self, trackpoint: int, old_by_ms: int, now: int) -> bool:
+        """Compact a shop, and leave out events older than the history at `old_by_ms`. `now` decides what settles.
+
+        Return whether there was something to do.
+        """
         try:
             done = compact_background(
                 self._database, trackpoint, old_by_ms, self._settling, now=now, old_id=self._looked_at
             )
         except DamagedSegment as error:
             logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
-            return
+            return False
         self._left.discard(trackpoint)
         if done.gave_way:
             self._left.add(trackpoint)
         if done.before:
             logger.info("compacted", trackpoint=trackpoint, segments_before=done.before, segments_after=done.after)
+        return done.before > 0
 
 
 @contextmanager

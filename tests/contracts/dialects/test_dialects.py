@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from os import urandom
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,13 +14,14 @@ from smsevents.catalog import dialects
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.leases import release_lease, take_lease
 from smsevents.catalog.pending_scrubs import add_pending, pending
-from smsevents.catalog.segments import headers_of, insert_segments, replace_segments
+from smsevents.catalog.segments import headers_of, insert_segments, replace_segments, segments_of
 from smsevents.catalog.shops import Shop, all_shops, block_user, blocked_digests, insert_shop
 from smsevents.clock.system import now_ms
 from smsevents.errors import ShopExists, StoreFull, StoreUnavailable
 from smsevents.segments.segment import pack
 from tests.contracts.dialects.harness import HARNESSES, Harness, held_by_another_process
 from tests.support.entries import entry
+from tests.support.lines import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,6 +235,34 @@ def test_a_scrub_leaves_no_copy_of_what_was_deleted(harness: Harness, database: 
     assert b"secret-" not in harness.bytes_stored()
     with database.read() as connection:
         assert shops_in(connection) == [SHOP]
+
+
+def test_unused_room_is_given_back_in_steps(harness: Harness, database: Database) -> None:
+    """Steps return what deleted rows took, beside a reader and writes, and leave all other rows as they are."""
+    for number in range(40):
+        dates = range(number * 1000, number * 1000 + 100)
+        some = list(pack([(date, line(SHOP, date, urandom(200).hex())) for date in dates]))
+        database.write(partial(insert_segments, trackpoint=SHOP, new=some))
+    full = len(harness.bytes_stored())
+    kept = set(ids_of(database)[::8])
+    gone = set(ids_of(database)) - kept
+    with database.read() as connection:
+        before = [segment.data for segment in segments_of(connection, sorted(kept))]
+    database.write(lambda c: replace_segments(c, SHOP, gone, gone, []))
+    with harness.opened().read() as slow:
+        assert shops_in(slow) == [SHOP]
+        for number in range(1, 200):
+            database.write(partial(insert_shop, shop=Shop(SHOP + number, "", 1)))
+            if not database.dialect.give_back_room():
+                break
+        assert shops_in(slow) == [SHOP]
+    while database.dialect.give_back_room():
+        pass
+
+    assert len(harness.bytes_stored()) < full / 2
+    assert set(ids_of(database)) == kept
+    with database.read() as connection:
+        assert [segment.data for segment in segments_of(connection, sorted(kept))] == before
 
 
 def test_a_copy_is_of_one_moment(harness: Harness, database: Database, tmp_path: Path) -> None:

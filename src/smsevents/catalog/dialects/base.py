@@ -100,6 +100,12 @@ class Dialect(Protocol):
     def scrub(self, step: str) -> Scrubbed:
         """Do one of `scrub_steps`. Raises `StoreUnavailable`, `StoreFull`."""
 
+    def give_back_room(self) -> bool:
+        """Return unused space to the file system in one step, in which writers wait for some milliseconds.
+
+        Return whether another step would return more. Raises `StoreUnavailable`.
+        """
+
     def copy_to(self, target: Path) -> None:
         """Write the database as it is at one moment into an empty file, without deleted rows.
 

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.ext.compiler import compiles
 
 from smsevents.catalog.dialects.hints import NotByIndex
-from smsevents.catalog.dialects.sqlite.files import DATABASE_BUSY_MAX_SECONDS, make_private
+from smsevents.catalog.dialects.sqlite.files import DATABASE_BUSY_MAX_SECONDS, GIVES_BACK_PAGES, make_private
 from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES
 from smsevents.catalog.dialects.sqlite.location import require_ours, why_unusable
 from smsevents.errors import StoreUnavailable
@@ -63,7 +63,9 @@ def _use_wal(path: Path, *, create: bool) -> None:
         while True:
             try:
                 require_ours(connection, path, create=create)
-                connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")  # applies only to a new file
+                # both apply only to a new file, and in this order
+                connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")
+                connection.execute(GIVES_BACK_PAGES)
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:

@@ -122,6 +122,13 @@ class SqliteDialect:
             return Scrubbed(done=True, is_brief=self.path.stat().st_size <= SCRUB_BRIEF_MAX_BYTES)
         return Scrubbed(done=files.empty_wal(self.path))
 
+    def give_back_room(self) -> bool:
+        """Move pages from the end of the file into free ones, and at the end the write-ahead log into the file."""
+        if files.give_back_pages(self.path):
+            return True
+        files.shrink_wal(self.path)
+        return False
+
     def copy_to(self, target: Path) -> None:
         """Copy the database without free pages."""
         files.copy_to(self.path, target)

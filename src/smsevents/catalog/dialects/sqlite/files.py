@@ -21,6 +21,14 @@ CHECKPOINT_PAUSE_SECONDS = 0.1
 
 PRIVATE_MODE = 0o600
 
+# Without it, a file never shrinks. It takes effect in a new file, or when the file is rewritten.
+GIVES_BACK_PAGES = "PRAGMA auto_vacuum = INCREMENTAL"
+_INCREMENTAL = 2  # the value of that setting
+GIVEN_BACK_IN_STEP_PAGES = 256  # 4 MiB, about 10 ms, in which writers wait
+FREE_KEPT_RATIO = 0.05  # of the file; the next writes need free pages, and each one that is given back is moved first
+FREE_MIN_PAGES = 16
+WAL_KEPT_WHEN_IDLE_BYTES = 256 * 1024
+
 
 def make_private(path: Path) -> None:
     """Create an empty database file that only its owner may read (0600), if there is no file yet.
@@ -44,7 +52,7 @@ def vacuum(path: Path) -> None:
     file's size, both in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
     """
     try:
-        _run(path, "VACUUM")
+        _run(path, "VACUUM", before=GIVES_BACK_PAGES)
     except StoreFull as error:
         raise StoreFull(
             "There is no room to rewrite the files. That takes as much as they are large, beside the database and"
@@ -57,15 +65,53 @@ def copy_to(path: Path, target: Path) -> None:
 
     The target must be empty or must not exist.
     """
-    _run(path, "VACUUM INTO ?", str(target))
+    _run(path, "VACUUM INTO ?", str(target), before=GIVES_BACK_PAGES)
 
 
-def _run(path: Path, statement: str, *values: str) -> None:
+def _run(path: Path, statement: str, *values: str, before: str) -> None:
     with (
         translated("written", path),
         closing(sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)) as connection,
     ):
+        connection.execute(before)
         connection.execute(statement, values)
+
+
+def give_back_pages(path: Path) -> bool:
+    """Return some free pages at the end of a file to the file system. Return whether enough are left for another step.
+
+    Pages in use are moved from the end of the file to free places first. A file that was created before smsevents set
+    GIVES_BACK_PAGES keeps its free pages until it is rewritten. Raises `StoreUnavailable`.
+    """
+    with (
+        translated("written", path),
+        closing(sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)) as connection,
+    ):
+        if _number(connection, "auto_vacuum") != _INCREMENTAL:
+            return False
+        kept = max(FREE_MIN_PAGES, int(_number(connection, "page_count") * FREE_KEPT_RATIO))
+        spare = _number(connection, "freelist_count") - kept
+        if spare > 0:
+            connection.execute("PRAGMA secure_delete = ON")
+            # not `execute`, which would stop after the first page
+            connection.executescript(f"PRAGMA incremental_vacuum({min(spare, GIVEN_BACK_IN_STEP_PAGES)})")
+        return spare > GIVEN_BACK_IN_STEP_PAGES
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def shrink_wal(path: Path) -> None:
+    """Move the contents of a large write-ahead log into the database file, unless a reader or a writer needs it now."""
+    if (size_of(path.with_name(path.name + "-wal")) or 0) <= WAL_KEPT_WHEN_IDLE_BYTES:
+        return
+    with (
+        translated("written", path),
+        closing(sqlite3.connect(path, timeout=CHECKPOINT_PAUSE_SECONDS)) as connection,
+    ):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # most of the work, while nobody waits
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def empty_wal(path: Path) -> bool:

@@ -1,0 +1,153 @@
+"""A SQLite file shrinks in brief steps; one of an early version does so once it was rewritten."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smsevents.catalog import open_catalog
+from smsevents.catalog.dialects.sqlite.files import (
+    FREE_KEPT_RATIO,
+    FREE_MIN_PAGES,
+    GIVEN_BACK_IN_STEP_PAGES,
+    WAL_KEPT_WHEN_IDLE_BYTES,
+)
+from smsevents.demo.generate import generate
+from smsevents.upkeep.retention import expire
+from smsevents.upkeep.space import give_back_room, rewrite
+from smsevents.worker.worker import UpkeepWorker
+from tests.support.databases import old_view, query
+from tests.support.lines import DAY_MS
+from tests.support.logs import Held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FREED_PAGES = 2000
+ROUNDS = 8  # more than the worker needs to become idle
+
+
+@pytest.fixture
+def held(url: str) -> Iterator[Held]:
+    """Create a shop."""
+    made = Held(url)
+    yield made
+    made.database.close()
+
+
+def pages(path: Path) -> tuple[int, int]:
+    """Return the number of pages of a file, and how many of them are free."""
+    ((count,),), ((free,),) = query(path, "PRAGMA page_count"), query(path, "PRAGMA freelist_count")
+    return count, free
+
+
+def free_pages(path: Path) -> None:
+    """Leave FREED_PAGES or more free pages in the middle of a file."""
+    size = FREED_PAGES * 16 * 1024
+    query(path, "CREATE TABLE freed (data)")
+    query(path, "INSERT INTO freed VALUES (randomblob(?))", size)
+    query(path, "CREATE TABLE kept (data)")
+    query(path, "INSERT INTO kept VALUES (randomblob(?))", size // 4)
+    query(path, "DROP TABLE freed")
+
+
+def test_a_step_is_brief(held: Held) -> None:
+    """A step returns so many pages and no more, and the last one leaves some free pages for the next writes."""
+    free_pages(held.path)
+    kept = query(held.path, "SELECT data FROM kept")
+    before, _ = pages(held.path)
+    assert held.database.dialect.give_back_room()
+    assert pages(held.path)[0] == before - GIVEN_BACK_IN_STEP_PAGES
+    give_back_room(held.database, lambda: True, lambda _: None)
+
+    count, free = pages(held.path)
+    assert 0 < free <= max(FREE_MIN_PAGES, FREE_KEPT_RATIO * (count + GIVEN_BACK_IN_STEP_PAGES))
+    assert held.path.stat().st_size == count * 16 * 1024
+    assert query(held.path, "SELECT data FROM kept") == kept
+
+
+def test_steps_end_when_they_may_not_continue(held: Held) -> None:
+    """No further step begins once `may_continue` is false, and between two steps there is a pause."""
+    free_pages(held.path)
+    before, _ = pages(held.path)
+    pauses: list[float] = []
+    give_back_room(held.database, lambda: len(pauses) < 2, pauses.append)
+
+    assert pages(held.path)[0] == before - 3 * GIVEN_BACK_IN_STEP_PAGES
+    assert len(pauses) == 2
+
+
+def test_a_reader_keeps_the_log_and_is_not_waited_for(held: Held) -> None:
+    """While a reader has an old view, the write-ahead log stays and nothing fails; after that it is emptied."""
+    free_pages(held.path)
+    log = held.path.with_name(f"{held.path.name}-wal")
+    with old_view(held.path):
+        held.put(islice(generate(held.trackpoint, events=3000, days=30, seed=1, end_ms=held.now), 3000))
+        give_back_room(held.database, lambda: True, lambda _: None)
+        assert log.stat().st_size > WAL_KEPT_WHEN_IDLE_BYTES
+    give_back_room(held.database, lambda: True, lambda _: None)
+
+    assert log.stat().st_size == 0
+    assert held.exported() == held.expected()
+
+
+def test_a_file_of_an_early_version_shrinks_once_it_was_rewritten(tmp_path: Path) -> None:
+    """A file that was created without the setting keeps its free pages, until `rewrite`; from then on it shrinks."""
+    path = tmp_path / "log.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA page_size = 16384")
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("PRAGMA user_version = 0")
+        connection.execute("VACUUM")
+    with closing(open_catalog(f"sqlite:///{path}")) as database:
+        assert query(path, "PRAGMA auto_vacuum") == [(0,)]
+        free_pages(path)
+        before = pages(path)
+        assert not database.dialect.give_back_room()
+        assert pages(path) == before
+        rewrite(database)
+        assert pages(path)[0] < before[0] - FREED_PAGES + 10
+        query(path, "INSERT INTO kept VALUES (randomblob(50000000))")
+        query(path, "DELETE FROM kept WHERE length(data) = 50000000")
+        before = pages(path)
+        assert database.dialect.give_back_room()
+        assert pages(path)[0] < before[0]
+
+
+@pytest.mark.slow
+def test_an_idle_log_takes_little_more_than_its_segments(held: Held) -> None:
+    """Once the worker is idle, the files take at most 1.3 times the stored bytes, also after much has expired.
+
+    What an empty database takes, and the free pages that are always kept, come on top.
+    """
+    worker = UpkeepWorker(held.database, lambda: held.now)
+    worker.round()
+    fixed = on_disk(held) + FREE_MIN_PAGES * 16 * 1024
+    lines = generate(held.trackpoint, events=150_000, days=80, seed=1, end_ms=held.now, by_arrival=True)
+    while body := list(islice(lines, 3000)):
+        held.put(body)
+    for _ in range(ROUNDS):
+        worker.round()
+    stored = sum(header.stored_bytes for header in held.headers())
+    assert on_disk(held) < 1.3 * stored + fixed
+
+    held.now += 60 * DAY_MS
+    worker.take_lease()
+    assert expire(held.database, held.now).segments > 0
+    for _ in range(ROUNDS):
+        worker.round()
+    left = sum(header.stored_bytes for header in held.headers())
+    assert left < 0.7 * stored
+    assert on_disk(held) < 1.3 * left + fixed
+    assert held.exported() == held.expected()
+
+
+def on_disk(held: Held) -> int:
+    """Return the size of the database and its write-ahead log, in bytes."""
+    return sum(os.path.getsize(f"{held.path}{end}") for end in ("", "-wal"))  # noqa: PTH202 -- a name that is no path
