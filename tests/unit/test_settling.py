@@ -219,6 +219,21 @@ def test_only_the_segments_that_overlap_are_rewritten(held: Held) -> None:
     assert held.exported() == held.expected()
 
 
+def test_a_deep_group_settles_in_one_round(held: Held) -> None:
+    """More overlapping segments than may be held at once take several passes, which one round does."""
+    start = MIDNIGHT - 3 * DAY_MS
+    for number in range(30):
+        held.put(line(held.trackpoint, start + number + 100_000 * place, f"{number}") for place in range(150))
+    worker = Worker(held)
+    worker.round()
+    settled = worker.round()
+
+    assert settled.whole
+    assert unsettled_share(held) == 0
+    assert worker.round().before == 0
+    assert held.exported() == held.expected()
+
+
 def test_another_day_makes_all_shops_due(held: Held) -> None:
     """All shops are looked at when another day can settle, also those in which nothing has arrived since."""
     worker = Worker(held)

@@ -22,11 +22,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from smsevents.catalog.segments import newest_id
+from smsevents.errors import DamagedSegment
 from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop, groups, worth_merging
 from smsevents.wire.limits import DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from smsevents.catalog import Database
     from smsevents.segments.header import SegmentHeader
@@ -38,20 +40,26 @@ SETTLED_MAX_MS = 2 * DAY_MS
 SETTLED_GROWTH_RATIO = 4  # of each pause to the one before
 
 
-@dataclass(frozen=True)
-class Pause:
-    """Something is not merged again before `until_ms`. `length_ms` is how long it waits since it was merged."""
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Consecutive days (since 1970, UTC), looked at as past or as part of the present."""
 
+    first: int
+    last: int
+    is_past: bool
+
+    def overlaps(self, other: Days) -> bool:
+        """Return whether they have a day in common, and are looked at in the same way."""
+        return self.is_past == other.is_past and self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Days are not merged again before `until_ms`. `length_ms` is how long they wait since they were merged."""
+
+    days: Days
     until_ms: int
     length_ms: int
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a shop that settles by itself: the days that are past, or the present."""
-
-    is_past: bool
-    day: int  # since 1970, UTC
 
 
 def past_before(now: int) -> int:
@@ -65,8 +73,8 @@ class Settling:
     def __init__(self, sizes: Sizes = DEFAULT_SIZES) -> None:
         """Begin with no pauses. `sizes` are those of the compaction."""
         self.sizes = sizes
-        self._pauses: dict[int, dict[Part, Pause]] = {}  # by shop
-        self._chosen: dict[int, set[Part]] = {}  # what is being merged in a shop
+        self._pauses: dict[int, list[Pause]] = {}  # by shop, one for each group that was merged
+        self._chosen: dict[int, list[Days]] = {}  # what is being merged in a shop
         self._look_ms: dict[int, int] = {}  # when something of a shop may settle that could not before
         self._all_before = 0  # the end of the last past day when all shops were looked at
 
@@ -80,16 +88,15 @@ class Settling:
         """Record that all shops were looked at, at `now`."""
         self._all_before = past_before(now)
         for trackpoint, pauses in list(self._pauses.items()):
-            kept = {part: pause for part, pause in pauses.items() if now < pause.until_ms + SETTLED_MAX_MS}
-            self._pauses[trackpoint] = kept
-            if not kept:
+            self._pauses[trackpoint] = [pause for pause in pauses if now < pause.until_ms + SETTLED_MAX_MS]
+            if not self._pauses[trackpoint]:
                 del self._pauses[trackpoint]
 
-    def choose(self, trackpoint: int, headers: list[SegmentHeader], now: int, old_id: int) -> list[Group]:
+    def choose(self, trackpoint: int, headers: list[SegmentHeader], *, now: int, new_ids: range) -> list[Group]:
         """Return the groups of a shop to merge now: those that settle, and of the rest what is worth it.
 
-        `headers` are in the order of their first entries. A group with a segment newer than `old_id` waits: more may
-        be on its way.
+        `headers` are in the order of their first entries. A group with a segment in `new_ids` has only just arrived and
+        does not settle yet: more may be on its way.
         """
         self._look_ms.pop(trackpoint, None)
         before = past_before(now)
@@ -98,11 +105,11 @@ class Settling:
         chosen: list[Group] = []
         for is_past, headers_of_part in ((True, past), (False, present)):
             for group in groups(headers_of_part, self.sizes):
-                parts = _parts(group, is_past=is_past)
-                at = self._settles_ms(trackpoint, parts)
-                if at <= now and all(member.id <= old_id for member in group.members):
+                days = _days(group, is_past=is_past)
+                at = max((pause.until_ms for pause in self._pauses_of(trackpoint, days)), default=0)
+                if at <= now and not any(member.id in new_ids for member in group.members):
                     chosen.append(group)
-                    self._chosen.setdefault(trackpoint, set()).update(parts)
+                    self._chosen.setdefault(trackpoint, []).append(days)
                 else:
                     self._look_ms[trackpoint] = min(at, self._look_ms.get(trackpoint, at))
         taken = {member.id for group in chosen for member in group.members}
@@ -111,20 +118,25 @@ class Settling:
 
     def compacted(self, trackpoint: int, now: int, *, whole: bool) -> None:
         """Record that a shop was compacted: what settled pauses. If work is left, the shop is due again."""
-        parts = self._chosen.pop(trackpoint, set())
+        chosen = self._chosen.pop(trackpoint, [])
         if not whole:
             self._look_ms[trackpoint] = now
             return
-        pauses = self._pauses.setdefault(trackpoint, {}) if parts else {}
-        for part in parts:
-            before = pauses.get(part)
-            length = SETTLED_MIN_MS if before is None else min(before.length_ms * SETTLED_GROWTH_RATIO, SETTLED_MAX_MS)
-            pauses[part] = Pause(now + length, length)
+        made = []
+        for days in dict.fromkeys(chosen):  # a deep group takes several passes, and is chosen in each
+            before = max((pause.length_ms for pause in self._pauses_of(trackpoint, days)), default=0)
+            length = min(max(before * SETTLED_GROWTH_RATIO, SETTLED_MIN_MS), SETTLED_MAX_MS)
+            made.append(Pause(days, now + length, length))
+        kept = [
+            pause
+            for pause in self._pauses.get(trackpoint, [])
+            if now < pause.until_ms + SETTLED_MAX_MS and not any(pause.days.overlaps(days) for days in chosen)
+        ]
+        if kept or made:
+            self._pauses[trackpoint] = kept + made
 
-    def _settles_ms(self, trackpoint: int, parts: Sequence[Part]) -> int:
-        """Return the end of the longest pause, or 0."""
-        pauses = self._pauses.get(trackpoint, {})
-        return max((pauses[part].until_ms for part in parts if part in pauses), default=0)
+    def _pauses_of(self, trackpoint: int, days: Days) -> Iterator[Pause]:
+        return (pause for pause in self._pauses.get(trackpoint, []) if pause.days.overlaps(days))
 
 
 def compact_background(  # noqa: PLR0913 -- what it depends on is passed in
@@ -132,25 +144,27 @@ def compact_background(  # noqa: PLR0913 -- what it depends on is passed in
 ) -> Compacted:
     """Compact what settles in a shop, and of the rest what is worth it.
 
-    Events older than the history at `old_by_ms`, a trusted time, are left out; `now` decides what settles, see
-    `Settling.choose`. Raises `DamagedSegment`; the days concerned then pause as if they had settled.
+    Events older than the history at `old_by_ms`, a trusted time, are left out. `now` decides what settles. Segments
+    with higher ids than `old_id` have only just arrived, see `Settling.choose`. Raises `DamagedSegment`; the days
+    concerned then pause as if they had settled.
     """
-    whole = True
+    with database.read() as connection:
+        # what this compaction itself makes has higher ids, and is not new
+        new_ids = range(old_id + 1, newest_id(connection) + 1)
+    choose = partial(settling.choose, trackpoint, now=now, new_ids=new_ids)
+    whole = False
     try:
-        done = compact_shop(
-            database,
-            trackpoint,
-            old_by_ms,
-            partial(settling.choose, trackpoint, now=now, old_id=old_id),
-            settling.sizes,
-        )
+        done = compact_shop(database, trackpoint, old_by_ms, choose, settling.sizes)
         whole = done.whole
+    except DamagedSegment:
+        whole = True
+        raise
     finally:
         settling.compacted(trackpoint, now, whole=whole)
     return done
 
 
-def _parts(group: Group, *, is_past: bool) -> list[Part]:
+def _days(group: Group, *, is_past: bool) -> Days:
     """Return the days from the first event of a group to its last."""
     last = max(member.last[0] for member in group.members)
-    return [Part(is_past, day) for day in range(group.members[0].first[0] // DAY_MS, last // DAY_MS + 1)]
+    return Days(group.members[0].first[0] // DAY_MS, last // DAY_MS, is_past)

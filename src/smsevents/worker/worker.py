@@ -221,25 +221,29 @@ def keep(url: str, log_format: str) -> None:
     worker = UpkeepWorker(database)
     try:
         while True:
+            completed = False
             try:
-                worker.round()
+                completed = worker.round()
             except StoreUnavailable as error:
                 logger.warning("upkeep has to wait", error=str(error))
-            _wait_until_due(worker)
+            _wait_until_due(worker, may_be_pressed=completed)
     finally:
         with suppress(StoreUnavailable):  # the lease then expires by itself
             worker.release_lease()
         database.close()
 
 
-def _wait_until_due(worker: UpkeepWorker) -> None:
-    """Wait for UPKEEP_INTERVAL_SECONDS, or until much has arrived."""
+def _wait_until_due(worker: UpkeepWorker, *, may_be_pressed: bool) -> None:
+    """Wait for UPKEEP_INTERVAL_SECONDS, or with `may_be_pressed` until much has arrived.
+
+    A worker whose round was not completed, because another one holds the lease, has nothing to be pressed about.
+    """
     until = time.monotonic() + UPKEEP_INTERVAL_SECONDS
     while time.monotonic() < until:
         # not a sleep: sleeping until a given time can fail with a fake clock, and a signal ends this wait, too
         threading.Event().wait(PRESSED_CHECK_SECONDS)
         with suppress(StoreUnavailable):  # the next round reports it
-            if worker.is_pressed():
+            if may_be_pressed and worker.is_pressed():
                 return
 
 
