@@ -7,7 +7,7 @@ refused at once. Some messages have one more event: a message of two parts has t
 reported as expired may be delivered after all. So a message makes one to three events.
 
 Lines come in the order of the export, or in the order of **arrival**: a few percent of the events then arrive late, by
-LATE_MEAN_HOURS on average. The lines are the same in both orders.
+LATE_MEAN_MS on average. The lines are the same in both orders.
 
 The window is divided into **slices** of equal length, short enough that the busiest has some ten thousand events. The
 messages of a slice are made when its turn comes. An event that falls into a later slice waits there. So memory holds
@@ -47,8 +47,8 @@ DAYS_MAX = 3650
 _SECOND_MS = 1000
 _MINUTE_MS = 60 * _SECOND_MS
 _HOUR_MS = 60 * _MINUTE_MS
-LATE_SHARE = 0.03  # of the events; the gateway reports them late
-LATE_MEAN_HOURS = 6  # of an exponential distribution
+LATE_RATIO = 0.03  # of the events; the gateway reports them late
+LATE_MEAN_MS = 6 * _HOUR_MS  # of an exponential distribution
 _YEAR_MS = 31_556_952 * _SECOND_MS  # the mean year of the Gregorian calendar
 
 _SLICE_EVENTS = 16_384  # in the busiest slice; a larger number takes more memory and is not faster
@@ -150,7 +150,7 @@ def generate(  # noqa: PLR0913 -- all but the first are passed by name
     r"""Return exactly `events` different canonical lines, without `\n`, in the order of the export or of arrival.
 
     Their dates and send dates are in the closed interval from `days` (of 24 hours) before `end_ms` (Unix milliseconds)
-    to `end_ms`. The same arguments always produce the same lines. `by_arrival` changes only their order: LATE_SHARE of
+    to `end_ms`. The same arguments always produce the same lines. `by_arrival` changes only their order: LATE_RATIO of
     the events arrive late, but none after `end_ms`.
 
     Raises `InvalidRequest`, before the first line, for an argument out of its range.
@@ -263,8 +263,8 @@ class _Shop:
 
     def _place(self, date: int, line: bytes) -> None:
         """Put an event into the slice in which its turn comes: that of its date, or of its arrival."""
-        if self._late is not None and self._late.random() < LATE_SHARE:
-            arrives = date + int(self._late.expovariate(1 / LATE_MEAN_HOURS) * _HOUR_MS)
+        if self._late is not None and self._late.random() < LATE_RATIO:
+            arrives = date + int(self._late.expovariate(1 / LATE_MEAN_MS))
             date = arrives if arrives < self._stop else date
         number, offset = divmod(date - self._start, self._slice_ms)
         self._waiting[number].append((offset, line))

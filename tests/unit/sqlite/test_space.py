@@ -13,8 +13,8 @@ import pytest
 from smsevents.catalog import open_catalog
 from smsevents.catalog.dialects.sqlite.files import (
     FREE_KEPT_RATIO,
-    FREE_MIN_PAGES,
-    GIVEN_BACK_IN_STEP_PAGES,
+    FREE_MIN_BYTES,
+    GIVEN_BACK_IN_STEP_BYTES,
     WAL_KEPT_WHEN_IDLE_BYTES,
 )
 from smsevents.demo.generate import generate
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+PAGE_BYTES = 16 * 1024
+STEP_PAGES = GIVEN_BACK_IN_STEP_BYTES // PAGE_BYTES
 FREED_PAGES = 2000
 ROUNDS = 8  # more than the worker needs to become idle
 
@@ -49,7 +51,7 @@ def pages(path: Path) -> tuple[int, int]:
 
 def free_pages(path: Path) -> None:
     """Leave FREED_PAGES or more free pages in the middle of a file."""
-    size = FREED_PAGES * 16 * 1024
+    size = FREED_PAGES * PAGE_BYTES
     query(path, "CREATE TABLE freed (data)")
     query(path, "INSERT INTO freed VALUES (randomblob(?))", size)
     query(path, "CREATE TABLE kept (data)")
@@ -63,12 +65,12 @@ def test_a_step_is_brief(held: Held) -> None:
     kept = query(held.path, "SELECT data FROM kept")
     before, _ = pages(held.path)
     assert held.database.dialect.give_back_room()
-    assert pages(held.path)[0] == before - GIVEN_BACK_IN_STEP_PAGES
+    assert pages(held.path)[0] == before - STEP_PAGES
     give_back_room(held.database, lambda: True, lambda _: None)
 
     count, free = pages(held.path)
-    assert 0 < free <= max(FREE_MIN_PAGES, FREE_KEPT_RATIO * (count + GIVEN_BACK_IN_STEP_PAGES))
-    assert held.path.stat().st_size == count * 16 * 1024
+    assert 0 < free <= max(FREE_MIN_BYTES // PAGE_BYTES, FREE_KEPT_RATIO * (count + STEP_PAGES))
+    assert held.path.stat().st_size == count * PAGE_BYTES
     assert query(held.path, "SELECT data FROM kept") == kept
 
 
@@ -79,7 +81,7 @@ def test_steps_end_when_they_may_not_continue(held: Held) -> None:
     pauses: list[float] = []
     give_back_room(held.database, lambda: len(pauses) < 2, pauses.append)
 
-    assert pages(held.path)[0] == before - 3 * GIVEN_BACK_IN_STEP_PAGES
+    assert pages(held.path)[0] == before - 3 * STEP_PAGES
     assert len(pauses) == 2
 
 
@@ -128,7 +130,7 @@ def test_an_idle_log_takes_little_more_than_its_segments(held: Held) -> None:
     """
     worker = UpkeepWorker(held.database, lambda: held.now)
     worker.round()
-    fixed = on_disk(held) + FREE_MIN_PAGES * 16 * 1024
+    fixed = on_disk(held) + FREE_MIN_BYTES
     lines = generate(held.trackpoint, events=150_000, days=80, seed=1, end_ms=held.now, by_arrival=True)
     while body := list(islice(lines, 3000)):
         held.put(body)

@@ -24,9 +24,9 @@ PRIVATE_MODE = 0o600
 # Without it, a file never shrinks. It takes effect in a new file, or when the file is rewritten.
 GIVES_BACK_PAGES = "PRAGMA auto_vacuum = INCREMENTAL"
 _INCREMENTAL = 2  # the value of that setting
-GIVEN_BACK_IN_STEP_PAGES = 256  # 4 MiB, about 10 ms, in which writers wait
+GIVEN_BACK_IN_STEP_BYTES = 4 * 1024 * 1024  # about 10 ms, in which writers wait
 FREE_KEPT_RATIO = 0.05  # of the file; the next writes need free pages, and each one that is given back is moved first
-FREE_MIN_PAGES = 16
+FREE_MIN_BYTES = 256 * 1024
 WAL_KEPT_WHEN_IDLE_BYTES = 256 * 1024
 
 
@@ -89,13 +89,14 @@ def give_back_pages(path: Path) -> bool:
     ):
         if _number(connection, "auto_vacuum") != _INCREMENTAL:
             return False
-        kept = max(FREE_MIN_PAGES, int(_number(connection, "page_count") * FREE_KEPT_RATIO))
-        spare = _number(connection, "freelist_count") - kept
+        page_bytes = _number(connection, "page_size")
+        kept = max(FREE_MIN_BYTES // page_bytes, int(_number(connection, "page_count") * FREE_KEPT_RATIO))
+        spare, at_once = _number(connection, "freelist_count") - kept, GIVEN_BACK_IN_STEP_BYTES // page_bytes
         if spare > 0:
             connection.execute("PRAGMA secure_delete = ON")
             # not `execute`, which would stop after the first page
-            connection.executescript(f"PRAGMA incremental_vacuum({min(spare, GIVEN_BACK_IN_STEP_PAGES)})")
-        return spare > GIVEN_BACK_IN_STEP_PAGES
+            connection.executescript(f"PRAGMA incremental_vacuum({min(spare, at_once)})")
+        return spare > at_once
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:
