@@ -64,10 +64,16 @@ def is_intact(path: Path) -> bool:
 
 def damage_newest_segment(path: Path, trackpoint: int) -> int:
     """Change one byte in the middle of the stored bytes of a shop's newest segment, and return its id."""
-    ((segment_id, data),) = query(
-        path, "SELECT id, data FROM segments WHERE trackpoint = ? ORDER BY last_date DESC, id DESC LIMIT 1", trackpoint
+    ((segment_id,),) = query(
+        path, "SELECT id FROM segments WHERE trackpoint = ? ORDER BY last_date DESC, id DESC LIMIT 1", trackpoint
     )
+    damage(path, segment_id)
+    return int(segment_id)
+
+
+def damage(path: Path, segment_id: int) -> None:
+    """Change one byte in the middle of the stored bytes of a segment."""
+    ((data,),) = query(path, "SELECT data FROM segments WHERE id = ?", segment_id)
     middle = len(data) // 2
     changed = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
     query(path, "UPDATE segments SET data = ? WHERE id = ?", changed, segment_id)
-    return int(segment_id)

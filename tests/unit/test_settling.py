@@ -16,7 +16,7 @@ from smsevents.accounts.access import Access
 from smsevents.catalog.segments import insert_segments, newest_id, overlapping_line_bytes
 from smsevents.catalog.tables import segments
 from smsevents.demo.generate import generate
-from smsevents.errors import ShopExists
+from smsevents.errors import DamagedSegment, ShopExists
 from smsevents.segments.segment import pack
 from smsevents.timekeeper import Timekeeper
 from smsevents.upkeep.compaction import Compacted, Sizes
@@ -29,6 +29,7 @@ from smsevents.upkeep.settling import (
 )
 from smsevents.web.house_metrics import exposition
 from smsevents.worker.worker import UpkeepWorker
+from tests.support.databases import damage
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
 from tests.support.logs import Held
 
@@ -232,6 +233,72 @@ def test_a_deep_group_settles_in_one_round(held: Held) -> None:
     assert unsettled_share(held) == 0
     assert worker.round().before == 0
     assert held.exported() == held.expected()
+
+
+def test_past_days_settle_while_events_for_them_keep_arriving(held: Held) -> None:
+    """Past days wait for what keeps arriving no longer than the shortest pause, and then settle all the same."""
+    start = MIDNIGHT - 3 * DAY_MS
+    put_day(held, start)
+    worker = Worker(held)
+    began = held.now
+    large = {header.id for header in held.headers() if not SMALL.is_small(header)}
+    while large <= {header.id for header in held.headers()}:
+        put_late(held, start, f"at {held.now}")
+        worker.round()
+        held.now += 100_000
+
+    assert SETTLED_MIN_MS <= held.now - began <= SETTLED_MIN_MS + 300_000
+    assert held.exported() == held.expected()
+
+
+def test_a_clock_that_was_ahead_does_not_prolong_a_pause(held: Held) -> None:
+    """A pause that began in the future, by a clock that was set back since, does not count."""
+    start = MIDNIGHT - 3 * DAY_MS
+    put_day(held, start)
+    worker = Worker(held)
+    right = held.now
+    held.now += 60 * DAY_MS
+    worker.idle()
+    held.now = right
+    put_late(held, start, "second")
+    worker.idle()
+
+    assert unsettled_share(held) == 0
+    assert held.exported() == held.expected()
+
+
+def test_damage_does_not_keep_other_days_from_settling(held: Held) -> None:
+    """A day with a damaged segment is reported and stays as it is; all other days settle in the same round."""
+    for days in (5, 4, 3):
+        put_day(held, MIDNIGHT - days * DAY_MS)
+    Worker(held).idle()
+    for days in (5, 4, 3):
+        put_late(held, MIDNIGHT - days * DAY_MS, "second")
+    damaged = MIDNIGHT - 5 * DAY_MS + 12 * HOUR_MS
+    (one,) = [one for one in held.headers() if one.first[0] < damaged < one.last[0]]
+    damage(held.path, one.id)
+    worker = Worker(held)
+    worker.round()
+    with pytest.raises(DamagedSegment, match=f"{one.id}"):
+        worker.round()
+
+    others = [header for header in held.headers() if header.first[0] >= MIDNIGHT - 4 * DAY_MS]
+    assert all(header.last < following.first for header, following in pairwise(others))
+    assert one.id in {header.id for header in held.headers()}
+    assert worker.round() == Compacted(0, 0)
+
+
+def test_what_a_round_merged_does_not_press_the_worker(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that the worker itself wrote in a round have not arrived."""
+    monkeypatch.setattr("smsevents.worker.worker.PRESSED_LINES_BYTES", 1000)
+    put_day(held, MIDNIGHT - 3 * DAY_MS)
+    worker = UpkeepWorker(held.database, lambda: held.now)
+    before = {header.id for header in held.headers()}
+    worker.round()
+    worker.round()
+
+    assert before != {header.id for header in held.headers()}
+    assert not worker.is_pressed()
 
 
 def test_another_day_makes_all_shops_due(held: Held) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.segments import headers_of, replace_segments, segments_of
+from smsevents.errors import DamagedSegment
 from smsevents.segments.header import damaged_among
 from smsevents.segments.merge import END, merge
 from smsevents.segments.segment import SEGMENT_LINES_BYTES, deflate, deflate_compacted, pack_lines
@@ -259,15 +260,22 @@ def compact_shop(
 
     Passes repeat while work is left: the result of one group may be a small neighbour of the next, a deep group takes
     several passes, and another process may have changed a group meanwhile. There are at most COMPACTION_PASSES_MAX,
-    because imports may bring more all the time. Raises `DamagedSegment`.
+    because imports may bring more all the time. Raises `DamagedSegment`, after the other groups of the pass.
     """
     done = Compacted()
     for _ in range(COMPACTION_PASSES_MAX):
         with database.read() as connection:
             headers = list(headers_of(connection, trackpoint))
         chosen = list(groups(headers, sizes)) if choose is None else choose(headers)
-        gained = sum((compact_group(database, trackpoint, group, now, sizes) for group in chosen), Compacted())
+        gained, damaged = Compacted(), None
+        for group in chosen:
+            try:
+                gained += compact_group(database, trackpoint, group, now, sizes)
+            except DamagedSegment as error:
+                damaged = damaged or error  # the other groups are compacted all the same
         done = Compacted(done.before + gained.before, done.after + gained.after, gained.whole, gained.gave_way)
+        if damaged:
+            raise damaged
         if not chosen or gained.gave_way or (gained.whole and choose is not None):
             return done
     return done

@@ -61,6 +61,10 @@ class Pause:
     until_ms: int
     length_ms: int
 
+    def counts(self, now: int) -> bool:
+        """Return whether it began before `now`, by a clock that may have been set back, and has not ended long ago."""
+        return self.until_ms - self.length_ms <= now < self.until_ms + SETTLED_MAX_MS
+
 
 def past_before(now: int) -> int:
     """Return the end (Unix ms, exclusive) of the last day that is past at `now`."""
@@ -76,6 +80,7 @@ class Settling:
         self._pauses: dict[int, list[Pause]] = {}  # by shop, one for each group that was merged
         self._chosen: dict[int, list[Days]] = {}  # what is being merged in a shop
         self._look_ms: dict[int, int] = {}  # when something of a shop may settle that could not before
+        self._waiting_since_ms: dict[int, int] = {}  # since when past days of a shop wait, as events keep arriving
         self._all_before = 0  # the end of the last past day when all shops were looked at
 
     def shops_due(self, now: int) -> set[int] | None:
@@ -88,7 +93,7 @@ class Settling:
         """Record that all shops were looked at, at `now`."""
         self._all_before = past_before(now)
         for trackpoint, pauses in list(self._pauses.items()):
-            self._pauses[trackpoint] = [pause for pause in pauses if now < pause.until_ms + SETTLED_MAX_MS]
+            self._pauses[trackpoint] = [pause for pause in pauses if pause.counts(now)]
             if not self._pauses[trackpoint]:
                 del self._pauses[trackpoint]
 
@@ -96,22 +101,29 @@ class Settling:
         """Return the groups of a shop to merge now: those that settle, and of the rest what is worth it.
 
         `headers` are in the order of their first entries. A group with a segment in `new_ids` has only just arrived and
-        does not settle yet: more may be on its way.
+        does not settle yet: more may be on its way. Past days wait for that no longer than SETTLED_MIN_MS.
         """
         self._look_ms.pop(trackpoint, None)
         before = past_before(now)
         past = [header for header in headers if header.last[0] < before]
         present = [header for header in headers if header.last[0] >= before]
         chosen: list[Group] = []
+        arriving = False  # whether past days wait only for that
         for is_past, headers_of_part in ((True, past), (False, present)):
             for group in groups(headers_of_part, self.sizes):
                 days = _days(group, is_past=is_past)
-                at = max((pause.until_ms for pause in self._pauses_of(trackpoint, days)), default=0)
-                if at <= now and not any(member.id in new_ids for member in group.members):
+                at = max((pause.until_ms for pause in self._pauses_of(trackpoint, days, now)), default=0)
+                is_new = any(member.id in new_ids for member in group.members)
+                if at <= now and (not is_new or (is_past and self._has_waited(trackpoint, now))):
                     chosen.append(group)
                     self._chosen.setdefault(trackpoint, []).append(days)
                 else:
                     self._look_ms[trackpoint] = min(at, self._look_ms.get(trackpoint, at))
+                    arriving |= is_past and at <= now
+        if not arriving:
+            self._waiting_since_ms.pop(trackpoint, None)
+        elif not self._waiting_since_ms.get(trackpoint, now + 1) <= now:
+            self._waiting_since_ms[trackpoint] = now
         taken = {member.id for group in chosen for member in group.members}
         rest = [header for header in headers if header.id not in taken]
         return chosen + worth_merging(rest, self.sizes)
@@ -124,19 +136,25 @@ class Settling:
             return
         made = []
         for days in dict.fromkeys(chosen):  # a deep group takes several passes, and is chosen in each
-            before = max((pause.length_ms for pause in self._pauses_of(trackpoint, days)), default=0)
+            before = max((pause.length_ms for pause in self._pauses_of(trackpoint, days, now)), default=0)
             length = min(max(before * SETTLED_GROWTH_RATIO, SETTLED_MIN_MS), SETTLED_MAX_MS)
             made.append(Pause(days, now + length, length))
         kept = [
             pause
             for pause in self._pauses.get(trackpoint, [])
-            if now < pause.until_ms + SETTLED_MAX_MS and not any(pause.days.overlaps(days) for days in chosen)
+            if pause.counts(now) and not any(pause.days.overlaps(days) for days in chosen)
         ]
         if kept or made:
             self._pauses[trackpoint] = kept + made
 
-    def _pauses_of(self, trackpoint: int, days: Days) -> Iterator[Pause]:
-        return (pause for pause in self._pauses.get(trackpoint, []) if pause.days.overlaps(days))
+    def _pauses_of(self, trackpoint: int, days: Days, now: int) -> Iterator[Pause]:
+        found = self._pauses.get(trackpoint, [])
+        return (pause for pause in found if pause.counts(now) and pause.days.overlaps(days))
+
+    def _has_waited(self, trackpoint: int, now: int) -> bool:
+        """Return whether past days of a shop have waited for SETTLED_MIN_MS because events for them keep arriving."""
+        since = self._waiting_since_ms.get(trackpoint)
+        return since is not None and since + SETTLED_MIN_MS <= now
 
 
 def compact_background(  # noqa: PLR0913 -- what it depends on is passed in

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 UPKEEP_INTERVAL_SECONDS = 15
 PRESSED_CHECK_SECONDS = 1.0  # how soon the worker notices that much has arrived
+BUSY_ROUNDS_MAX = 20  # about five minutes; then unused space is returned all the same
 PRESSED_LINES_BYTES = 32 * 1024 * 1024  # about 130,000 events
 WORKER_WATCH_SECONDS = 0.5  # how soon the server notices that the upkeep worker is gone
 UPKEEP_NICENESS = 10  # a lower priority than serving
@@ -73,6 +74,8 @@ class UpkeepWorker:
         self.holder = secrets.token_hex(8)
         self._settling = Settling()
         self._looked_at = 0  # the highest segment id when the last round began: only newer segments need a check
+        self._pressed_after = 0  # the highest segment id when the last round ended: what it merged has not arrived
+        self._busy_rounds = 0  # in a row, in which there was something to merge
         self._left: set[int] = set()  # shops that the last round skipped because of an erasure
 
     def take_lease(self) -> bool:
@@ -114,8 +117,12 @@ class UpkeepWorker:
         self._looked_at = newest
         if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
-        if not worked:  # compaction would use the space again
-            give_back_room(self._database, lambda: not self.is_pressed() and self.take_lease())
+        with self._database.read() as connection:
+            self._pressed_after = newest_id(connection)
+        # while there is something to merge, compaction would use the space again
+        self._busy_rounds = self._busy_rounds + 1 if worked else 0
+        if not worked or self._busy_rounds % BUSY_ROUNDS_MAX == 0:
+            give_back_room(self._database, lambda: not self.is_pressed())
         return True
 
     def _judge_at_work(self) -> Judgement:
@@ -128,7 +135,7 @@ class UpkeepWorker:
     def is_pressed(self) -> bool:
         """Return whether so much has arrived since the last round that the next one should begin at once."""
         with self._database.read() as connection:
-            return line_bytes_after(connection, self._looked_at) >= PRESSED_LINES_BYTES
+            return line_bytes_after(connection, self._pressed_after) >= PRESSED_LINES_BYTES
 
     def _compact(self, trackpoint: int, old_by_ms: int, now: int) -> bool:
         """Compact a shop, and leave out events older than the history at `old_by_ms`. `now` decides what settles.

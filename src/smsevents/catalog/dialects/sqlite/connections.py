@@ -63,9 +63,10 @@ def _use_wal(path: Path, *, create: bool) -> None:
         while True:
             try:
                 require_ours(connection, path, create=create)
-                # both apply only to a new file, and in this order
-                connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")
-                connection.execute(GIVES_BACK_PAGES)
+                if connection.execute("PRAGMA page_count").fetchone() == (0,):
+                    # for a new file, and in this order; for another one, the second would wait for the write lock
+                    connection.execute(f"PRAGMA page_size = {DATABASE_PAGE_BYTES}")
+                    connection.execute(GIVES_BACK_PAGES)
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:

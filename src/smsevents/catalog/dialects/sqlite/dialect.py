@@ -6,6 +6,7 @@ Once a commit has returned, its data is on the disk.
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.sqlite import files, locks
 from smsevents.catalog.dialects.sqlite.connections import sqlite_engine
 from smsevents.catalog.dialects.sqlite.failures import translated
-from smsevents.catalog.dialects.sqlite.free_space import FreeSpace, free_bytes
+from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, FreeSpace, free_bytes
 from smsevents.catalog.dialects.sqlite.identity import identity_of
 from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
 from smsevents.clock.system import now_ms
@@ -43,6 +44,7 @@ class SqliteDialect:
         self.is_new = not path.exists()
         self._create = create
         self._room = FreeSpace(path)
+        self._step_bytes = files.GIVEN_BACK_AT_FIRST_BYTES
         self._identity: str | None = None  # of the file, once it is open
 
     @property
@@ -123,8 +125,17 @@ class SqliteDialect:
         return Scrubbed(done=files.empty_wal(self.path))
 
     def give_back_room(self) -> bool:
-        """Move pages from the end of the file into free ones, and at the end the write-ahead log into the file."""
-        if files.give_back_pages(self.path):
+        """Move pages from the end of the file into free ones, and at the end the write-ahead log into the file.
+
+        SQLite searches its list of free pages for each of them. So the longer that list is, the smaller are the steps.
+        """
+        began = time.monotonic()
+        if files.give_back_pages(self.path, self._step_bytes):
+            took = time.monotonic() - began
+            if took > files.GIVE_BACK_STEP_SECONDS:
+                self._step_bytes = max(self._step_bytes // 2, DATABASE_PAGE_BYTES)
+            elif took < files.GIVE_BACK_STEP_SECONDS / 4:
+                self._step_bytes = min(self._step_bytes * 2, files.GIVEN_BACK_IN_STEP_MAX_BYTES)
             return True
         files.shrink_wal(self.path)
         return False

@@ -24,7 +24,9 @@ PRIVATE_MODE = 0o600
 # Without it, a file never shrinks. It takes effect in a new file, or when the file is rewritten.
 GIVES_BACK_PAGES = "PRAGMA auto_vacuum = INCREMENTAL"
 _INCREMENTAL = 2  # the value of that setting
-GIVEN_BACK_IN_STEP_BYTES = 4 * 1024 * 1024  # about 10 ms, in which writers wait
+GIVEN_BACK_IN_STEP_MAX_BYTES = 4 * 1024 * 1024
+GIVEN_BACK_AT_FIRST_BYTES = 256 * 1024
+GIVE_BACK_STEP_SECONDS = 0.02  # what a step should take at most: writers wait meanwhile
 FREE_KEPT_RATIO = 0.05  # of the file; the next writes need free pages, and each one that is given back is moved first
 FREE_MIN_BYTES = 256 * 1024
 WAL_KEPT_WHEN_IDLE_BYTES = 256 * 1024
@@ -52,7 +54,7 @@ def vacuum(path: Path) -> None:
     file's size, both in SQLite's temporary folder and beside the database. Raises `StoreUnavailable`.
     """
     try:
-        _run(path, "VACUUM", before=GIVES_BACK_PAGES)
+        _run(path, "VACUUM")
     except StoreFull as error:
         raise StoreFull(
             "There is no room to rewrite the files. That takes as much as they are large, beside the database and"
@@ -65,20 +67,21 @@ def copy_to(path: Path, target: Path) -> None:
 
     The target must be empty or must not exist.
     """
-    _run(path, "VACUUM INTO ?", str(target), before=GIVES_BACK_PAGES)
+    _run(path, "VACUUM INTO ?", str(target))
 
 
-def _run(path: Path, statement: str, *values: str, before: str) -> None:
+def _run(path: Path, statement: str, *values: str) -> None:
     with (
         translated("written", path),
         closing(sqlite3.connect(path, timeout=DATABASE_BUSY_MAX_SECONDS, isolation_level=None)) as connection,
     ):
-        connection.execute(before)
+        if _number(connection, "auto_vacuum") != _INCREMENTAL:  # else it would wait for the write lock
+            connection.execute(GIVES_BACK_PAGES)
         connection.execute(statement, values)
 
 
-def give_back_pages(path: Path) -> bool:
-    """Return some free pages at the end of a file to the file system. Return whether enough are left for another step.
+def give_back_pages(path: Path, max_bytes: int) -> bool:
+    """Return free pages at the end of a file to the file system. Return whether enough are left for another step.
 
     Pages in use are moved from the end of the file to free places first. A file that was created before smsevents set
     GIVES_BACK_PAGES keeps its free pages until it is rewritten. Raises `StoreUnavailable`.
@@ -91,7 +94,7 @@ def give_back_pages(path: Path) -> bool:
             return False
         page_bytes = _number(connection, "page_size")
         kept = max(FREE_MIN_BYTES // page_bytes, int(_number(connection, "page_count") * FREE_KEPT_RATIO))
-        spare, at_once = _number(connection, "freelist_count") - kept, GIVEN_BACK_IN_STEP_BYTES // page_bytes
+        spare, at_once = _number(connection, "freelist_count") - kept, max(1, max_bytes // page_bytes)
         if spare > 0:
             connection.execute("PRAGMA secure_delete = ON")
             # not `execute`, which would stop after the first page
