@@ -245,8 +245,7 @@ def _wait_until_due(worker: UpkeepWorker, *, may_be_pressed: bool) -> None:
 
     A worker whose round was not completed, because another one holds the lease, has nothing to be pressed about.
     """
-    until = time.monotonic() + UPKEEP_INTERVAL_SECONDS
-    while time.monotonic() < until:
+    for _ in range(round(UPKEEP_INTERVAL_SECONDS / PRESSED_CHECK_SECONDS)):
         # not a sleep: sleeping until a given time can fail with a fake clock, and a signal ends this wait, too
         threading.Event().wait(PRESSED_CHECK_SECONDS)
         with suppress(StoreUnavailable):  # the next round reports it
