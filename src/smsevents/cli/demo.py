@@ -26,7 +26,7 @@ from smsevents.clock.system import now_ms
 from smsevents.demo.generate import generate
 from smsevents.errors import SmsEventsError
 from smsevents.settings import ENVIRONMENT_PREFIX
-from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.limits import DAY_MS, HISTORY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def _fill(url: str, events: int) -> str:
         access = Access(database)
         access.add_shop(TRACKPOINT, "Demo")
         key = access.create_key(TRACKPOINT, ["export", "import"], label="demo")
-        lines = generate(TRACKPOINT, events=events, days=DAYS - _MARGIN_MS / 86_400_000, seed=1, end_ms=now_ms())
+        lines = generate(TRACKPOINT, events=events, days=DAYS - _MARGIN_MS / DAY_MS, seed=1, end_ms=now_ms())
         started = time.perf_counter()
         result = import_file(database, TRACKPOINT, _LineFile(lines), None)
         seconds = time.perf_counter() - started

@@ -20,10 +20,8 @@ from typing import NamedTuple
 
 import typer
 
-from smsevents.wire.limits import DAY_MS
+from smsevents.wire.limits import DAY_MS, HOUR_MS
 from smsevents.wire.times import EPOCH, MILLISECOND, is_time
-
-HOUR_MS = 60 * 60 * 1000
 
 EXAMPLES = "2027-01-31, 2027-01-31T12:00Z, 1801396800000 (Unix milliseconds), yesterday, 30d or 12h"
 _CALENDAR_START_MS = -62_135_596_800_000  # 0001-01-01

@@ -7,7 +7,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.wire.limits import DAY_MS, HISTORY_MS, HOUR_MS
 from smsevents.wire.times import is_time
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _bound(text: str | None) -> int | None:
 
 def spoken(milliseconds: int) -> str:
     """Format a duration in its largest unit: `10 days`, `3 hours`, `7 minutes`."""
-    for unit, length in (("days", DAY_MS), ("hours", 3_600_000), ("minutes", 60_000)):
+    for unit, length in (("days", DAY_MS), ("hours", HOUR_MS), ("minutes", HOUR_MS // 60)):
         if milliseconds >= 2 * length:
             return f"{milliseconds // length:,} {unit}"
     return f"{milliseconds // 1000} seconds"

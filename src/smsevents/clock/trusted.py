@@ -25,12 +25,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from smsevents.wire.limits import DAY_MS, FUTURE_MAX_MS
+from smsevents.wire.limits import DAY_MS, FUTURE_MAX_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from smsevents.clock.system import Reading
-
-HOUR_MS = 60 * 60 * 1000
 
 STEP_MAX_MS = HOUR_MS  # how far the clock may step or drift without causing doubt: NTP adjusts it by seconds
 # How long the clock may go unread: a week, with slack for a weekly job that runs a little late.

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smsevents.errors import InvalidRequest
 from smsevents.wire.events import INT64_MAX, Campaign, Event, Flow, Node, OneOff, SmsEvent, encode
-from smsevents.wire.limits import DAY_MS
+from smsevents.wire.limits import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,13 +46,12 @@ DAYS_MAX = 3650
 
 _SECOND_MS = 1000
 _MINUTE_MS = 60 * _SECOND_MS
-_HOUR_MS = 60 * _MINUTE_MS
 LATE_RATIO = 0.03  # of the events; the gateway reports them late
-LATE_MEAN_MS = 6 * _HOUR_MS  # of an exponential distribution
+LATE_MEAN_MS = 6 * HOUR_MS  # of an exponential distribution
 _YEAR_MS = 31_556_952 * _SECOND_MS  # the mean year of the Gregorian calendar
 
 _SLICE_EVENTS = 16_384  # in the busiest slice; a larger number takes more memory and is not faster
-_SLICE_MAX_MS = _HOUR_MS
+_SLICE_MAX_MS = HOUR_MS
 _EVENTS_OF_USER = 10  # on average, so about five messages
 _USERS_MIN = 50
 
@@ -286,7 +285,7 @@ def _fates(undeliverable: int, expired: int) -> tuple[_Fate, ...]:
         *_log_normal("DELIVERED", delivered, median_ms=8 * _SECOND_MS, sigma=2.0),
         *_log_normal("UNDELIVERABLE", undeliverable, median_ms=40 * _SECOND_MS, sigma=1.5),
         *_log_normal("DELETED", 10, median_ms=30 * _MINUTE_MS, sigma=1.0),
-        *[_Fate(b"ACCEPTED", b"EXPIRED", 24 * _HOUR_MS, 48 * _HOUR_MS)] * expired,
+        *[_Fate(b"ACCEPTED", b"EXPIRED", 24 * HOUR_MS, 48 * HOUR_MS)] * expired,
         *[_Fate(b"REJECTED", b"", 0, 0)] * 90,
         *[_Fate(b"SKIPPED", b"", 0, 0)] * 120,
     ]
@@ -294,7 +293,7 @@ def _fates(undeliverable: int, expired: int) -> tuple[_Fate, ...]:
         if fate.second == b"DELIVERED" and place % _PARTS_OF_EVERY == 0:
             fates[place] = fate._replace(third=b"DELIVERED", third_ms=2 * _SECOND_MS)
         elif fate.second == b"EXPIRED" and place % _CORRECTED_OF_EVERY == 0:
-            fates[place] = fate._replace(third=b"DELIVERED", third_ms=6 * _HOUR_MS)
+            fates[place] = fate._replace(third=b"DELIVERED", third_ms=6 * HOUR_MS)
     return tuple(fates)
 
 
@@ -321,8 +320,8 @@ def _flows(events: int, start: int, stop: int, rng: random.Random) -> _Source:
 def _rhythm_before(time: int) -> int:
     """Return how much flows send from 1970 up to a time (Unix ms), in units of `_RHYTHM` times milliseconds."""
     days, in_day = divmod(time, DAY_MS)
-    hour, in_hour = divmod(in_day, _HOUR_MS)
-    return (days * sum(_RHYTHM) + _RHYTHM_BEFORE[hour]) * _HOUR_MS + _RHYTHM[hour] * in_hour
+    hour, in_hour = divmod(in_day, HOUR_MS)
+    return (days * sum(_RHYTHM) + _RHYTHM_BEFORE[hour]) * HOUR_MS + _RHYTHM[hour] * in_hour
 
 
 def _campaigns(events: int, start: int, stop: int, rng: random.Random) -> list[_Source]:
@@ -361,7 +360,7 @@ def _daytime(earliest: int, latest: int, rng: random.Random) -> int:
     time = earliest
     for _ in range(50):
         time = rng.randint(earliest, latest)
-        if time % DAY_MS // _HOUR_MS in _DAYTIME_HOURS:
+        if time % DAY_MS // HOUR_MS in _DAYTIME_HOURS:
             break
     return time
 

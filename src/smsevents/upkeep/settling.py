@@ -120,19 +120,19 @@ class Settling:
                 else:
                     self._look_ms[trackpoint] = min(at, self._look_ms.get(trackpoint, at))
                     arriving |= is_past and at <= now
-        if not arriving:
+        if arriving:  # the clock may have been set back since
+            self._waiting_since_ms[trackpoint] = min(now, self._waiting_since_ms.get(trackpoint, now))
+        else:
             self._waiting_since_ms.pop(trackpoint, None)
-        elif not self._waiting_since_ms.get(trackpoint, now + 1) <= now:
-            self._waiting_since_ms[trackpoint] = now
         taken = {member.id for group in chosen for member in group.members}
         rest = [header for header in headers if header.id not in taken]
         return chosen + worth_merging(rest, self.sizes)
 
     def compacted(self, trackpoint: int, now: int, *, whole: bool) -> None:
-        """Record that a shop was compacted: what settled pauses. If work is left, the shop is due again."""
+        """Record that a shop was compacted: what settled pauses. If work is left, the shop is due at once."""
         chosen = self._chosen.pop(trackpoint, [])
         if not whole:
-            self._look_ms[trackpoint] = now
+            self._look_ms[trackpoint] = 0  # whatever the clock says then
             return
         made = []
         for days in dict.fromkeys(chosen):  # a deep group takes several passes, and is chosen in each

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-DAY_MS = 24 * 60 * 60 * 1000
+HOUR_MS = 60 * 60 * 1000
+DAY_MS = 24 * HOUR_MS
 HISTORY_MS = 90 * DAY_MS
 FUTURE_MAX_MS = DAY_MS
 TEXT_MAX_CHARACTERS = 1024

@@ -76,7 +76,6 @@ class UpkeepWorker:
         self._looked_at = 0  # the highest segment id when the last round began: only newer segments need a check
         self._pressed_after = 0  # the highest segment id when the last round ended: what it merged has not arrived
         self._busy_rounds = 0  # in a row, in which there was something to merge
-        self._left: set[int] = set()  # shops that the last round skipped because of an erasure
 
     def take_lease(self) -> bool:
         """Take or extend the lease. Return whether this upkeep worker holds it."""
@@ -108,7 +107,7 @@ class UpkeepWorker:
             due = self._settling.shops_due(now)
             changed = shops_changed(connection, self._looked_at if due is not None else 0)
         worked = False
-        for trackpoint in sorted({*changed, *self._left, *(due or ())}):
+        for trackpoint in sorted({*changed, *(due or ())}):
             if not self.take_lease():
                 return False
             worked |= self._compact(trackpoint, self._judge_at_work().old_by_ms, now)
@@ -149,9 +148,6 @@ class UpkeepWorker:
         except DamagedSegment as error:
             logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
             return False
-        self._left.discard(trackpoint)
-        if done.gave_way:
-            self._left.add(trackpoint)
         if done.before:
             logger.info("compacted", trackpoint=trackpoint, segments_before=done.before, segments_after=done.after)
         return done.before > 0
