@@ -6,6 +6,7 @@ dialects/          how SQL databases differ from each other
 schema.py          creating and upgrading the tables
 migrations/        each change of the tables, in order (alembic)
 tables.py          the tables
+hot.py             statements that every request runs, compiled once
 segments.py        statements on segments: store and replace them, read them in order
 quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users

@@ -15,7 +15,7 @@ import queue
 import threading
 from collections import deque
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 WRITES_IN_GROUP_MAX = 256
+READ_CONNECTIONS_KEPT = 8  # open for the next read, because opening one takes longer than a small read
 
 T = TypeVar("T")
 
@@ -61,13 +62,38 @@ class Database:
         self._lock = threading.Lock()
         self._closed = False
         self._engine = self.dialect.engine()
+        self._idle: deque[Connection] = deque()  # open, without a transaction
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a read transaction for the block. All its statements see the database as it is at the first of them."""
         self.dialect.check_same()
-        with self.dialect.translated("read"), self._engine.connect() as connection:
-            yield connection
+        with self.dialect.translated("read"):
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._engine.connect()
+            try:
+                yield connection
+                connection.rollback()
+            except BaseException:
+                connection.close()
+                raise
+            self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
+        if len(self._idle) < READ_CONNECTIONS_KEPT:
+            self._idle.append(connection)
+            if not self._closed:
+                return
+            self._close_idle()
+        else:
+            connection.close()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            with suppress(IndexError):  # another thread took it
+                self._idle.pop().close()
 
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
@@ -111,6 +137,7 @@ class Database:
                 self._writes.put(None)
         if writer is not None:
             writer.join()
+        self._close_idle()
         self._engine.dispose()
 
     def _write_loop(self) -> None:

@@ -6,17 +6,19 @@ and a new column of the table changes nothing here.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, true
 
 from smsevents.catalog.dialects.hints import NotByIndex
+from smsevents.catalog.hot import Hot
 from smsevents.catalog.tables import segments
 from smsevents.segments.header import IN_ROW, SegmentHeader
 from smsevents.segments.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Select
 
@@ -27,8 +29,8 @@ _HEADER = (
     *(_c.id, _c.first_date, _c.first_line, _c.last_date, _c.last_line),
     *(_c.events, _c.line_bytes, _c.line_crc, _c.stored_crc),
 )
+_STORED = [column.name for column in _c if column.name != "id"]
 HEADERS_READ_AHEAD = 200
-SEGMENTS_READ_AHEAD = 4
 SEGMENTS_IN_STATEMENT_MAX = 32
 ROWS_IN_STATEMENT_MAX = 500
 
@@ -54,14 +56,17 @@ def _segment_of(row: Sequence[Any]) -> Segment:
 
 
 # A statement takes longer to build than to run, so statements that every request needs are built once.
-_INSERT = insert(segments)
-_FIND = select(_c.id).where(
-    _c.trackpoint == bindparam("trackpoint"),
-    _c.first_date == bindparam("first_date"),
-    _c.first_line == bindparam("first_line"),
-    _c.stored_crc == bindparam("stored_crc"),
-    _c.data == bindparam("data"),
+_INSERT = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}))
+_FIND = Hot(
+    select(_c.id).where(
+        _c.trackpoint == bindparam("trackpoint"),
+        _c.first_date == bindparam("first_date"),
+        _c.first_line == bindparam("first_line"),
+        _c.stored_crc == bindparam("stored_crc"),
+        _c.data == bindparam("data"),
+    )
 )
+_BY_ID = Hot(select(*_HEADER, _c.data).where(_c.id == bindparam("id")))
 _BY_IDS = select(*_HEADER, _c.data).where(_c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -72,8 +77,8 @@ def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segme
     """
     for segment in new:
         row = _row_of(trackpoint, segment)
-        if connection.execute(_FIND, row).first() is None:
-            connection.execute(_INSERT, row)
+        if not _FIND.all(connection, row):
+            _INSERT.run(connection, row)
 
 
 def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:
@@ -99,7 +104,9 @@ def span_of(first_ms: int, last_ms: int) -> int:
     return span if span < 1 else 1 << (span - 1).bit_length()
 
 
-def segments_after(connection: Connection, trackpoint: int, after: Entry, until_ms: int) -> Iterator[Segment]:
+def segments_after(
+    connection: Connection, trackpoint: int, after: Entry, until_ms: int
+) -> Generator[Segment, None, None]:
     """Go through a shop's segments that hold entries after `after` and not later than `until_ms` (Unix ms).
 
     They come in the order of their first entries, and are fetched when the caller asks for them: first the segments
@@ -108,10 +115,11 @@ def segments_after(connection: Connection, trackpoint: int, after: Entry, until_
     """
     for segment in segments_of(connection, _reaching_over(connection, trackpoint, after)):
         yield segment.check_stored()
-    for row in connection.execute(_IN_ORDER, {"trackpoint": trackpoint, "after": after[0], "until": until_ms}):
-        segment = _segment_of(row)
-        if segment.header.last > after:
-            yield segment.check_stored()
+    with closing(_IN_ORDER.each(connection, {"trackpoint": trackpoint, "after": after[0], "until": until_ms})) as rows:
+        for row in rows:
+            segment = _segment_of(row)
+            if segment.header.last > after:
+                yield segment.check_stored()
 
 
 def _in_order_statement() -> Select[Any]:
@@ -121,16 +129,15 @@ def _in_order_statement() -> Select[Any]:
         select(*_HEADER, _c.data)
         .where(_c.trackpoint == trackpoint, _c.first_date >= after, _c.first_date <= until)
         .order_by(_c.first_date, _c.first_line)
-        .execution_options(yield_per=SEGMENTS_READ_AHEAD)
     )
 
 
 def _reaching_over(connection: Connection, trackpoint: int, after: Entry) -> list[int]:
     """Return the ids of segments that begin before the date of `after` and reach past it, by their first entry."""
-    rows = connection.execute(_REACHING_OVER, {"trackpoint": trackpoint, "time": after[0]})
+    rows = _REACHING_OVER.all(connection, {"trackpoint": trackpoint, "time": after[0]})
     # `after` is mostly the end of the previous page. The segment that ends there must not be read again.
-    reaching = [row for row in rows if (row.last_date, row.last_line) > after]
-    return [row.id for row in sorted(reaching, key=lambda row: (row.first_date, row.first_line))]
+    reaching = [(first, segment_id) for segment_id, *first, date, line in rows if (date, line) > after]
+    return [segment_id for _, segment_id in sorted(reaching)]
 
 
 def _reaching_over_statement() -> Select[int, int, bytes, int, bytes]:
@@ -159,12 +166,15 @@ def _reaching_over_statement() -> Select[int, int, bytes, int, bytes]:
     )
 
 
-_IN_ORDER = _in_order_statement()
-_REACHING_OVER = _reaching_over_statement()
+_IN_ORDER = Hot(_in_order_statement())
+_REACHING_OVER = Hot(_reaching_over_statement())
 
 
 def segments_of(connection: Connection, ids: Sequence[int]) -> Iterator[Segment]:
     """Go through the segments with these ids, unchecked, in the order of `ids`. Missing ones are left out."""
+    if len(ids) == 1:  # mostly: no `IN` of a varying length
+        yield from map(_segment_of, _BY_ID.all(connection, {"id": ids[0]}))
+        return
     for start in range(0, len(ids), SEGMENTS_IN_STATEMENT_MAX):
         some = ids[start : start + SEGMENTS_IN_STATEMENT_MAX]
         found = {row[0]: row for row in connection.execute(_BY_IDS, {"ids": some})}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
+from smsevents.catalog.hot import Hot
 from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
 # Every import and many exports use these statements. Building one takes longer than running it, so each is built once.
-_FIND_SHOP = select(shops).where(shops.c.trackpoint == bindparam("trackpoint"))
+_FIND_SHOP = Hot(
+    select(shops.c.trackpoint, shops.c.name, shops.c.created_ms).where(shops.c.trackpoint == bindparam("trackpoint"))
+)
 _NOTE_USE = update(keys).where(keys.c.id == bindparam("key_id")).values(last_used_ms=bindparam("used_ms"))
-_FIND_BLOCKED = select(blocked_users.c.digest).where(blocked_users.c.trackpoint == bindparam("trackpoint"))
+_FIND_BLOCKED = Hot(select(blocked_users.c.digest).where(blocked_users.c.trackpoint == bindparam("trackpoint")))
 _BLOCK = text("""
     INSERT INTO blocked_users (trackpoint, digest, blocked_ms) VALUES (:trackpoint, :digest, :now)
     ON CONFLICT DO NOTHING
@@ -54,8 +57,8 @@ def insert_shop(connection: Connection, shop: Shop) -> None:
 
 def find_shop(connection: Connection, trackpoint: int) -> Shop | None:
     """Return the shop with a trackpoint, or None."""
-    row = connection.execute(_FIND_SHOP, {"trackpoint": trackpoint}).first()
-    return None if row is None else Shop(row.trackpoint, row.name, row.created_ms)
+    rows = _FIND_SHOP.all(connection, {"trackpoint": trackpoint})
+    return Shop(*rows[0]) if rows else None
 
 
 def require_shop(connection: Connection, trackpoint: int) -> Shop:
@@ -132,7 +135,7 @@ def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool
 
 def blocked_digests(connection: Connection, trackpoint: int) -> frozenset[bytes]:
     """Return the digests of the blocked users of a shop."""
-    return frozenset(connection.execute(_FIND_BLOCKED, {"trackpoint": trackpoint}).scalars())
+    return frozenset(digest for (digest,) in _FIND_BLOCKED.all(connection, {"trackpoint": trackpoint}))
 
 
 def _keys(connection: Connection, condition: ColumnElement[bool]) -> list[Key]:

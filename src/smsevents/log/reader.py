@@ -9,6 +9,7 @@ spill instead: it merges these segments once, and the following pages come from 
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -83,14 +84,18 @@ class CatalogPages:
 
     def page(self, after: Entry, max_bytes: int) -> Page:
         """Return the page that follows an entry."""
-        with self._database.read() as connection:
-            segments = segments_after(connection, self._trackpoint, after, self._end_ms)
+        with (
+            self._database.read() as connection,
+            closing(segments_after(connection, self._trackpoint, after, self._end_ms)) as segments,
+        ):
             return page(segments, after, self._until, page_max_bytes=max_bytes)
 
     def spilled(self, after: Entry) -> SpilledPages:
         """Merge the segments that overlap after an entry, up to the first gap between them."""
-        with self._database.read() as connection:
-            segments = segments_after(connection, self._trackpoint, after, self._end_ms)
+        with (
+            self._database.read() as connection,
+            closing(segments_after(connection, self._trackpoint, after, self._end_ms)) as segments,
+        ):
             return SpilledPages(Spill(segments, after, self._until), self._until)
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 
 from smsevents.catalog.dialects.hints import NotByIndex
@@ -93,7 +94,11 @@ def _begin(connection: Connection) -> None:
 
     A read transaction that is upgraded later fails at once if another process wrote in between.
     """
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+    begin = "BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN"
+    try:
+        connection.connection.cursor().execute(begin)  # SQLAlchemy would take longer than SQLite
+    except sqlite3.Error as error:
+        raise OperationalError(begin, None, error) from error
 
 
 @compiles(NotByIndex, "sqlite")
