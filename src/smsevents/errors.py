@@ -23,6 +23,7 @@
     ├── CannotListen             (`serve` only) the address is in use or does not belong to this machine
     ├── StoreUnavailable         503  the database cannot be read or written at the moment
     │   ├── StoreFull            507  its disk is full
+    │   ├── BlockedMeanwhile     503  a user was blocked or unblocked during an import
     │   ├── NoDatabase                no database exists at the location (commands only)
     │   └── StoreVersionError         a newer smsevents created the database
     └── DamagedSegment           500  stored bytes differ from what was written
@@ -169,6 +170,13 @@ class TimeInDoubt(SmsEventsError):
 
 class StoreUnavailable(SmsEventsError):
     """The database cannot be read or written at the moment."""
+
+
+class BlockedMeanwhile(StoreUnavailable):
+    """A user of the shop was blocked or unblocked while an import was checked, so nothing of it was stored."""
+
+    def __init__(self) -> None:
+        super().__init__("A user of the shop was blocked or unblocked meanwhile. Send the import again.")
 
 
 class StoreFull(StoreUnavailable):

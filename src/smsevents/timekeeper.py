@@ -53,12 +53,21 @@ class Timekeeper:
 
     def judge(self) -> Judgement:
         """Return the judgement of the current time. Raises `StoreUnavailable`."""
+        judgement = self.judge_known()
+        if judgement is not None:
+            return judgement
+        now = self._clocks.read()
+        with self._database.read() as connection:
+            self._known = (find_mark(connection) or first_mark_of(connection, now), now)
+        return self.judge_remembered()
+
+    def judge_known(self) -> Judgement | None:
+        """Do what `judge` does, or return None if the database must be read for that."""
         known = self._known
         now = self._clocks.read()
         if known is None or not 0 <= now.since_start_ms - known[1].since_start_ms <= KNOWN_MAX_MS:
-            with self._database.read() as connection:
-                self._known = (find_mark(connection) or first_mark_of(connection, now), now)
-        return self.judge_remembered()
+            return None
+        return judgement_of(noted(known[0], now, self._memory), now)
 
     def judge_remembered(self) -> Judgement:
         """Do what `judge` does without reading the database. It may miss what other processes wrote recently."""

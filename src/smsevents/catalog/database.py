@@ -6,6 +6,9 @@ writes in one transaction, so that many concurrent small imports share one fsync
 its own, after the small writes that wait. Later writes then wait for one large write at most, not for all of them.
 Each write has its own savepoint: if one is refused, the others of its transaction are still stored.
 
+Some writes can be **joined**: those of one kind and key that wait for the same commit are done by one call, which
+gets all of their items. They share a savepoint.
+
 The dialect knows which database this is, and how it differs from others.
 """
 
@@ -14,26 +17,26 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from smsevents.catalog.dialects import open_dialect
+from smsevents.catalog.hot import run_text
 from smsevents.errors import StoreFull, StoreUnavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sqlalchemy import Connection
 
 WRITES_IN_GROUP_MAX = 256
 READ_CONNECTIONS_KEPT = 8  # open for the next read, because opening one takes longer than a small read
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+I = TypeVar("I")  # noqa: E741 -- an item
 
 LARGE_WRITE_MIN_BYTES = 1024 * 1024  # a write of this size takes about as long as a commit
 
@@ -47,6 +50,24 @@ class _Write(Generic[T]):
     is_large: bool = False
 
 
+Join = Callable[[Connection, K, Sequence[I], ExitStack], Sequence[Exception | None]]
+"""Writes items with the same key together. It returns for each whether it was refused, and raises to refuse all.
+
+What it enters into the stack is held until the transaction has ended.
+"""
+
+
+@dataclass(frozen=True)
+class _Joined(Generic[K, I]):
+    """An item that waits for the writer, to be written together with others of its key."""
+
+    join: Join[K, I]
+    key: K
+    item: I
+    outcome: Future[None]
+    is_large = False
+
+
 class Database:
     """An open database. `close` it when it is no longer needed; it is safe to use from many threads."""
 
@@ -57,7 +78,7 @@ class Database:
         false, and `StoreUnavailable` if it cannot be opened.
         """
         self.dialect = open_dialect(url, create=create)
-        self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
+        self._writes: queue.SimpleQueue[_Write[Any] | _Joined[Any, Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -114,14 +135,26 @@ class Database:
         Raises `StoreUnavailable` once the database is being closed.
         """
         outcome: Future[T] = Future()
+        self._put(_Write(run, outcome, is_large=size_bytes >= LARGE_WRITE_MIN_BYTES))
+        return outcome
+
+    def submit_joined(self, join: Join[K, I], key: K, item: I) -> Future[None]:
+        """Pass a small item to the writer, which writes it together with others of its key that wait.
+
+        The future is done once the item is durable. Raises `StoreUnavailable` once the database is being closed.
+        """
+        outcome: Future[None] = Future()
+        self._put(_Joined(join, key, item, outcome))
+        return outcome
+
+    def _put(self, write: _Write[Any] | _Joined[Any, Any]) -> None:
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("The database is being closed. Try again in a moment.")
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_loop, name="smsevents-writer", daemon=True)
                 self._writer.start()
-            self._writes.put(_Write(run, outcome, is_large=size_bytes >= LARGE_WRITE_MIN_BYTES))
-        return outcome
+            self._writes.put(write)
 
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the database cannot be written now. The check itself writes nothing."""
@@ -144,7 +177,7 @@ class Database:
         large: deque[_Write[Any]] = deque()
         stopping = False
         while large or not stopping:
-            group: list[_Write[Any]] = []
+            group: list[_Write[Any] | _Joined[Any, Any]] = []
             while not stopping and len(group) < WRITES_IN_GROUP_MAX and not (self._writes.empty() and (group or large)):
                 following = self._writes.get()
                 if following is None:
@@ -157,15 +190,16 @@ class Database:
             if large:
                 self._write_group([large.popleft()])
 
-    def _write_group(self, group: list[_Write[Any]]) -> None:
+    def _write_group(self, group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> None:
         """Run writes in one transaction. Each future gets its outcome only after the commit."""
         group = [write for write in group if write.outcome.set_running_or_notify_cancel()]
         if not group:
             return
         outcomes: list[Callable[[], None]] = []
         try:
-            with self.exclusive() as connection:
-                outcomes = [_run(write, connection) for write in group]
+            with ExitStack() as held, self.exclusive() as connection:
+                for write in _joined(group):
+                    outcomes += _run(write, connection, held)
             self.dialect.wrote(found_room=True)
         except Exception as failure:  # noqa: BLE001 -- nothing in the group was stored: every caller raises it
             if isinstance(failure, StoreFull):
@@ -178,18 +212,43 @@ class Database:
 _SAVEPOINT = "one_write"  # plain SQL: SQLAlchemy's own savepoints cost as much as the write of one event
 
 
-def _run(write: _Write[Any], connection: Connection) -> Callable[[], None]:
-    """Run one write of a group in a savepoint. Return a function that reports the outcome to its caller.
+def _joined(group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> Iterator[_Write[Any] | list[_Joined[Any, Any]]]:
+    """Go through writes in the order in which they came. Those that are joined come together, with the first of them."""
+    together: dict[tuple[object, Hashable], list[_Joined[Any, Any]]] = {}
+    for write in group:
+        if isinstance(write, _Joined):
+            together.setdefault((write.join, write.key), []).append(write)
+    for write in group:
+        if isinstance(write, _Write):
+            yield write
+        elif found := together.pop((write.join, write.key), None):
+            yield found
+
+
+def _run(
+    write: _Write[Any] | list[_Joined[Any, Any]], connection: Connection, held: ExitStack
+) -> list[Callable[[], None]]:
+    """Run one write of a group, or joined ones, in a savepoint. Return functions that report to their callers.
 
     A database error ends the group, because it may have rolled back the complete transaction.
     """
-    connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
+    run_text(connection, f"SAVEPOINT {_SAVEPOINT}")
     try:
-        result = write.run(connection)
+        if isinstance(write, list):
+            found = write[0].join(connection, write[0].key, [one.item for one in write], held)
+            told = [_told(one, refused) for one, refused in zip(write, found, strict=True)]
+        else:
+            told = [partial(write.outcome.set_result, write.run(connection))]
     except SQLAlchemyError:
         raise
-    except Exception as refusal:  # noqa: BLE001 -- passed on to the caller, which raises it
-        connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-        return partial(write.outcome.set_exception, refusal)
-    connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
-    return partial(write.outcome.set_result, result)
+    except Exception as refusal:  # noqa: BLE001 -- passed on to the callers, which raise it
+        run_text(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        writes = write if isinstance(write, list) else [write]
+        return [partial(one.outcome.set_exception, refusal) for one in writes]
+    run_text(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
+    return told
+
+
+def _told(write: _Joined[Any, Any], refused: Exception | None) -> Callable[[], None]:
+    outcome = write.outcome
+    return partial(outcome.set_result, None) if refused is None else partial(outcome.set_exception, refused)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPICursor
@@ -63,21 +63,30 @@ class Hot:
         compiled = self._compiled.get(connection.dialect.name)
         if compiled is None:
             compiled = self._compile(connection)
-        if not connection.in_transaction():
-            connection.begin()
-        cursor = connection.connection.cursor()
         sql, names = compiled
-        try:
-            cursor.execute(sql, [values[name] for name in names])
-        except connection.dialect.loaded_dbapi.Error as error:
-            cursor.close()
-            raise _wrapped(connection, error) from error
-        return cursor
+        return _execute(connection, sql, [values[name] for name in names])
 
     def _compile(self, connection: Connection) -> tuple[str, tuple[str, ...]]:
         compiled: Any = self._statement.compile(dialect=connection.dialect)
         found = self._compiled[connection.dialect.name] = (str(compiled), tuple(compiled.positiontup))
         return found
+
+
+def run_text(connection: Connection, sql: str) -> None:
+    """Run a statement without values and rows. Raises `DBAPIError`."""
+    _execute(connection, sql, ()).close()
+
+
+def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> DBAPICursor:
+    if not connection.in_transaction():
+        connection.begin()
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(sql, values)
+    except connection.dialect.loaded_dbapi.Error as error:
+        cursor.close()
+        raise _wrapped(connection, error) from error
+    return cursor
 
 
 def _wrapped(connection: Connection, error: Exception) -> DBAPIError:

@@ -57,6 +57,13 @@ def _segment_of(row: Sequence[Any]) -> Segment:
 
 # A statement takes longer to build than to run, so statements that every request needs are built once.
 _INSERT = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}))
+_INSERT_GROWING = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}).returning(_c.id))
+_DELETE = Hot(delete(segments).where(_c.id == bindparam("id")))
+_GROWING = Hot(
+    select(*_HEADER, _c.data)
+    .where(_c.id == bindparam("id"), _c.trackpoint == bindparam("trackpoint"))
+    .with_for_update()
+)
 _FIND = Hot(
     select(_c.id).where(
         _c.trackpoint == bindparam("trackpoint"),
@@ -79,6 +86,20 @@ def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segme
         row = _row_of(trackpoint, segment)
         if not _FIND.all(connection, row):
             _INSERT.run(connection, row)
+
+
+def growing_segment(connection: Connection, trackpoint: int, segment_id: int) -> Segment | None:
+    """Return a segment of a shop, unchecked, and lock its row, or return None if it is gone."""
+    rows = _GROWING.all(connection, {"id": segment_id, "trackpoint": trackpoint})
+    return _segment_of(rows[0]) if rows else None
+
+
+def grow_segment(connection: Connection, trackpoint: int, old_id: int | None, new: Segment) -> int:
+    """Store a segment of a shop, in place of one that `growing_segment` returned, if any. Return its id."""
+    if old_id is not None:
+        _DELETE.run(connection, {"id": old_id})
+    found: int = _INSERT_GROWING.all(connection, _row_of(trackpoint, new))[0][0]
+    return found
 
 
 def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:

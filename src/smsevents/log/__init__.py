@@ -3,6 +3,9 @@
 log.py            the logs of all shops in one database
 recorder.py       the one way in: feed lines, finish, durable
 ingest.py         the body of an import → segments, while it arrives
+small.py          small imports that wait for nothing but their commit
+joining.py        small imports share segments
+blocked.py        who is blocked in each shop, remembered for a moment
 checked_lines.py  which lines are stored, dropped or refused
 plausible.py      which events cannot be true
 refusals.py       why an import is refused, in words for its sender

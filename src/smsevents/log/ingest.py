@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from smsevents.log.checked_lines import Rules
     from smsevents.segments.segment import Segment
+    from smsevents.wire.lines import Entry
     from smsevents.wire.results import ImportResult
 
 MIB = 1024 * 1024
@@ -124,14 +125,28 @@ class Ingest:
 
         Raises `InvalidLines`, `TimeInDoubt`, or `InvalidRequest` if the gzip stream is truncated.
         """
+        result = self._end()
+        self._pack(to_the_end=True)
+        return result
+
+    def finish_small(self, max_bytes: int) -> tuple[ImportResult, list[Entry] | None]:
+        """Do what `finish` does, but if there are at most `max_bytes` of lines, return their entries unpacked.
+
+        They are in the order in which they came, and there are no segments then. Otherwise return None for them.
+        """
+        result = self._end()
+        if not self._spool.size_bytes and self._lines.held_bytes <= max_bytes:
+            return result, self._lines.take_off()
+        self._pack(to_the_end=True)
+        return result, None
+
+    def _end(self) -> ImportResult:
         if self._inflater is not None:
             with self._gzip_checked():
                 self._inflater.finish()
         if self._rest and not self._rest.isspace():
             self._lines.take_last(self._rest)
-        result = self._lines.finish()
-        self._pack(to_the_end=True)
-        return result
+        return self._lines.finish()
 
     def segments(self) -> Iterator[Segment]:
         """Go through the segments. Call this after `finish`."""

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from smsevents.clock.system import Clocks, now_ms
+from smsevents.log.blocked import BlockedUsers
 from smsevents.log.ingest import NO_LIMITS
 from smsevents.log.reader import Reader
 from smsevents.log.recorder import Recorder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog import Database
     from smsevents.log.ingest import Limits
+    from smsevents.log.joining import Joining
     from smsevents.log.recorder import TimeJudge
     from smsevents.log.refusals import Origin
     from smsevents.wire.window import Window
@@ -26,11 +28,20 @@ class Log:
     """The logs of all shops in one database."""
 
     def __init__(
-        self, database: Database, clock: Callable[[], int] = now_ms, timekeeper: TimeJudge | None = None
+        self,
+        database: Database,
+        clock: Callable[[], int] = now_ms,
+        timekeeper: TimeJudge | None = None,
+        joining: Joining | None = None,
     ) -> None:
-        """Use a database, a clock in Unix milliseconds, and a timekeeper that judges this clock."""
+        """Use a database, a clock in Unix milliseconds, and a timekeeper that judges this clock.
+
+        With `joining`, small imports share segments.
+        """
         self._database = database
         self._time = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
+        self._joining = joining
+        self.blocked = BlockedUsers(database)
         self.now = clock
 
     def recording(
@@ -51,6 +62,8 @@ class Log:
             limits=limits,
             origin=origin,
             skip_impossible=skip_impossible,
+            blocked=self.blocked,
+            joining=self._joining,
         )
         return closing(recorder)
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from smsevents.catalog.segments import insert_segments
 from smsevents.catalog.shops import blocked_digests, require_shop
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import BlockedMeanwhile
+from smsevents.log.blocked import BlockedUsers
 from smsevents.log.checked_lines import Rules
 from smsevents.log.ingest import NO_LIMITS, Ingest
+from smsevents.log.joining import SMALL_IMPORT_MAX_BYTES
 from smsevents.log.refusals import BODY
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.clock.trusted import Judgement
     from smsevents.log.ingest import Limits
+    from smsevents.log.joining import Joining
     from smsevents.log.refusals import Origin
     from smsevents.segments.segment import Segment
     from smsevents.wire.results import ImportResult
@@ -56,11 +59,14 @@ class Recorder:
         limits: Limits = NO_LIMITS,
         origin: Origin = BODY,
         skip_impossible: bool = False,
+        blocked: BlockedUsers | None = None,
+        joining: Joining | None = None,
     ) -> None:
         """Record lines of a shop, which are sent plain or as gzip.
 
         `origin` is the place that they come from, for error messages. With `skip_impossible`, events that cannot be
-        true are dropped and counted. Otherwise they are refused.
+        true are dropped and counted. Otherwise they are refused. `blocked` remembers who is blocked, for
+        others. With `joining`, a small import shares segments with others.
         """
         self._database = database
         self._time = time
@@ -69,6 +75,8 @@ class Recorder:
         self._limits = limits
         self._origin = origin
         self._skip_impossible = skip_impossible
+        self._joining = joining
+        self._blocked_users = blocked or BlockedUsers(database)
         self._blocked: frozenset[bytes] = frozenset()
         self._ingest: Ingest | None = None
 
@@ -92,7 +100,12 @@ class Recorder:
         Nothing is stored then.
         """
         ingest = self._opened()
-        result = ingest.finish()
+        if self._joining is not None:
+            result, entries = ingest.finish_small(SMALL_IMPORT_MAX_BYTES)
+            if entries is not None:
+                return result, self._joining.append(self._trackpoint, entries, self._blocked)
+        else:
+            result = ingest.finish()
         stored = append_segments(
             self._database, self._trackpoint, ingest.segments(), self._blocked, ingest.stored_bytes
         )
@@ -106,8 +119,7 @@ class Recorder:
 
     def _opened(self) -> Ingest:
         if self._ingest is None:
-            with self._database.read() as connection:
-                self._blocked = blocked_digests(connection, self._trackpoint)
+            self._blocked = self._blocked_users.read(self._trackpoint)
             rules = Rules.judged(
                 self._trackpoint,
                 self._time.judge(),
@@ -135,7 +147,7 @@ def append_segments(
     def store(connection: Connection) -> None:
         require_shop(connection, trackpoint)
         if blocked_digests(connection, trackpoint) != blocked:
-            raise StoreUnavailable("A user of the shop was blocked or unblocked meanwhile. Send the import again.")
+            raise BlockedMeanwhile
         insert_segments(connection, trackpoint, segments)
 
     return database.submit(store, size_bytes)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from litestar import Request, post
 from litestar.datastructures import State
 
-from smsevents.errors import InvalidRequest, TimeInDoubt, UnknownShop, UnsupportedEncoding
+from smsevents.errors import BlockedMeanwhile, InvalidRequest, TimeInDoubt, UnknownShop, UnsupportedEncoding
 from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, Limits
+from smsevents.log.small import SMALL_BODY_MAX_BYTES
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.auth import authorized_shop
 from smsevents.web.body import stream
@@ -54,14 +55,33 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> Im
         tenant_metrics.imports_running.track_inprogress(),
         app.log.recording(trackpoint, gzip=gzip, limits=_limits_of(app)) as recorder,
     ):
-        result, stored = await _take_in(request, app, Feeding(app.imports.threads, trackpoint, recorder))
+        feeding = Feeding(app.imports.threads, trackpoint, recorder)
+        rest = await _take_in(request, app, feeding)
         # the body is complete, so the import is stored even if the client disconnects now
-        await asyncio.wrap_future(stored)
+        result = None
+        if not feeding.has_begun and not gzip and len(rest) <= SMALL_BODY_MAX_BYTES:
+            result = await _record_at_once(app, trackpoint, rest)
+        if result is None:
+            result, stored = await feeding.finish(rest)
+            await asyncio.wrap_future(stored)
     stored_events = result.received - result.expired - result.blocked
     metrics.events_in.inc(stored_events)
     tenant_metrics.shop_events_in.labels(tenant_metrics.shop_label(trackpoint)).inc(stored_events)
     metrics.events_expired.inc(result.expired)
     metrics.import_seconds.observe(time.perf_counter() - started)
+    return result
+
+
+async def _record_at_once(app: AppState, trackpoint: int, body: bytes) -> ImportResult | None:
+    """Record a small body without another thread. Return None, with nothing stored, if that is not possible."""
+    found = app.small_imports.record(trackpoint, body)
+    if found is None:
+        return None
+    result, stored = found
+    try:
+        await asyncio.wrap_future(stored)
+    except BlockedMeanwhile:  # what was remembered of blocked users was old
+        return None
     return result
 
 
@@ -78,9 +98,11 @@ class Feeding:
         self._recorder = recorder
         self._steps: Iterator[int] = iter(())
         self._is_given_up = False
+        self.has_begun = False  # whether it was fed anything
 
     async def feed(self, data: bytes) -> None:
         """Process the next bytes."""
+        self.has_begun = True
         self._steps = self._recorder.steps(data)
         while not await self._in_thread(self._take_some):
             pass
@@ -125,10 +147,8 @@ class Feeding:
         return self._recorder.finish()
 
 
-async def _take_in(
-    request: Request[Any, Any, Any], app: AppState, feeding: Feeding
-) -> tuple[ImportResult, Future[None]]:
-    """Process the body in worker threads while more of it arrives."""
+async def _take_in(request: Request[Any, Any, Any], app: AppState, feeding: Feeding) -> bytes:
+    """Process the body in worker threads while more of it arrives. Return the rest, which was not processed."""
     max_mib = app.settings.import_body_max_mib
     too_large = (
         f"The body of an import is at most {max_mib} MiB as it is sent. Send it with Content-Encoding: gzip,"
@@ -157,8 +177,7 @@ async def _take_in(
             await asyncio.wait([task])  # the recorder must stay open until the thread is done
             if not task.cancelled():
                 task.exception()  # retrieve it, or asyncio would log it when the body has failed too
-
-    return await feeding.finish(b"".join(parts))
+    return b"".join(parts)
 
 
 def _limits_of(app: AppState) -> Limits:

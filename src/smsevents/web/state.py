@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import Database, open_served
+from smsevents.log.joining import Joining
 from smsevents.log.log import Log
+from smsevents.log.small import SmallImports
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
 from smsevents.web.connection.registry import connections_max
@@ -60,6 +62,7 @@ class AppState:
     settings: Settings
     database: Database
     log: Log
+    small_imports: SmallImports
     access: Access
     timekeeper: Timekeeper
     exports: ExportLane
@@ -75,13 +78,16 @@ class AppState:
         """Open the catalog and create the lanes and threads. Raises `StoreUnavailable` or `SettingError`."""
         database = open_served(settings.database)
         timekeeper = Timekeeper(database)
+        joining = Joining(database)
+        log = Log(database, timekeeper=timekeeper, joining=joining)
         # the sum of all limits is smaller than the number of connections, or running requests would block all others
         at_most = max(1, connections_max() // 2)
         probes = _threads("probe", 2, tenant_threads_max=1)  # readiness never waits for metrics
         return cls(
             settings=settings,
             database=database,
-            log=Log(database, timekeeper=timekeeper),
+            log=log,
+            small_imports=SmallImports(timekeeper, log.blocked, joining),
             access=Access(database, timekeeper=timekeeper),
             timekeeper=timekeeper,
             exports=ExportLane(
