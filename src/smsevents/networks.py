@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -42,7 +43,7 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Iterable[
     read from right to left, because each proxy appends the address that it sees. Anything to the left of the first
     untrusted address may be made up.
     """
-    address = None if peer is None else str(_read(peer) or peer)
+    address = None if peer is None else _normal(peer)
     if not forwarded_for:
         return address
     for hop in reversed(",".join(forwarded_for).split(",")):
@@ -54,6 +55,11 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Iterable[
             break
         address = str(read)
     return address
+
+
+@lru_cache(maxsize=1024)
+def _normal(peer: str) -> str:
+    return str(_read(peer) or peer)
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:
