@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
 import logging.config
@@ -10,7 +11,7 @@ import re
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 import structlog
@@ -49,6 +50,7 @@ def configure_logging(log_format: str, log_level: str = "info") -> None:
     root.setLevel(log_level.upper())
     server = logging.getLogger("uvicorn.error")
     server.filters[:] = [_said_already]
+    atexit.register(_Lines().flush)
     # Our own lines do not go through `logging`, which would take a fifth of the time of a small export.
     structlog.configure(
         processors=[*shared, *last, structlog.dev.ConsoleRenderer() if console else _json],
@@ -59,21 +61,47 @@ def configure_logging(log_format: str, log_level: str = "info") -> None:
 
 
 class _Lines:
-    """Writes lines to standard error. As with `logging`, a line that cannot be written is no reason to fail."""
+    """Writes lines to standard error. As with `logging`, a line that cannot be written is no reason to fail.
+
+    Lines of an event loop, where writing would hold up everything, are written together once it has nothing else to do.
+    """
 
     _lock = threading.Lock()
+    _waiting: ClassVar[list[str]] = []
 
     def __init__(self, *_: object) -> None:
         """Write to what is standard error now."""
         self._stream = sys.stderr
 
-    def msg(self, line: str) -> None:
-        """Write a line."""
-        with suppress(OSError, ValueError), self._lock:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+    def info(self, line: str) -> None:
+        """Write a line soon."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.msg(line)
+            return
+        with self._lock:
+            self._waiting.append(line)
+            is_first = len(self._waiting) == 1
+        if is_first:
+            loop.call_soon(self.flush)
 
-    debug = info = warning = error = critical = msg
+    def msg(self, line: str) -> None:
+        """Write a line now, after those that wait."""
+        with self._lock:
+            self._waiting.append(line)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write all lines that wait."""
+        with suppress(OSError, ValueError), self._lock:
+            if self._waiting:
+                lines, self._waiting[:] = "\n".join([*self._waiting, ""]), []
+                self._stream.write(lines)
+                self._stream.flush()
+
+    debug = info
+    warning = error = critical = msg
 
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

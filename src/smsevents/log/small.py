@@ -6,12 +6,14 @@ of the time and of blocked users, and only the write waits.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from smsevents.log.checked_lines import Rules
-from smsevents.log.ingest import Ingest
+from smsevents.log.checked_lines import CheckedLines, Rules
+from smsevents.wire.file_formats import START_MAX_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from smsevents.clock.trusted import Judgement
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from smsevents.log.joining import Joining
     from smsevents.wire.results import ImportResult
 
+JUDGED_KNOWN_SECONDS = 0.01  # judging the time takes as long as checking an event
 SMALL_BODY_MAX_BYTES = 4 * 1024  # about 15 events, which take about 0.1 ms to check
 
 
@@ -35,9 +38,20 @@ class KnownTime(Protocol):
 class SmallImports:
     """Records complete bodies of at most SMALL_BODY_MAX_BYTES, sent plain."""
 
-    def __init__(self, time: KnownTime, blocked: BlockedUsers, joining: Joining) -> None:
-        """Use what is known of the time and of blocked users, and store what is imported together."""
+    def __init__(
+        self,
+        time: KnownTime,
+        blocked: BlockedUsers,
+        joining: Joining,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
+        """Use what is known of the time and of blocked users, and store what is imported together.
+
+        `monotonic` is a clock in seconds.
+        """
         self._time = time
+        self._monotonic = monotonic
+        self._judgement: tuple[float, Judgement | None] = (0.0, None)
         self._blocked = blocked
         self._joining = joining
 
@@ -48,16 +62,27 @@ class SmallImports:
         The future may raise `BlockedMeanwhile` although no user was blocked during the import itself: try again then.
         """
         blocked = self._blocked.remembered(trackpoint)
-        judgement = self._time.judge_known()
+        judgement = self._judged()
         if blocked is None or judgement is None:
             return None
-        ingest = Ingest(Rules.judged(trackpoint, judgement, blocked=blocked), gzip=False)
+        lines = CheckedLines(Rules.judged(trackpoint, judgement, blocked=blocked), inflated=False)
         try:
-            ingest.feed(body)
-            result, entries = ingest.finish_small(SMALL_BODY_MAX_BYTES * 2)  # a canonical line may be longer than sent
-            if entries is None:
-                return None
-            return result, self._joining.append(trackpoint, entries, blocked)
+            lines.start = body[:START_MAX_BYTES]
+            end = body.rfind(b"\n") + 1
+            if end:
+                lines.take_block(body[:end])
+            if (rest := body[end:]) and not rest.isspace():
+                lines.take_last(rest)
+            result = lines.finish()
         finally:
-            self._time.witness(ingest.newest_ms)
-            ingest.close()
+            self._time.witness(lines.newest_ms)
+        return result, self._joining.append(trackpoint, lines.take_off(), blocked)
+
+    def _judged(self) -> Judgement | None:
+        """Return a judgement of the time that is at most JUDGED_KNOWN_SECONDS old, or None."""
+        now = self._monotonic()
+        until, judgement = self._judgement
+        if judgement is None or now >= until:
+            judgement = self._time.judge_known()
+            self._judgement = now + JUDGED_KNOWN_SECONDS, judgement
+        return judgement

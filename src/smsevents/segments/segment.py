@@ -15,6 +15,7 @@ A reader returns **pieces**. A piece is a complete segment if it can be sent unc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from isal import isal_zlib
@@ -35,6 +36,8 @@ SEGMENT_LINES_MAX_BYTES = SEGMENT_LINES_BYTES + LINE_MAX_BYTES  # a segment ends
 DEFLATE_LEVEL = 1
 # zlib-ng's level 6, for the output of compaction. docs/performance.md compares both levels with others.
 DEFLATE_COMPACTED_LEVEL = 6
+# Segments whose lines are kept for the next request: the newest events of a shop are asked for again and again.
+OPENED_KEPT = 8
 RAW_DEFLATE = -15  # zlib's wbits for a deflate stream without header and trailer
 FULL_FLUSH = b"\x00\x00\xff\xff"  # an empty stored block ends at a byte boundary (RFC 1951, section 3.2.4)
 
@@ -132,9 +135,12 @@ def read_entries(segment: Segment) -> list[Entry]:
         raise segment.header.damaged(str(error)) from error
 
 
+_opened = lru_cache(maxsize=OPENED_KEPT)(inflate)
+
+
 def cut(segment: Segment, after: Entry, until: Entry) -> bytes:
     """Return the lines of a segment in `after < entry <= until`. Raises `DamagedSegment`."""
-    lines = inflate(segment)
+    lines = _opened(segment)
     try:
         start = 0 if after < segment.header.first else bisect_lines(lines, after)
         end = len(lines) if segment.header.last <= until else bisect_lines(lines, until)

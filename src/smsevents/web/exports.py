@@ -83,7 +83,7 @@ async def export_sms_events(request: Request[Any, Any, Any], state: State) -> AS
 
 def _counter_of(trackpoint: int) -> Callable[[int], None]:
     """Return the function that counts the exported events of a shop."""
-    of_shop = tenant_metrics.shop_events_out.labels(tenant_metrics.shop_label(trackpoint))
+    of_shop = tenant_metrics.events_out_of_shop(tenant_metrics.shop_label(trackpoint))
 
     def counted(events: int) -> None:
         metrics.events_out.inc(events)

@@ -66,7 +66,7 @@ async def import_sms_events(request: Request[Any, Any, Any], state: State) -> Im
             await asyncio.wrap_future(stored)
     stored_events = result.received - result.expired - result.blocked
     metrics.events_in.inc(stored_events)
-    tenant_metrics.shop_events_in.labels(tenant_metrics.shop_label(trackpoint)).inc(stored_events)
+    tenant_metrics.events_in_of_shop(tenant_metrics.shop_label(trackpoint)).inc(stored_events)
     metrics.events_expired.inc(result.expired)
     metrics.import_seconds.observe(time.perf_counter() - started)
     return result

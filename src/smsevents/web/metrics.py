@@ -7,6 +7,7 @@ With several workers, any of them returns the sum of all (`gathering.py`). A gau
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from litestar import HttpMethod, Response, route
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 requests = Counter("smsevents_requests", "Requests answered.", ["route", "method", "status"])
+# `labels` takes longer than counting. There are few routes and statuses.
+requests_of = lru_cache(maxsize=512)(requests.labels)
 events_in = Counter("smsevents_events_in", "Events received and stored by imports.")
 events_expired = Counter("smsevents_events_expired", "Events of imports dropped as older than the history.")
 events_out = Counter("smsevents_events_out", "Events sent by exports.")

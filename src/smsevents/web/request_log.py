@@ -71,9 +71,9 @@ def _tell(scope: HTTPScope, info: RequestInfo, status: int, sent: int, seconds: 
     # the route, not the path: clients must not be able to add label values
     route = route_of(scope)
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    metrics.requests.labels(route, method, str(status)).inc()
+    metrics.requests_of(route, method, str(status)).inc()
     if info.trackpoint is not None:
-        tenant_metrics.shop_requests.labels(tenant_metrics.shop_label(info.trackpoint), str(status)).inc()
+        tenant_metrics.requests_of_shop(tenant_metrics.shop_label(info.trackpoint), str(status)).inc()
     if status >= HTTPStatus.BAD_REQUEST and info.reason:
         tenant_metrics.refused.labels(info.reason).inc()
     quiet = route in _OFTEN_ASKED and HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST
