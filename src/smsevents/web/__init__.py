@@ -20,6 +20,7 @@ describe.py         the parts of such a description
 auth.py             the shop of a request, and whether its key allows the request
 body.py             reading a body within limits
 body_pace.py        how slowly a body may arrive
+within.py           a time limit that costs nothing unless there is something to wait for
 query.py            query parameters that are refused
 negotiate.py        media types and content codings
 problems.py         an error → a response

@@ -17,7 +17,7 @@ from smsevents.web.exports import export_sms_events
 from smsevents.web.gathering import ADDRESS_VARIABLE, reported
 from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
-from smsevents.web.memory import keep_freed_memory
+from smsevents.web.memory import forget_the_start, keep_freed_memory
 from smsevents.web.metrics import show_metrics
 from smsevents.web.request_log import RequestLog
 from smsevents.web.state import AppState
@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> RequestLog:
         """Open the state that requests share, and close it when the process ends."""
         keep_freed_memory()
         app.state.app = AppState.open(settings)
+        forget_the_start()
         try:
             with (
                 attended(app.state.app.timekeeper, upkeep=settings.upkeep != "off"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from smsevents.accounts.access import Scope, parse_trackpoint
 from smsevents.errors import InvalidRequest, NoSuchPath
+from smsevents.web.negotiate import values_of
 from smsevents.web.request_info import info_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackp
         raise NoSuchPath(
             f"{trackpoint_id!r} is not a trackpoint. A trackpoint is the number of a shop, a positive integer."
         )
-    keys = set(request.headers.getall("x-api-key", []))
+    keys = set(values_of(request, b"x-api-key"))
     if len(keys) > 1:
         raise InvalidRequest("There are several X-Api-Key headers, and they differ. Send one.")
     key = keys.pop() if keys else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
 from smsevents.errors import BodyTimeout, BodyTooLarge, ClientGone, InvalidRequest
+from smsevents.web import negotiate
 from smsevents.web.body_pace import BodyPace
+from smsevents.web.within import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,8 +36,7 @@ async def stream(
     pace = BodyPace(settings.body_idle_max_seconds, settings.body_rate_min_bytes_per_second)
     while more:
         try:
-            async with asyncio.timeout(pace.seconds_left):
-                message: Any = await request.receive()
+            message: Any = await within(pace.seconds_left, request.receive())  # type: ignore[arg-type]  # a coroutine
         except TimeoutError as error:
             raise BodyTimeout(_too_slow(settings, pace)) from error
         if message["type"] == "http.disconnect":
@@ -67,9 +67,10 @@ def _too_slow(settings: Settings, pace: BodyPace) -> str:
 
 def _announced(request: Request[Any, Any, Any]) -> int | None:
     """Return the Content-Length, or None. The connection has already refused invalid values."""
-    value = request.headers.get("content-length")
-    if value is None:
+    values = negotiate.values_of(request, b"content-length")
+    if not values:
         return None
+    value = values[-1]
     if not re.fullmatch("0*[0-9]{1,18}", value):
         raise InvalidRequest("Content-Length is not a number.")
     return int(value.lstrip("0") or "0")  # `int` refuses more than 4,300 digits, so leading zeros go first

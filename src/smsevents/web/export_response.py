@@ -17,6 +17,7 @@ from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
 from smsevents.web import metrics
 from smsevents.web.export_chunks import Chunk
 from smsevents.web.request_info import info_of
+from smsevents.web.within import within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,10 +98,13 @@ class ExportResponse:
         started = time.perf_counter()
         (data, is_last), self._next = self._next, _NOTHING
         size = len(data)
-        async with asyncio.timeout(self._stall_max_seconds):
-            await send({"type": "http.response.body", "body": data, "more_body": not is_last})
-            del data  # the server has its own framed copy
-            if not is_last:
+        message = {"type": "http.response.body", "body": data, "more_body": not is_last}
+        if is_last:
+            await within(self._stall_max_seconds, send(message))  # type: ignore[arg-type]  # a coroutine
+        else:
+            async with asyncio.timeout(self._stall_max_seconds):
+                await send(message)
+                del data, message  # the server has its own framed copy
                 # Before it sends anything, it waits until the client has read what was sent earlier.
                 await send({"type": "http.response.body", "body": b"", "more_body": True})
         self._pace.sent(time.perf_counter() - started)

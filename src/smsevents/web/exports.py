@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from litestar import Request, post
-from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from smsevents.errors import InvalidRequest, UnsupportedEncoding
@@ -48,16 +47,17 @@ _decoder = msgspec.json.Decoder(ExportRequest)
 
 
 @post("/shop/{trackpointId:str}/export-sms-events", status_code=200)
-async def export_sms_events(request: Request[Any, Any, Any], state: State) -> ASGIApp:
+async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
     """Export the events of a shop."""
-    app: AppState = state.app
+    app: AppState = request.app.state.app
     trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "export")
-    query.refuse_members(request.query_params, {"from", "to"})
+    if request.scope["query_string"]:
+        query.refuse_members(request.query_params, {"from", "to"})
     with app.exports.limit.enter(trackpoint):  # a request whose body is still arriving holds a connection, too
         window = await _window(request, app)
-    gzip = negotiate.wants_gzip(negotiate.joined(request, "accept-encoding"))
+    gzip = negotiate.wants_gzip(negotiate.joined(request, b"accept-encoding"))
     headers = {
-        "Content-Type": negotiate.media_type(negotiate.joined(request, "accept")),
+        "Content-Type": negotiate.media_type(negotiate.joined(request, b"accept")),
         "Vary": "Accept-Encoding",
         "X-Export-From": str(window.start),
         "X-Export-To": str(window.end),

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from smsevents.errors import StoreUnavailable, TooManyAtOnce
@@ -142,6 +142,61 @@ class _Work:
         self.outcome: Future[object] = Future()
         self.since = time.monotonic()
 
+    def do(self) -> None:
+        """Run the call, unless it was cancelled, and set its result."""
+        if not self.outcome.set_running_or_notify_cancel():
+            return
+        try:
+            result = self.run()
+        except BaseException as error:  # noqa: BLE001 -- passed on to the caller, who raises it
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(result)
+
+    def drop(self) -> None:
+        """Cancel the call, which has not begun."""
+        self.outcome.cancel()
+
+
+class _LoopWork:
+    """A call that a coroutine waits for. Its future is the event loop's own: two joined ones would take longer."""
+
+    __slots__ = ("_loop", "outcome", "run", "since")
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self.run = run
+        self._loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[object] = self._loop.create_future()
+        self.since = time.monotonic()
+
+    def do(self) -> None:
+        """Run the call, unless it was cancelled, and set its result in the event loop."""
+        if self.outcome.cancelled():
+            return
+        result: object = None
+        error: BaseException | None = None
+        try:
+            result = self.run()
+        except BaseException as raised:  # noqa: BLE001 -- passed on to the caller, who raises it
+            error = raised
+        self._call(self._set, result, error)
+
+    def drop(self) -> None:
+        """Cancel the call, which has not begun."""
+        self._call(self.outcome.cancel)
+
+    def _call(self, tell: Callable[..., object], *values: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
+            self._loop.call_soon_threadsafe(tell, *values)
+
+    def _set(self, result: object, error: BaseException | None) -> None:
+        if self.outcome.done():  # cancelled while it ran
+            return
+        if error is None:
+            self.outcome.set_result(result)
+        else:
+            self.outcome.set_exception(error)
+
 
 class FairThreads:
     """Threads for one kind of work, which tenants use in turn: much work of one tenant cannot block the others."""
@@ -162,7 +217,7 @@ class FairThreads:
         self._name = name
         self._threads_max = threads
         self._waited = waited
-        self._turns: Turns[_Work] = Turns(tenant_threads_max)
+        self._turns: Turns[_Work | _LoopWork] = Turns(tenant_threads_max)
         self._parked = 0  # work items that no thread could take, because their tenants were at their limit
         self._tokens: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one for each waiting work; False ends a thread
         self._lock = threading.Lock()
@@ -172,11 +227,17 @@ class FairThreads:
 
     async def run(self, tenant: Hashable, work: Callable[[], T]) -> T:
         """Run the work in a thread when it is its turn. Work that already runs continues if the caller is cancelled."""
-        return await asyncio.wrap_future(self.submit(tenant, work))
+        waiting = _LoopWork(work)
+        self._put(tenant, waiting)
+        return await waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
 
     def submit(self, tenant: Hashable, work: Callable[[], T]) -> Future[T]:
         """Queue the work for a thread and return its future. Raises `StoreUnavailable` after `close`."""
         waiting = _Work(work)
+        self._put(tenant, waiting)
+        return waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
+
+    def _put(self, tenant: Hashable, waiting: _Work | _LoopWork) -> None:
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("The server is stopping. Try again in a moment.")
@@ -186,7 +247,6 @@ class FairThreads:
             elif len(self._threads) < self._threads_max:
                 self._start_thread()
             self._tokens.put(True)
-        return waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"smsevents-{self._name}-{len(self._threads)}", daemon=True)
@@ -202,9 +262,9 @@ class FairThreads:
                     self._idle += 1
                     continue
             tenant, work = taken
-            if work.outcome.set_running_or_notify_cancel():
+            if not work.outcome.cancelled():
                 self._waited(time.monotonic() - work.since)
-                _settle(work)
+                work.do()
             del work, taken  # its memory must not be held until the next work arrives
             with self._lock:
                 self._turns.done(tenant)
@@ -222,15 +282,6 @@ class FairThreads:
             for _ in self._threads:
                 self._tokens.put(False)
         for work in dropped:
-            work.outcome.cancel()
+            work.drop()
         for thread in self._threads:
             thread.join()
-
-
-def _settle(work: _Work) -> None:
-    try:
-        result = work.run()
-    except BaseException as error:  # noqa: BLE001 -- passed on to the caller, who raises it
-        work.outcome.set_exception(error)
-    else:
-        work.outcome.set_result(result)

@@ -7,6 +7,7 @@ glibc repeatedly returns freed memory to the system, so each large piece of an e
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 MEMORY_KEPT_MAX_BYTES = 4 * 1024 * 1024
@@ -23,3 +24,9 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, MEMORY_MAPPED_MIN_BYTES)
         mallopt(_M_TRIM_THRESHOLD, MEMORY_KEPT_MAX_BYTES)
+
+
+def forget_the_start() -> None:
+    """Let the garbage collector no longer look at what exists now: modules and what they made, which stay anyway."""
+    gc.collect()
+    gc.freeze()

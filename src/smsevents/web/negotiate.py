@@ -37,9 +37,14 @@ def wants_gzip(accept_encoding: str) -> bool:
     return gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
-def joined(request: Request[Any, Any, Any], name: str) -> str:
+def values_of(request: Request[Any, Any, Any], name: bytes) -> list[str]:
+    """Return the values of a header, one for each field. `name` is in lower case."""
+    return [value.decode("latin-1") for field, value in request.scope["headers"] if field == name]
+
+
+def joined(request: Request[Any, Any, Any], name: bytes) -> str:
     """Return the value of a list header whose members may be spread over several fields (RFC 9110, section 5.3)."""
-    return ", ".join(request.headers.getall(name, []))
+    return ", ".join(values_of(request, name))
 
 
 def codings(request: Request[Any, Any, Any]) -> list[str]:
@@ -47,7 +52,7 @@ def codings(request: Request[Any, Any, Any]) -> list[str]:
 
     Clients often send `utf-8` by mistake. It is not a coding but a charset, the one of every body here.
     """
-    members = (part.strip(" \t").lower() for part in joined(request, "content-encoding").split(","))
+    members = (part.strip(" \t").lower() for part in joined(request, b"content-encoding").split(","))
     return [coding for coding in members if coding not in {"", "identity", "utf-8", "utf8"}]
 
 
