@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # About 125 events. Each commit writes a growing segment again, half of this on average: about 0.1 ms of processor time.
 JOINED_MAX_BYTES = 32 * 1024
 SMALL_IMPORT_MAX_BYTES = JOINED_MAX_BYTES // 2  # of lines; a larger import has segments of its own
-GROWING_KEPT = 10_000  # segments that are remembered, of all shops and days
+GROWING_SEGMENTS_KEPT = 10_000  # segments that are remembered, of all shops and days
 
 
 class _Import(NamedTuple):
@@ -111,7 +111,7 @@ class Joining:
         for segment in pack(entries):  # one, unless very many imports waited
             segment_id, old_id = grow_segment(connection, trackpoint, old_id, segment), None
             self._growing[key] = _Growing(segment_id, segment.header.line_bytes)
-        if len(self._growing) > GROWING_KEPT:
+        if len(self._growing) > GROWING_SEGMENTS_KEPT:
             self._growing.popitem(last=False)
 
 

@@ -37,7 +37,7 @@ DEFLATE_LEVEL = 1
 # zlib-ng's level 6, for the output of compaction. docs/performance.md compares both levels with others.
 DEFLATE_COMPACTED_LEVEL = 6
 # Segments whose lines are kept for the next request: the newest events of a shop are asked for again and again.
-OPENED_KEPT = 8
+OPENED_SEGMENTS_KEPT = 8
 RAW_DEFLATE = -15  # zlib's wbits for a deflate stream without header and trailer
 FULL_FLUSH = b"\x00\x00\xff\xff"  # an empty stored block ends at a byte boundary (RFC 1951, section 3.2.4)
 
@@ -135,7 +135,7 @@ def read_entries(segment: Segment) -> list[Entry]:
         raise segment.header.damaged(str(error)) from error
 
 
-_opened = lru_cache(maxsize=OPENED_KEPT)(inflate)
+_opened = lru_cache(maxsize=OPENED_SEGMENTS_KEPT)(inflate)
 
 
 def cut(segment: Segment, after: Entry, until: Entry) -> bytes:

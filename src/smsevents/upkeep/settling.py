@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from smsevents.catalog.segments import newest_id
 from smsevents.errors import DamagedSegment
+from smsevents.log.joining import JOINED_MAX_BYTES
 from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop, groups, worth_merging
 from smsevents.wire.limits import DAY_MS
 
@@ -125,7 +126,13 @@ class Settling:
         else:
             self._waiting_since_ms.pop(trackpoint, None)
         taken = {member.id for group in chosen for member in group.members}
-        rest = [header for header in headers if header.id not in taken]
+        # Small imports may replace these at any moment, and would undo the work. In the first round all ids are new.
+        growing = {
+            header.id
+            for header in headers
+            if new_ids.start > 1 and header.id in new_ids and header.line_bytes < JOINED_MAX_BYTES
+        }
+        rest = [header for header in headers if header.id not in taken | growing]
         return chosen + worth_merging(rest, self.sizes)
 
     def compacted(self, trackpoint: int, now: int, *, whole: bool) -> None:

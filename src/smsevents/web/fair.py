@@ -264,7 +264,7 @@ class FairThreads:
             tenant, work = taken
             if not work.outcome.cancelled():
                 self._waited(time.monotonic() - work.since)
-                work.do()
+            work.do()
             del work, taken  # its memory must not be held until the next work arrives
             with self._lock:
                 self._turns.done(tenant)

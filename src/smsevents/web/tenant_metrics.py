@@ -13,7 +13,6 @@ from prometheus_client import Counter, Gauge, Histogram
 
 SHOPS_MAX = 1000
 OTHER_SHOPS = "other"
-LABELS_KEPT = 1000  # of each kind
 _WAIT_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 shop_requests = Counter("smsevents_shop_requests", "Requests with a good key, by shop.", ["trackpoint", "status"])
@@ -25,9 +24,9 @@ wait_seconds = Histogram(
 )
 
 # `labels` takes longer than counting
-requests_of_shop = lru_cache(maxsize=LABELS_KEPT)(shop_requests.labels)
-events_in_of_shop = lru_cache(maxsize=LABELS_KEPT)(shop_events_in.labels)
-events_out_of_shop = lru_cache(maxsize=LABELS_KEPT)(shop_events_out.labels)
+requests_of_shop = lru_cache(maxsize=SHOPS_MAX)(shop_requests.labels)
+events_in_of_shop = lru_cache(maxsize=SHOPS_MAX)(shop_events_in.labels)
+events_out_of_shop = lru_cache(maxsize=SHOPS_MAX)(shop_events_out.labels)
 imports_running = Gauge("smsevents_imports_running", "Imports being taken now.", multiprocess_mode="livesum")
 
 _shops: set[int] = set()
