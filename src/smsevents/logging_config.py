@@ -61,7 +61,7 @@ def configure_logging(log_format: str, log_level: str = "info") -> None:
 
 
 class _Lines:
-    """Writes lines to standard error. As with `logging`, a line that cannot be written is no reason to fail.
+    """Writes lines to standard error. As with `logging`, a line that cannot be written is dropped.
 
     Lines of an event loop, where writing would hold up everything, are written together once it has nothing else to do.
     """

@@ -300,7 +300,7 @@ _steps = st.lists(
 def test_the_log_is_the_set_of_all_lines(
     tmp_path_factory: pytest.TempPathFactory, steps: list[list[list[int]] | str | int]
 ) -> None:
-    """Whatever is imported, together and again, between compactions, erasures and restarts: each line once, in order."""
+    """Whatever is imported, also again, between compactions, erasures and restarts: each line is there exactly once."""
     folder: Path = tmp_path_factory.mktemp("joined")
     held = Held(f"sqlite:///{folder / 'log.db'}")
     try:

@@ -174,7 +174,7 @@ class Database:
         self._engine.dispose()
 
     def _write_loop(self) -> None:
-        large: deque[_Write[Any]] = deque()
+        large: deque[_Write[Any] | _Joined[Any, Any]] = deque()
         stopping = False
         while large or not stopping:
             group: list[_Write[Any] | _Joined[Any, Any]] = []
@@ -213,7 +213,7 @@ _SAVEPOINT = "one_write"  # plain SQL: SQLAlchemy's own savepoints cost as much 
 
 
 def _joined(group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> Iterator[_Write[Any] | list[_Joined[Any, Any]]]:
-    """Go through writes in the order in which they came. Those that are joined come together, with the first of them."""
+    """Go through writes in the order in which they came. Joined ones come together, with the first of them."""
     together: dict[tuple[object, Hashable], list[_Joined[Any, Any]]] = {}
     for write in group:
         if isinstance(write, _Joined):

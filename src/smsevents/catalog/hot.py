@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPICursor
-    from sqlalchemy.sql.expression import Executable
+    from sqlalchemy.sql.elements import ClauseElement
 
 
 class Hot:
     """A statement that is compiled once. All its values are given by name, each time it runs."""
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: ClauseElement) -> None:
         """Prepare a statement of SQLAlchemy without expanding parameters."""
         self._statement = statement
         self._compiled: dict[str, tuple[str, tuple[str, ...]]] = {}  # by dialect: the text, and its parameters in order

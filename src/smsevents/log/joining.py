@@ -92,9 +92,7 @@ class Joining:
             return False
         return True
 
-    def _store_day(
-        self, connection: Connection, key: tuple[int, int], entries: list[Entry], *, may_grow: bool
-    ) -> None:
+    def _store_day(self, connection: Connection, key: tuple[int, int], entries: list[Entry], *, may_grow: bool) -> None:
         """Store entries of a shop and a day in the segment that grows, or in a new one."""
         trackpoint, _ = key
         old_id = None

@@ -98,7 +98,7 @@ class ExportResponse:
         started = time.perf_counter()
         (data, is_last), self._next = self._next, _NOTHING
         size = len(data)
-        message = {"type": "http.response.body", "body": data, "more_body": not is_last}
+        message: Any = {"type": "http.response.body", "body": data, "more_body": not is_last}
         if is_last:
             await within(self._stall_max_seconds, send(message))  # type: ignore[arg-type]  # a coroutine
         else:
