@@ -10,6 +10,7 @@ SHARE_OF_NGINX = 0.5
 OVERLAPPING_MAX, LATE_TIMES_MAX = 0.05, {"gzip": 5.0, "plain": 1.5}
 FIRST_BYTE_P50_MS, FIRST_BYTE_P99_MS = 5.0, 25.0
 IMPORT_EVENTS_PER_SECOND = 300_000
+REQUESTS_BY_BARE_RATIO = 0.3
 SOAK_GROWTH_MAX, SOAK_DRIFT_MAX = 1.1, 1.25  # a shared machine drifts by itself
 
 
@@ -24,7 +25,14 @@ class Goal:
 
 def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
     """Hold the rows of a case to its goals; most cases have none."""
-    judges = {"export": _export, "latency": _latency, "import": _import, "soak": _soak, "late": _late}
+    judges = {
+        "export": _export,
+        "latency": _latency,
+        "requests": _requests,
+        "import": _import,
+        "soak": _soak,
+        "late": _late,
+    }
     return judges[case](rows) if case in judges else []
 
 
@@ -59,14 +67,36 @@ def _latency(rows: Sequence[Row]) -> list[Goal]:
     return found
 
 
+def _requests(rows: Sequence[Row]) -> list[Goal]:
+    found: list[Goal] = []
+    for row in rows[1:]:  # the first is the bare route
+        ratio = row.median("rate_by_bare_ratio")
+        promise = (
+            f"{row.labels['what']}, {row.labels['encoding']}, {row.labels['clients']} clients: at least"
+            f" {REQUESTS_BY_BARE_RATIO} times the rate of a bare route"
+        )
+        found.append(Goal(promise, f"{ratio:.2f} times", ratio >= REQUESTS_BY_BARE_RATIO))
+    return found
+
+
 def _import(rows: Sequence[Row]) -> list[Goal]:
     """By the clock, and for each second of processor time, that is, on one core."""
-    wanted = {"system": "smsevents", "variant": "HTTP", "encoding": "plain"}.items()
-    row = next(row for row in rows if wanted <= row.labels.items())
-    rate, of_core = (int(row.labels["events"]) / row.median(of) for of in ("seconds", "cpu_seconds"))
-    promise = f"durable import over HTTP: {IMPORT_EVENTS_PER_SECOND:,} events a second on one core"
-    measured = f"{rate:,.0f} a second by one client, {of_core:,.0f} for each second of processor time"
-    return [Goal(promise, measured, min(rate, of_core) >= IMPORT_EVENTS_PER_SECOND)]
+
+    def of(system: str, variant: str) -> Row | None:
+        wanted = {"system": system, "variant": variant, "encoding": "plain"}.items()
+        return next((row for row in rows if wanted <= row.labels.items()), None)
+
+    found: list[Goal] = []
+    if ours := of("smsevents", "HTTP"):
+        rate, of_core = (int(ours.labels["events"]) / ours.median(of) for of in ("seconds", "cpu_seconds"))
+        promise = f"durable import over HTTP: {IMPORT_EVENTS_PER_SECOND:,} events a second on one core"
+        measured = f"{rate:,.0f} a second by one client, {of_core:,.0f} for each second of processor time"
+        found.append(Goal(promise, measured, min(rate, of_core) >= IMPORT_EVENTS_PER_SECOND))
+        if clickhouse := of("ClickHouse", "insert of JSON lines"):
+            its = int(clickhouse.labels["events"]) / clickhouse.median("cpu_seconds")
+            promise = "import, plain: at least the events of ClickHouse for each second of processor time"
+            found.append(Goal(promise, f"{of_core:,.0f} by {its:,.0f}, {of_core / its:.2f} times", of_core >= its))
+    return found
 
 
 def _late(rows: Sequence[Row]) -> list[Goal]:

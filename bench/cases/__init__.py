@@ -1,12 +1,13 @@
 """One file for each question that is measured."""
 
-from bench.cases import disk, export, imports, late, latency, readers, scale, shops, soak
+from bench.cases import disk, export, imports, late, latency, readers, requests, scale, shops, soak
 
 CASES = {
     "export": export.CASE,
     "import": imports.CASE,
     "late": late.CASE,
     "latency": latency.CASE,
+    "requests": requests.CASE,
     "readers": readers.CASE,
     "scale": scale.CASE,
     "shops": shops.CASE,

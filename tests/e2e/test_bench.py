@@ -29,7 +29,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     """Each case writes its results, including every single round, followed by the tables and charts."""
-    cases = ["export", "import", "latency", "readers", "scale", "shops", "disk", "soak"]
+    cases = ["export", "import", "latency", "requests", "readers", "scale", "shops", "disk", "soak"]
     run(plan, cases)
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
@@ -42,6 +42,10 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
         "one event a request, 1 at a time",
         "one event a request, 50 at a time",
     }
+    assert [row.labels["what"] for row in results["requests"].rows] == [
+        *("bare route", "small export", "small export", "import of one event"),
+    ]
+    assert results["requests"].rows[0].figures["rate_by_bare_ratio"] == [1]
     assert [row.labels["shop_events"] for row in results["scale"].rows] == [EVENTS // 10, EVENTS]
     assert results["soak"].rows[-1].figures["imported_events"][-1] > 0
     page = (plan.docs / "performance.md").read_text("utf-8")

@@ -1,0 +1,127 @@
+"""Small requests by many clients: how many a second, beside a bare route of the same framework.
+
+All take turns in one run. The clients are in another process than the servers. What the bare route takes is what any
+request takes: the connection, the framework, and the response.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import cycle, islice, repeat
+from pathlib import Path
+
+from bench.dataset import Dataset, dataset, generated, now_ms
+from bench.load import post, quantiles, send
+from bench.measure import Figures, cpu_seconds, stopwatch, take_turns
+from bench.peers.bare_service import PATH
+from bench.peers.smsevents import Server, Store, add_shops, served
+from bench.plan import ENCODINGS, MS, TRACKPOINT, Plan
+from bench.render import Bars, Case
+from bench.results import Labels, Row, row
+from bench.systems import free_port, running
+
+BARE = "bare route"
+CLIENTS, _SHOPS = 50, 4
+_SHOP_EVENTS_RATIO, _EXPORTED_EVENTS = 40, 20
+_DATE = re.compile(rb'"date":(\d+)')
+
+Requests = Callable[[], Iterator[bytes]]
+
+
+def _measure(plan: Plan) -> list[Row]:
+    data = dataset(plan.folder, plan.events)
+    shop_events = max(plan.events // _SHOP_EVENTS_RATIO, _EXPORTED_EVENTS)
+    with plan.workplace("requests") as folder, _bare(folder / "bare.log") as bare:
+        store = Store(folder / "log.db")
+        keys = add_shops(store, range(TRACKPOINT, TRACKPOINT + _SHOPS))
+        with served(store) as server:
+            interval = _filled(server, keys, shop_events)
+            ways: dict[tuple[str, str], tuple[Server, Requests]] = {
+                (BARE, "plain"): (bare, partial(repeat, post(PATH, {"X-Api-Key": keys[0]}, interval), plan.requests))
+            }
+            for encoding in ENCODINGS:
+                accepted = {"Accept-Encoding": "gzip"} if encoding == "gzip" else {}
+                exports = [_post(shop, "export", keys, interval, accepted) for shop in range(_SHOPS)]
+                ways["small export", encoding] = server, partial(_some, cycle(exports), plan.requests)
+            ways["import of one event", "plain"] = server, partial(_some, _imports(data, keys), plan.requests)
+            turns = take_turns([partial(_turn, *way) for way in ways.values()], plan.rounds)
+    found = []
+    for (what, coding), figures in zip(ways, turns, strict=True):
+        labels: Labels = {"what": what, "encoding": coding, "clients": CLIENTS, "shop_events": shop_events}
+        rates = [round(plan.requests / seconds, 1) for seconds in figures["seconds"]]
+        pairs = zip(turns[0]["seconds"], figures["seconds"], strict=True)  # the bare route is the first
+        ratios = [round(its_seconds / seconds, 4) for its_seconds, seconds in pairs]
+        found.append(row(labels, **figures, requests_per_second=rates, rate_by_bare_ratio=ratios))
+    return found
+
+
+@contextmanager
+def _bare(log: Path) -> Iterator[Server]:
+    """Serve the bare route."""
+    port = free_port()
+    with running([sys.executable, "-m", "bench.peers.bare_service", str(port)], log, f"{port}{PATH}") as pid:
+        yield Server(port, pid)
+
+
+def _post(shop: int, action: str, keys: Sequence[str], body: bytes, headers: dict[str, str]) -> bytes:
+    return post(f"/shop/{TRACKPOINT + shop}/{action}-sms-events", {"X-Api-Key": keys[shop], **headers}, body)
+
+
+def _of_shop(shop: int, lines: bytes) -> bytes:
+    return lines.replace(b":%d," % TRACKPOINT, b":%d," % (TRACKPOINT + shop))
+
+
+def _filled(server: Server, keys: Sequence[str], events: int) -> bytes:
+    """Import events into each shop; return the body that exports the newest of them."""
+    lines = list(generated(TRACKPOINT, events, now_ms()))
+    body = b"".join(lines)
+    send(server.port, (_post(shop, "import", keys, _of_shop(shop, body), {}) for shop in range(_SHOPS)), 1)
+    dates = [int(found[1]) for line in lines[-_EXPORTED_EVENTS:] if (found := _DATE.search(line))]
+    return b'{"from":%d,"to":%d}' % (dates[0], dates[-1])
+
+
+def _imports(data: Dataset, keys: Sequence[str]) -> Iterator[bytes]:
+    """Go through imports of one event each, into the shops in turn. Later turns have other events, if there are any."""
+    while True:
+        with data.path.open("rb") as lines:
+            for number, line in enumerate(lines):
+                shop = number % _SHOPS
+                yield _post(shop, "import", keys, _of_shop(shop, line), {})
+
+
+def _some(requests: Iterator[bytes], many: int) -> Iterator[bytes]:
+    """Make the next requests, before a clock starts."""
+    return iter(list(islice(requests, many)))
+
+
+def _turn(server: Server, make: Requests) -> Figures:
+    requests = list(make())
+    send(server.port, iter(requests[: len(requests) // 10]), CLIENTS)  # after its pause, a server is slow at first
+    client_cpu, server_cpu = time.process_time(), cpu_seconds(server.pid)
+    with stopwatch() as taken:
+        times = send(server.port, iter(requests), CLIENTS)
+    used = {"client_cpu_ms": time.process_time() - client_cpu, "server_cpu_ms": cpu_seconds(server.pid) - server_cpu}
+    response_ms = quantiles(times)
+    return (
+        taken
+        | {name: round(seconds / len(requests) * MS, 3) for name, seconds in used.items()}
+        | {f"response_{name}": response_ms[f"last_byte_{name}"] for name in ("p50_ms", "p99_ms")}
+    )
+
+
+CASE = Case(
+    _measure,
+    "{clients} clients without a pause, one server process, {shop_events:,} events in each shop. The processor time is"
+    " that of one request.",
+    (
+        *("what", "encoding", "requests_per_second", "rate_by_bare_ratio", "rate_by_bare_ratio~"),
+        *("response_p50_ms", "response_p99_ms", "server_cpu_ms", "client_cpu_ms"),
+    ),
+    Bars(
+        "Requests a second by {clients} clients: longer is better",
+        *("what encoding", "requests_per_second", "requests_per_second rate_by_bare_ratio"),
+    ),
+)
