@@ -1,6 +1,6 @@
 """One file for each question that is measured."""
 
-from bench.cases import disk, export, imports, late, latency, readers, requests, scale, shops, soak
+from bench.cases import disk, export, imports, late, latency, readers, requests, scale, shops, soak, workers
 
 CASES = {
     "export": export.CASE,
@@ -9,6 +9,7 @@ CASES = {
     "latency": latency.CASE,
     "requests": requests.CASE,
     "readers": readers.CASE,
+    "workers": workers.CASE,
     "scale": scale.CASE,
     "shops": shops.CASE,
     "disk": disk.CASE,

@@ -24,7 +24,7 @@ from bench.results import Labels, Row, row
 from bench.systems import free_port, running
 
 BARE = "bare route"
-CLIENTS, _SHOPS = 50, 4
+CLIENTS, SHOPS = 50, 4
 _SHOP_EVENTS_RATIO, _EXPORTED_EVENTS = 40, 20
 _DATE = re.compile(rb'"date":(\d+)')
 
@@ -36,18 +36,17 @@ def _measure(plan: Plan) -> list[Row]:
     shop_events = max(plan.events // _SHOP_EVENTS_RATIO, _EXPORTED_EVENTS)
     with plan.workplace("requests") as folder, _bare(folder / "bare.log") as bare:
         store = Store(folder / "log.db")
-        keys = add_shops(store, range(TRACKPOINT, TRACKPOINT + _SHOPS))
+        keys = add_shops(store, range(TRACKPOINT, TRACKPOINT + SHOPS))
         with served(store) as server:
-            interval = _filled(server, keys, shop_events)
+            interval = filled(server, keys, shop_events)
             ways: dict[tuple[str, str], tuple[Server, Requests]] = {
                 (BARE, "plain"): (bare, partial(repeat, post(PATH, {"X-Api-Key": keys[0]}, interval), plan.requests))
             }
             for encoding in ENCODINGS:
-                accepted = {"Accept-Encoding": "gzip"} if encoding == "gzip" else {}
-                exports = [_post(shop, "export", keys, interval, accepted) for shop in range(_SHOPS)]
+                exports = [export_request(shop, keys, interval, encoding) for shop in range(SHOPS)]
                 ways["small export", encoding] = server, partial(_some, cycle(exports), plan.requests)
-            ways["import of one event", "plain"] = server, partial(_some, _imports(data, keys), plan.requests)
-            turns = take_turns([partial(_turn, *way) for way in ways.values()], plan.rounds)
+            ways["import of one event", "plain"] = server, partial(_some, imports(data, keys), plan.requests)
+            turns = take_turns([partial(turn, *way) for way in ways.values()], plan.rounds)
     found = []
     for (what, coding), figures in zip(ways, turns, strict=True):
         labels: Labels = {"what": what, "encoding": coding, "clients": CLIENTS, "shop_events": shop_events}
@@ -70,25 +69,30 @@ def _post(shop: int, action: str, keys: Sequence[str], body: bytes, headers: dic
     return post(f"/shop/{TRACKPOINT + shop}/{action}-sms-events", {"X-Api-Key": keys[shop], **headers}, body)
 
 
+def export_request(shop: int, keys: Sequence[str], interval: bytes, encoding: str) -> bytes:
+    """Return the request of an export."""
+    return _post(shop, "export", keys, interval, {"Accept-Encoding": "gzip"} if encoding == "gzip" else {})
+
+
 def _of_shop(shop: int, lines: bytes) -> bytes:
     return lines.replace(b":%d," % TRACKPOINT, b":%d," % (TRACKPOINT + shop))
 
 
-def _filled(server: Server, keys: Sequence[str], events: int) -> bytes:
+def filled(server: Server, keys: Sequence[str], events: int) -> bytes:
     """Import events into each shop; return the body that exports the newest of them."""
     lines = list(generated(TRACKPOINT, events, now_ms()))
     body = b"".join(lines)
-    send(server.port, (_post(shop, "import", keys, _of_shop(shop, body), {}) for shop in range(_SHOPS)), 1)
+    send(server.port, (_post(shop, "import", keys, _of_shop(shop, body), {}) for shop in range(SHOPS)), 1)
     dates = [int(found[1]) for line in lines[-_EXPORTED_EVENTS:] if (found := _DATE.search(line))]
     return b'{"from":%d,"to":%d}' % (dates[0], dates[-1])
 
 
-def _imports(data: Dataset, keys: Sequence[str]) -> Iterator[bytes]:
+def imports(data: Dataset, keys: Sequence[str]) -> Iterator[bytes]:
     """Go through imports of one event each, into the shops in turn. Later turns have other events, if there are any."""
     while True:
         with data.path.open("rb") as lines:
             for number, line in enumerate(lines):
-                shop = number % _SHOPS
+                shop = number % SHOPS
                 yield _post(shop, "import", keys, _of_shop(shop, line), {})
 
 
@@ -97,9 +101,10 @@ def _some(requests: Iterator[bytes], many: int) -> Iterator[bytes]:
     return iter(list(islice(requests, many)))
 
 
-def _turn(server: Server, make: Requests) -> Figures:
+def turn(server: Server, make: Requests) -> Figures:
+    """Send requests by all clients; return what it took."""
+    send(server.port, islice(make(), CLIENTS), CLIENTS)  # after its pause, a server is slow at first
     requests = list(make())
-    send(server.port, iter(requests[: len(requests) // 10]), CLIENTS)  # after its pause, a server is slow at first
     client_cpu, server_cpu = time.process_time(), cpu_seconds(server.pid)
     with stopwatch() as taken:
         times = send(server.port, iter(requests), CLIENTS)
