@@ -13,7 +13,6 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 import structlog
 
 if TYPE_CHECKING:
@@ -105,13 +104,10 @@ class _Lines:
 
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    try:
-        return _encoder.encode(event).decode()
-    except (TypeError, ValueError):  # for example half of a surrogate pair
-        return json.dumps(event, default=repr)
+    return _encoder.encode(event)
 
 
-_encoder = msgspec.json.Encoder(enc_hook=repr)
+_encoder = json.JSONEncoder(default=repr)
 
 
 def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

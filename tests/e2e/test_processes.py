@@ -17,7 +17,7 @@ import pytest
 
 from smsevents.clock.system import now_ms
 from tests.support.databases import query
-from tests.support.lines import HOUR_MS, body_of, line
+from tests.support.lines import DAY_MS, HOUR_MS, body_of, line
 from tests.support.servers import PLAIN, STILL, Server, Shop, free_port
 
 if TYPE_CHECKING:
@@ -455,8 +455,9 @@ def test_an_erasure_that_is_killed_leaves_its_shop_free(folder: Path) -> None:
     """A killed erasure blocks nobody: the next compaction and the next erasure of its shop proceed at once."""
     running = Server(folder, settings=STILL)
     shop = running.shop(("import", "admin"))
-    for number in range(10):
-        assert shop.send(line(shop.trackpoint, now_ms(), f"u{number}")).status_code == 200
+    for number in range(10):  # of several days, which share no segment
+        event = line(shop.trackpoint, now_ms() - number * DAY_MS, f"u{number}")
+        assert shop.send(event).status_code == 200
     eraser = subprocess.Popen(
         [sys.executable, "-c", ERASER, str(shop.trackpoint), "u1"], env=running.environment, stdout=subprocess.PIPE
     )
