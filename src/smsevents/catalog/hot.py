@@ -25,7 +25,8 @@ class Hot:
     def __init__(self, statement: ClauseElement) -> None:
         """Prepare a statement of SQLAlchemy without expanding parameters."""
         self._statement = statement
-        self._compiled: dict[str, tuple[str, tuple[str, ...]]] = {}  # by dialect: the text, and its parameters in order
+        # by dialect: the text, and its parameters in order if the driver takes them in order
+        self._compiled: dict[str, tuple[str, tuple[str, ...] | None]] = {}
 
     def all(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run the statement and return all rows. Raises `DBAPIError`, as SQLAlchemy does."""
@@ -64,11 +65,12 @@ class Hot:
         if compiled is None:
             compiled = self._compile(connection)
         sql, names = compiled
-        return _execute(connection, sql, [values[name] for name in names])
+        return _execute(connection, sql, values if names is None else [values[name] for name in names])
 
-    def _compile(self, connection: Connection) -> tuple[str, tuple[str, ...]]:
+    def _compile(self, connection: Connection) -> tuple[str, tuple[str, ...] | None]:
         compiled: Any = self._statement.compile(dialect=connection.dialect)
-        found = self._compiled[connection.dialect.name] = (str(compiled), tuple(compiled.positiontup))
+        names = tuple(compiled.positiontup) if compiled.positional else None
+        found = self._compiled[connection.dialect.name] = (str(compiled), names)
         return found
 
 
@@ -77,7 +79,7 @@ def run_text(connection: Connection, sql: str) -> None:
     _execute(connection, sql, ()).close()
 
 
-def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> DBAPICursor:
+def _execute(connection: Connection, sql: str, values: Sequence[Any] | Mapping[str, Any]) -> DBAPICursor:
     if not connection.in_transaction():
         connection.begin()
     cursor = connection.connection.cursor()
