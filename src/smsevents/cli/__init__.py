@@ -1,7 +1,6 @@
 """The command `smsevents`: one file for each group of commands.
 
 serve.py         serve
-cores.py         how many cores the server may use
 shop.py          shop add, shop list
 key.py           key create, key list, key revoke
 transfer.py      import, export, generate

@@ -9,23 +9,18 @@ import typer
 
 from smsevents.catalog import open_catalog
 from smsevents.cli.console import say_doubt, tell_created
-from smsevents.cli.cores import usable_cores
 from smsevents.cli.database import settings_in_force
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper
 
-WORKERS_DEFAULT_MAX = 4  # each takes about 100 MiB, and SQLite has one writer
 WORKERS_MAX = 256  # far more than is useful; a mistyped number could overload the machine
 
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [SMSEVENTS_HOST, 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=PORT_MAX, help="Port [SMSEVENTS_PORT, 8080].")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=WORKERS_MAX, help="Number of worker processes [one for each core, at most 4]."),
-    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=WORKERS_MAX, help="Number of worker processes.")] = 1,
 ) -> None:
     """Serve the export and the import over HTTP until Ctrl-C."""
     # imported here because the import takes longer than most other commands run
@@ -48,4 +43,4 @@ def serve(
         database.close()
     url = url_of(settings.host, settings.port)
     typer.echo(f"smsevents serves {settings.database} on {url} (docs: {url}/docs)", err=True)
-    run(settings, workers or min(usable_cores(), WORKERS_DEFAULT_MAX), sockets)
+    run(settings, workers, sockets)
