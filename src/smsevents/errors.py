@@ -26,6 +26,7 @@
     │   ├── BlockedMeanwhile     503  a user was blocked or unblocked during an import
     │   ├── NoDatabase                no database exists at the location (commands only)
     │   └── StoreVersionError         a newer smsevents created the database
+    ├── ObjectGone               (within the server) a pack was replaced; its reader looks at the catalog again
     └── DamagedSegment           500  stored bytes differ from what was written
 
 `web/problems.py` turns them into problem details (RFC 9457), `cli/console.py` into a line on standard
@@ -189,6 +190,14 @@ class NoDatabase(StoreUnavailable):
 
 class StoreVersionError(StoreUnavailable):
     """The database was created by a newer smsevents than this one."""
+
+
+class ObjectGone(SmsEventsError):
+    """The store of packs has no object under the key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Pack {key} is not in its store.")
+        self.key = key
 
 
 class DamagedSegment(SmsEventsError):
