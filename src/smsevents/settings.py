@@ -38,6 +38,10 @@ class Settings:
     database: str = _setting(
         "sqlite:///smsevents.db", "where the log is kept: `sqlite:///` and a path, from the working directory"
     )
+    segments: str = _setting(
+        "",
+        "where settled events are kept: `file://` and the absolute path of a folder; empty keeps all in the database",
+    )
     host: str = _setting("127.0.0.1", "the address that `serve` listens on; `0.0.0.0` for every network")
     port: int = _setting(8080, "the TCP port that `serve` listens on")
     import_body_max_mib: int = _setting(256, "largest body of an import as sent, MiB")

@@ -14,9 +14,10 @@ import pytest
 
 from smsevents.catalog import Database
 from smsevents.clock.system import now_ms
-from smsevents.upkeep.compaction import Sizes
 from smsevents.upkeep.erasure import erase as erase_events
-from smsevents.upkeep.erasure import forget, wipe
+from smsevents.upkeep.erasure import forget
+from smsevents.upkeep.groups import Sizes
+from smsevents.upkeep.wiping import wipe
 from smsevents.web.problems import MEDIA_TYPE
 from smsevents.worker.worker import UpkeepWorker
 from tests.support.databases import old_view, query

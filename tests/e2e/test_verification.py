@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smsevents.accounts.access import Access
-from smsevents.catalog.segments import span_of
+from smsevents.catalog.in_order import span_of
 from smsevents.clock.system import now_ms
 from smsevents.errors import DamagedSegment
 from smsevents.segments.segment import RAW_DEFLATE, deflate
 from smsevents.segments.splice import FINAL_BLOCK
-from smsevents.upkeep.compaction import COMPACTION_SMALL_SEGMENTS_MIN
+from smsevents.upkeep.groups import COMPACTION_SMALL_SEGMENTS_MIN
 from smsevents.worker.worker import UpkeepWorker
 from tests.support.databases import query
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, line, model

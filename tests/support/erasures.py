@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from smsevents.catalog import Database
-from smsevents.upkeep import erasure
-from smsevents.upkeep.compaction import Sizes
+from smsevents.upkeep import wiping
+from smsevents.upkeep.groups import Sizes
 from tests.support.databases import query
 from tests.support.lines import HOUR_MS, line
 
@@ -70,4 +70,4 @@ def files_of(path: Path) -> bytes:
 
 def pending(held: Held) -> set[str]:
     """Return the names of the pending chores."""
-    return {name for (name,) in query(held.path, "SELECT name FROM chores")} - {erasure.PAUSE}
+    return {name for (name,) in query(held.path, "SELECT name FROM chores")} - {wiping.PAUSE}

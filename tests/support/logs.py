@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from smsevents.accounts.access import Access
-from smsevents.catalog import open_catalog
+from smsevents.catalog import Database, open_catalog
+from smsevents.catalog.attachment import MARKER_KEY, attach
+from smsevents.catalog.packs import packs_of
+from smsevents.catalog.schema import migrate
 from smsevents.catalog.segments import headers_of
 from smsevents.clock.system import now_ms
 from smsevents.log.log import Log
 from smsevents.log.recorder import append_segments
 from smsevents.segments.segment import pack
 from smsevents.segments.splice import unpack
-from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop, worth_merging
+from smsevents.upkeep.collecting import collect
+from smsevents.upkeep.compaction import compact_shop
+from smsevents.upkeep.groups import DEFAULT_SIZES, PackSizes, Sizes, worth_merging
+from smsevents.upkeep.packing import pack_settled
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
 from tests.support.databases import file_of
 from tests.support.ingests import CertainTime
-from tests.support.lines import DAY_MS, body_of, model
+from tests.support.lines import DAY_MS, body_of, model, random_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from smsevents.catalog import Database
     from smsevents.segments.header import SegmentHeader
-    from smsevents.upkeep.compaction import Compacted, Sizes
+    from smsevents.storage.base import ByteStore
+    from smsevents.upkeep.groups import Compacted
     from smsevents.wire.lines import Entry
 
 
@@ -65,17 +73,33 @@ def store(log: Log, trackpoint: int, lines: Iterable[bytes]) -> None:
         stored.result()
 
 
+TINY = Sizes(packs=PackSizes(target_bytes=600, min_bytes=1, max_bytes=1200))
+
+
+def open_with(url: str, store: ByteStore) -> Database:
+    """Open a database, created if necessary, that uses a store for its packs."""
+    database = Database(url, open_store=lambda _: store)
+    migrate(database)
+    attach(database, store.url)
+    return database
+
+
+def keys_in(store: ByteStore) -> set[str]:
+    """Return the keys of all objects in a store but its marker."""
+    return {one.key for one in store.objects()} - {MARKER_KEY}
+
+
 class Held:
     """A database with one shop, used without a server, beside the set of lines that it must hold."""
 
     trackpoint = 4541245641234564
 
-    def __init__(self, url: str) -> None:
-        """Create the database; the clock stands at `now` until a test sets it."""
+    def __init__(self, url: str, store: ByteStore | None = None) -> None:
+        """Create the database; the clock stands at `now` until a test sets it. With a store, it is used for packs."""
         self.url = url
         self.now = 1_790_000_000_000
         self.lines: set[bytes] = set()
-        self.database = open_catalog(url)
+        self.database = open_catalog(url) if store is None else open_with(url, store)
         self.log = log_at(self.database, lambda: self.now)
         Access(self.database).add_shop(self.trackpoint, "")
 
@@ -104,6 +128,23 @@ class Held:
         with self.database.read() as connection:
             return list(headers_of(connection, self.trackpoint))
 
+    def packs(self) -> list[SegmentHeader]:
+        """Return the headers of the packs, in order of their first entry."""
+        with self.database.read() as connection:
+            return list(packs_of(connection, self.trackpoint))
+
+    def pack(self, sizes: Sizes = TINY) -> Compacted:
+        """Pack everything that overlaps nothing."""
+        return pack_settled(self.database, self.trackpoint, self.now, self.now + DAY_MS, sizes)
+
+    def collect(self, after_ms: int = 2 * DAY_MS) -> str | None:
+        """Collect objects, some time after now."""
+        return collect(self.database, self.database.dialect.now_ms() + after_ms)
+
+    def keys_named(self) -> set[str]:
+        """Return the keys of the packs that the catalog names."""
+        return {pack.place.key for pack in self.packs()}
+
     def compact(self, sizes: Sizes = DEFAULT_SIZES, *, everything: bool = True) -> Compacted:
         """Compact the shop."""
         choose = None if everything else partial(worth_merging, sizes=sizes)
@@ -112,3 +153,22 @@ class Held:
     def damages(self) -> list[str]:
         """Return the damages that `verify` finds."""
         return [one.damage for one in verify(self.database, None) if one.damage]
+
+
+FEW_LINES = replace(TINY, segment_bytes=900)
+
+
+def filled(held: Held, count: int = 400, days: int = 20, seed: int = 1) -> list[bytes]:
+    """Import events of many days in order, so that no segments overlap, and pack them. Return the lines."""
+    lines = random_lines(
+        random.Random(seed),  # noqa: S311 -- invented data
+        held.trackpoint,
+        count,
+        held.now - (days + 3) * DAY_MS,
+        held.now - 3 * DAY_MS,
+    )
+    held.put(lines)
+    held.compact(FEW_LINES)
+    held.pack(FEW_LINES)
+    assert len(held.packs()) > 2
+    return lines

@@ -16,14 +16,13 @@ import pytest
 from smsevents.catalog import Database
 from smsevents.catalog.leases import LEASE_SECONDS
 from smsevents.clock.system import now_ms
-from smsevents.upkeep.compaction import (
+from smsevents.upkeep.compaction import compact_group, compact_shop
+from smsevents.upkeep.groups import (
     COMPACTION_SMALL_SEGMENTS_MIN,
     COMPACTION_WORTH_RATIO,
     DEFAULT_SIZES,
     Compacted,
     Sizes,
-    compact_group,
-    compact_shop,
     groups,
 )
 from smsevents.upkeep.retention import expire

@@ -21,7 +21,7 @@ from smsevents.cli import app
 from smsevents.cli.checks import CLOCK_BEHIND_MAX_MS, examine
 from smsevents.clock.system import now_ms
 from smsevents.settings import Settings
-from smsevents.upkeep.erasure import PAUSE
+from smsevents.upkeep.wiping import PAUSE
 from smsevents.worker.worker import UpkeepWorker
 from tests.support.databases import query, write_lock
 

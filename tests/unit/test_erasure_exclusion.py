@@ -11,8 +11,9 @@ from smsevents.accounts.access import Access
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.dialects.sqlite.locks import shop_alone, shop_step
 from smsevents.upkeep import erasure
-from smsevents.upkeep.compaction import compact_group, groups
+from smsevents.upkeep.compaction import compact_group
 from smsevents.upkeep.erasure import erase
+from smsevents.upkeep.groups import groups
 from smsevents.worker.worker import UpkeepWorker
 from tests.support.erasures import SMALL, USER, Beside, fill, pending
 

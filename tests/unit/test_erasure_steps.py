@@ -13,9 +13,11 @@ from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.dialects.sqlite import files
 from smsevents.errors import UnknownShop
 from smsevents.upkeep import erasure
-from smsevents.upkeep.compaction import Sizes
-from smsevents.upkeep.erasure import erase, forget, wipe
-from smsevents.upkeep.verification import quarantine, verify
+from smsevents.upkeep.erasure import erase, forget
+from smsevents.upkeep.groups import Sizes
+from smsevents.upkeep.quarantining import quarantine
+from smsevents.upkeep.verification import verify
+from smsevents.upkeep.wiping import wipe
 from smsevents.worker.worker import UpkeepWorker
 from tests.support.databases import query
 from tests.support.erasures import SMALL, USER, Beside, files_of, fill, pending

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.catalog.dialects.sqlite import dialect, files
-from smsevents.upkeep.erasure import erase, forget, seconds_to_wipe, wipe, wiped
+from smsevents.upkeep.erasure import erase, forget, wiped
+from smsevents.upkeep.wiping import seconds_to_wipe, wipe
 from smsevents.worker.worker import UpkeepWorker
 from tests.support.erasures import USER, files_of, fill, pending
 from tests.support.lines import DAY_MS

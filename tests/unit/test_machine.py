@@ -9,13 +9,19 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from smsevents.accounts.access import Access
-from smsevents.catalog import open_catalog
+from smsevents.catalog import Database, open_catalog
+from smsevents.catalog.packs import keys_named, packs_of
 from smsevents.segments.splice import unpack
-from smsevents.upkeep.compaction import Sizes, compact_shop
+from smsevents.storage.files import FileStore
+from smsevents.storage.memory import MemoryStore
+from smsevents.upkeep.collecting import collect
+from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import forget
+from smsevents.upkeep.groups import PackSizes, Sizes
+from smsevents.upkeep.packing import pack_settled, unpack_shop
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.settling import Settling, compact_background
 from smsevents.upkeep.statistics import statistics
@@ -23,7 +29,7 @@ from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
 from tests.support.lines import DAY_MS, line, model
-from tests.support.logs import log_at, store
+from tests.support.logs import keys_in, log_at, open_with, store
 
 pytestmark = pytest.mark.slow
 
@@ -34,21 +40,32 @@ USERS = ["1", "12", 'quo"te', "ž\u2028", "a/b"]
 # few different times, so that equal ones, edges and overlaps are common
 OFFSETS = st.integers(-92, 0).map(lambda days: days * DAY_MS) | st.integers(-30, 30) | st.integers(-HISTORY_MS - 3, 0)
 BATCHES = st.lists(st.tuples(OFFSETS, st.sampled_from(USERS), st.booleans()), min_size=1, max_size=40)
-SIZES = st.builds(Sizes, segment_bytes=st.integers(300, 3000), held_max_bytes=st.integers(600, 20_000))
+PACKS = st.builds(
+    PackSizes, target_bytes=st.integers(1, 4000), min_bytes=st.integers(1, 2000), max_bytes=st.integers(500, 5000)
+)
+SIZES = st.builds(Sizes, segment_bytes=st.integers(300, 3000), held_max_bytes=st.integers(600, 20_000), packs=PACKS)
 
 
 class Machine(RuleBasedStateMachine):
     """Whatever is done to the log, in whatever order, an export gives the lines of the set."""
 
-    @initialize()
-    def open(self) -> None:
-        """Begin with an empty shop."""
+    @initialize(place=st.sampled_from(["database", "memory", "files"]))
+    def open(self, place: str) -> None:
+        """Begin with an empty shop, which keeps what has settled in the database, in memory or in files."""
         self.folder = Path(tempfile.mkdtemp(prefix="smsevents-machine-"))
         self.now = START
         self.lines: set[bytes] = set()
-        self.database = open_catalog(self.url)
+        self.store = None if place == "database" else MemoryStore() if place == "memory" else self._files()
+        self.database = self._open()
         self.log = log_at(self.database, lambda: self.now)
         Access(self.database).add_shop(TRACKPOINT, "")
+
+    def _files(self) -> FileStore:
+        (self.folder / "packs").mkdir()
+        return FileStore(self.folder / "packs")
+
+    def _open(self) -> Database:
+        return open_catalog(self.url) if self.store is None else open_with(self.url, self.store)
 
     @property
     def url(self) -> str:
@@ -77,6 +94,30 @@ class Machine(RuleBasedStateMachine):
         later = self.now + days_later * DAY_MS
         compact_background(self.database, TRACKPOINT, self.now, Settling(sizes), now=later, old_id=2**62)
 
+    @precondition(lambda self: self.store)
+    @rule(sizes=SIZES, days=st.integers(-80, 1))
+    def pack(self, sizes: Sizes, days: int) -> None:
+        """Move what has settled into packs, up to some day."""
+        pack_settled(self.database, TRACKPOINT, self.now, self.now + days * DAY_MS, sizes)
+
+    @precondition(lambda self: self.store)
+    @rule()
+    def unpack(self) -> None:
+        """Move all packs back into the database."""
+        with self.database.read() as connection:
+            packs = list(packs_of(connection, TRACKPOINT))
+        assert unpack_shop(self.database, TRACKPOINT, packs)
+
+    @precondition(lambda self: self.store)
+    @rule(days_later=st.sampled_from([0, 1, 8]))
+    def collect(self, days_later: int) -> None:
+        """Delete what no pack names. After an hour nothing else is left."""
+        assert collect(self.database, self.database.dialect.now_ms() + days_later * DAY_MS) is None
+        if days_later:
+            with self.database.read() as connection:
+                assert self.store is not None
+                assert keys_in(self.store) == set(keys_named(connection))
+
     @rule()
     def expire(self) -> None:
         """Delete what is older than the history."""
@@ -96,7 +137,7 @@ class Machine(RuleBasedStateMachine):
         """Close the database and open it with a clock that went on."""
         self.database.close()
         self.now += milliseconds
-        self.database = open_catalog(self.url)
+        self.database = self._open()
         self.log = log_at(self.database, lambda: self.now)
 
     @rule(start=OFFSETS, length=st.integers(0, 5) | st.integers(0, HISTORY_MS))

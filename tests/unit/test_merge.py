@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.segments.merge import END, merge, merge_runs, page
+from smsevents.segments.pack import loaded
 from smsevents.segments.segment import Segment, pack
 from smsevents.segments.splice import unpack
 from smsevents.wire.lines import end_of
@@ -32,7 +33,7 @@ def test_a_wide_segment_opens_only_what_its_events_lie_in() -> None:
     found = page(iter(sorted([*settled, late], key=lambda one: one.header.first)), (-1, b""), end_of(200))
     whole = [piece for piece in found.pieces if isinstance(piece, Segment)]
     assert whole == [*settled[1:4], *settled[5:9], settled[9]]
-    lines = b"".join(unpack([found.pieces]))
+    lines = b"".join(unpack([loaded(found.pieces)]))
     assert lines == body_of(
         one
         for _, one in sorted(

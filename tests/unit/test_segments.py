@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from smsevents.errors import DamagedSegment
 from smsevents.segments.merge import Page, merge, page
+from smsevents.segments.pack import loaded
 from smsevents.segments.segment import (
     SEGMENT_LINES_BYTES,
     Segment,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from smsevents.segments.segment import Piece
-
 
 RAW = -15
 ONE_GZIP_MEMBER = 31
@@ -151,8 +151,8 @@ def test_pages_are_the_sorted_set_whatever_overlaps(
     """Pages read to their end give each event between the bounds once and in order, in as few pages as events."""
     expected = sorted({one for batch in batched for one in batch if after < one <= until})
     pages = list(pages_of(batched, after, until, page_max, merge_max))
-    assert b"".join(unpack(one.pieces for one in pages)) == body_of(one for _, one in expected)
-    assert sum(count(one.pieces) for one in pages) == len(expected)
+    assert b"".join(unpack(loaded(one.pieces) for one in pages)) == body_of(one for _, one in expected)
+    assert sum(count(loaded(one.pieces)) for one in pages) == len(expected)
     assert len(pages) <= len(expected) + 1
 
 
@@ -160,7 +160,7 @@ def test_pages_are_the_sorted_set_whatever_overlaps(
 @given(batched=batches, page_max=st.integers(1, 3000), merge_max=st.integers(1, 6000))
 def test_an_export_is_one_gzip_member_of_the_same_lines(batched: Batches, page_max: int, merge_max: int) -> None:
     """Complete segments and merged lines splice into one gzip member with no bytes after it."""
-    pages = [one.pieces for one in pages_of(batched, (-1, b""), end_of(DATES), page_max, merge_max)]
+    pages = [loaded(one.pieces) for one in pages_of(batched, (-1, b""), end_of(DATES), page_max, merge_max)]
     runs = list(splice(pages))
     reader = zlib.decompressobj(ONE_GZIP_MEMBER)
     lines = reader.decompress(b"".join(runs))
@@ -255,14 +255,14 @@ def test_what_a_page_holds_does_not_grow_with_what_overlaps(segments: int) -> No
     for found in pages_of(batched, (-1, b""), end_of(99), page_max, merge_max):
         held = sum(len(piece) for piece in found.pieces if isinstance(piece, bytes))
         assert held <= page_max + merge_max + longest
-        read.append(found.pieces)
+        read.append(loaded(found.pieces))
     assert b"".join(unpack(read)) == lines_of([one for batch in batched for one in batch])
 
 
 def test_one_line_larger_than_all_room_is_still_read() -> None:
     """A page gets on by at least one event, also where that event alone is more than the room."""
     batched = [[entry(date, shake_256(bytes([one])).hexdigest(500)) for date in range(3)] for one in range(4)]
-    pages = [one.pieces for one in pages_of(batched, (-1, b""), end_of(9), 1, 1)]
+    pages = [loaded(one.pieces) for one in pages_of(batched, (-1, b""), end_of(9), 1, 1)]
     assert b"".join(unpack(pages)) == lines_of([one for batch in batched for one in batch])
 
 

@@ -25,6 +25,7 @@ SOURCES = [path for path in SOURCE.rglob("*.py") if "migrations" not in path.par
 
 DEFAULTS: dict[str, Any] = {
     "database": "sqlite:///smsevents.db",
+    "segments": "",
     "host": "127.0.0.1",
     "port": 8080,
     "import_body_max_mib": 256,
@@ -45,6 +46,7 @@ NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int
 TEXTS = [name for name in DEFAULTS if name not in NUMBERS]
 OTHER_TEXTS = {
     "database": "sqlite:///other.db",
+    "segments": "file:///srv/packs",
     "host": "0.0.0.0",  # noqa: S104 -- not bound
     "upkeep": "off",
     "log_format": "json",
@@ -55,12 +57,22 @@ OTHER_TEXTS = {
 # A number is in one of these units, or counts one of these things.
 UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
-    r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|passes|rounds|runs|readers|mergers|workers|writes"
+    r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
     r"|connections|keys|shops|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
-    *("EXIT_FAILED", "EXIT_CANNOT_LISTEN", "EXIT_BROKEN_PIPE", "EXIT_INTERRUPTED", "HTTP_OK", "PRIVATE_MODE", "OTHERS"),
+    *(
+        "EXIT_FAILED",
+        "EXIT_CANNOT_LISTEN",
+        "EXIT_BROKEN_PIPE",
+        "EXIT_INTERRUPTED",
+        "FILES_MODE",
+        "FOLDERS_MODE",
+        "HTTP_OK",
+        "PRIVATE_MODE",
+        "OTHERS",
+    ),
     *("GZIP_WBITS", "INT64_MAX", "KIB", "MIB", "NEW", "RAW_DEFLATE", "TRACKPOINT", "VERSION"),
 }
 

@@ -19,7 +19,7 @@ from smsevents.demo.generate import generate
 from smsevents.errors import DamagedSegment, ShopExists
 from smsevents.segments.segment import pack
 from smsevents.timekeeper import Timekeeper
-from smsevents.upkeep.compaction import Compacted, Sizes
+from smsevents.upkeep.groups import Compacted, Sizes
 from smsevents.upkeep.settling import (
     SETTLED_GROWTH_RATIO,
     SETTLED_MAX_MS,

@@ -13,6 +13,7 @@ from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.log.recorder import append_segments
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES, page
+from smsevents.segments.pack import loaded
 from smsevents.segments.segment import Segment, pack
 from smsevents.segments.spill import Spill
 from smsevents.segments.splice import unpack
@@ -48,7 +49,7 @@ def test_it_holds_each_event_up_to_its_reach_and_no_other(
     spill = Spill(iter(ordered), after, until, held_max_bytes=held_max, segment_bytes=segment_bytes)
     everything = sorted({one for batch in batched for one in batch if after < one <= until})
     expected = [one for one in everything if one <= spill.reach]
-    assert b"".join(unpack([page(spill.after(after), after, end_of(DATES)).pieces])) == body_of(
+    assert b"".join(unpack([loaded(page(spill.after(after), after, end_of(DATES)).pieces)])) == body_of(
         one for _, one in expected
     )
     assert spill.reach <= max(until, after)
@@ -70,7 +71,7 @@ def test_it_can_be_read_from_anywhere(batched: Batches, held_max: int, after: En
     )
     expected = sorted({one for batch in batched for one in batch if after < one <= spill.reach})
     found = page(spill.after(after), after, spill.reach)
-    assert b"".join(unpack([found.pieces])) == body_of(one for _, one in expected)
+    assert b"".join(unpack([loaded(found.pieces)])) == body_of(one for _, one in expected)
 
 
 def test_it_reads_no_further_than_the_first_gap() -> None:

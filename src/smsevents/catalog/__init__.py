@@ -7,7 +7,15 @@ schema.py          creating and upgrading the tables
 migrations/        each change of the tables, in order (alembic)
 tables.py          the tables
 hot.py             statements that every request runs, compiled once
-segments.py        statements on segments: store and replace them, read them in order
+segments.py        statements on segments: store them, read them in order
+packs.py           statements on packs: many segments in one object of the store
+in_order.py        statements that find what reaches past an entry, by first entries
+stored.py          segments in rows and in packs, in order
+replacement.py     what was read is replaced by what was made of it, or nothing is
+objects.py         statements on the objects in the store: announced, live, dead
+stores.py          statements on the store that holds the packs
+attachment.py      which store holds the packs, and that no other database uses it
+pack_store.py      reads packs, with the indexes of the latest ones
 quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users
 trusted_time.py    statements on the mark of trusted time

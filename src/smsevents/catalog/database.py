@@ -22,14 +22,21 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from smsevents import storage
+from smsevents.catalog.attachment import open_recorded
 from smsevents.catalog.dialects import open_dialect
 from smsevents.catalog.hot import run_text
+from smsevents.catalog.pack_store import PackStore
+from smsevents.catalog.stores import find_store
 from smsevents.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from smsevents.storage.base import ByteStore
 
 WRITES_IN_GROUP_MAX = 256
 READ_CONNECTIONS_KEPT = 8  # open for the next read, because opening one takes longer than a small read
@@ -71,13 +78,19 @@ class _Joined(Generic[K, I]):
 class Database:
     """An open database. `close` it when it is no longer needed; it is safe to use from many threads."""
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(
+        self, url: str, *, create: bool = True, open_store: Callable[[str], ByteStore] = storage.open_store
+    ) -> None:
         """Open the database that `url` names. If there is none, create it when `create` is true.
+
+        `open_store` opens the store of packs by its URL.
 
         Raises `SettingError` for a URL that cannot be used, `NoDatabase` if there is no database and `create` is
         false, and `StoreUnavailable` if it cannot be opened.
         """
         self.dialect = open_dialect(url, create=create)
+        self.open_store = open_store
+        self._packs: PackStore | None = None
         self._writes: queue.SimpleQueue[_Write[Any] | _Joined[Any, Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -155,6 +168,16 @@ class Database:
                 self._writer = threading.Thread(target=self._write_loop, name="smsevents-writer", daemon=True)
                 self._writer.start()
             self._writes.put(write)
+
+    def packs(self, connection: Connection) -> PackStore:
+        """Return the store of the packs, which is opened when it is first needed. Raises `StoreUnavailable`."""
+        if (found := self._packs) is None:
+            found = self._packs = PackStore(open_recorded(self, find_store(connection)))
+        return found
+
+    def forget_packs(self) -> None:
+        """Open the store of the packs again when it is next needed: the catalog names another one."""
+        self._packs = None
 
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the database cannot be written now. The check itself writes nothing."""

@@ -2,7 +2,7 @@
 
 A lease keeps processes from doing the same work twice. It is not a lock: a slow process may lose its lease, and two
 processes may then work for a while. Every step of the upkeep is therefore correct by itself, see
-`segments.replace_segments`.
+`replacement.replace_stored`.
 """
 
 from __future__ import annotations

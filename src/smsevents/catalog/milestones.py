@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 BACKUP = "backup"
+RECONCILED = "reconciled"  # the store of packs with the rows of its objects
 
 _REACH = text("""
     INSERT INTO milestones (name, at_ms) VALUES (:name, :at_ms)

@@ -11,6 +11,8 @@ from smsevents.catalog.tables import quarantine, segments
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from smsevents.segments.header import SegmentHeader
+
 
 def quarantine_segment(connection: Connection, segment_id: int, reason: str, now: int) -> None:
     """Move a damaged segment into quarantine at the time `now` (Unix ms). Do nothing if it is gone."""
@@ -30,6 +32,28 @@ def quarantine_segment(connection: Connection, segment_id: int, reason: str, now
         )
     )
     connection.execute(delete(segments).where(segments.c.id == segment_id))
+
+
+def quarantine_bytes(  # noqa: PLR0913, PLR0917 -- the columns of the table
+    connection: Connection, trackpoint: int, header: SegmentHeader, reason: str, data: bytes, now: int
+) -> None:
+    """Set aside the bytes of a damaged segment of a pack at the time `now` (Unix ms).
+
+    Its id is negative here, because it never had one of its own.
+    """
+    lowest = connection.execute(select(func.min(quarantine.c.id))).scalar() or 0
+    connection.execute(
+        insert(quarantine).values(
+            id=min(lowest, 0) - 1,
+            trackpoint=trackpoint,
+            first_date=header.first[0],
+            last_date=header.last[0],
+            events=header.events,
+            reason=f"{header.name}: {reason}",
+            set_aside_ms=now,
+            data=data,
+        )
+    )
 
 
 def quarantined(connection: Connection, trackpoint: int) -> int:

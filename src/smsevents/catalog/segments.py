@@ -9,18 +9,19 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, true
+from sqlalchemy import bindparam, delete, func, insert, literal, select, true, union_all
 
 from smsevents.catalog.dialects.hints import NotByIndex
 from smsevents.catalog.hot import Hot
-from smsevents.catalog.tables import segments
+from smsevents.catalog.in_order import InOrder, span_of
+from smsevents.catalog.tables import packs, segments
 from smsevents.segments.header import IN_ROW, SegmentHeader
 from smsevents.segments.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection
 
     from smsevents.wire.lines import Entry
 
@@ -119,76 +120,24 @@ def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:
     }
 
 
-def span_of(first_ms: int, last_ms: int) -> int:
-    """Return the span under which a segment is stored: the least power of two not less than its own, or 0 (in ms)."""
-    span = last_ms - first_ms
-    return span if span < 1 else 1 << (span - 1).bit_length()
-
-
 def segments_after(
     connection: Connection, trackpoint: int, after: Entry, until_ms: int
 ) -> Generator[Segment, None, None]:
     """Go through a shop's segments that hold entries after `after` and not later than `until_ms` (Unix ms).
 
     They come in the order of their first entries, and are fetched when the caller asks for them: first the segments
-    that begin before the date of `after` and reach past `after`, then the ones that begin at that date or later. The
-    stored bytes of each are checked against their checksum. Raises `DamagedSegment`.
+    that begin before the date of `after` and reach past `after`, then the ones that begin at that date or later. They
+    are unchecked.
     """
-    for segment in segments_of(connection, _reaching_over(connection, trackpoint, after)):
-        yield segment.check_stored()
-    with closing(_IN_ORDER.each(connection, {"trackpoint": trackpoint, "after": after[0], "until": until_ms})) as rows:
+    yield from segments_of(connection, _statements.reaching_over(connection, trackpoint, after))
+    with closing(_statements.in_order(connection, trackpoint, after, until_ms)) as rows:
         for row in rows:
             segment = _segment_of(row)
             if segment.header.last > after:
-                yield segment.check_stored()
+                yield segment
 
 
-def _in_order_statement() -> Select[Any]:
-    """Build the statement that finds the segments of a shop that begin in `after <= date <= until`, in order."""
-    trackpoint, after, until = (bindparam(name, type_=BigInteger) for name in ("trackpoint", "after", "until"))
-    return (
-        select(*_HEADER, _c.data)
-        .where(_c.trackpoint == trackpoint, _c.first_date >= after, _c.first_date <= until)
-        .order_by(_c.first_date, _c.first_line)
-    )
-
-
-def _reaching_over(connection: Connection, trackpoint: int, after: Entry) -> list[int]:
-    """Return the ids of segments that begin before the date of `after` and reach past it, by their first entry."""
-    rows = _REACHING_OVER.all(connection, {"trackpoint": trackpoint, "time": after[0]})
-    # `after` is mostly the end of the previous page. The segment that ends there must not be read again.
-    reaching = [(first, segment_id) for segment_id, *first, date, line in rows if (date, line) > after]
-    return [segment_id for _, segment_id in sorted(reaching)]
-
-
-def _reaching_over_statement() -> Select[int, int, bytes, int, bytes]:
-    """Build the statement that finds the segments that begin before a time (Unix ms) and end at or after it.
-
-    Spans are powers of two, so a shop has few different ones. For each span, the statement visits only the segments
-    that begin at most that span before the time. These are few, however many segments there are in all and however
-    wide some of them are. The database does not sort the rows. If asked to, it would go through all segments before
-    the time, because its index has them in that order.
-    """
-    trackpoint, time = bindparam("trackpoint", type_=BigInteger), bindparam("time", type_=BigInteger)
-    spans = (
-        select(func.min(_c.span_ms).label("span_ms")).where(_c.trackpoint == trackpoint).cte("spans", recursive=True)
-    )
-    wider = select(func.min(_c.span_ms)).where(_c.trackpoint == trackpoint, _c.span_ms > spans.c.span_ms)
-    spans = spans.union_all(select(wider.scalar_subquery()).where(spans.c.span_ms.is_not(None)))
-    return (
-        select(_c.id, _c.first_date, _c.first_line, _c.last_date, _c.last_line)
-        .join(spans, _c.span_ms == spans.c.span_ms)
-        .where(
-            _c.trackpoint == trackpoint,
-            _c.first_date >= time - spans.c.span_ms,
-            _c.first_date < time,
-            _c.last_date >= time,
-        )
-    )
-
-
-_IN_ORDER = Hot(_in_order_statement())
-_REACHING_OVER = Hot(_reaching_over_statement())
+_statements = InOrder(segments, (*_HEADER, _c.data))
 
 
 def segments_of(connection: Connection, ids: Sequence[int]) -> Iterator[Segment]:
@@ -260,14 +209,22 @@ def line_bytes_after(connection: Connection, after_id: int) -> int:
 
 
 def overlapping_line_bytes(connection: Connection) -> int:
-    """Return the bytes of lines in all segments that overlap another one of their shop by more than a millisecond."""
-    order = (_c.first_date, _c.first_line)
-    reach_before = func.max(_c.last_date).over(partition_by=_c.trackpoint, order_by=order, rows=(None, -1))
-    following = func.lead(_c.first_date).over(partition_by=_c.trackpoint, order_by=order)
+    """Return the bytes of lines in all segments that overlap another one of their shop by more than a millisecond.
+
+    Another one may also be a pack. Packs themselves do not count: what is opened of them is not much.
+    """
+    rows = (
+        select(one.c.trackpoint, one.c.first_date, one.c.first_line, one.c.last_date, line_bytes.label("line_bytes"))
+        for one, line_bytes in ((segments, _c.line_bytes), (packs, literal(0)))
+    )
+    c = union_all(*rows).subquery().c
+    order = (c.first_date, c.first_line)
+    reach_before = func.max(c.last_date).over(partition_by=c.trackpoint, order_by=order, rows=(None, -1))
+    following = func.lead(c.first_date).over(partition_by=c.trackpoint, order_by=order)
     found = select(
-        _c.line_bytes,
+        c.line_bytes,
         # neighbours in a burst share the millisecond at their border, and do not overlap
-        ((_c.first_date < reach_before) | (_c.last_date > following)).label("overlaps"),
+        ((c.first_date < reach_before) | (c.last_date > following)).label("overlaps"),
     ).subquery()
     return int(
         connection.execute(
@@ -281,24 +238,7 @@ def shops_changed(connection: Connection, after_id: int) -> list[int]:
     return sorted(set(connection.execute(select(NotByIndex(_c.trackpoint)).where(_c.id > after_id)).scalars()))
 
 
-def replace_segments(
-    connection: Connection, trackpoint: int, read: Collection[int], gone: Collection[int], new: Iterable[Segment]
-) -> bool:
-    """Replace the segments in `gone` by new ones, unless a segment in `read` is missing. Return whether this was done.
-
-    Ids are never reused and rows are never changed, so a segment that still exists is the one that was read. If one is
-    missing, another process has replaced it meanwhile, perhaps to erase a user. The new segments are then discarded,
-    and the result is False.
-    """
-    if _lock_rows(connection, read) != len(read):
-        return False
-    for some in _batches(gone):
-        connection.execute(delete(segments).where(_c.id.in_(some)))
-    insert_segments(connection, trackpoint, new)
-    return True
-
-
-def _lock_rows(connection: Connection, ids: Collection[int]) -> int:
+def lock_segments(connection: Connection, ids: Collection[int]) -> int:
     """Lock rows until the transaction ends. Return how many of them still exist.
 
     They are locked in the order of ids, so that no two transactions wait for each other. SQLite has one writer, which
@@ -308,6 +248,12 @@ def _lock_rows(connection: Connection, ids: Collection[int]) -> int:
         len(connection.execute(select(_c.id).where(_c.id.in_(some)).order_by(_c.id).with_for_update()).all())
         for some in _batches(ids)
     )
+
+
+def delete_segments(connection: Connection, ids: Collection[int]) -> None:
+    """Delete segments."""
+    for some in _batches(ids):
+        connection.execute(delete(segments).where(_c.id.in_(some)))
 
 
 def _batches(ids: Collection[int]) -> Iterator[list[int]]:
@@ -321,6 +267,5 @@ def delete_older(connection: Connection, before_ms: int, at_most: int) -> tuple[
     rows = connection.execute(
         select(_c.id, _c.events).where(_c.last_date < before_ms).order_by(_c.last_date).limit(at_most)
     ).all()
-    for some in _batches([row.id for row in rows]):
-        connection.execute(delete(segments).where(_c.id.in_(some)))
+    delete_segments(connection, [row.id for row in rows])
     return len(rows), sum(row.events for row in rows)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -135,4 +136,61 @@ segments = Table(
     Index("segments_by_span", "trackpoint", "span_ms", "first_date"),
     Index("segments_by_end", "last_date"),
     sqlite_autoincrement=True,  # an id is never reused, even after the segment is gone
+)
+
+# Many consecutive segments of a shop in one object of a store (`segments.pack`). The row describes all of them
+# together, as a row of `segments` does for one. `inner_index` is the copy of the object's index.
+packs = Table(
+    "packs",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
+    Column("first_date", BigInteger, nullable=False),
+    Column("first_line", LargeBinary, nullable=False),
+    Column("last_date", BigInteger, nullable=False),
+    Column("last_line", LargeBinary, nullable=False),
+    Column("span_ms", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("line_bytes", BigInteger, nullable=False),
+    Column("line_crc", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),  # of the segments, without index and trailer
+    Column("stored_crc", BigInteger, nullable=False),
+    Column("segments", Integer, nullable=False),
+    Column("key", Text, nullable=False, unique=True),
+    Column("inner_index", LargeBinary, nullable=False),
+    Index("packs_in_order", "trackpoint", "first_date", "first_line"),
+    Index("packs_by_span", "trackpoint", "span_ms", "first_date"),
+    Index("packs_by_end", "last_date"),
+    sqlite_autoincrement=True,
+)
+
+# Every object that may be in the store. Its row is there before the object is, and goes only after it is gone.
+objects = Table(
+    "objects",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("trackpoint", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # `catalog.objects.State`
+    Column("since_ms", BigInteger, nullable=False),
+    Column("delete_after_ms", BigInteger),
+    Column("bytes", BigInteger, nullable=False),
+    Index("objects_to_do", "state", "since_ms", sqlite_where=text("state <> 'live'")),
+)
+
+# While a pin has not expired, no object is deleted: a backup copies the objects that its copy of the catalog names.
+pins = Table(
+    "pins",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+# The store that holds the packs: one row, with the id 1, once there is one.
+stores = Table(
+    "stores",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("url", Text, nullable=False),
+    Column("identity", Text, nullable=False),  # the store has it, too
+    Column("packing", Integer, nullable=False),  # 0 once the log was moved back into the database
 )

@@ -5,6 +5,7 @@ shop.py          shop add, shop list
 key.py           key create, key list, key revoke
 transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
+packs.py         move, adopt; SMSEVENTS_SEGMENTS
 pull.py          pull
 pull_reports.py  the progress of a pull: a bar or JSON lines
 pull_summary.py  the result of a pull, in words
@@ -28,7 +29,7 @@ import sys
 import typer
 
 from smsevents import __version__
-from smsevents.cli import console, demo, doctor, key, misspelt, output, pull, serve, shop, sync, transfer, upkeep
+from smsevents.cli import console, demo, doctor, key, misspelt, output, packs, pull, serve, shop, sync, transfer, upkeep
 from smsevents.cli.database import with_database
 from smsevents.cli.misspelt import WARNED_VARIABLE
 
@@ -55,6 +56,8 @@ app.command("expire")(with_database(upkeep.expire))
 app.command("forget")(with_database(upkeep.forget))
 app.command("verify")(with_database(upkeep.verify))
 app.command("backup")(with_database(upkeep.backup))
+app.command("move")(with_database(packs.move))
+app.command("adopt")(with_database(packs.adopt))
 app.command("stats")(with_database(upkeep.stats))
 app.command("pull")(pull.pull)
 app.command("sync")(sync.sync)

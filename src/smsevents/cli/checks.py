@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from smsevents.catalog.attachment import check_marker, is_store_needed, require_all
 from smsevents.catalog.checks import Check, State
 from smsevents.catalog.dialects import diagnose
 from smsevents.catalog.leases import LEASE_SECONDS
 from smsevents.catalog.schema import HEAD
+from smsevents.catalog.stores import find_store
 from smsevents.catalog.trusted_time import find_mark, first_mark_of
+from smsevents.cli.console import counted
 from smsevents.clock.system import SYSTEM_CLOCKS
 from smsevents.clock.trusted import judgement_of, noted, utc
-from smsevents.errors import SettingError
+from smsevents.errors import SettingError, StoreUnavailable
+from smsevents.storage import open_store
 from smsevents.timekeeper import WHAT_TO_DO
 from smsevents.wire.limits import FUTURE_MAX_MS
 
@@ -50,6 +54,7 @@ def examine(settings: Settings, now: int) -> list[Check]:
     if found.is_usable:
         with found.reading() as connection:
             checks += [_clock(connection, now), _upkeep(connection, now, settings)]
+            checks += _packs(connection, found.where, settings)
     found.close()
     checks.append(_open_files(settings))
     return checks
@@ -128,7 +133,7 @@ def _judgement(connection: Connection, now: int) -> Judgement | None:
 def _upkeep(connection: Connection, now: int, settings: Settings) -> Check:
     name = "upkeep"
     # these take long to load, and only this check needs them
-    from smsevents.upkeep.erasure import PAUSE  # noqa: PLC0415
+    from smsevents.upkeep.wiping import PAUSE  # noqa: PLC0415
     from smsevents.worker.worker import LEASE  # noqa: PLC0415
 
     ends = _value(connection, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
@@ -146,6 +151,31 @@ def _upkeep(connection: Connection, now: int, settings: Settings) -> Check:
     return Check(
         name, State.WARNING, "No server is running upkeep: nothing is compacted and nothing expires. Run `serve`."
     )
+
+
+def _packs(connection: Connection, where: str, settings: Settings) -> list[Check]:
+    """Check the store of packs, if there is one: that it is there, writable, this database's, and complete."""
+    name = "packs"
+    if _value(connection, "SELECT version_num FROM alembic_version") != HEAD:
+        return []
+    record = find_store(connection)
+    if record is None or not is_store_needed(connection):
+        return [Check(name, State.OK, "SMSEVENTS_SEGMENTS is set; the next start begins to use it")] * bool(
+            settings.segments
+        )
+    try:
+        store = open_store(record.url)
+        check_marker(where, store, record)
+        count = require_all(connection, store)
+        store.check_writable()
+    except (SettingError, StoreUnavailable) as error:
+        return [Check(name, State.WRONG, str(error))]
+    told = f"{record.url} has {counted(count, 'pack')}"
+    if settings.segments and not record.packing:
+        return [Check(name, State.WARNING, f"{told}. The log was moved into the database: unset SMSEVENTS_SEGMENTS.")]
+    if count and not settings.segments:
+        return [Check(name, State.WARNING, f"{told}, but SMSEVENTS_SEGMENTS is not set, so no new ones are made.")]
+    return [Check(name, State.OK, told)]
 
 
 def _open_files(settings: Settings) -> Check:

@@ -107,6 +107,11 @@ def _looked_for(url: str) -> str:
     return f"{named} `smsevents shop add` creates a new database."
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number and what it counts: `1 pack`, `2 packs`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows: as a table on a terminal, otherwise as tab-separated lines with a header.
 

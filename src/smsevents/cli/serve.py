@@ -10,6 +10,7 @@ import typer
 from smsevents.catalog import open_catalog
 from smsevents.cli.console import say_doubt, tell_created
 from smsevents.cli.database import settings_in_force
+from smsevents.cli.packs import use_store
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper
@@ -39,6 +40,7 @@ def serve(
         with suppress(StoreUnavailable):  # a full disk must not prevent exports
             timekeeper.note()
         say_doubt(timekeeper.judge())
+        use_store(database)
     finally:
         database.close()
     url = url_of(settings.host, settings.port)

@@ -22,12 +22,25 @@ from smsevents.cli.console import (
     show_json,
     show_table,
 )
+from smsevents.cli.packs import use_store
 from smsevents.clock.system import now_ms
 from smsevents.clock.trusted import span, utc
 from smsevents.errors import StoreUnavailable, TimeInDoubt
 from smsevents.timekeeper import WHAT_TO_DO, Timekeeper
 from smsevents.upkeep import backup as backups
-from smsevents.upkeep import compaction, erasure, retention, space, statistics, verification
+from smsevents.upkeep import (
+    collecting,
+    compaction,
+    erasure,
+    packing,
+    quarantining,
+    retention,
+    settling,
+    space,
+    statistics,
+    verification,
+)
+from smsevents.upkeep.pack_copies import packs_beside
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.reasons import printable
 
@@ -47,10 +60,12 @@ def compact(
         typer.Option("--rewrite", help="Then rewrite the database without unused space. Imports wait meanwhile."),
     ] = False,
 ) -> None:
-    """Merge small and overlapping segments now. `serve` does this automatically."""
+    """Merge small and overlapping segments now, and pack what has settled. `serve` does this automatically."""
     with opened_database() as database:
         judgement = Timekeeper(database).note()
         say_doubt(judgement)
+        packs = use_store(database)
+        past = settling.past_before(database.dialect.now_ms())
         for shop in _shops(database, trackpoint):
             done = compaction.compact_shop(database, shop, judgement.old_by_ms)
             if done.gave_way:
@@ -60,6 +75,9 @@ def compact(
                 )
             merged = f"merged {done.before} segments into {done.after}" if done.before else "nothing to merge"
             typer.echo(f"{shop}: {merged}", err=True)
+            if packs and (packed := packing.pack_settled(database, shop, judgement.old_by_ms, past)).before:
+                typer.echo(f"{shop}: moved {packed.before} segments into packs", err=True)
+        collecting.collect(database, database.dialect.now_ms())
         if rewrite:
             space.rewrite(database)
             typer.echo("rewrote the database", err=True)
@@ -83,7 +101,9 @@ def expire(
         gone = retention.expire(database, judgement.old_by_ms)
     if force:
         typer.echo(f"the clock is trusted: {utc(judgement.clock_ms)}", err=True)
-    typer.echo(f"deleted {gone.segments} segments with {gone.events} events", err=True)
+        collecting.collect(database, database.dialect.now_ms())
+    packs = f" and {gone.packs} packs" if gone.packs else ""
+    typer.echo(f"deleted {gone.segments} segments{packs} with {gone.events} events", err=True)
     if judgement.late_ms:
         typer.echo(
             f"The clock is {span(judgement.late_ms)} past the time that is trusted, {utc(judgement.trusted_ms)}."
@@ -121,8 +141,8 @@ def forget(
         )
     if not erased.wiped:
         typer.echo(
-            f"The events were removed from the log, but a copy may remain in the database's files. {erased.not_wiped}"
-            " `serve` keeps trying; or run the same command again in a moment.",
+            "The events were removed from the log, but a copy may remain in the database's files or in old packs."
+            f" {erased.not_wiped} `serve` keeps trying; or run the same command again in a moment.",
             err=True,
         )
         raise typer.Exit(EXIT_FAILED)
@@ -150,9 +170,15 @@ def verify(
             if one.damage is None:
                 continue
             damaged += 1
-            typer.echo(f"segment {one.segment_id} of shop {one.trackpoint}, {one.events} events: {one.damage}")
+            typer.echo(f"segment {one.name} of shop {one.trackpoint}, {one.events} events: {one.damage}")
             if quarantine:
-                verification.quarantine(database, one, now_ms())
+                quarantining.quarantine(database, one, now_ms())
+        strange = verification.unknown(database)
+    if strange:
+        typer.echo(
+            f"{len(strange)} files in the store belong to no pack. The upkeep worker deletes such files once a week.",
+            err=True,
+        )
     set_aside = ", quarantined" if quarantine and damaged else ""
     typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{set_aside}", err=True)
     if damaged:
@@ -162,10 +188,11 @@ def verify(
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
 ) -> None:
-    """Write a complete copy of the database, even while it is in use."""
+    """Write a complete copy of the database and its packs, even while they are in use."""
     with opened_database() as database:
         size = backups.backup(database, file, now_ms())
-    typer.echo(f"wrote {file} ({size:,} bytes)", err=True)
+    packs = packs_beside(file)
+    typer.echo(f"wrote {file}{f' and {packs}' if packs.exists() else ''} ({size:,} bytes)", err=True)
 
 
 def stats(
@@ -183,6 +210,7 @@ def stats(
             "TRACKPOINT",
             "EVENTS",
             "SEGMENTS",
+            "PACKS",
             "LINE BYTES",
             "STORED BYTES",
             "STORED PER EVENT",
@@ -196,6 +224,7 @@ def stats(
                 str(one.trackpoint),
                 str(one.events),
                 str(one.segments),
+                str(one.packs),
                 str(one.line_bytes),
                 str(one.stored_bytes),
                 "-" if one.stored_bytes_per_event is None else str(one.stored_bytes_per_event),

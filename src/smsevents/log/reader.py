@@ -9,21 +9,30 @@ spill instead: it merges these segments once, and the following pages come from 
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from smsevents.catalog.segments import segments_after
+from smsevents.catalog.stored import stored_after
+from smsevents.errors import ObjectGone
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES, page
+from smsevents.segments.pack import loaded, missing
 from smsevents.segments.spill import Spill
-from smsevents.wire.lines import end_of
+from smsevents.wire.lines import end_of, entry_at
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from sqlalchemy import Connection
+
     from smsevents.catalog import Database
     from smsevents.segments.merge import Page
-    from smsevents.segments.segment import Piece
+    from smsevents.segments.segment import Piece, StoredPiece, StoredSegment
     from smsevents.wire.lines import Entry
     from smsevents.wire.window import Window
+
+READ_AGAIN_TRIES_MAX = 5  # of one page; only a store that loses packs takes more
 
 
 class Reader:
@@ -38,22 +47,49 @@ class Reader:
         self._catalog = CatalogPages(database, trackpoint, window.end)
         self._source: PageSource = self._catalog
         # this sorts before every entry of that millisecond, as a line is never empty
-        self._after: Entry | None = None if window.is_empty else (window.start, b"")
-        self.next_is_slow = False
+        self._returned: Entry = (window.start, b"")
+        self._after: Entry | None = None if window.is_empty else self._returned
+        self._ahead: deque[StoredPiece] = deque()  # pieces of the page, up to `_after`, that were not returned yet
+        self._is_deep = False
+
+    @property
+    def next_is_slow(self) -> bool:
+        """Whether the next page has much to merge."""
+        return self._is_deep and not self._ahead
 
     def next_page(self, max_bytes: int = PAGE_HELD_MAX_BYTES) -> list[Piece]:
-        """Return the next pieces, about `max_bytes` in all. The list is empty at the end of the window."""
-        while self._after is not None:
-            if self.next_is_slow and self._source is self._catalog:
+        """Return the next pieces, about `max_bytes` in all. The list is empty at the end of the window.
+
+        A pack that the catalog named may be gone from the store when it is read. Another one then has its events, so
+        the page is read again from there. If the catalog still names the same pack, it is missing.
+        """
+        gone: set[str] = set()
+        while True:
+            try:
+                return self._next(max_bytes)
+            except ObjectGone as error:
+                if error.key in gone or len(gone) >= READ_AGAIN_TRIES_MAX:
+                    raise missing(error.key) from error
+                gone.add(error.key)
+                self._ahead.clear()
+                self._after, self._source, self._is_deep = self._returned, self._catalog, False
+
+    def _next(self, max_bytes: int) -> list[Piece]:
+        while not self._ahead and self._after is not None:
+            if self._is_deep and self._source is self._catalog:
                 self._source = self._catalog.spilled(self._after)
             found = self._source.page(self._after, max_bytes)
-            self._after = found.after
-            self.next_is_slow = found.deep
+            self._ahead.extend(found.pieces)
+            self._after, self._is_deep = found.after, found.deep
             if not found.deep:
                 self._source = self._catalog
-            if found.pieces:
-                return found.pieces
-        return []
+        # after the transaction: a slow store must not hold one open
+        run = list(_run(self._ahead, max_bytes))
+        pieces = loaded(run)
+        for piece in run:
+            self._ahead.popleft()
+            self._returned = _last_of(piece)
+        return pieces
 
     def __iter__(self) -> Reader:
         return self
@@ -65,6 +101,23 @@ class Reader:
         return pieces
 
 
+def _run(ahead: Iterable[StoredPiece], max_bytes: int) -> Iterator[StoredPiece]:
+    """Go through the first pieces, about `max_bytes` in all."""
+    held = 0
+    for piece in ahead:
+        if held >= max_bytes:
+            return
+        yield piece
+        held += len(piece) if isinstance(piece, bytes) else piece.header.stored_bytes
+
+
+def _last_of(piece: StoredPiece) -> Entry:
+    """Return the last entry of a piece."""
+    if not isinstance(piece, bytes):
+        return piece.header.last
+    return entry_at(piece, piece.rfind(b"\n", 0, len(piece) - 1) + 1)[0]
+
+
 class PageSource(Protocol):
     """A source of pages."""
 
@@ -73,7 +126,7 @@ class PageSource(Protocol):
 
 
 class CatalogPages:
-    """Pages of a shop's segments in the catalog. Each page is read in its own transaction."""
+    """Pages of a shop's segments in the catalog and its packs. Each page is read in its own transaction."""
 
     def __init__(self, database: Database, trackpoint: int, end_ms: int) -> None:
         """Read up to and including a time (Unix ms)."""
@@ -84,19 +137,16 @@ class CatalogPages:
 
     def page(self, after: Entry, max_bytes: int) -> Page:
         """Return the page that follows an entry."""
-        with (
-            self._database.read() as connection,
-            closing(segments_after(connection, self._trackpoint, after, self._end_ms)) as segments,
-        ):
-            return page(segments, after, self._until, page_max_bytes=max_bytes)
+        with self._database.read() as connection, closing(self._stored(connection, after)) as stored:
+            return page(stored, after, self._until, page_max_bytes=max_bytes)
 
     def spilled(self, after: Entry) -> SpilledPages:
         """Merge the segments that overlap after an entry, up to the first gap between them."""
-        with (
-            self._database.read() as connection,
-            closing(segments_after(connection, self._trackpoint, after, self._end_ms)) as segments,
-        ):
-            return SpilledPages(Spill(segments, after, self._until), self._until)
+        with self._database.read() as connection, closing(self._stored(connection, after)) as stored:
+            return SpilledPages(Spill(stored, after, self._until), self._until)
+
+    def _stored(self, connection: Connection, after: Entry) -> Generator[StoredSegment, None, None]:
+        return stored_after(self._database, connection, self._trackpoint, after, self._end_ms)
 
 
 class SpilledPages:

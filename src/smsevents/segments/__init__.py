@@ -2,6 +2,7 @@
 
 header.py   the description of a segment, without its bytes
 segment.py  lines packed into a segment and back
+pack.py     many segments in one object, with an index
 splice.py   pieces → one gzip member, or plain lines
 merge.py    segments that may overlap → the events in order, each exactly once
 spill.py    segments that overlap too much for a page, merged once, on disk if necessary

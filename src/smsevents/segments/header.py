@@ -18,10 +18,14 @@ NEW = 0  # the id of a segment that the catalog does not know yet
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the bytes of a segment are, and at which byte they start if other segments share the place."""
+    """Where the bytes of a segment are, and at which byte they start if other segments share the place.
 
-    kind: Literal["memory", "spool", "row"]
+    `key` is that of the object, if the place is a pack.
+    """
+
+    kind: Literal["memory", "spool", "row", "pack"]
     start: int = 0
+    key: str = ""
 
 
 IN_MEMORY = Place("memory")
@@ -34,7 +38,8 @@ class SegmentHeader:
 
     `first` and `last` are the bounds, `events` is the number of lines. `line_bytes` and `line_crc` (CRC-32) describe
     the plain lines with their `\n`. `stored_bytes` and `stored_crc` (CRC-32) describe the stored bytes, so that damage
-    is noticed before any of them is sent, even if they are not inflated. `id` is NEW until the catalog has the segment.
+    is noticed before any of them is sent, even if they are not inflated. `id` is that of the row, or of the pack that
+    holds the segment, and NEW until the catalog has it.
     """
 
     id: int
@@ -47,15 +52,26 @@ class SegmentHeader:
     stored_crc: int
     place: Place
 
+    @property
+    def name(self) -> str:
+        """The name of the segment for an operator: the id of its row, or its pack and the byte where it starts."""
+        return f"{self.place.key}+{self.place.start}" if self.place.key else str(self.id or "new")
+
+    @property
+    def stored_as(self) -> tuple[str, int]:
+        """What the catalog replaces if this segment changes: the kind and the id of a row or of a pack."""
+        return self.place.kind, self.id
+
     def damaged(self, reason: str) -> DamagedSegment:
         """Return the error that names this segment."""
-        return DamagedSegment(f"Segment {self.id or 'new'} is damaged: {reason}.")
+        return DamagedSegment(f"Segment {self.name} is damaged: {reason}.")
 
 
-def damaged_among(ids: Collection[int], reason: str) -> DamagedSegment:
+def damaged_among(headers: Collection[SegmentHeader], reason: str) -> DamagedSegment:
     """Return the error for stored segments of which one is damaged, when it is not known which one."""
-    stored = sorted({segment_id for segment_id in ids if segment_id != NEW})
+    found = {(*header.stored_as, header.place.start): header.name for header in headers if header.id != NEW}
+    stored = [found[key] for key in sorted(found)]
     if len(stored) == 1:
         return DamagedSegment(f"Segment {stored[0]} is damaged: {reason}.")
-    named = ", ".join(map(str, stored[:NAMED_SEGMENTS_MAX])) + (", \u2026" if len(stored) > NAMED_SEGMENTS_MAX else "")
+    named = ", ".join(stored[:NAMED_SEGMENTS_MAX]) + (", \u2026" if len(stored) > NAMED_SEGMENTS_MAX else "")
     return DamagedSegment(f"One of several segments that overlap ({named}) is damaged: {reason}.")

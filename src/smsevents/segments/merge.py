@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smsevents.segments.header import damaged_among
-from smsevents.segments.segment import cut
+from smsevents.segments.segment import Segment, cut
 from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, parse_entries, unique
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from smsevents.errors import DamagedSegment
     from smsevents.segments.header import SegmentHeader
-    from smsevents.segments.segment import Piece, Segment
+    from smsevents.segments.segment import StoredPiece, StoredSegment
     from smsevents.wire.lines import Entry
 
 PAGE_HELD_MAX_BYTES = 256 * 1024  # also the size of a full page; a client that keeps up gets EXPORT_FAST_PAGE_BYTES
+UNLOADED_RATIO = 16  # so many bytes of segments in packs count as one: a page holds their headers only
 MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
 MERGE_INTO_LARGEST_RATIO = 16  # into this many times more lines, the few are inserted instead of sorting all
 
@@ -37,16 +38,18 @@ END: Entry = (2**63, b"")  # after every event
 class Page:
     """The next pieces of a log, and the entry after which the next page continues, or None at the end.
 
+    The bytes of segments that are passed on as they are may not be loaded yet.
+
     It is `deep` if more lines overlapped than could be held, so that some segments were opened in vain.
     """
 
-    pieces: list[Piece]
+    pieces: list[StoredPiece]
     after: Entry | None
     deep: bool
 
 
 def page(
-    ordered: Iterator[Segment],
+    ordered: Iterator[StoredSegment],
     after: Entry,
     until: Entry,
     *,
@@ -66,8 +69,8 @@ def page(
         raise opened.damaged(str(error)) from error
 
 
-def _page(ordered: Iterator[Segment], after: Entry, opened: _Opened, page_max_bytes: int) -> Page:
-    pieces: list[Piece] = []
+def _page(ordered: Iterator[StoredSegment], after: Entry, opened: _Opened, page_max_bytes: int) -> Page:
+    pieces: list[StoredPiece] = []
     returned = after
     held = 0
     head = next(ordered, None)
@@ -80,14 +83,16 @@ def _page(ordered: Iterator[Segment], after: Entry, opened: _Opened, page_max_by
             return Page(pieces, returned, opened.is_truncated)
         following = next(ordered, None)
         overlaps = following is not None and following.header.first <= head.header.last
-        if overlaps or not opened.encloses(head.header) or opened.holds_any_within(head.header):
+        if overlaps or not opened.encloses(head.header) or (opened.bytes and opened.holds_any_within(head.header)):
             opened.add(head)
         else:
-            if before := opened.take(head.header.first):
+            if opened.bytes and (before := opened.take(head.header.first)):
                 pieces.append(before)
                 held += len(before)
             pieces.append(head)
-            held += len(head.data)
+            held += (
+                head.header.stored_bytes if isinstance(head, Segment) else head.header.stored_bytes // UNLOADED_RATIO
+            )
             returned = head.header.last
         head = following
     if rest := opened.take():
@@ -95,7 +100,7 @@ def _page(ordered: Iterator[Segment], after: Entry, opened: _Opened, page_max_by
     return Page(pieces, opened.until if opened.is_truncated else None, opened.is_truncated)
 
 
-def merge(ordered: Iterator[Segment], after: Entry, room_bytes: int) -> tuple[bytes, Entry]:
+def merge(ordered: Iterator[StoredSegment], after: Entry, room_bytes: int) -> tuple[bytes, Entry]:
     """Return the next lines after an entry, in order, deduplicated, and the entry up to which they are complete.
 
     They have about `room_bytes` at most, and at least half of that unless no more lines follow. The entry is END then.
@@ -130,18 +135,18 @@ class _Opened:
         self.bytes = 0
         self._room_bytes = room_bytes
         self._runs: list[bytes] = []  # each is in order, but they are not in order with one another
-        self._ids: list[int] = []  # of the segments that the runs come from
+        self._headers: list[SegmentHeader] = []  # of the segments that the runs come from
 
     def encloses(self, header: SegmentHeader) -> bool:
         """Return whether a segment lies completely within the bounds."""
         return self._after < header.first and header.last <= self.until
 
-    def add(self, segment: Segment) -> None:
+    def add(self, segment: StoredSegment) -> None:
         """Open a segment and hold its lines."""
         self.reach = max(self.reach, segment.header.last)
-        if lines := cut(segment, self._after, self.until):
+        if lines := cut(segment.load(), self._after, self.until):
             self._runs.append(lines)
-            self._ids.append(segment.header.id)
+            self._headers.append(segment.header)
             self.bytes += len(lines)
             if self.bytes > self._room_bytes:
                 self._keep_the_earlier_half()
@@ -154,7 +159,7 @@ class _Opened:
 
     def damaged(self, reason: str) -> DamagedSegment:
         """Return the error that names the segments whose lines are held."""
-        return damaged_among(self._ids, reason)
+        return damaged_among(self._headers, reason)
 
     def take(self, before: Entry | None = None) -> bytes:
         """Return the lines before a bound, or all of them, and stop holding them."""
@@ -172,7 +177,7 @@ class _Opened:
         self._runs = [lines] if lines else []
         self.bytes = len(lines)
         if not lines:
-            self._ids = []
+            self._headers = []
 
     def _keep_the_earlier_half(self) -> None:
         lines = self._merged()

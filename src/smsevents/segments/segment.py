@@ -9,14 +9,16 @@ deflate stream. So the bytes on the disk are the bytes on the wire, and an expor
     cut           segment → its lines within bounds
     read_entries  segment → its lines with their dates
 
-A reader returns **pieces**. A piece is a complete segment if it can be sent unchanged, else plain lines.
+A reader returns **pieces**. A piece is a complete segment if it can be sent unchanged, or a run of them, else plain
+lines. A segment of a pack is a `StoredSegment` at first: its bytes are loaded once it is known that they are needed
+(`pack.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from isal import isal_zlib
 from zlib_ng import zlib_ng
@@ -26,7 +28,7 @@ from smsevents.wire.limits import LINE_MAX_BYTES
 from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, parse_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from smsevents.wire.lines import Entry
 
@@ -55,8 +57,39 @@ class Segment:
             raise self.header.damaged("its stored bytes do not match their checksum")
         return self
 
+    def load(self) -> Segment:
+        """Return the segment itself: it has its bytes."""
+        return self
 
-Piece: TypeAlias = Segment | bytes
+
+class StoredSegment(Protocol):
+    """A segment whose bytes may still have to be loaded."""
+
+    @property
+    def header(self) -> SegmentHeader:
+        """Its description."""
+
+    def load(self) -> Segment:
+        """Return the segment with its bytes, checked. Raises `DamagedSegment`, and what the place of its bytes does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Segments that follow one another in a pack, with their bytes, which are checked."""
+
+    headers: Sequence[SegmentHeader]
+    data: bytes
+
+    def segments(self) -> Iterator[Segment]:
+        """Go through the segments one by one."""
+        at = 0
+        for header in self.headers:
+            yield Segment(header, self.data[at : at + header.stored_bytes])
+            at += header.stored_bytes
+
+
+Piece: TypeAlias = Segment | Run | bytes
+StoredPiece: TypeAlias = StoredSegment | bytes
 
 
 def deflate(lines: bytes) -> bytes:

@@ -21,7 +21,8 @@ from smsevents.wire.lines import NotLines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smsevents.segments.segment import Segment
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.segment import Segment, StoredSegment
     from smsevents.wire.lines import Entry
 
 SPILL_SEGMENT_BYTES = 64 * 1024  # small, because a page opens one segment of each run
@@ -36,7 +37,7 @@ class Spill:
 
     def __init__(
         self,
-        ordered: Iterator[Segment],
+        ordered: Iterator[StoredSegment],
         after: Entry,
         until: Entry,
         *,
@@ -52,29 +53,29 @@ class Spill:
         self._segment_bytes = segment_bytes
         self.reach = after
         runs: list[bytes] = []
-        ids: list[int] = []
+        headers: list[SegmentHeader] = []
         held = 0
         for segment in ordered:
             if after < self.reach < segment.header.first:
                 break
             self.reach = max(self.reach, min(segment.header.last, until))
-            runs.append(cut(segment, after, until))
-            ids.append(segment.header.id)
+            runs.append(cut(segment.load(), after, until))
+            headers.append(segment.header)
             held += len(runs[-1])
             if held >= held_max_bytes:
-                self._put(runs, ids)
-                ids, held = [], 0
-        self._put(runs, ids)
+                self._put(runs, headers)
+                headers, held = [], 0
+        self._put(runs, headers)
 
-    def _put(self, runs: list[bytes], ids: list[int]) -> None:
-        """Merge runs into one, and put it into the spool. `ids` are those of the segments that the runs come from."""
+    def _put(self, runs: list[bytes], headers: list[SegmentHeader]) -> None:
+        """Merge runs into one, and put it into the spool. `headers` are of the segments that the runs come from."""
         if not runs:
             return
         try:
             for segment in pack_lines(merge_runs(runs), self._segment_bytes):
                 self._spool.put(segment)
         except NotLines as error:
-            raise damaged_among(ids, str(error)) from error
+            raise damaged_among(headers, str(error)) from error
 
     def after(self, after: Entry) -> Iterator[Segment]:
         """Return the segments that reach past an entry, in the order of their first entries."""

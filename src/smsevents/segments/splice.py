@@ -15,9 +15,10 @@ from isal import isal_zlib
 from smsevents.segments.segment import Segment, deflate, inflate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from smsevents.segments.segment import Piece
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.segment import Piece, Run
 
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, no time, system unknown
 FINAL_BLOCK = b"\x03\x00"  # an empty block with fixed codes, marked as the last one (RFC 1951, section 3.2.6)
@@ -35,14 +36,18 @@ class GzipMember:
         run = [self._head]
         self._head = b""
         for piece in pieces:
-            if isinstance(piece, Segment):
-                crc, size, data = piece.header.line_crc, piece.header.line_bytes, piece.data
+            if isinstance(piece, bytes):
+                self._add(isal_zlib.crc32(piece), len(piece))
+                run.append(deflate(piece))
             else:
-                crc, size, data = isal_zlib.crc32(piece), len(piece), deflate(piece)
-            self._crc = isal_zlib.crc32_combine(self._crc, crc, size)
-            self._size += size
-            run.append(data)
+                for header in headers_of(piece):
+                    self._add(header.line_crc, header.line_bytes)
+                run.append(piece.data)
         return b"".join(run)
+
+    def _add(self, crc: int, size: int) -> None:
+        self._crc = isal_zlib.crc32_combine(self._crc, crc, size)
+        self._size += size
 
     def end(self) -> bytes:
         """Return the end of the member. It has the CRC-32 of all lines and their size (RFC 1952, section 2.3.1).
@@ -61,14 +66,28 @@ def splice(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
 
 def unpack(pages: Iterable[Iterable[Piece]]) -> Iterator[bytes]:
     """Yield the plain lines of the pieces of all pages: the bytes of each piece."""
-    return map(lines_of, chain.from_iterable(pages))
+    return chain.from_iterable(map(lines_of, pages))
 
 
-def lines_of(piece: Piece) -> bytes:
-    """Return the plain lines of a piece. Raises `DamagedSegment`."""
-    return inflate(piece) if isinstance(piece, Segment) else piece
+def lines_of(pieces: Iterable[Piece]) -> Iterator[bytes]:
+    """Yield the plain lines of pieces, a segment at a time. Raises `DamagedSegment`."""
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+        elif isinstance(piece, Segment):
+            yield inflate(piece)
+        else:
+            yield from map(inflate, piece.segments())
 
 
 def count(pieces: Iterable[Piece]) -> int:
     """Return how many events are in the pieces."""
-    return sum(piece.header.events if isinstance(piece, Segment) else piece.count(b"\n") for piece in pieces)
+    return sum(
+        piece.count(b"\n") if isinstance(piece, bytes) else sum(header.events for header in headers_of(piece))
+        for piece in pieces
+    )
+
+
+def headers_of(piece: Segment | Run) -> Sequence[SegmentHeader]:
+    """Return the headers of a segment, or of the segments of a run."""
+    return (piece.header,) if isinstance(piece, Segment) else piece.headers

@@ -1,12 +1,19 @@
 """The upkeep of the log: it stays small, sorted, legal and checkable while it is in use.
 
+groups.py        segments that overlap or are small neighbours, and what to merge of them
 compaction.py    small and overlapping segments → sorted, disjoint ones
 settling.py      what has come to rest is merged completely
+packing.py       settled segments → packs in the store, and back
+tidying.py       pieces of a log → segments of about the target size
+collecting.py    objects that no pack names leave the store
 retention.py     events older than the history leave the disk
 space.py         unused space is returned to the file system
 erasure.py       a user's events leave the disk, and may be kept out
-verification.py  every segment is checked; damaged ones can be set aside
+wiping.py        no copy of erased events stays in the files
+verification.py  every segment is checked
+quarantining.py  damaged segments are set aside
 backup.py        a copy of the database while it is in use
+pack_copies.py   copies of the packs, for a backup
 statistics.py    the contents of a log in numbers
 distinct.py      counts distinct events in bounded memory
 """

@@ -6,17 +6,20 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.milestones import BACKUP, reach
 from smsevents.errors import InvalidRequest, StoreUnavailable
+from smsevents.upkeep.pack_copies import copy_packs, packs_beside, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from smsevents.catalog import Database
+    from smsevents.upkeep.pack_copies import Pin
 
 _NO_LINKS = {
     errno.EPERM,
@@ -27,31 +30,48 @@ _NO_LINKS = {
 
 
 def backup(database: Database, target: Path, now: int) -> int:
-    """Write a copy of the database as it is at one moment. Return its size in bytes.
+    """Write a copy of the log as it is at one moment: the database, and beside it the folder of its packs, if any.
 
-    The copy is written under a temporary name beside the target and synced. It gets the target's name only when it is
-    complete, so a file with that name is always a complete backup. An existing file is never touched. Only the owner
-    may read the copy (0600). It holds no free pages, and so no erased data. Readers and writers continue meanwhile.
-    The database records that a backup was made at `now` (Unix ms).
+    Return the size of both in bytes. The packs are complete before the database has its name. The copy is written under
+    a temporary name beside the target and synced. It gets the target's name only when it is complete, so a file with
+    that name is always a complete backup. An existing file is never touched. Only the owner may read the copy (0600).
+    It holds no free pages, and so no erased data. Readers and writers continue meanwhile. The database records that a
+    backup was made at `now` (Unix ms).
 
     Raises `InvalidRequest` if the target exists, cannot be written, or is being written by another backup, and
-    `StoreUnavailable` if the database cannot be copied.
+    `StoreUnavailable` if the database or a pack cannot be copied, and `DamagedSegment` if a pack is missing.
     """
     try:
         _check_free(target)
-        with _part_of(target) as part:
+        with _part_of(target) as part, pinned(database) as pin:
             _check_free(target)  # another backup may have created it before this one got the part
             database.dialect.copy_to(part)
             _sync(part)
+            size = part.stat().st_size
+            if pin is not None:
+                size += _copy_packs(database, pin, part, target)
             _name(part, target)
         _sync(target.parent)
-        size = target.stat().st_size
     except OSError as error:
         raise InvalidRequest(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
     except StoreUnavailable as error:
         raise StoreUnavailable(f"The backup failed. {error} Is there room for a copy at {target.parent}?") from error
     with suppress(StoreUnavailable):  # the backup is good even if the database cannot be written
         database.write(lambda connection: reach(connection, BACKUP, now))
+    return size
+
+
+def _copy_packs(database: Database, pin: Pin, part: Path, target: Path) -> int:
+    """Copy the packs under a temporary name, which becomes that of the folder beside the target."""
+    folder = packs_beside(target)
+    _check_free(folder)
+    temporary = packs_beside(part)
+    try:
+        size = copy_packs(database, pin, part, temporary)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync(target.parent)
     return size
 
 

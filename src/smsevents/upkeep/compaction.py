@@ -12,139 +12,31 @@ Compaction gives way only to an erasure, which must find the events of a user wh
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.dialects.base import Busy
-from smsevents.catalog.segments import headers_of, replace_segments, segments_of
+from smsevents.catalog.replacement import replace_stored
+from smsevents.catalog.stored import stored_among, stored_headers
 from smsevents.errors import DamagedSegment
 from smsevents.segments.header import damaged_among
 from smsevents.segments.merge import END, merge
-from smsevents.segments.segment import SEGMENT_LINES_BYTES, deflate, deflate_compacted, pack_lines
+from smsevents.segments.segment import deflate, deflate_compacted, pack_lines
+from smsevents.upkeep.groups import DEFAULT_SIZES, Compacted, Group, Sizes, groups, line_bytes_of
+from smsevents.upkeep.packing import repack
 from smsevents.wire.lines import NotLines
 from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from smsevents.catalog import Database
+    from smsevents.catalog.replacement import StoredAs
     from smsevents.segments.header import SegmentHeader
     from smsevents.segments.segment import Segment
     from smsevents.wire.lines import Entry
 
-COMPACTION_HELD_MAX_BYTES = 16 * 1024 * 1024
 COMPACTION_PASSES_MAX = 12
-COMPACTION_SMALL_SEGMENTS_MIN = 8  # merge small ones with each other while it is too expensive to rewrite large ones
-COMPACTION_WORTH_RATIO = 4  # rewrite settled segments once the late ones hold at least a fourth of their bytes
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The target size of segments, and how much a step may hold in memory, both in bytes of lines."""
-
-    segment_bytes: int = SEGMENT_LINES_BYTES
-    held_max_bytes: int = COMPACTION_HELD_MAX_BYTES
-
-    def is_small(self, member: SegmentHeader) -> bool:
-        """Return whether a segment is so small that it should be merged with its neighbours."""
-        return member.line_bytes < self.segment_bytes // 2
-
-
-DEFAULT_SIZES = Sizes()
 FLATTEN_SEGMENTS_MIN = 4  # with room for fewer segments, merging in batches hardly reduces the overlap
-
-
-@dataclass
-class Group:
-    """Segments that overlap or are small neighbours, in the order of their first entries."""
-
-    members: list[SegmentHeader] = field(default_factory=list)
-
-    @property
-    def deepest_bytes(self) -> int:
-        """The most bytes of lines in members that overlap at the same point."""
-        deepest = depth = 0
-        ending: list[tuple[Entry, int]] = []
-        for member in self.members:
-            while ending and ending[0][0] < member.first:
-                depth -= heapq.heappop(ending)[1]
-            heapq.heappush(ending, (member.last, member.line_bytes))
-            depth += member.line_bytes
-            deepest = max(deepest, depth)
-        return deepest
-
-
-@dataclass(frozen=True)
-class Compacted:
-    """The result of a compaction: the number of segments before it and after it.
-
-    It is not `whole` if work is left: a group was too deep to be merged at once, or another process changed it
-    meanwhile. It `gave_way` if an erasure needs exclusive access to the shop.
-    """
-
-    before: int = 0
-    after: int = 0
-    whole: bool = True
-    gave_way: bool = False
-
-    def __add__(self, other: Compacted) -> Compacted:
-        """Add two results."""
-        return Compacted(
-            self.before + other.before,
-            self.after + other.after,
-            self.whole and other.whole,
-            self.gave_way or other.gave_way,
-        )
-
-
-def groups(ordered: Iterable[SegmentHeader], sizes: Sizes = DEFAULT_SIZES) -> Iterator[Group]:
-    """Go through the groups of two or more segments of a shop. `ordered` has its segments by their first entries."""
-    group = Group()
-    reach: Entry | None = None
-    for member in ordered:
-        joins = reach is not None and (
-            member.first <= reach or (sizes.is_small(member) and sizes.is_small(group.members[-1]))
-        )
-        if joins and reach is not None:
-            group.members.append(member)
-            reach = max(reach, member.last)
-            continue
-        if len(group.members) > 1:
-            yield group
-        group, reach = Group([member]), member.last
-    if len(group.members) > 1:
-        yield group
-
-
-def worth_it(group: Group, sizes: Sizes = DEFAULT_SIZES) -> list[Group]:
-    """Return what is worth rewriting of a group now, in the background: all of it, some late segments, or nothing.
-
-    Late events are few and scattered, and they come all the time. Rewriting the large settled segments around each of
-    them would cost far more than it gains. So late segments are merged with each other, by the same rule, until they
-    hold a fair part of the bytes that they overlap.
-    """
-    settled, late = _settled_and_late(group.members, sizes)
-    if not settled:
-        return [group] if len(late) >= COMPACTION_SMALL_SEGMENTS_MIN else []
-    if _line_bytes(late) * COMPACTION_WORTH_RATIO >= _line_bytes(settled):
-        return [group]
-    # late segments need not overlap each other, and those that do not are no reason to rewrite each other
-    return [part for overlapping in groups(late, sizes) for part in worth_it(overlapping, sizes)]
-
-
-def _settled_and_late(members: list[SegmentHeader], sizes: Sizes) -> tuple[list[SegmentHeader], list[SegmentHeader]]:
-    """Return as many large segments as possible that do not overlap, and all other segments, both in order."""
-    settled: list[SegmentHeader] = []
-    for member in sorted(members, key=lambda member: member.last):
-        if not sizes.is_small(member) and (not settled or member.first > settled[-1].last):
-            settled.append(member)
-    chosen = {member.id for member in settled}
-    return settled, [member for member in members if member.id not in chosen]
-
-
-def _line_bytes(members: list[SegmentHeader]) -> int:
-    return sum(member.line_bytes for member in members)
 
 
 def compact_group(
@@ -162,9 +54,12 @@ def compact_group(
 
 
 def _compact_group(database: Database, trackpoint: int, group: Group, oldest: Entry, sizes: Sizes) -> Compacted:
+    rows = Group([member for member in group.members if member.place.kind == "row"])
     flattens = sizes.held_max_bytes >= FLATTEN_SEGMENTS_MIN * sizes.segment_bytes
-    if flattens and group.deepest_bytes > sizes.held_max_bytes:
-        return _flatten(database, trackpoint, group, oldest, sizes)
+    if flattens and rows.deepest_bytes > sizes.held_max_bytes:
+        return _flatten(database, trackpoint, rows, oldest, sizes)
+    if len(rows.members) < len(group.members):
+        return repack(database, trackpoint, group.members, oldest, sizes)
     return _sweep(database, trackpoint, group, oldest, sizes)
 
 
@@ -176,8 +71,8 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
     done = Compacted(whole=False)
     for batch in _batches(group.members, sizes.held_max_bytes):
         # room for twice their lines, so that one merge takes all of them
-        room = Sizes(sizes.segment_bytes, 2 * _line_bytes(batch))
-        ids = {member.id for member in batch}
+        room = Sizes(sizes.segment_bytes, 2 * line_bytes_of(batch))
+        ids = {member.stored_as for member in batch}
         with database.dialect.shop_step(trackpoint):
             # the sweep that follows writes these lines again, so compress them fast here
             packed, reach = _packed(database, batch, oldest, room, deflate)
@@ -207,18 +102,18 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
     while left:
         with database.dialect.shop_step(trackpoint):
             packed, reach = _packed(database, left, after, sizes, deflate_compacted)
-            used_up = {member.id for member in left if member.last <= reach}
+            used_up = {member.stored_as for member in left if member.last <= reach}
             if len(packed) > 1 and len(used_up) < len(left):
                 # leave the lines that do not fill a segment to the next step
                 packed.pop()
                 reach = packed[-1].header.last
-                used_up = {member.id for member in left if member.last <= reach}
-            read = {member.id for member in left if member.first <= reach}
+                used_up = {member.stored_as for member in left if member.last <= reach}
+            read = {member.stored_as for member in left if member.first <= reach}
             if not _replace(database, trackpoint, read, used_up, packed):
                 return Compacted(len(group.members), made, whole=False)
         made += len(packed)
         after = reach
-        left = [member for member in left if member.id not in used_up]
+        left = [member for member in left if member.stored_as not in used_up]
     return Compacted(len(group.members), made)
 
 
@@ -231,22 +126,16 @@ def _packed(
 ) -> tuple[list[Segment], Entry]:
     """Pack the first lines of members after `after`, as many as may be held. Return the segments and their reach."""
     with database.read() as connection:
-        # a segment that is gone is missing here; `replace_segments` notices it
-        found = segments_of(connection, [member.id for member in members])
-        lines, reach = merge((segment.check_stored() for segment in found), after, sizes.held_max_bytes)
+        # a segment that is gone is missing here; `replace_stored` notices it
+        lines, reach = merge(stored_among(database, connection, members, after), after, sizes.held_max_bytes)
     try:
         return list(pack_lines(lines, sizes.segment_bytes, compress)), reach
     except NotLines as error:
-        raise damaged_among([member.id for member in members], str(error)) from error
+        raise damaged_among(members, str(error)) from error
 
 
-def _replace(database: Database, trackpoint: int, read: set[int], gone: set[int], new: list[Segment]) -> bool:
-    return database.write(lambda connection: replace_segments(connection, trackpoint, read, gone, new))
-
-
-def worth_merging(headers: list[SegmentHeader], sizes: Sizes = DEFAULT_SIZES) -> list[Group]:
-    """Return the groups, or parts of groups, that are worth rewriting now. `headers` are by their first entries."""
-    return [part for group in groups(headers, sizes) for part in worth_it(group, sizes)]
+def _replace(database: Database, trackpoint: int, read: set[StoredAs], gone: set[StoredAs], new: list[Segment]) -> bool:
+    return database.write(lambda connection: replace_stored(connection, trackpoint, read, gone, new))
 
 
 def compact_shop(
@@ -265,7 +154,7 @@ def compact_shop(
     done = Compacted()
     for _ in range(COMPACTION_PASSES_MAX):
         with database.read() as connection:
-            headers = list(headers_of(connection, trackpoint))
+            headers = stored_headers(connection, trackpoint)
         chosen = list(groups(headers, sizes)) if choose is None else choose(headers)
         gained, damaged = Compacted(), None
         for group in chosen:

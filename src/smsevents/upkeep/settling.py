@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 from smsevents.catalog.segments import newest_id
 from smsevents.errors import DamagedSegment
 from smsevents.log.joining import JOINED_MAX_BYTES
-from smsevents.upkeep.compaction import DEFAULT_SIZES, compact_shop, groups, worth_merging
+from smsevents.upkeep.compaction import compact_shop
+from smsevents.upkeep.groups import DEFAULT_SIZES, groups, worth_merging
 from smsevents.wire.limits import DAY_MS
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog import Database
     from smsevents.segments.header import SegmentHeader
-    from smsevents.upkeep.compaction import Compacted, Group, Sizes
+    from smsevents.upkeep.groups import Compacted, Group, Sizes
 
 PAST_AFTER_MS = DAY_MS  # since the end of the day (UTC); nearly all late events have arrived by then
 SETTLED_MIN_MS = 10 * 60 * 1000
@@ -114,7 +115,7 @@ class Settling:
             for group in groups(headers_of_part, self.sizes):
                 days = _days(group, is_past=is_past)
                 at = max((pause.until_ms for pause in self._pauses_of(trackpoint, days, now)), default=0)
-                is_new = any(member.id in new_ids for member in group.members)
+                is_new = any(member.place.kind == "row" and member.id in new_ids for member in group.members)
                 if at <= now and (not is_new or (is_past and self._has_waited(trackpoint, now))):
                     chosen.append(group)
                     self._chosen.setdefault(trackpoint, []).append(days)
@@ -125,14 +126,17 @@ class Settling:
             self._waiting_since_ms[trackpoint] = min(now, self._waiting_since_ms.get(trackpoint, now))
         else:
             self._waiting_since_ms.pop(trackpoint, None)
-        taken = {member.id for group in chosen for member in group.members}
+        taken = {member.stored_as for group in chosen for member in group.members}
         # Small imports may replace these at any moment, and would undo the work. In the first round all ids are new.
         growing = {
-            header.id
+            header.stored_as
             for header in headers
-            if new_ids.start > 1 and header.id in new_ids and header.line_bytes < JOINED_MAX_BYTES
+            if new_ids.start > 1
+            and header.place.kind == "row"
+            and header.id in new_ids
+            and header.line_bytes < JOINED_MAX_BYTES
         }
-        rest = [header for header in headers if header.id not in taken | growing]
+        rest = [header for header in headers if header.stored_as not in taken | growing]
         return chosen + worth_merging(rest, self.sizes)
 
     def compacted(self, trackpoint: int, now: int, *, whole: bool) -> None:

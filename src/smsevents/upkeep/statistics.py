@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from smsevents.catalog.quarantine import quarantined
-from smsevents.catalog.segments import headers_of
+from smsevents.catalog.stored import stored_headers
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class Statistics(msgspec.Struct):
     """The statistics of one shop. Sizes are in bytes, times in Unix milliseconds, or None if there is no event.
 
-    `events` counts an event twice if it is in two segments. `overlapping` is the number of segments that begin before
-    an earlier one ends, and that compaction would have to merge.
+    `segments` are those in the database, `packs` those in the store. `events` counts an event twice if it is in two
+    segments. `overlapping` is the number of segments and packs that begin before an earlier one ends, and that
+    compaction would have to merge.
     """
 
     trackpoint: int
     events: int = 0
     segments: int = 0
+    packs: int = 0
     line_bytes: int = 0
     stored_bytes: int = 0
     stored_bytes_per_event: float | None = None
@@ -38,9 +40,10 @@ def statistics(database: Database, trackpoint: int) -> Statistics:
     sums = Statistics(trackpoint)
     reach: Entry | None = None
     with database.read() as connection:
-        for one in headers_of(connection, trackpoint):
+        for one in stored_headers(connection, trackpoint):
             sums.events += one.events
-            sums.segments += 1
+            sums.segments += one.place.kind == "row"
+            sums.packs += one.place.kind == "pack"
             sums.line_bytes += one.line_bytes
             sums.stored_bytes += one.stored_bytes
             sums.oldest_ms = one.first[0] if sums.oldest_ms is None else sums.oldest_ms

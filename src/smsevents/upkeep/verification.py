@@ -1,4 +1,4 @@
-"""Verification: every stored segment is read and checked against its header and its shop."""
+"""Verification: every stored segment and pack is read and checked against its header and its shop."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.quarantine import discard_quarantine, quarantine_segment
-from smsevents.catalog.segments import newest_id, rows_between, span_of
-from smsevents.errors import DamagedSegment
+from smsevents.catalog.attachment import is_store_needed
+from smsevents.catalog.in_order import span_of
+from smsevents.catalog.packs import index_of, is_named, newest_pack_id, packs_between
+from smsevents.catalog.quarantine import discard_quarantine
+from smsevents.catalog.segments import newest_id, rows_between
+from smsevents.errors import DamagedSegment, ObjectGone
+from smsevents.segments.pack import TRAILER_BYTES, PackedSegment, headers_in, missing, read_pack
 from smsevents.segments.segment import read_entries
+from smsevents.upkeep.collecting import unknown_objects
 from smsevents.wire.events import NotAnEvent, NotJson, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsevents.catalog import Database
+    from smsevents.segments.header import SegmentHeader
     from smsevents.segments.segment import Segment
+    from smsevents.storage.base import ByteStore, StoredObject
+    from smsevents.wire.lines import Entry
 
 VERIFY_SEGMENTS_IN_READ_MAX = 32  # a long read keeps the write-ahead log from being emptied
 
@@ -25,20 +33,102 @@ DISCARDED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages stay in memory until th
 
 @dataclass(frozen=True)
 class Checked:
-    """A checked segment. `damage` says what is wrong with it, or is None."""
+    """A checked segment, or a pack that cannot be read at all. `damage` says what is wrong with it, or is None.
 
-    segment_id: int
+    A damaged one is quarantined by its `header`.
+    """
+
+    header: SegmentHeader
     trackpoint: int
-    events: int
     damage: str | None
+
+    @property
+    def name(self) -> str:
+        """The name of the segment: an id, or its pack and the byte where it starts."""
+        return self.header.name
+
+    @property
+    def events(self) -> int:
+        """How many events it should hold."""
+        return self.header.events
 
 
 def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
-    """Check the segments of a shop, or of all shops (None), in the order of their ids, several in each transaction.
+    """Check the segments of a shop, or of all shops (None): those in the database, then those in packs.
 
-    Only segments that exist when this begins are checked, and not those that compaction makes of them meanwhile.
-    Compaction checks the segments that it reads, and following its results could go on without end.
+    Only what exists when this begins is checked, and not what compaction makes of it meanwhile. Compaction checks the
+    segments that it reads, and following its results could go on without end. Raises `StoreUnavailable`.
     """
+    yield from _verify_rows(database, trackpoint)
+    yield from _verify_packs(database, trackpoint)
+
+
+def _verify_packs(database: Database, trackpoint: int | None) -> Iterator[Checked]:
+    with database.read() as connection:
+        newest = newest_pack_id(connection)
+    after = 0
+    while True:
+        with database.read() as connection:
+            found = packs_between(connection, after, newest, trackpoint, VERIFY_SEGMENTS_IN_READ_MAX)
+        for shop, span_ms, pack in found:
+            yield from _verify_pack(database, shop, span_ms, pack)
+            after = pack.id
+        if not found:
+            return
+
+
+def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: SegmentHeader) -> Iterator[Checked]:
+    """Check a pack, unless it was replaced meanwhile: its object and index, and each of its segments."""
+    try:
+        with database.read() as connection:
+            index = index_of(connection, pack.id)
+            store = database.packs(connection).store
+        if index is None:
+            return
+        headers = headers_in(pack, index)
+        if damage := _damage_of_pack(store, trackpoint, span_ms, pack, index):
+            yield Checked(pack, trackpoint, damage)
+        reach: Entry | None = None
+        for header in headers:
+            segment = PackedSegment(header, store.read)
+            yield Checked(header, trackpoint, damage_of_packed(segment, trackpoint, reach))
+            reach = header.last
+    except ObjectGone as error:
+        with database.read() as connection:
+            is_missing = is_named(connection, error.key)
+        if is_missing:
+            yield Checked(pack, trackpoint, str(missing(error.key)))
+    except DamagedSegment as error:
+        yield Checked(pack, trackpoint, str(error))
+
+
+def _damage_of_pack(store: ByteStore, trackpoint: int, span_ms: int, pack: SegmentHeader, index: bytes) -> str | None:
+    """Return what is wrong with a pack as a whole, apart from its segments, or None."""
+    key = pack.place.key
+    if span_ms != span_of(pack.first[0], pack.last[0]):
+        return f"its span is told as {span_ms} ms, which hides it from exports that begin within it"
+    size = pack.stored_bytes + len(index) + TRAILER_BYTES
+    if store.read(key, size, 1):
+        return "bytes follow its end"
+    of_shop, found = read_pack(key, size, store.read)
+    if of_shop != trackpoint:
+        return f"of the shop {of_shop}"
+    return None if found.index == index else "its index is not the one in the database"
+
+
+def damage_of_packed(segment: PackedSegment, trackpoint: int, reach: Entry | None) -> str | None:
+    """Return what is wrong with a segment of a pack that follows the entry `reach`, or None."""
+    header = segment.header
+    if reach is not None and header.first <= reach:
+        return "it overlaps the segment before it"
+    try:
+        loaded = segment.load()
+    except DamagedSegment as error:
+        return str(error)
+    return damage_of(trackpoint, span_of(header.first[0], header.last[0]), loaded)
+
+
+def _verify_rows(database: Database, trackpoint: int | None) -> Iterator[Checked]:
     with database.read() as connection:
         newest = newest_id(connection)
     after = 0
@@ -48,11 +138,11 @@ def verify(database: Database, trackpoint: int | None) -> Iterator[Checked]:
             for shop, span_ms, segment in rows_between(
                 connection, after, newest, trackpoint, VERIFY_SEGMENTS_IN_READ_MAX
             ):
-                checked = Checked(segment.header.id, shop, segment.header.events, damage_of(shop, span_ms, segment))
+                checked = Checked(segment.header, shop, damage_of(shop, span_ms, segment))
                 yield checked
         if checked is None:
             return
-        after = checked.segment_id
+        after = checked.header.id
 
 
 def damage_of(trackpoint: int, span_ms: int, segment: Segment) -> str | None:
@@ -86,10 +176,15 @@ def _damage_of_line(date: int, line: bytes, trackpoint: int) -> str | None:
     return None if event.smsEvent.date == date else "of another date"
 
 
-def quarantine(database: Database, checked: Checked, now: int) -> None:
-    """Move a damaged segment into quarantine at `now` (Unix ms), so that the rest can be exported."""
-    reason = checked.damage or ""
-    database.write(lambda c: quarantine_segment(c, checked.segment_id, reason, now))
+def unknown(database: Database) -> list[StoredObject]:
+    """Return the objects in the store of packs that the database does not know, or no longer.
+
+    They are not damage: the upkeep worker deletes them. Raises `StoreUnavailable`.
+    """
+    with database.read() as connection:
+        if not is_store_needed(connection):
+            return []
+        return unknown_objects(connection, database.packs(connection).store)
 
 
 def discard(database: Database, trackpoint: int | None) -> int:

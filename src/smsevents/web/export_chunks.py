@@ -66,5 +66,5 @@ class ExportChunks:
         self._counted(count(pieces))
         if self._member is not None:
             return self._member.take(pieces)
-        self._lines = map(lines_of, pieces)
+        self._lines = lines_of(pieces)
         return next(self._lines)

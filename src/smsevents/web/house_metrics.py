@@ -6,13 +6,16 @@ They are looked up for each request of /metrics, so any worker can return them a
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+from smsevents.catalog.attachment import is_store_needed
 from smsevents.catalog.milestones import BACKUP, reached
+from smsevents.catalog.objects import State, count_objects
 from smsevents.catalog.segments import overlapping_line_bytes
 from smsevents.errors import StoreUnavailable
 
@@ -48,11 +51,25 @@ class House:
             "Lines in segments that overlap and wait to be merged.",
             self._unsettled_bytes(),
         )
+        yield from self._packs()
         judgement = self._judgement()
         in_doubt = None if judgement is None else int(judgement.doubt is not None)
         yield _family("smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", in_doubt)
         idle = None if judgement is None else judgement.idle_ms / 1000
         yield _family("smsevents_upkeep_idle_seconds", "Time since the upkeep was last at work.", idle)
+
+    def _packs(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metrics of the store. Without one, they have no samples."""
+        live = live_bytes = dead = free_bytes = None
+        with suppress(StoreUnavailable), self._database.read() as connection:
+            if is_store_needed(connection):
+                live, live_bytes = count_objects(connection, State.LIVE)
+                dead, _ = count_objects(connection, State.DEAD)
+                free_bytes = self._database.packs(connection).store.free_bytes()
+        yield _family("smsevents_packs", "Packs in their store.", live)
+        yield _family("smsevents_packs_bytes", "Size of the packs.", live_bytes)
+        yield _family("smsevents_packs_to_delete", "Packs that were replaced and wait to be deleted.", dead)
+        yield _family("smsevents_packs_free_bytes", "Room on the disk of the packs.", free_bytes)
 
     def _judgement(self) -> Judgement | None:
         try:

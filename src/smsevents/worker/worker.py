@@ -21,16 +21,20 @@ import structlog
 
 from smsevents.catalog import open_served
 from smsevents.catalog.leases import LEASE_SECONDS, release_lease, take_lease
+from smsevents.catalog.packs import shops_with_packs
 from smsevents.catalog.segments import line_bytes_after, newest_id, shops_changed
+from smsevents.catalog.stores import is_packing
 from smsevents.clock.system import Clocks
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
 from smsevents.logging_config import configure_logging
 from smsevents.settings import Settings
 from smsevents.timekeeper import Herald, Timekeeper
-from smsevents.upkeep.erasure import seconds_to_wipe, wipe
+from smsevents.upkeep.collecting import collect
+from smsevents.upkeep.packing import pack_settled
 from smsevents.upkeep.retention import expire
-from smsevents.upkeep.settling import Settling, compact_background
+from smsevents.upkeep.settling import Settling, compact_background, past_before
 from smsevents.upkeep.space import give_back_room
+from smsevents.upkeep.wiping import seconds_to_wipe, wipe
 from smsevents.worker.lifeline import end_with_parent
 
 if TYPE_CHECKING:
@@ -59,9 +63,16 @@ class UpkeepWorker:
     """Does the upkeep of a database while it holds the lease."""
 
     def __init__(
-        self, database: Database, clock: Callable[[], int] | None = None, timekeeper: Timekeeper | None = None
+        self,
+        database: Database,
+        clock: Callable[[], int] | None = None,
+        timekeeper: Timekeeper | None = None,
+        *,
+        packs: bool = False,
     ) -> None:
         """Use a database, and a timekeeper that knows whether the time can be trusted.
+
+        With `packs`, what has settled is moved into the store of packs, unless the log was moved back.
 
         The clock returns Unix milliseconds. The default is the clock that all processes of the database share, because
         they compare the ends of leases.
@@ -69,6 +80,8 @@ class UpkeepWorker:
         self._database = database
         self._now = clock or database.dialect.now_ms
         self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=self._now))
+        self._packs = packs
+        self._not_packed: set[int] = set()  # shops whose packs could not be written in the last round
         self._herald = Herald()
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
@@ -99,23 +112,29 @@ class UpkeepWorker:
         judgement = self._timekeeper.note(worked=True)
         self._herald.hear(judgement)
         expired = expire(self._database, judgement.old_by_ms)
-        if expired.segments:
-            logger.info("expired", segments=expired.segments, events=expired.events)
+        if expired.segments or expired.packs:
+            logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
         with self._database.read() as connection:
             newest = newest_id(connection)
             now = self._now()
             due = self._settling.shops_due(now)
             changed = shops_changed(connection, self._looked_at if due is not None else 0)
+            if due is None:
+                changed += shops_with_packs(connection)
+            packs = self._packs and is_packing(connection)
         worked = False
-        for trackpoint in sorted({*changed, *(due or ())}):
+        for trackpoint in sorted({*changed, *(due or ()), *self._not_packed}):
             if not self.take_lease():
                 return False
             worked |= self._compact(trackpoint, self._judge_at_work().old_by_ms, now)
+            if packs:
+                worked |= self._pack(trackpoint, self._judge_at_work().old_by_ms, now)
         if due is None:
             self._settling.looked_at_all(now)
         self._looked_at = newest
         if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
+        self._collect()
         with self._database.read() as connection:
             self._pressed_after = newest_id(connection)
         # while there is something to merge, compaction would use the space again
@@ -123,6 +142,15 @@ class UpkeepWorker:
         if not worked or self._busy_rounds % BUSY_ROUNDS_MAX == 0:
             give_back_room(self._database, lambda: not self.is_pressed())
         return True
+
+    def _collect(self) -> None:
+        """Delete old packs. They stay while their store is away."""
+        try:
+            not_deleted = collect(self._database, self._now())
+        except StoreUnavailable as error:
+            not_deleted = str(error)
+        if not_deleted:
+            logger.warning("old packs are kept", reason=not_deleted)
 
     def _judge_at_work(self) -> Judgement:
         """Judge the time, and periodically note in the database that the upkeep is working."""
@@ -148,8 +176,27 @@ class UpkeepWorker:
         except DamagedSegment as error:
             logger.error("not compacted", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
             return False
+        except StoreUnavailable as error:  # perhaps only the packs of this shop are away
+            logger.warning("not compacted", trackpoint=trackpoint, error=str(error))
+            return False
         if done.before:
             logger.info("compacted", trackpoint=trackpoint, segments_before=done.before, segments_after=done.after)
+        return done.before > 0
+
+    def _pack(self, trackpoint: int, old_by_ms: int, now: int) -> bool:
+        """Move what has settled of a shop into the store of packs. Return whether there was something to do."""
+        try:
+            done = pack_settled(self._database, trackpoint, old_by_ms, past_before(now))
+        except DamagedSegment as error:
+            logger.error("not packed", trackpoint=trackpoint, error=str(error))  # noqa: TRY400 -- the text says all
+            return False
+        except StoreUnavailable as error:  # the events stay in the database
+            logger.warning("not packed", trackpoint=trackpoint, error=str(error))
+            self._not_packed.add(trackpoint)
+            return False
+        self._not_packed.discard(trackpoint)
+        if done.before:
+            logger.info("packed", trackpoint=trackpoint, segments_before=done.before, segments_after=done.after)
         return done.before > 0
 
 
@@ -210,7 +257,8 @@ def keep(url: str, log_format: str) -> None:
 
     A stop does not wait for the work in progress: it may be abandoned at any moment.
     """
-    configure_logging(log_format, Settings.from_environment().log_level)
+    settings = Settings.from_environment()
+    configure_logging(log_format, settings.log_level)
     os.nice(UPKEEP_NICENESS)
     for not_for_us in _NOT_FOR_THE_WORKER:
         signal.signal(not_for_us, signal.SIG_IGN)
@@ -221,7 +269,7 @@ def keep(url: str, log_format: str) -> None:
     except SmsEventsError as error:
         logger.error("upkeep worker cannot begin", error=str(error))  # noqa: TRY400 -- the text says all
         raise SystemExit(1) from error
-    worker = UpkeepWorker(database)
+    worker = UpkeepWorker(database, packs=bool(settings.segments))
     try:
         while True:
             completed = False

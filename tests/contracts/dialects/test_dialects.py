@@ -14,7 +14,8 @@ from smsevents.catalog import dialects
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.leases import release_lease, take_lease
 from smsevents.catalog.pending_scrubs import add_pending, pending
-from smsevents.catalog.segments import headers_of, insert_segments, replace_segments, segments_of
+from smsevents.catalog.replacement import replace_stored
+from smsevents.catalog.segments import headers_of, insert_segments, segments_of
 from smsevents.catalog.shops import Shop, all_shops, block_user, blocked_digests, insert_shop
 from smsevents.clock.system import now_ms
 from smsevents.errors import ShopExists, StoreFull, StoreUnavailable
@@ -54,6 +55,11 @@ def database(harness: Harness) -> Database:
 def shops_in(connection: Connection) -> list[int]:
     """Return the shops that a transaction sees."""
     return [shop.trackpoint for shop in all_shops(connection)]
+
+
+def rows(ids: set[int]) -> set[tuple[str, int]]:
+    """Return what names the rows with these ids in a replacement."""
+    return {("row", one) for one in ids}
 
 
 def ids_of(database: Database) -> list[int]:
@@ -134,10 +140,10 @@ def test_segments_are_replaced_only_while_all_that_was_read_are_there(database: 
         database.write(lambda c, number=number: insert_segments(c, SHOP, pack([entry(number)])))  # type: ignore[misc]
     first, second, third = ids_of(database)
     new = list(pack([entry(0), entry(1)]))
-    assert database.write(lambda c: replace_segments(c, SHOP, {second}, {second}, []))
-    assert not database.write(lambda c: replace_segments(c, SHOP, {first, second}, {first, second}, new))
+    assert database.write(lambda c: replace_stored(c, SHOP, rows({second}), rows({second}), []))
+    assert not database.write(lambda c: replace_stored(c, SHOP, rows({first, second}), rows({first, second}), new))
     assert ids_of(database) == [first, third]
-    assert database.write(lambda c: replace_segments(c, SHOP, {first, third}, {first}, new))
+    assert database.write(lambda c: replace_stored(c, SHOP, rows({first, third}), rows({first}), new))
     assert ids_of(database)[-1] == third
     assert first not in ids_of(database)
 
@@ -146,7 +152,7 @@ def test_an_id_is_never_used_again(database: Database) -> None:
     """A segment that comes after the newest one is gone has a higher id than that one had."""
     database.write(lambda c: insert_segments(c, SHOP, pack([entry(1)])))
     (first,) = ids_of(database)
-    database.write(lambda c: replace_segments(c, SHOP, {first}, {first}, []))
+    database.write(lambda c: replace_stored(c, SHOP, rows({first}), rows({first}), []))
     database.write(lambda c: insert_segments(c, SHOP, pack([entry(1)])))
     assert ids_of(database)[0] > first
 
@@ -248,7 +254,7 @@ def test_unused_room_is_given_back_in_steps(harness: Harness, database: Database
     gone = set(ids_of(database)) - kept
     with database.read() as connection:
         before = [segment.data for segment in segments_of(connection, sorted(kept))]
-    database.write(lambda c: replace_segments(c, SHOP, gone, gone, []))
+    database.write(lambda c: replace_stored(c, SHOP, rows(gone), rows(gone), []))
     with harness.opened().read() as slow:
         assert shops_in(slow) == [SHOP]
         for number in range(1, 200):

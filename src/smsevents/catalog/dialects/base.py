@@ -6,7 +6,7 @@ The tests in `tests/contracts/dialects` check every dialect against this contrac
 
 **Writes.** If one statement of a transaction reads rows and a later one writes based on them, no other write may come
 in between. SQLite has only one writer. A database with several writers must lock the rows that are read, in the order
-of their ids. `replace_segments` counts the rows that it locked, and so notices a row that is gone.
+of their ids. `replace_stored` counts the rows that it locked, and so notices a row that is gone.
 
 **Locks.** Steps of the upkeep share a shop. A process that needs exclusive access waits for the running steps to end,
 and no new step begins meanwhile. A lock ends with the process that holds it, however the process ends.
@@ -112,6 +112,9 @@ class Dialect(Protocol):
         Raises `StoreUnavailable`.
         """
 
+    def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
+        """Open what `copy_to` wrote for the block, to read it. Raises `StoreUnavailable`."""
+
     def sizes(self) -> DatabaseSizes:
         """Return the size of the database, and the free space beside it."""
 
@@ -146,6 +149,10 @@ class Diagnosis(Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether there is a readable database of smsevents."""
+
+    @property
+    def where(self) -> str:
+        """The location of the database, as `Dialect.where` returns it."""
 
     def checks(self) -> list[Check]:
         """Return the results of the checks. The one of the database itself comes first."""

@@ -52,6 +52,11 @@ class SqliteDiagnosis:
         """Whether there is a readable database of smsevents."""
         return self._database.state is State.OK
 
+    @property
+    def where(self) -> str:
+        """The location of the file."""
+        return str(self._path.absolute())
+
     def checks(self) -> list[Check]:
         """Return the results of the checks. The one of the database itself comes first."""
         found = [self._database]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
+    from sqlalchemy import Connection
     from sqlalchemy.engine import Engine
 
 VACUUM = "vacuum"
@@ -143,6 +144,10 @@ class SqliteDialect:
     def copy_to(self, target: Path) -> None:
         """Copy the database without free pages."""
         files.copy_to(self.path, target)
+
+    def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
+        """Open a copy for reading."""
+        return files.reading_copy(copy)
 
     def sizes(self) -> DatabaseSizes:
         """Return the sizes of the files."""

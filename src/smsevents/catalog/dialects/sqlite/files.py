@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
+
+from sqlalchemy import NullPool, create_engine
 
 from smsevents.catalog.dialects.sqlite.failures import translated
 from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from sqlalchemy import Connection
 
 DATABASE_BUSY_MAX_SECONDS = 30
 CHECKPOINT_TRIES = 50
@@ -68,6 +72,15 @@ def copy_to(path: Path, target: Path) -> None:
     The target must be empty or must not exist.
     """
     _run(path, "VACUUM INTO ?", str(target))
+
+
+@contextmanager
+def reading_copy(copy: Path) -> Iterator[Connection]:
+    """Open a copy that nothing changes, without files of SQLite beside it. Raises `StoreUnavailable`."""
+    url = f"{copy.absolute().as_uri()}?mode=ro&immutable=1"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(url, uri=True), poolclass=NullPool)
+    with translated("read", copy), engine.connect() as connection:
+        yield connection
 
 
 def _run(path: Path, statement: str, *values: str) -> None:

@@ -1,0 +1,209 @@
+"""Which store holds the packs of a database, and that no other database uses it.
+
+The store has a **marker**, an object that names the store's identity and the database. The database has a row with the
+URL of the store and the same identity (`stores.py`). A folder without the marker is not the one that holds the packs:
+its disk is probably not mounted. A marker of another database means that two would delete each other's packs, as after
+a copy of the database was opened.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from smsevents.catalog.objects import drop_pins, has_objects
+from smsevents.catalog.packs import count_packs, keys_named
+from smsevents.catalog.stores import StoreRecord, find_store, record_store
+from smsevents.errors import ObjectGone, SettingError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from smsevents.catalog.database import Database
+    from smsevents.storage.base import ByteStore
+
+MARKER_KEY = "smsevents-store.json"
+MARKER_MAX_BYTES = 64 * 1024
+NAMED_PACKS_MAX = 3  # in a message
+
+_OUTSIDE = "The server cannot reach a part of its stored events. Try again later, and tell its operator."
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """The marker of a store: its identity, and the location of the database whose packs it holds."""
+
+    identity: str
+    database: str
+
+
+def is_store_needed(connection: Connection) -> bool:
+    """Return whether there is a store that holds anything, or will."""
+    record = find_store(connection)
+    return record is not None and (record.packing or is_in_use(connection))
+
+
+def is_in_use(connection: Connection) -> bool:
+    """Return whether the catalog names packs, or objects that may be in the store."""
+    return count_packs(connection) > 0 or has_objects(connection)
+
+
+def open_recorded(database: Database, record: StoreRecord | None) -> ByteStore:
+    """Open the store that the catalog names. Raises `StoreUnavailable` if it is not the one that holds the packs."""
+    if record is None:
+        raise StoreUnavailable("The database names packs, but no store of them. Run `smsevents adopt`.", _OUTSIDE)
+    store = database.open_store(record.url)
+    check_marker(database.dialect.where, store, record)
+    return store
+
+
+def store_to_change(database: Database, connection: Connection) -> ByteStore:
+    """Return the store of the packs, to write or delete objects in it. Raises `StoreUnavailable`.
+
+    Another process may have named another store since this one was opened, or another database may have taken it over.
+    """
+    record, store = find_store(connection), database.packs(connection).store
+    if record is None or record.url != store.url:
+        database.forget_packs()
+        return database.packs(connection).store
+    check_marker(database.dialect.where, store, record)
+    return store
+
+
+def attach(database: Database, url: str) -> None:
+    """Use the store that a URL names for the packs of a database, from now on.
+
+    A store that has no marker yet must be empty. A store that was moved is recognized by its marker. Raises
+    `SettingError` if the URL or the store cannot be used for this database, and `StoreUnavailable`.
+    """
+    store = database.open_store(url)
+    store.check_writable()
+    if why := store.unsafe():
+        raise SettingError(f"SMSEVENTS_SEGMENTS is {url!r}, which cannot be used: {why}")
+    with database.read() as connection:
+        record = find_store(connection)
+    is_same = record is not None and record.url == store.url
+    if record and is_same and _marker_of(store) == Marker(record.identity, database.dialect.where):
+        return
+    with database.exclusive() as connection:  # of several processes that start at once, one attaches the store
+        _attach(database, connection, store)
+
+
+def _attach(database: Database, connection: Connection, store: ByteStore) -> None:
+    record, marker = find_store(connection), _marker_of(store)
+    where = database.dialect.where
+    in_use = is_in_use(connection)
+    if marker is None and record is not None and in_use:
+        raise _without_marker(where, store, record)
+    if marker is None:
+        if _holds_others(store):
+            raise SettingError(
+                f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder for the packs."
+            )
+        marker = Marker(secrets.token_hex(16), where)
+        _write_marker(store, marker)
+    elif marker.database != where:
+        raise _of_another(store, marker)
+    elif record is None or (record.identity != marker.identity and not in_use):
+        if _holds_others(store):
+            raise SettingError(
+                f"{store.url} of SMSEVENTS_SEGMENTS holds packs of an earlier database at {where}. If you restored a"
+                " backup that has packs, run `smsevents adopt`. Otherwise name another folder."
+            )
+        # a new identity: the other database may be in use, with the same location on another machine
+        marker = Marker(secrets.token_hex(16), where)
+        _write_marker(store, marker)
+    elif record.identity != marker.identity:
+        raise SettingError(
+            f"{store.url} of SMSEVENTS_SEGMENTS does not hold the packs of this database. They are in {record.url}."
+        )
+    elif record.url != store.url:
+        require_all(connection, store)
+    packing = record is None or record.packing
+    record_store(connection, StoreRecord(store.url, marker.identity, packing=packing))
+    database.forget_packs()
+
+
+def adopt(database: Database, url: str, *, incomplete: bool = False) -> int:
+    """Take over a store for this database, whatever its marker says, if it has all packs that the catalog names.
+
+    This follows after the database was moved, or restored from a backup. Return the number of packs. Raises
+    `StoreUnavailable` if a pack is missing, unless the store may be `incomplete`.
+    """
+    store = database.open_store(url)
+    store.check_writable()
+    with database.exclusive() as connection:
+        found = count_packs(connection) if incomplete else require_all(connection, store)
+        record = find_store(connection)
+        marker = Marker(secrets.token_hex(16), database.dialect.where)
+        _write_marker(store, marker)
+        packing = record is None or record.packing
+        record_store(connection, StoreRecord(store.url, marker.identity, packing=packing))
+        drop_pins(connection)  # a copy of the database has the pin of the backup that made it
+    database.forget_packs()
+    return found
+
+
+def require_all(connection: Connection, store: ByteStore) -> int:
+    """Raise `StoreUnavailable` unless a store has all packs that the catalog names. Return their number."""
+    there = {one.key for one in store.objects()}
+    named = list(keys_named(connection))
+    if missing := [key for key in named if key not in there]:
+        some = ", ".join(missing[:NAMED_PACKS_MAX]) + (", \u2026" if len(missing) > NAMED_PACKS_MAX else "")
+        raise StoreUnavailable(
+            f"{len(missing)} of {len(named)} packs of the database are not in {store.url}: {some}."
+            " Copy them there and try again.",
+            _OUTSIDE,
+        )
+    return len(named)
+
+
+def check_marker(where: str, store: ByteStore, record: StoreRecord) -> None:
+    """Raise `StoreUnavailable` if a store is not the one that holds the packs of the database at `where`."""
+    marker = _marker_of(store)
+    if marker is None:
+        raise _without_marker(where, store, record)
+    if marker.identity != record.identity or marker.database != where:
+        raise _of_another(store, marker)
+
+
+def _without_marker(where: str, store: ByteStore, record: StoreRecord) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{store.url} does not hold the packs of the database {where}: its {MARKER_KEY} is missing."
+        f" The packs were last in {record.url}. If the folder is on a disk of its own, mount that. If the folder was"
+        " moved, set SMSEVENTS_SEGMENTS to where it is now.",
+        _OUTSIDE,
+    )
+
+
+def _of_another(store: ByteStore, marker: Marker) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{store.url} belongs to the database {marker.database}. Name a folder of its own for each database. If the"
+        " database was moved or restored and nothing uses the other one any more, run `smsevents adopt`.",
+        _OUTSIDE,
+    )
+
+
+def _marker_of(store: ByteStore) -> Marker | None:
+    try:
+        found = store.read(MARKER_KEY, 0, MARKER_MAX_BYTES)
+    except ObjectGone:
+        return None
+    try:
+        return msgspec.json.decode(found, type=Marker)
+    except msgspec.MsgspecError as error:
+        raise StoreUnavailable(
+            f"{MARKER_KEY} in {store.url} cannot be read: {error}. If the packs are those of this database, run"
+            " `smsevents adopt`.",
+            _OUTSIDE,
+        ) from error
+
+
+def _holds_others(store: ByteStore) -> bool:
+    """Return whether a store holds anything but the marker, or what a killed process left of one."""
+    return any(not one.key.startswith(MARKER_KEY) for one in store.objects())
+
+
+def _write_marker(store: ByteStore, marker: Marker) -> None:
+    store.put(MARKER_KEY, [msgspec.json.format(msgspec.json.encode(marker)) + b"\n"])

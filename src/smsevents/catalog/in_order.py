@@ -1,0 +1,84 @@
+"""The statements that find the segments, or the packs, that reach past an entry, by their first entries.
+
+Both tables have the columns `trackpoint`, `first_date`, `first_line`, `last_date`, `last_line` and `span_ms`, and the
+same indexes on them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, bindparam, func, select
+
+from smsevents.catalog.hot import Hot
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from sqlalchemy import Column, Connection, Select, Table
+
+    from smsevents.wire.lines import Entry
+
+
+def span_of(first_ms: int, last_ms: int) -> int:
+    """Return the span under which a segment is stored: the least power of two not less than its own, or 0 (in ms)."""
+    span = last_ms - first_ms
+    return span if span < 1 else 1 << (span - 1).bit_length()
+
+
+class InOrder:
+    """The statements on one table. They are built once: building takes longer than running."""
+
+    def __init__(self, table: Table, columns: Sequence[Column[Any]]) -> None:
+        """Select these columns of a table: integers, texts and bytes."""
+        self._in_order = Hot(_in_order_statement(table, columns))
+        self._reaching_over = Hot(_reaching_over_statement(table))
+
+    def in_order(
+        self, connection: Connection, trackpoint: int, after: Entry, until_ms: int
+    ) -> Generator[tuple[Any, ...], None, None]:
+        """Go through the rows of a shop that begin at the date of an entry or later, up to a time (Unix ms)."""
+        return self._in_order.each(connection, {"trackpoint": trackpoint, "after": after[0], "until": until_ms})
+
+    def reaching_over(self, connection: Connection, trackpoint: int, after: Entry) -> list[int]:
+        """Return the ids of rows that begin before the date of `after` and reach past it, by their first entry."""
+        rows = self._reaching_over.all(connection, {"trackpoint": trackpoint, "time": after[0]})
+        # `after` is mostly the end of the previous page. The segment that ends there must not be read again.
+        reaching = [(first, row_id) for row_id, *first, date, line in rows if (date, line) > after]
+        return [row_id for _, row_id in sorted(reaching)]
+
+
+def _in_order_statement(table: Table, columns: Sequence[Column[Any]]) -> Select[Any]:
+    """Build the statement that finds the rows of a shop that begin in `after <= date <= until`, in order."""
+    c = table.c
+    trackpoint, after, until = (bindparam(name, type_=BigInteger) for name in ("trackpoint", "after", "until"))
+    return (
+        select(*columns)
+        .where(c.trackpoint == trackpoint, c.first_date >= after, c.first_date <= until)
+        .order_by(c.first_date, c.first_line)
+    )
+
+
+def _reaching_over_statement(table: Table) -> Select[Any]:
+    """Build the statement that finds the rows that begin before a time (Unix ms) and end at or after it.
+
+    Spans are powers of two, so a shop has few different ones. For each span, the statement visits only the rows that
+    begin at most that span before the time. These are few, however many there are in all and however wide some of them
+    are. The database does not sort the rows. If asked to, it would go through all that begin before the time, because
+    its index has them in that order.
+    """
+    c = table.c
+    trackpoint, time = bindparam("trackpoint", type_=BigInteger), bindparam("time", type_=BigInteger)
+    spans = select(func.min(c.span_ms).label("span_ms")).where(c.trackpoint == trackpoint).cte("spans", recursive=True)
+    wider = select(func.min(c.span_ms)).where(c.trackpoint == trackpoint, c.span_ms > spans.c.span_ms)
+    spans = spans.union_all(select(wider.scalar_subquery()).where(spans.c.span_ms.is_not(None)))
+    return (
+        select(c.id, c.first_date, c.first_line, c.last_date, c.last_line)
+        .join(spans, c.span_ms == spans.c.span_ms)
+        .where(
+            c.trackpoint == trackpoint,
+            c.first_date >= time - spans.c.span_ms,
+            c.first_date < time,
+            c.last_date >= time,
+        )
+    )

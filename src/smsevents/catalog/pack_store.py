@@ -1,0 +1,66 @@
+"""The store of a database's packs, with the indexes of packs that were read lately."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.packs import index_of
+from smsevents.errors import ObjectGone
+from smsevents.segments.pack import PackedSegment, headers_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.storage.base import ByteStore
+    from smsevents.wire.lines import Entry
+
+INDEXED_SEGMENTS_MAX = 16_384  # in the indexes that are kept: about 20 MB, and 100 packs of the usual size
+
+
+class PackStore:
+    """Reads packs. It is safe to use from many threads."""
+
+    def __init__(self, store: ByteStore) -> None:
+        """Read the packs in a store."""
+        self.store = store
+        self._indexes: OrderedDict[int, list[SegmentHeader]] = OrderedDict()  # by the pack's id, the latest last
+        self._indexed = 0  # segments in them
+        self._lock = threading.Lock()
+
+    def headers(self, connection: Connection, pack: SegmentHeader) -> list[SegmentHeader]:
+        """Return the headers of a pack's segments, in order.
+
+        Raises `ObjectGone` if the pack is gone from the catalog, and `DamagedSegment`.
+        """
+        with self._lock:
+            if found := self._indexes.get(pack.id):
+                self._indexes.move_to_end(pack.id)
+                return found
+        index = index_of(connection, pack.id)
+        if index is None:
+            raise ObjectGone(pack.place.key)
+        headers = headers_in(pack, index)
+        with self._lock:
+            if pack.id not in self._indexes:
+                self._indexes[pack.id] = headers
+                self._indexed += len(headers)
+            while self._indexed > INDEXED_SEGMENTS_MAX and len(self._indexes) > 1:
+                self._indexed -= len(self._indexes.popitem(last=False)[1])
+        return headers
+
+    def segments(
+        self, connection: Connection, pack: SegmentHeader, after: Entry | None = None
+    ) -> Iterator[PackedSegment]:
+        """Go through the segments of a pack that reach past an entry, or all of them, in order. None is loaded yet.
+
+        Raises what `headers` does.
+        """
+        headers = self.headers(connection, pack)
+        start = 0 if after is None else bisect_right(headers, after, key=lambda header: header.last)
+        return (PackedSegment(headers[number], self.store.read) for number in range(start, len(headers)))

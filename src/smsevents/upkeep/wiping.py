@@ -1,0 +1,105 @@
+"""Wiping: no copy of erased events stays in the files of the database, or in the store of packs.
+
+The file of the database is rewritten, the write-ahead log is emptied, and old packs are deleted.
+
+**What is pending.** Each transaction that rewrites a segment makes a scrub pending, with a new token. A wipe marks
+only the token done that was there before it began (`catalog/pending_scrubs.py`). So at every moment, even after a
+kill, a scrub is pending if and only if something was erased since the last wipe began.
+
+**What it costs.** All imports wait while the file is rewritten. So one wipe serves all erasures that are done when it
+begins. After the wipe of a large file, the next one that a shop requests waits WIPE_PAUSE_RATIO times as long as the
+last one took.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.pending_scrubs import add_pending, drop_pending, mark_done, pending, pending_since
+from smsevents.errors import StoreUnavailable
+from smsevents.upkeep.collecting import delete_due
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog import Database
+
+DELETE_PACKS = "delete packs"  # a chore: old packs that hold erased events may still be in the store
+PAUSE = "pause after a wipe"  # not a chore: the duration of the last wipe of a large file, in milliseconds, and its end
+
+WIPE_PATIENCE_SECONDS = 30
+WIPE_PAUSE_RATIO = 100  # imports wait at most a hundredth of the time, however much shops erase
+
+
+def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.monotonic) -> str | None:
+    """Do the pending scrubs. Return None if none is left, else why some are. These stay pending.
+
+    `now` is in Unix milliseconds. `monotonic` is a clock in seconds.
+    """
+    steps = database.dialect.scrub_steps
+    try:
+        not_deleted = _delete_packs(database, now)
+        if not _pending(database).keys() & set(steps):
+            return not_deleted
+        with database.dialect.scrub_alone(WIPE_PATIENCE_SECONDS):
+            for number, step in enumerate(steps):
+                # looked up only now: an earlier wipe may have served this erasure, too
+                if token := _pending(database).get(step):
+                    began = monotonic()
+                    scrubbed = database.dialect.scrub(step)
+                    took_ms = None if scrubbed.is_brief else int((monotonic() - began) * 1000)
+                    if scrubbed.done:
+                        database.write(partial(_step_done, steps=steps[number:], token=token, now=now, took_ms=took_ms))
+            left = _pending(database).keys() & set(steps)
+    except StoreUnavailable as error:
+        return str(error)
+    return "Somebody reads the database, or erases from it, at the same time." if left else not_deleted
+
+
+def _delete_packs(database: Database, now: int) -> str | None:
+    """Delete old packs that hold erased events. Return None if none is left, else why some are."""
+    if (token := _pending(database).get(DELETE_PACKS)) is None:
+        return None
+    try:
+        why = delete_due(database, now)
+    except StoreUnavailable as error:  # the files of the database can be wiped all the same
+        why = str(error)
+    if why:
+        return why
+    database.write(lambda connection: mark_done(connection, DELETE_PACKS, token))
+    return None
+
+
+def _step_done(connection: Connection, steps: Sequence[str], token: str, now: int, took_ms: int | None) -> None:
+    """Record that the first of the remaining steps is done, and make the next one pending."""
+    mark_done(connection, steps[0], token)
+    if len(steps) == 1:
+        return
+    add_pending(connection, steps[1], token, now)
+    if took_ms is None:
+        drop_pending(connection, PAUSE)
+    else:
+        add_pending(connection, PAUSE, str(took_ms), now + took_ms)
+
+
+def seconds_to_wipe(database: Database, now: int) -> float:
+    """Return how long a pending wipe has to wait, so that wipes block imports for a small part of the time only.
+
+    A clock that was set back ends the wait, so the wait is never longer than the full pause.
+    """
+    with database.read() as connection:
+        found = pending_since(connection)
+    if database.dialect.scrub_steps[0] not in found or PAUSE not in found:
+        return 0
+    took_ms, ended = found[PAUSE]
+    passed = now - ended
+    return 0 if passed < 0 else max(0, int(took_ms) * WIPE_PAUSE_RATIO - passed) / 1000
+
+
+def _pending(database: Database) -> dict[str, str]:
+    with database.read() as connection:
+        return pending(connection)
