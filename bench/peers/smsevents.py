@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from bench.dataset import Dataset, generate_into
 from bench.load import post
 from bench.measure import CommandFailed, Figures, cpu_seconds, curl, run, stopwatch
 from bench.plan import DAY_MS, ENCODINGS, SPAN_DAYS, TRACKPOINT, Encoding, Plan
-from bench.systems import Peer, free_port, running
+from bench.systems import Export, Peer, free_port, running
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 
@@ -122,18 +122,29 @@ def import_anew(store: Store, bodies: Sequence[bytes]) -> Figures:
 
 @contextmanager
 def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
-    """Import the events with the command, and serve them."""
-    folder.mkdir(parents=True)
-    store, empty = Store(folder / "log.db"), Store(folder / "import.db")
-    shop = Shop(store.add_shop(), data.end_ms)
-    store.command("import", str(TRACKPOINT), str(data.path))
-    size = store.bytes_on_disk()
+    """Import the events with the command into a database, and into one with a folder of packs, and serve both.
+
+    What the upkeep worker would do was done before.
+    """
+    (folder / "packs").mkdir(parents=True)
+    packs = (("SMSEVENTS_SEGMENTS", (folder / "packs").as_uri()),)
+    empty = Store(folder / "import.db")
     plain = data.bodies()
     bodies: dict[Encoding, list[bytes]] = {"plain": plain, "gzip": [gzip.compress(body, 1) for body in plain]}
-    with served(store) as server:
-        exports = {("", one): partial(server.export, shop, one) for one in ENCODINGS}
+    exports: dict[tuple[str, Encoding], Export] = {}
+    sizes: dict[str, int] = {}
+    with ExitStack() as stack:
+        for variant, settings in (("database", ()), ("packs", packs)):
+            store = Store(folder / f"{variant}.db", (("SMSEVENTS_UPKEEP", "off"), *settings))
+            shop = Shop(store.add_shop(), data.end_ms)
+            store.command("import", str(TRACKPOINT), str(data.path))
+            store.command("compact", "--rewrite")
+            sizes[variant] = store.bytes_on_disk()
+            server = stack.enter_context(served(store))
+            exports |= {(variant, one): partial(server.export, shop, one) for one in ENCODINGS}
+        sizes["packs"] += sum(path.stat().st_size for path in (folder / "packs").rglob("*.pack"))
         imports = {("HTTP", one): partial(import_anew, empty, bodies[one]) for one in ENCODINGS}
-        yield Peer("smsevents", exports, imports, lambda: {"": size})
+        yield Peer("smsevents", exports, imports, lambda: sizes)
 
 
 def add_shops(store: Store, trackpoints: Sequence[int]) -> list[str]:
