@@ -24,6 +24,7 @@ import os
 import re
 import sys
 import threading
+from contextlib import ExitStack, closing
 from datetime import date
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -36,6 +37,7 @@ from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER, try_lock
 from smsevents.client.pull.days import Split, part_of
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
+from smsevents.client.pull.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -231,23 +233,23 @@ class Directory:
         except FileNotFoundError:
             return None
 
-    def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
-        """Write a file under a temporary name and flush it to disk."""
+    def draft(self, format_: Format) -> Draft:
+        """Begin a file under a temporary name."""
         with self._changing:
             self._numbers += 1
             path = self.state / f"{_NEW}{self._numbers}"
-        counted = Counted(batches)
-        try:
-            with _private(path, "xb") as file:
-                format_.write(file, counted)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return NewFile(path, FileRecord(counted.events, path.stat().st_size, digest))
+        return Draft(path, format_)
+
+    def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
+        """Write a file under a temporary name and flush it to disk."""
+        with self.draft(format_) as draft:
+            for batch in batches:
+                draft.add(Lines.of(batch))
+            return draft.complete()
+
+    def is_intact(self, part: str, record: FileRecord) -> bool:
+        """Return whether the contents of a part's file are as recorded."""
+        return _digest_of(self.file(part)) == record.sha256
 
     def put(self, part: str, new: NewFile, days: Mapping[date, int]) -> None:
         """Replace a part's file with a new file, and record it and the days fetched for it."""
@@ -294,9 +296,8 @@ class Directory:
             os.fsync(file.fileno())
         _put(new, self._manifest_path)
 
-    def stage(self, day: date, fetched_ms: int, batches: Iterable[list[Entry]]) -> Staged:
-        """Store a complete day until its part can be merged. It survives if the process is killed."""
-        new = self.write(STAGED_FORMAT, batches)
+    def stage(self, day: date, fetched_ms: int, new: NewFile) -> Staged:
+        """Keep a complete day, in STAGED_FORMAT, until its part can be merged. It survives if the process is killed."""
         path = self._staged / f"{day}.{fetched_ms}"
         _put(new.path, path)
         return Staged(day, fetched_ms, path)
@@ -316,6 +317,46 @@ class Directory:
 
 
 STAGED_FORMAT = JsonLines(compressed=True)
+
+
+class Draft:
+    """A file that is being written. Use it in a `with` block, which removes it unless it was completed."""
+
+    def __init__(self, path: Path, format_: Format) -> None:
+        self._path = path
+        self._events = 0
+        self._is_complete = False
+        self._stack = ExitStack()
+        self._file = self._stack.enter_context(_private(path, "xb"))
+        self._writer = self._stack.enter_context(closing(format_.writer(self._file)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_complete:
+            self.discard()
+
+    def add(self, lines: Lines) -> None:
+        """Write lines, which must come sorted and without duplicates."""
+        self._writer.add(lines)
+        self._events += len(lines)
+
+    def complete(self) -> NewFile:
+        """End the file and flush it to disk."""
+        self._writer.finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._stack.close()
+        self._is_complete = True
+        return NewFile(self._path, FileRecord(self._events, self._path.stat().st_size, _digest_of(self._path)))
+
+    def discard(self) -> None:
+        """Remove the file."""
+        try:
+            self._stack.close()
+        finally:
+            self._path.unlink(missing_ok=True)
 
 
 class Counted:
@@ -356,6 +397,11 @@ def _unusable(path: Path, error: OSError) -> DirectoryUnusable:
 def _private(path: Path, mode: str) -> IO[Any]:
     """Open a file. If it is created, only this user can access it."""
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE))
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shown(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -21,12 +21,12 @@ from isal import igzip, isal_zlib
 
 from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.errors import BadEvent, DamagedFile
-from smsevents.client.pull.lines import EntryChecker, settled
+from smsevents.client.pull.lines import EntryChecker, Lines, settled
 from smsevents.client.pull.sort import PULL_RUN_READ_BYTES
 from smsevents.wire.columns import COLUMNS, event_of, row_of
 from smsevents.wire.events import Event, encode_lines
 from smsevents.wire.gzip_stream import GZIP_WBITS
-from smsevents.wire.lines import Entry, is_ascending, join_lines, unique
+from smsevents.wire.lines import Entry, is_ascending, unique
 from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 if TYPE_CHECKING:
@@ -51,17 +51,37 @@ class FormatName(StrEnum):
     PARQUET = "parquet"
 
 
+class Writer(Protocol):
+    """Writes sorted events to an open file."""
+
+    def add(self, lines: Lines) -> None:
+        """Write lines."""
+
+    def finish(self) -> None:
+        """Write the end of the format. Neither flush nor close the file."""
+
+    def close(self) -> None:
+        """Free what the writer holds, finished or not. What it then writes to an unfinished file is of no use."""
+
+
 class Format(Protocol):
     """A way to store sorted events in a file."""
 
     suffix: str
     has_columns: bool  # if so, an event is stored as its row, see `lines.settled`
 
-    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write all entries and the end of the format. Neither flush nor close the file."""
+    def writer(self, file: IO[bytes]) -> Writer:
+        """Return a writer to an open file."""
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile` if the file is not as a pull wrote it."""
+
+    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
+        """Write all entries and the end of the format. Neither flush nor close the file."""
+        with closing(self.writer(file)) as writer:
+            for batch in batches:
+                writer.add(Lines.of(batch))
+            writer.finish()
 
 
 def format_named(name: FormatName, *, compressed: bool) -> Format:
@@ -119,8 +139,21 @@ def resettled(batches: Iterator[list[Entry]], checker: EntryChecker) -> Iterator
         yield unique(held)
 
 
+class _Plain:
+    """Writes bytes as they are."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def finish(self) -> None:
+        """Write nothing: the end is where the bytes end."""
+
+
 class _Gzip:
-    """A writer that compresses into one gzip member. Deflate runs outside Python's global lock."""
+    """Compresses bytes into one gzip member. Deflate runs outside Python's global lock."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -133,14 +166,23 @@ class _Gzip:
         self._file.write(self._compressor.flush())
 
 
-@contextmanager
-def _writing(file: IO[bytes], *, gzip: bool) -> Iterator[Callable[[bytes], object]]:
-    if not gzip:
-        yield file.write
-        return
-    compressed = _Gzip(file)
-    yield compressed.write
-    compressed.finish()
+class _TextWriter:
+    """Writes lines as bytes."""
+
+    def __init__(self, out: _Plain | _Gzip, text_of: Callable[[Lines], bytes], start: bytes = b"") -> None:
+        self._out = out
+        self._text_of = text_of
+        if start:
+            out.write(start)
+
+    def add(self, lines: Lines) -> None:
+        self._out.write(self._text_of(lines))
+
+    def finish(self) -> None:
+        self._out.finish()
+
+    def close(self) -> None:
+        """Free nothing."""
 
 
 def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
@@ -151,7 +193,7 @@ def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
     return igzip.open(path, "rb")  # type: ignore[no-any-return, no-untyped-call]
 
 
-class JsonLines:
+class JsonLines(Format):
     """JSON lines: the canonical lines, as the export writes them."""
 
     has_columns = False
@@ -160,11 +202,9 @@ class JsonLines:
         self._gzip = compressed
         self.suffix = ".jsonl.gz" if compressed else ".jsonl"
 
-    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write a line for each entry."""
-        with _writing(file, gzip=self._gzip) as write:
-            for batch in batches:
-                write(join_lines(batch))
+    def writer(self, file: IO[bytes]) -> Writer:
+        """Return a writer of the lines as they are."""
+        return _TextWriter(_Gzip(file) if self._gzip else _Plain(file), lambda lines: lines.text)
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile`."""
@@ -176,7 +216,7 @@ class JsonLines:
                 yield checker.entries(block + file.readline())
 
 
-class Csv:
+class Csv(Format):
     r"""A header and a row for each event (RFC 4180: `\r\n`, quotes where needed), UTF-8.
 
     Times are UTC, as `2026-11-25T13:45:00.123Z`. An impossible send date is an empty cell.
@@ -194,17 +234,18 @@ class Csv:
         self._delimiter = ";" if excel else ","
         self.suffix = ".csv.gz" if compressed else ".csv"
 
-    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write the header and a row for each entry."""
-        with _writing(file, gzip=self._gzip) as write:
-            write((_MARK if self._excel else b"") + self._text([COLUMNS]))
-            for batch in batches:
-                rows = map(row_of, _decoder.decode_lines(join_lines(batch)))
-                cells: Iterable[Sequence[object]] = (
-                    (shop, user, status, time_text(date), kind, c_id, c_name, n_id, n_name, sent_text(sent))
-                    for shop, user, status, date, kind, c_id, c_name, n_id, n_name, sent in rows
-                )
-                write(self._text([*map(_guarded, row)] for row in cells) if self._excel else self._text(cells))
+    def writer(self, file: IO[bytes]) -> Writer:
+        """Return a writer of the header and a row for each event."""
+        start = (_MARK if self._excel else b"") + self._text([COLUMNS])
+        return _TextWriter(_Gzip(file) if self._gzip else _Plain(file), self._rows, start)
+
+    def _rows(self, lines: Lines) -> bytes:
+        rows = map(row_of, _decoder.decode_lines(lines.text))
+        cells: Iterable[Sequence[object]] = (
+            (shop, user, status, time_text(date), kind, c_id, c_name, n_id, n_name, sent_text(sent))
+            for shop, user, status, date, kind, c_id, c_name, n_id, n_name, sent in rows
+        )
+        return self._text([*map(_guarded, row)] for row in cells) if self._excel else self._text(cells)
 
     def _text(self, rows: Iterable[Iterable[object]]) -> bytes:
         text = io.StringIO(newline="")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from smsevents.client.errors import ClientError, RateLimited
 from smsevents.client.pull.clocks import FetchClocks, is_ahead
 from smsevents.client.pull.days import Plan, part_of, plan, window_of
+from smsevents.client.pull.directory import STAGED_FORMAT
 from smsevents.client.pull.errors import Stopped
 from smsevents.client.pull.fetch import DayFetcher
 from smsevents.client.pull.fold import Folder
@@ -149,7 +150,8 @@ class Pull:
         part, day = work
         if day is not None:
             try:
-                self._fetcher.fetch(day, lambda fetch, sorter: self._folder.take(fetch, part, sorter))
+                format_ = self._directory.format if part.is_one_day else STAGED_FORMAT
+                self._fetcher.fetch(day, format_, lambda fetch, arrivals: self._folder.take(fetch, part, arrivals))
             except Stopped:
                 raise  # the day did not fail
             except RateLimited as error:
