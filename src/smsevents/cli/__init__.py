@@ -15,6 +15,8 @@ doctor.py        doctor
 checks.py        the checks of `doctor`
 times.py         the times that options accept
 database.py      the option --database
+in_force.py      the settings in force
+commands.py      the table of commands, each loaded when it is needed
 misspelt.py      warnings about variables that look like misspelt settings
 console.py       shared parts: errors, the database, tables, progress
 output.py        standard output, with its failures reported
@@ -24,55 +26,22 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
-from smsevents import __version__
-from smsevents.cli import console, demo, doctor, key, misspelt, output, pull, serve, shop, sync, transfer, upkeep
-from smsevents.cli.database import with_database
+from smsevents.cli import console, misspelt, output
+from smsevents.cli.commands import application
 from smsevents.cli.misspelt import WARNED_VARIABLE
 
-_TERMINAL = sys.stderr is not None and sys.stderr.isatty()
-
-app = typer.Typer(
-    name="smsevents",
-    help="The self-hosted log of SMS delivery events, with one streaming export.",
-    epilog="Settings are environment variables, such as SMSEVENTS_DATABASE; `smsevents doctor` shows those in force.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    # without a terminal, an error must stay on one line, for logs
-    rich_markup_mode="rich" if _TERMINAL else None,
-    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": None if _TERMINAL else 120},
-)
-app.command("serve")(with_database(serve.serve))
-app.add_typer(shop.app, name="shop")
-app.add_typer(key.app, name="key")
-app.command("import")(with_database(transfer.import_))
-app.command("export")(with_database(transfer.export))
-app.command("generate")(transfer.generate)
-app.command("compact")(with_database(upkeep.compact))
-app.command("expire")(with_database(upkeep.expire))
-app.command("forget")(with_database(upkeep.forget))
-app.command("verify")(with_database(upkeep.verify))
-app.command("backup")(with_database(upkeep.backup))
-app.command("stats")(with_database(upkeep.stats))
-app.command("pull")(pull.pull)
-app.command("sync")(sync.sync)
-app.command("demo")(demo.demo)
-app.command("doctor")(with_database(doctor.doctor))
+if TYPE_CHECKING:
+    app: typer.Typer
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"smsevents {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
-) -> None:
-    pass
+def __getattr__(name: str) -> typer.Typer:
+    if name == "app":
+        return application()
+    raise AttributeError(name)
 
 
 def main() -> None:
@@ -81,7 +50,7 @@ def main() -> None:
     _warn_of_variables()
     with console.errors():
         try:
-            app()
+            application(sys.argv[1] if len(sys.argv) > 1 else None)()
         except SystemExit:  # every command that succeeds ends with it
             output.flush()
             raise

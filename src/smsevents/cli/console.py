@@ -21,19 +21,18 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from smsevents.catalog import Database, open_catalog, open_existing
 from smsevents.cli import output
-from smsevents.cli.database import OPTION, settings_in_force, sources
+from smsevents.cli.in_force import OPTION, settings_in_force, sources
 from smsevents.cli.output import OutputClosed, OutputFailed
 from smsevents.errors import CannotListen, InvalidLines, NoDatabase, SmsEventsError
 from smsevents.settings import variable_of
-from smsevents.timekeeper import WHAT_TO_DO
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.reasons import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from smsevents.catalog import Database
     from smsevents.clock.trusted import Judgement
 
 JsonOption = Annotated[
@@ -73,6 +72,8 @@ def opened_database(*, create: bool = False) -> Iterator[Database]:
     A missing database is created, with a message, if `create` is true. Otherwise `NoDatabase` is raised; it says
     where the database was expected and which setting named that place.
     """
+    from smsevents.catalog import open_catalog, open_existing  # noqa: PLC0415 -- `pull` and `sync` do without the server
+
     url = settings_in_force().database
     try:
         database = open_catalog(url) if create else open_existing(url)
@@ -88,6 +89,8 @@ def opened_database(*, create: bool = False) -> Iterator[Database]:
 
 def say_doubt(judgement: Judgement) -> None:
     """If the time is in doubt, print a warning on standard error that says what to do."""
+    from smsevents.timekeeper import WHAT_TO_DO  # noqa: PLC0415 -- `pull` and `sync` do without the server
+
     if judgement.doubt:
         typer.echo(f"smsevents: time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}", err=True)
 

@@ -9,7 +9,7 @@ import typer
 
 from smsevents.catalog import open_catalog
 from smsevents.cli.console import say_doubt, tell_created
-from smsevents.cli.database import settings_in_force
+from smsevents.cli.in_force import settings_in_force
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from smsevents.wire.columns import FLOW, ONE_OFF
 from smsevents.wire.events import Flow
-from smsevents.wire.times import TIME_MAX_MS, TIME_MIN_MS
+from smsevents.wire.times import TIME_MAX_MS, TIME_MIN_MS, is_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,5 +70,8 @@ def _numbers(numbers: Sequence[bytes]) -> pa.Array:
 
 def _times(milliseconds: pa.Array) -> pa.Array:
     """Convert numbers to times. An impossible time becomes NULL, because readers with finer units would fail on it."""
-    possible = pc.and_(pc.greater_equal(milliseconds, TIME_MIN_MS), pc.less_equal(milliseconds, TIME_MAX_MS))
-    return pc.if_else(possible, milliseconds, pa.scalar(None, pa.int64())).cast(TIME)
+    ends = pc.min_max(milliseconds)
+    if len(milliseconds) and not (is_time(ends["min"].as_py()) and is_time(ends["max"].as_py())):
+        possible = pc.and_(pc.greater_equal(milliseconds, TIME_MIN_MS), pc.less_equal(milliseconds, TIME_MAX_MS))
+        milliseconds = pc.if_else(possible, milliseconds, pa.scalar(None, pa.int64()))
+    return milliseconds.cast(TIME)

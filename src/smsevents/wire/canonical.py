@@ -56,8 +56,9 @@ class CanonicalReader:
 
     def __init__(self, trackpoint: int) -> None:
         self._trackpoint = trackpoint
-        # with `^` and the line feed, each match is a complete line
-        self._lines = re.compile(rb'^\{"smsEvent":\{"trackpoint":%d,%b' % (trackpoint, _line_after_shop), re.MULTILINE)
+        # with `^` and the line feed, each match is a complete line; any other text matches without a user
+        pattern = rb'^(?:\{"smsEvent":\{"trackpoint":%d,%b|.*\n|.+)' % (trackpoint, _line_after_shop)
+        self._lines = re.compile(pattern, re.MULTILINE)
         self._known: dict[bytes, Source] = {}
 
     def read(self, block: bytes) -> EventColumns | None:
@@ -67,10 +68,10 @@ class CanonicalReader:
         canonical, or unusual.
         """
         found = self._lines.findall(block)
-        if not found or len(found) != block.count(b"\n") or not block.endswith(b"\n"):
+        if not found:
             return None
         users, statuses, dates, sources, sent = zip(*found, strict=True)
-        if not _are_canonical_texts(users) or not self._know(set(sources)):
+        if b"" in users or not _are_canonical_texts(users) or not self._know(set(sources)):
             return None
         return EventColumns(self._trackpoint, users, statuses, dates, sources, sent, self._known)
 

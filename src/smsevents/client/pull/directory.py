@@ -12,9 +12,10 @@ has a header but no rows, or no lines to infer types from.
 Files hold personal data, so they are created for this user alone (0600). A rewritten file keeps its permissions, and a
 new file gets those of the newest existing file. So files that were opened to a group stay open to it.
 
-A new file is flushed to disk and renamed, and its directory is flushed; then the manifest is written the same way. If
-the process is killed in between, the size of the file differs from the recorded size. The days of the file are then
-fetched again and merged with its contents.
+A new file is flushed to disk and renamed, and its directory is flushed; then the manifest is written the same way. It
+is written once for all files of a second, because waiting for the disk takes longer than all else for a small file. If
+the process is killed before that, the size of the file differs from the recorded size, or the file is not recorded. The
+days of the file are then fetched again and merged with its contents.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import os
 import re
 import sys
 import threading
-from contextlib import ExitStack, closing
+import time
+from contextlib import ExitStack, closing, suppress
 from datetime import date
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 STATE = ".smsevents"
 MANIFEST = "manifest.json"
 VERSION = 1
+MANIFEST_INTERVAL_SECONDS = 1.0
 _NEW = "new-"
 _PERMISSIONS = 0o777
 _STAGED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.(-?[0-9]{1,18})")
@@ -133,6 +136,8 @@ class Directory:
         self._manifest_path = self.state / MANIFEST
         self._changing = threading.Lock()
         self._numbers = 0
+        self._unrecorded = False  # whether the manifest on disk lacks something
+        self._recorded_at = 0.0
         try:
             path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
             self.state.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
@@ -158,7 +163,11 @@ class Directory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        try:
+            with suppress(OSError):  # a pull that ends well has recorded all; after another, the next pull does more
+                self.record()
+        finally:
+            self._lock.close()
 
     def _opened_manifest(self, wish: DirectoryOptions) -> Manifest:
         try:
@@ -187,7 +196,7 @@ class Directory:
     def _keep_options(self) -> None:
         """Store the options before the first file is written, so that a killed pull continues with the same options."""
         if not self._manifest_path.exists() or not self._manifest.days:
-            self._record({})
+            self._write_manifest()
 
     def file(self, part: str) -> Path:
         """Return the path of a part's file."""
@@ -217,7 +226,7 @@ class Directory:
         """Record that days were reported as lost, so that they are reported only once."""
         with self._changing:
             self._manifest.lost = sorted({*self._manifest.lost, *days})
-            self._record({})
+            self._write_manifest()
 
     def _is_as_recorded(self, part: str) -> bool:
         """Return whether a part's file is as recorded, or neither recorded nor present."""
@@ -256,13 +265,13 @@ class Directory:
         path = self.file(part)
         with self._changing:
             new.path.chmod(self._permissions(path))
-            _put(new.path, path)
+            new.path.replace(path)
             self._manifest.files[path.name] = new.record
             self._record(days)
 
     def _permissions(self, path: Path) -> int:
         """Return the permissions for a file: its own, those of the newest file, or else this user's only."""
-        newest = (self.path / name for name in reversed(self._manifest.files))
+        newest = (self.path / name for name in sorted(self._manifest.files, reverse=True))
         for there in (path, *newest):
             try:
                 return there.stat().st_mode & _PERMISSIONS
@@ -285,16 +294,30 @@ class Directory:
         with self._changing:
             self._record(days)
 
+    def record(self) -> None:
+        """Write the manifest if anything changed since it was written."""
+        with self._changing:
+            if self._unrecorded:
+                self._write_manifest()
+
     def _record(self, days: Mapping[date, int]) -> None:
+        """Change the days of the manifest, and write it unless that was done a moment ago."""
         self._manifest.days |= days
+        self._unrecorded = True
+        if time.monotonic() >= self._recorded_at + MANIFEST_INTERVAL_SECONDS:
+            self._write_manifest()
+
+    def _write_manifest(self) -> None:
         self._manifest.days = dict(sorted(self._manifest.days.items()))
         self._manifest.files = dict(sorted(self._manifest.files.items()))
+        _flush_folder(self.path)  # the files that it names
         new = self.state / f"{_NEW}manifest"
         with _private(new, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(self._manifest), indent=1))
             file.flush()
             os.fsync(file.fileno())
         _put(new, self._manifest_path)
+        self._unrecorded, self._recorded_at = False, time.monotonic()
 
     def stage(self, day: date, fetched_ms: int, new: NewFile) -> Staged:
         """Keep a complete day, in STAGED_FORMAT, until its part can be merged. It survives if the process is killed."""
@@ -428,9 +451,13 @@ def _locked(path: Path, directory: Path) -> IO[str]:
 def _put(new: Path, path: Path) -> None:
     """Rename a flushed file to its final name, and flush the directory."""
     new.replace(path)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(path: Path) -> None:
     if sys.platform == "win32":
         return  # Windows cannot flush a directory
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -75,6 +75,7 @@ class Folder:
             for one in part.staged
         )
         self._merge(part.name, chain.from_iterable(batches), {one.day: one.fetched_ms for one in part.staged})
+        self._directory.record()  # before the staged days are removed
         for one in part.staged:
             one.path.unlink()
 

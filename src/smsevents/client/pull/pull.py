@@ -196,6 +196,7 @@ class Pull:
         settled = {day: ms for day, ms in self._clocks.settled().items() if day in ledger.recorded}
         if settled:
             directory.keep(settled)
+        directory.record()
         _, last = window_of(self._options.first, self._options.last, self._clocks.began_ms)
         if now_ms is not None:
             summary.lost = lost_days(
