@@ -27,6 +27,7 @@ _line_after_shop = (
     rb'"userId":"([^"\\\x00-\x1f]{1,%d})","status":"(%b)","date":%b\},"source":(\{.*),"sendDate":%b\}\}\n'
     % (TEXT_MAX_CHARACTERS, "|".join(STATUSES).encode(), _NUMBER, _NUMBER)
 )
+_PARTS = 6
 _EVENT_START, _SEND_DATE = (
     b'{"smsEvent":{"trackpoint":1,"userId":"1","status":"DELIVERED","date":0},"source":',
     b',"sendDate":',
@@ -56,9 +57,7 @@ class CanonicalReader:
 
     def __init__(self, trackpoint: int) -> None:
         self._trackpoint = trackpoint
-        # with `^` and the line feed, each match is a complete line; any other text matches without a user
-        pattern = rb'^(?:\{"smsEvent":\{"trackpoint":%d,%b|.*\n|.+)' % (trackpoint, _line_after_shop)
-        self._lines = re.compile(pattern, re.MULTILINE)
+        self._line = re.compile(rb'^\{"smsEvent":\{"trackpoint":%d,%b' % (trackpoint, _line_after_shop), re.MULTILINE)
         self._known: dict[bytes, Source] = {}
 
     def read(self, block: bytes) -> EventColumns | None:
@@ -67,11 +66,10 @@ class CanonicalReader:
         Return None if `events.decode` must read each line: at least one of them is blank, bad, of another shop, not
         canonical, or unusual.
         """
-        found = self._lines.findall(block)
-        if not found:
-            return None
-        users, statuses, dates, sources, sent = zip(*found, strict=True)
-        if b"" in users or not _are_canonical_texts(users) or not self._know(set(sources)):
+        # one list, of the parts of each line and of what stands between the lines: nothing, if all lines are canonical
+        parts = self._line.split(block)
+        between, users, statuses, dates, sources, sent = (parts[at::_PARTS] for at in range(_PARTS))
+        if not users or any(between) or not _are_canonical_texts(users) or not self._know(set(sources)):
             return None
         return EventColumns(self._trackpoint, users, statuses, dates, sources, sent, self._known)
 

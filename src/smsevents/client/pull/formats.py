@@ -41,6 +41,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\uff1d", "\uff0b"
 _YEAR_MIN = 1000  # the first year with four digits
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _MINUTE_MS = 60_000
+_DAY_MINUTES = 24 * 60
 # what may need quotes or an apostrophe, in either form of CSV: no user id that shops usually have
 _special = re.compile(rb"[^0-9A-Za-z_.@\0\x80-\xff-]|(?:\A|\0)[^0-9A-Za-z_]")
 
@@ -325,7 +326,14 @@ def _rests_of_minute() -> list[bytes]:
 
 @lru_cache(maxsize=4096)
 def _minute_cell(minute: int) -> bytes:
-    return _minute_text(minute).encode()
+    """Return a minute up to its seconds. It must be one that events can have."""
+    day, rest = divmod(minute, _DAY_MINUTES)
+    return b"%b%02d:%02d:" % (_day_cell(day), *divmod(rest, 60))
+
+
+@lru_cache(maxsize=4096)
+def _day_cell(day: int) -> bytes:
+    return f"{EPOCH + timedelta(day):%Y-%m-%dT}".encode()
 
 
 def sent_text(milliseconds: int) -> str:

@@ -18,10 +18,10 @@ from smsevents.client.pull.errors import BadEvent
 from smsevents.wire.canonical import columns_of
 from smsevents.wire.events import Event, NotAnEvent, NotJson, decode, encode_lines
 from smsevents.wire.lines import Entry, is_ascending, join_lines, parse_entries
-from smsevents.wire.times import is_time
+from smsevents.wire.times import TIME_MAX_MS, is_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from smsevents.wire.canonical import EventColumns
 
@@ -29,6 +29,9 @@ _decoder = msgspec.json.Decoder(Event)
 
 # The last member of a canonical line. Within a string, its quotes would be escaped.
 _send_date = re.compile(rb'"sendDate":(-?[0-9]+)\}\}\Z')
+
+_TIME_DIGITS = 13  # of times from 2001 on
+_TIME_MAX = b"%d" % TIME_MAX_MS
 
 # a quick test that nearly all valid send dates pass
 _possible_send_date = re.compile(rb'"sendDate":(?:9[5-9]\d{10}|[1-3]\d{12}|40\d{11})\}\}\n')
@@ -43,13 +46,15 @@ class Lines:
         *,
         entries: list[Entry] | None = None,
         columns: EventColumns | None = None,
-        dates: list[int] | None = None,
     ) -> None:
-        r"""Take canonical lines, each ended by `\n`. `dates`, their dates as numbers, are given with `columns`."""
+        r"""Take canonical lines, each ended by `\n`, and either their entries or their columns.
+
+        The dates in `columns` must be times (`_are_times`), so that they sort as numbers do.
+        """
         self.text = text
         self._entries = entries
         self._columns = columns
-        self._dates = dates
+        self._dates = columns.dates if columns else None
 
     @classmethod
     def of(cls, entries: list[Entry]) -> Self:
@@ -80,7 +85,7 @@ class Lines:
         dates, columns = self._dates, self._columns
         if dates is None or columns is None:
             return is_ascending(self.entries)
-        if sorted(dates) != dates:
+        if sorted(dates) != list(dates):
             return False
         if len(set(dates)) == len(dates):
             return True
@@ -92,14 +97,14 @@ class Lines:
         """The first entry."""
         if self._dates is None:
             return self.entries[0]
-        return self._dates[0], self.text[: self.text.index(b"\n")]
+        return int(self._dates[0]), self.text[: self.text.index(b"\n")]
 
     @property
     def last(self) -> Entry:
         """The last entry."""
         if self._dates is None:
             return self.entries[-1]
-        return self._dates[-1], self.text[self.text.rfind(b"\n", 0, -1) + 1 : -1]
+        return int(self._dates[-1]), self.text[self.text.rfind(b"\n", 0, -1) + 1 : -1]
 
 
 def _rest_of_line(columns: EventColumns, at: int) -> bytes:
@@ -130,8 +135,8 @@ class EntryChecker:
 
         Raises `BadEvent` with the number and the text of the first bad line.
         """
-        if batch.is_canonical and (dates := self._good_dates(batch.columns)):
-            return Lines(batch.block, columns=batch.columns, dates=dates)
+        if batch.is_canonical and self._are_good(batch.columns):
+            return Lines(batch.block, columns=batch.columns)
         entries = self._bulk(batch) or self._one_by_one(batch.lines)
         return Lines.of(settled(entries) if self._has_columns else entries)
 
@@ -149,19 +154,19 @@ class EntryChecker:
             return self._one_by_one(lines)
         return self._bulk(Batch(block, lines, events)) or self._one_by_one(lines)
 
-    def _good_dates(self, columns: EventColumns) -> list[int] | None:
-        """Return the dates of canonical lines if all of these are good and are stored as they are, otherwise None."""
-        dates = list(map(int, columns.dates))
-        newest_ms = max(dates)
-        if columns.trackpoint != self._trackpoint or min(dates) < self._start_ms or newest_ms > self._end_ms:
-            return None
-        if self._has_columns:
-            sent = list(map(int, columns.sent))
-            if not (is_time(min(sent)) and is_time(max(sent))):
-                return None
+    def _are_good(self, columns: EventColumns) -> bool:
+        """Return whether canonical lines pass all checks and are stored as they are. If not, check each of them."""
+        dates = columns.dates
+        if columns.trackpoint != self._trackpoint or not _are_times(dates):
+            return False
+        newest_ms = int(max(dates))
+        if int(min(dates)) < self._start_ms or newest_ms > self._end_ms:
+            return False
+        if self._has_columns and not _are_times(columns.sent):
+            return False
         self.newest_ms = max(self.newest_ms, newest_ms)
         self._lines_before += len(dates)
-        return dates
+        return True
 
     def _bulk(self, batch: Batch) -> list[Entry] | None:
         """Return the entries of a batch if all of its lines are good and canonical, otherwise None.
@@ -205,6 +210,11 @@ class EntryChecker:
     def _bad(self, line: bytes, reason: str) -> BadEvent:
         # the reason may quote the line, so it is not trusted either
         return BadEvent(f"Line {self._lines_before:,}: {printable(reason)}. It reads: {shortened(line)}")
+
+
+def _are_times(numbers: Sequence[bytes]) -> bool:
+    """Return whether all numbers have 13 digits and can be times. Such numbers sort by their digits."""
+    return set(map(len, numbers)) == {_TIME_DIGITS} and min(numbers) >= b"1" and max(numbers) <= _TIME_MAX
 
 
 def settled(entries: list[Entry]) -> list[Entry]:
