@@ -10,6 +10,7 @@ SHARE_OF_NGINX = 0.5
 OVERLAPPING_MAX, LATE_TIMES_MAX = 0.05, {"gzip": 5.0, "plain": 1.5}
 FIRST_BYTE_P50_MS, FIRST_BYTE_P99_MS = 5.0, 25.0
 IMPORT_EVENTS_PER_SECOND = 300_000
+PULL_TIMES_DUCKDB_MAX, PULL_PEAK_MAX_MIB = 1.5, 400
 SOAK_GROWTH_MAX, SOAK_DRIFT_MAX = 1.1, 1.25  # a shared machine drifts by itself
 
 
@@ -24,7 +25,7 @@ class Goal:
 
 def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
     """Hold the rows of a case to its goals; most cases have none."""
-    judges = {"export": _export, "latency": _latency, "import": _import, "soak": _soak, "late": _late}
+    judges = {"export": _export, "latency": _latency, "import": _import, "soak": _soak, "late": _late, "pull": _pull}
     return judges[case](rows) if case in judges else []
 
 
@@ -79,6 +80,18 @@ def _late(rows: Sequence[Row]) -> list[Goal]:
             f" {OVERLAPPING_MAX:.0%} of the lines are merged"
         )
         found.append(Goal(promise, f"{times:.2f} times, {share:.1%}", times <= limit and share <= OVERLAPPING_MAX))
+    return found
+
+
+def _pull(rows: Sequence[Row]) -> list[Goal]:
+    found: list[Goal] = []
+    for one in (one for one in rows if one.labels["system"] == "smsevents"):
+        what, peak = f"pull, {one.labels['format']}", one.median("peak_bytes") / 1024 / 1024
+        if times := one.figures.get("time_by_parquet_of_duckdb_ratio"):
+            promise = f"{what}: at most {PULL_TIMES_DUCKDB_MAX} times as long as curl and DuckDB take into Parquet"
+            found.append(Goal(promise, f"{times[0]:.2f} times", times[0] <= PULL_TIMES_DUCKDB_MAX))
+        promise = f"{what}: at most {PULL_PEAK_MAX_MIB} MiB of memory"
+        found.append(Goal(promise, f"{peak:.0f} MiB", peak <= PULL_PEAK_MAX_MIB))
     return found
 
 
