@@ -6,7 +6,8 @@ key.py           key create, key list, key revoke
 transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
 pull.py          pull
-pull_reports.py  the progress of a pull: a bar or JSON lines
+pull_reports.py  the progress of a pull, as JSON lines
+pull_progress.py the progress of a pull, as a bar
 pull_summary.py  the result of a pull, in words
 sync.py          sync
 account.py       options that `pull` and `sync` share: the address and the API key

@@ -8,18 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
 from smsevents.cli import output
 from smsevents.cli.in_force import OPTION, settings_in_force, sources
@@ -31,6 +19,8 @@ from smsevents.wire.reasons import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.progress import Progress, TaskID
 
     from smsevents.catalog import Database
     from smsevents.clock.trusted import Judgement
@@ -117,6 +107,10 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415 -- slow to load
+        from rich.table import Table  # noqa: PLC0415 -- slow to load
+        from rich.text import Text  # noqa: PLC0415 -- slow to load
+
         table = Table(*columns)
         for row in shown:
             table.add_row(*map(Text, row))
@@ -134,6 +128,16 @@ def show_json(rows: Iterable[object]) -> None:
 
 def progress(total_bytes: int | None) -> tuple[Progress, TaskID]:
     """Return a progress bar over bytes and its task. The bar is on standard error, and only on a terminal."""
+    from rich.console import Console  # noqa: PLC0415 -- slow to load
+    from rich.progress import (  # noqa: PLC0415 -- slow to load
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     terminal = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path  # noqa: TC003 -- typer reads it at run time
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ import typer
 from smsevents.cli.account import AccountOption, PaceOption, UrlOption, address_of, asked_key, timeouts_of
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
 from smsevents.cli.output import OutputClosed, OutputFailed
-from smsevents.cli.pull_reports import JsonReport, ProgressReport
+from smsevents.cli.pull_reports import JsonReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
 from smsevents.cli.times import option_time
 from smsevents.client import Client
@@ -35,6 +35,7 @@ from smsevents.client.pull.terms import (
 from smsevents.clock.system import now_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import date
 
 LOOKBACK_MAX_DAYS = 36_500
@@ -107,9 +108,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
         client = stack.enter_context(
             Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep, timeouts=timeouts)
         )
-        report: PullObserver = (
-            JsonReport(sys.stdout, opened, stopping) if json else stack.enter_context(ProgressReport())
-        )
+        report: PullObserver = JsonReport(sys.stdout, opened, stopping) if json else stack.enter_context(_progress())
         one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
         summary = one.run()
@@ -119,6 +118,18 @@ def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     _tell(summary, quiet=json or not sys.stderr.isatty())
     if not summary.is_complete:
         sys.exit(EXIT_INTERRUPTED if interrupt.came else EXIT_FAILED)
+
+
+@contextmanager
+def _progress() -> Iterator[PullObserver]:
+    """Show the progress on a terminal. Elsewhere, show nothing."""
+    if not sys.stderr.isatty():
+        yield PullObserver()
+        return
+    from smsevents.cli.pull_progress import ProgressReport  # noqa: PLC0415 -- slow to load
+
+    with ProgressReport() as report:
+        yield report
 
 
 def _day(option: str, text: str | None) -> date | None:
