@@ -93,6 +93,14 @@ class MissingExtra(ClientError, ImportError):
     """A part of the client needs packages that are not installed. The text names the extra that installs them."""
 
 
+def missing_extra(what: str, packages: str, extra: str) -> MissingExtra:
+    """Return the error for packages that are not installed, with the command that installs them."""
+    return MissingExtra(
+        f"{what} need {packages}, which is not installed. In the checkout of smsevents, run: pip install '.[{extra}]'"
+        f" (or: make install WITH={extra})"
+    )
+
+
 class Unreachable(ClientError):
     """No response arrived. If `permanent`, trying again does not help, as with a wrong certificate."""
 
