@@ -16,7 +16,7 @@ from smsevents.wire.times import is_time
 try:
     import pyarrow as pa
 except ImportError as error:
-    raise missing_extra("Arrow tables", "pyarrow", "arrow") from error
+    raise missing_extra("Arrow tables need pyarrow", "arrow") from error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable

@@ -93,10 +93,10 @@ class MissingExtra(ClientError, ImportError):
     """A part of the client needs packages that are not installed. The text names the extra that installs them."""
 
 
-def missing_extra(what: str, packages: str, extra: str) -> MissingExtra:
-    """Return the error for packages that are not installed, with the command that installs them."""
+def missing_extra(need: str, extra: str) -> MissingExtra:
+    """Return the error for a package that is not installed. `need` says what needs which package."""
     return MissingExtra(
-        f"{what} need {packages}, which is not installed. In the checkout of smsevents, run: pip install '.[{extra}]'"
+        f"{need}, which is not installed. In the checkout of smsevents, run: pip install '.[{extra}]'"
         f" (or: make install WITH={extra})"
     )
 

@@ -22,7 +22,7 @@ def check_pandas() -> None:
     try:
         import pandas as pd  # noqa: F401, PLC0415 -- an extra
     except ImportError as error:
-        raise missing_extra("pandas DataFrames", "pandas", "pandas") from error
+        raise missing_extra("`to_pandas` needs pandas", "pandas") from error
 
 
 def check_polars() -> None:
@@ -30,7 +30,7 @@ def check_polars() -> None:
     try:
         import polars as pl  # noqa: F401, PLC0415 -- an extra
     except ImportError as error:
-        raise missing_extra("polars DataFrames", "polars", "polars") from error
+        raise missing_extra("`to_polars` needs polars", "polars") from error
 
 
 def pandas_of(batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
