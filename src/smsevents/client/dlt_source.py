@@ -63,6 +63,8 @@ TABLE = "sms_events"
 LOOKBACK_DAYS = 3
 DAYS_MAX = 36_500
 
+DUCKDB, POSTGRES = "duckdb", "postgres"
+
 _BOOKKEEPING = "normalize.parquet_normalizer"  # the settings of dlt for Arrow tables
 
 
@@ -155,7 +157,8 @@ def source_of(
     place = place_of(account)
 
     def found() -> Iterator[Any]:
-        check_driver(dlt.current.pipeline().destination)
+        destination = dlt.current.pipeline().destination
+        check_driver(destination)
         state = dlt.current.resource_state()
         before = state.get(place)
         is_empty = True
@@ -163,9 +166,11 @@ def source_of(
             is_empty = False
             yield _with_bookkeeping(batch)
         if is_empty:
-            # so that the table exists even if there are no events yet; the driver of PostgreSQL fails on such a file
-            hints = dlt.mark.make_hints(file_format="insert_values")
-            yield dlt.mark.with_hints(_with_bookkeeping(pa.RecordBatch.from_pylist([], ROWS)), hints)
+            # so that the table exists even if there are no events yet
+            nothing = _with_bookkeeping(pa.RecordBatch.from_pylist([], ROWS))
+            # the driver of PostgreSQL fails on a Parquet file without rows
+            is_postgres = kind_of(destination) == POSTGRES
+            yield dlt.mark.with_hints(nothing, dlt.mark.make_hints(file_format="csv")) if is_postgres else nothing
         state[place] = reached.by_both_clocks(before)
 
     @dlt.source(name=SOURCE, max_table_nesting=0)
@@ -184,9 +189,14 @@ def source_of(
     return source
 
 
+def kind_of(destination: Destination[Any, Any] | None) -> str:
+    """Return which database a destination is, such as DUCKDB or POSTGRES."""
+    return destination.destination_type.rpartition(".")[2] if destination else ""
+
+
 def check_driver(destination: Destination[Any, Any] | None) -> None:
     """Raise `MissingExtra` if the driver that loads Parquet files into PostgreSQL is not installed."""
-    if destination and destination.destination_name == "postgres" and find_spec("adbc_driver_postgresql") is None:
+    if kind_of(destination) == POSTGRES and find_spec("adbc_driver_postgresql") is None:
         raise missing_extra("Loading into PostgreSQL needs adbc-driver-postgresql", "sync")
 
 

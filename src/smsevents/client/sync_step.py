@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from smsevents.client.dlt_source import TABLE
+from smsevents.client.dlt_source import DUCKDB, POSTGRES, TABLE, kind_of
 from smsevents.client.warehouse_rows import ROWS, canonical_lines, rows_of
 from smsevents.wire.times import EPOCH, is_time
 
@@ -93,13 +93,13 @@ class StepRows:
 
 def disposition_of(pipeline: dlt.Pipeline, trackpoint: int, step: StepRows) -> TWriteDispositionConfig:
     """Return how to load a step."""
-    kind = pipeline.destination.destination_name if pipeline.destination else ""
-    if kind not in {"duckdb", "postgres"} or not step.rows or not step.is_ordered:
+    kind = kind_of(pipeline.destination)
+    if kind not in {DUCKDB, POSTGRES} or not step.rows or not step.is_ordered:
         return _MERGE
     with pipeline.sql_client() as client:
         if is_time(step.first_ms) and is_time(step.last_ms) and not _has_rows(client, trackpoint, step):
             return "append"
-        if kind == "postgres" and _version(client) < _POSTGRES_WITH_MERGE:
+        if kind == POSTGRES and _version(client) < _POSTGRES_WITH_MERGE:
             return _MERGE
     return _INSERT
 
