@@ -15,6 +15,7 @@ transport.py   sends requests and reads responses, blocking or on an event loop;
 head.py        what the headers of an export say about time
 pace.py        how slow a server may be
 lines.py       chunks → complete lines → checked events
+arrow.py       the events as Arrow columns; needs pyarrow
 responses.py   an error response → the error that is raised
 retry.py       timeouts, retries, waits
 clients.py     `Client`, `AsyncClient`

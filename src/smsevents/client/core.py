@@ -129,7 +129,7 @@ class Core:
                 async with aclosing(self._plain_runs(response, coding, pace)) as runs:
                     async for run in runs:
                         batch, bad = checker.check(splitter.feed(run))
-                        if batch.events:
+                        if batch.block:
                             pace.gain(len(batch.block))
                             with pace.paused():
                                 yield batch

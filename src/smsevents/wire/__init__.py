@@ -5,6 +5,7 @@ events.py        an event from a line, and the canonical line of an event
 reasons.py       why a line is not an event, in words for its sender
 times.py         Unix milliseconds: which can be times, in which unit a number probably is, and `datetime`
 columns.py       an event as a flat row, and back
+canonical.py     many canonical lines at once → columns
 lines.py         many lines at once: entries, sorted, joined, bisected
 blank_lines.py   blank lines between the lines of a body
 gzip_stream.py   a gzip stream, inflated as it arrives

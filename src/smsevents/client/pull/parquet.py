@@ -9,17 +9,16 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json as arrow_json
 import pyarrow.parquet as pq
 
+from smsevents.client.arrow import SCHEMA, TIME, times
 from smsevents.client.pull.errors import BadEvent
 from smsevents.client.pull.formats import resettled, sound
 from smsevents.wire.columns import COLUMNS, event_of
 from smsevents.wire.events import encode_lines
 from smsevents.wire.limits import LINE_MAX_BYTES
 from smsevents.wire.lines import Entry, join_lines
-from smsevents.wire.times import TIME_MAX_MS, TIME_MIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,23 +30,7 @@ PULL_ROW_GROUP_ROWS = 64 * 1024
 
 ZSTD_LEVEL = 3
 _ROWS_READ_AT_ONCE = 4096
-_TIME = pa.timestamp("ms", tz="UTC")
 _TEXTS = ["user_id", "status", "source_type", "campaign_id", "campaign_name", "node_id", "node_name"]
-
-SCHEMA = pa.schema(
-    [
-        pa.field("trackpoint", pa.int64(), nullable=False),
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("date", _TIME, nullable=False),
-        pa.field("source_type", pa.string(), nullable=False),
-        pa.field("campaign_id", pa.string(), nullable=False),
-        pa.field("campaign_name", pa.string(), nullable=False),
-        pa.field("node_id", pa.string()),
-        pa.field("node_name", pa.string()),
-        pa.field("send_date", _TIME),
-    ]
-)
 
 _named = pa.struct([("id", pa.string()), ("name", pa.string())])
 _WIRE = pa.schema(
@@ -110,21 +93,12 @@ def _read(path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
             for batch in file.iter_batches(_ROWS_READ_AT_ONCE):
                 columns = batch.cast(SCHEMA)
                 lists = [
-                    (column.cast(pa.int64()) if column.type == _TIME else column).to_pylist()
+                    (column.cast(pa.int64()) if column.type == TIME else column).to_pylist()
                     for column in columns.columns
                 ]
                 yield checker.entries(encode_lines([event_of(row) for row in zip(*lists, strict=True)]))
     except (pa.ArrowException, OSError) as error:
         raise BadEvent(str(error)) from error
-
-
-def _times(milliseconds: pa.Array) -> pa.Array:
-    """Convert numbers to times. An impossible time becomes NULL, because readers with finer units would fail on it."""
-    possible = pc.and_(
-        pc.greater_equal(milliseconds, TIME_MIN_MS),
-        pc.less_equal(milliseconds, TIME_MAX_MS),
-    )
-    return pc.if_else(possible, milliseconds, pa.scalar(None, pa.int64())).cast(_TIME)
 
 
 def _table(lines: bytes) -> pa.Table:
@@ -139,13 +113,13 @@ def _table(lines: bytes) -> pa.Table:
             sms.field("trackpoint"),
             sms.field("userId"),
             sms.field("status"),
-            sms.field("date").cast(_TIME),
+            sms.field("date").cast(TIME),
             source.field("type"),
             campaign.field("id"),
             campaign.field("name"),
             node.field("id"),
             node.field("name"),
-            _times(source.field("sendDate")),
+            times(source.field("sendDate")),
         ],
         schema=SCHEMA,
     )
