@@ -134,13 +134,13 @@ class Client(_Named):
     def to_arrow(self, from_: Time | None = None, to: Time | None = None) -> pa.RecordBatchReader:
         """Export into Arrow record batches, which are read as they arrive; memory use does not grow.
 
-        The columns are those of `smsevents.client.arrow.SCHEMA`. `read_all()` of the reader returns a table. The
+        The columns are those of `smsevents.client.frames.SCHEMA`. `read_all()` of the reader returns a table. The
         export is complete when the reader ends without an error. Needs the extra `arrow`, otherwise it raises
         `MissingExtra`. For the rest see `export_batches`.
         """
-        from smsevents.client import arrow  # noqa: PLC0415 -- an extra
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
 
-        return arrow.reader_of(self.export_batches(from_, to))
+        return frames.reader_of(self.export_batches(from_, to))
 
     def to_pandas(self, from_: Time | None = None, to: Time | None = None) -> pd.DataFrame:
         """Export into a pandas DataFrame with the columns of `to_arrow`. It holds all events, or an error is raised.
@@ -261,9 +261,9 @@ class AsyncClient(_Named):
 
     def to_arrow(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[pa.RecordBatch]:
         """Export Arrow record batches; see `Client.to_arrow`, which returns them in a reader."""
-        from smsevents.client import arrow  # noqa: PLC0415 -- an extra
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
 
-        return arrow.record_batches_async(self.export_batches(from_, to))
+        return frames.record_batches(self.export_batches(from_, to))
 
     async def to_pandas(self, from_: Time | None = None, to: Time | None = None) -> pd.DataFrame:
         """Export into a pandas DataFrame; see `Client.to_pandas`."""

@@ -255,7 +255,7 @@ def read(client: Client, reached: Reached, retry: Retry, sleep: Callable[[float]
     """
     for start, end in chain(days_of(reached.start, reached.end), missed_days(reached)):
         for batch in _day(client, start, end, retry, sleep, reached.heard):
-            reached.newest(batch.events)
+            reached.newest(map(int, batch.columns.dates))
             yield batch
 
 

@@ -1,20 +1,108 @@
-"""DataFrames of pandas and polars, made of Arrow tables. Needs pyarrow, and pandas or polars."""
+"""DataFrames: the events of an export as Arrow record batches, and as frames of pandas and polars. Needs pyarrow.
+
+SCHEMA describes the columns: those of a Parquet file of `pull`, with `status` and `source_type` as dictionaries. The
+dictionaries are fixed, so batches can be joined without unifying them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smsevents.client.arrow import SCHEMA, SOURCE_TYPES
 from smsevents.client.errors import missing_extra
+from smsevents.wire.columns import FLOW, ONE_OFF
 from smsevents.wire.events import STATUSES
 
-import pyarrow as pa  # isort: skip -- after arrow.py, which says what to install if pyarrow is missing
+try:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+except ImportError as error:
+    raise missing_extra("Arrow tables and DataFrames need pyarrow", "arrow") from error
+
+from smsevents.client import arrow  # isort: skip -- after the check that pyarrow is installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 
     import pandas as pd
     import polars as pl
+
+    from smsevents.client.lines import Batch
+
+SOURCE_TYPES = (FLOW, ONE_OFF)
+
+_LABEL = pa.dictionary(pa.int8(), pa.string())
+_LABELS = {"status": pa.array(STATUSES, pa.string()), "source_type": pa.array(SOURCE_TYPES, pa.string())}
+
+
+def _field(field: pa.Field) -> pa.Field:
+    if field.name in _LABELS:
+        return field.with_type(_LABEL)
+    # a server may send an impossible date too; `pull` refuses it, because it is in no day
+    return field.with_nullable(True) if field.name == "date" else field
+
+
+SCHEMA = pa.schema([_field(field) for field in arrow.SCHEMA])
+"""The columns. `node_id` and `node_name` are null for one-off, a time outside the years 2000 to 2099 is null."""
+
+# small batches cost more than their rows; this many rows are about 10 MiB
+_ROWS_MIN = 64 * 1024
+
+
+def frame_batch(batch: Batch) -> pa.RecordBatch:
+    """Return the events of a batch in SCHEMA, in the same order."""
+    found = arrow.record_batch(batch.columns)
+    arrays = [_array(field, column) for field, column in zip(SCHEMA, found.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _array(field: pa.Field, column: pa.Array) -> pa.Array:
+    if field.name in _LABELS:
+        labels = _LABELS[field.name]
+        return pa.DictionaryArray.from_arrays(pc.index_in(column, labels).cast(pa.int8()), labels)
+    return arrow.times(column.cast(pa.int64())) if field.name == "date" else column
+
+
+def reader_of(batches: Iterable[Batch]) -> pa.RecordBatchReader:
+    """Return a reader of an export. Its errors are those of the export."""
+    return pa.RecordBatchReader.from_batches(SCHEMA, _joined(batches))
+
+
+def _joined(batches: Iterable[Batch]) -> Generator[pa.RecordBatch]:
+    held = _Held()
+    for batch in batches:
+        if full := held.add(batch):
+            yield full
+    if rest := held.taken():
+        yield rest
+
+
+async def record_batches(batches: AsyncIterable[Batch]) -> AsyncGenerator[pa.RecordBatch]:
+    """Yield what the reader of `reader_of` reads."""
+    held = _Held()
+    async for batch in batches:
+        if full := held.add(batch):
+            yield full
+    if rest := held.taken():
+        yield rest
+
+
+class _Held:
+    """Small batches, until they are large enough together."""
+
+    def __init__(self) -> None:
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def add(self, batch: Batch) -> pa.RecordBatch | None:
+        """Hold a batch. Return all that is held as one batch if it is large enough."""
+        self._batches.append(frame_batch(batch))
+        self._rows += len(batch)
+        return self.taken() if self._rows >= _ROWS_MIN else None
+
+    def taken(self) -> pa.RecordBatch | None:
+        """Return all that is held as one batch, or None, and hold nothing from then on."""
+        batches, self._batches, self._rows = self._batches, [], 0
+        return pa.concat_batches(batches) if batches else None
 
 
 def check_pandas() -> None:

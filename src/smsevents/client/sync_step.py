@@ -14,7 +14,7 @@ default.
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import pairwise
+from operator import lt
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -57,22 +57,23 @@ class StepRows:
     def add(self, batch: Batch) -> None:
         """Add the events of a batch."""
         lines = canonical_lines(batch)
-        self._note([event.smsEvent.date for event in batch.events], lines)
+        self._note(list(map(int, batch.columns.dates)), lines)
         self._held.append(rows_of(batch, lines))
         self._held_rows += len(lines)
         if self._held_rows >= _ROWS_AT_ONCE:
             self._write()
 
     def _note(self, dates: list[int], lines: list[bytes]) -> None:
+        """Count rows, and check their order."""
         if not self.rows:
             self.first_ms = dates[0]
         self.rows += len(lines)
         self.last_ms = dates[-1]
         if self.is_ordered:
             entries = list(zip(dates, lines, strict=True))
-            self.is_ordered = (self._last is None or self._last < entries[0]) and all(
-                one < two for one, two in pairwise(entries)
-            )
+            before = [self._last, *entries[:-1]] if self._last else entries[:-1]
+            after = entries if self._last else entries[1:]
+            self.is_ordered = all(map(lt, before, after))
             self._last = entries[-1]
 
     def _write(self) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smsevents.client.arrow import record_batch
+from smsevents.client.arrow import record_batch, times
 from smsevents.wire.columns import COLUMNS
-from smsevents.wire.events import encode, encode_lines
+from smsevents.wire.events import encode
 
 if TYPE_CHECKING:
     from smsevents.client.lines import Batch
@@ -39,9 +39,10 @@ def rows_of(batch: Batch, lines: list[bytes]) -> pa.RecordBatch:
 
     A time outside the years 2000 to 2099 becomes NULL. U+0000 in a text becomes U+FFFD.
     """
-    found = record_batch(batch)
+    found = record_batch(batch.columns)
     arrays = [pa.array([sha256(line).hexdigest() for line in lines], pa.string())]
-    arrays += [column.cast(field.type) for column, field in zip(found.columns, list(ROWS)[1:], strict=True)]
+    for name, column in zip(COLUMNS, found.columns, strict=True):
+        arrays.append((times(column.cast(pa.int64())) if name == "date" else column).cast(ROWS.field(name).type))
     if _NUL_ESCAPE in batch.block:
         arrays = [_without_nul(array) if array.type == pa.string() else array for array in arrays]
     return pa.RecordBatch.from_arrays(arrays, schema=ROWS)
@@ -49,9 +50,7 @@ def rows_of(batch: Batch, lines: list[bytes]) -> pa.RecordBatch:
 
 def canonical_lines(batch: Batch) -> list[bytes]:
     """Return the canonical lines of a batch, in the same order."""
-    if encode_lines(batch.events) == batch.block:  # as smsevents sends them
-        return batch.lines
-    return [encode(event) for event in batch.events]
+    return batch.lines if batch.is_canonical else [encode(event) for event in batch.events]
 
 
 def _without_nul(texts: pa.Array) -> Any:  # noqa: ANN401 -- pyarrow has no types
