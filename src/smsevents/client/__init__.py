@@ -16,6 +16,7 @@ head.py        what the headers of an export say about time
 pace.py        how slow a server may be
 lines.py       chunks → complete lines → checked events
 arrow.py       the events as Arrow columns; needs pyarrow
+gathered.py    small batches → larger ones
 frames.py      DataFrames of pandas and polars; needs pyarrow
 responses.py   an error response → the error that is raised
 retry.py       timeouts, retries, waits

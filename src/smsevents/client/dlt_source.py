@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
 from smsevents.client.errors import ConfigurationError, Recovery, TruncatedStream, missing_extra
+from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.reached import Reached
 from smsevents.client.retry import Retry, Timeouts, Tries
@@ -132,8 +133,8 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
             sleep=sleep,
             now_ms=now_ms,
         ) as client:
-            for batch in read(client, reached, retry, sleep):
-                yield rows_of(batch, canonical_lines(batch))
+            for batches in gathered(read(client, reached, retry, sleep)):
+                yield rows_of(batches, canonical_lines(batches))
 
     return source_of(account, rows, reached, "merge")
 
@@ -146,12 +147,13 @@ def check_days(lookback_days: float, days_max: float | None) -> None:
 
 def source_of(
     account: Account,
-    rows: Callable[[int | None], Iterable[pa.RecordBatch]],
+    rows: Callable[[int | None], Iterable[Any]],
     reached: Reached,
     disposition: TWriteDispositionConfig,
 ) -> DltSource:
     """Return the source of one run. `rows` takes how far the last run got, if any, and yields the rows to load.
 
+    It yields record batches of `ROWS`, or files that dlt imports; the table must not have columns of dlt then.
     When all rows were yielded, `reached` says how far this run got.
     """
     place = place_of(account)
@@ -162,9 +164,9 @@ def source_of(
         state = dlt.current.resource_state()
         before = state.get(place)
         is_empty = True
-        for batch in rows(before):
+        for item in rows(before):
             is_empty = False
-            yield _with_bookkeeping(batch)
+            yield _with_bookkeeping(item) if isinstance(item, pa.RecordBatch) else item
         if is_empty:
             # so that the table exists even if there are no events yet
             nothing = _with_bookkeeping(pa.RecordBatch.from_pylist([], ROWS))
@@ -200,16 +202,19 @@ def check_driver(destination: Destination[Any, Any] | None) -> None:
         raise missing_extra("Loading into PostgreSQL needs adbc-driver-postgresql", "sync")
 
 
-def _with_bookkeeping(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Add dlt's columns to the rows of a table that has them, as tables of earlier versions do.
+def bookkeeping() -> set[str]:
+    """Return the names of dlt's columns in the table, in a running source. Tables of earlier versions have them."""
+    table = dlt.current.source_schema().tables.get(TABLE)
+    return {C_DLT_ID, C_DLT_LOAD_ID}.intersection(table["columns"] if table else ())
 
-    If dlt is configured to add them, it does so itself.
-    """
-    table = dlt.current.source_schema().tables.get(TABLE, {"columns": {}})
-    if C_DLT_LOAD_ID in table["columns"] and not dlt.config.get(f"{_BOOKKEEPING}.add_dlt_load_id", bool):
+
+def _with_bookkeeping(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Add dlt's columns to the rows of a table that has them, unless dlt is configured to add them itself."""
+    columns = bookkeeping()
+    if C_DLT_LOAD_ID in columns and not dlt.config.get(f"{_BOOKKEEPING}.add_dlt_load_id", bool):
         load_id = Container()[LoadPackageStateInjectableContext].load_id
         batch = batch.append_column(C_DLT_LOAD_ID, pa.repeat(load_id, batch.num_rows))
-    if C_DLT_ID in table["columns"] and not dlt.config.get(f"{_BOOKKEEPING}.add_dlt_id", bool):
+    if C_DLT_ID in columns and not dlt.config.get(f"{_BOOKKEEPING}.add_dlt_id", bool):
         batch = batch.append_column(C_DLT_ID, pa.array(generate_dlt_ids(batch.num_rows), pa.string()))
     return batch
 

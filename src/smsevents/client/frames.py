@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import missing_extra
+from smsevents.client.gathered import columns_of, gathered, gathered_async
 from smsevents.wire.columns import FLOW, ONE_OFF
 from smsevents.wire.events import STATUSES
 
@@ -21,7 +22,7 @@ except ImportError as error:
 from smsevents.client import arrow  # isort: skip -- after the check that pyarrow is installed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 
     import pandas as pd
     import polars as pl
@@ -44,13 +45,10 @@ def _field(field: pa.Field) -> pa.Field:
 SCHEMA = pa.schema([_field(field) for field in arrow.SCHEMA])
 """The columns. `node_id` and `node_name` are null for one-off, a time outside the years 2000 to 2099 is null."""
 
-# small batches cost more than their rows; this many rows are about 10 MiB
-_ROWS_MIN = 64 * 1024
 
-
-def frame_batch(batch: Batch) -> pa.RecordBatch:
-    """Return the events of a batch in SCHEMA, in the same order."""
-    found = arrow.record_batch(batch.columns)
+def frame_batch(batches: Sequence[Batch]) -> pa.RecordBatch:
+    """Return the events of batches as one batch in SCHEMA, in the same order."""
+    found = arrow.record_batch(columns_of(batches))
     arrays = [_array(field, column) for field, column in zip(SCHEMA, found.columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
@@ -64,45 +62,13 @@ def _array(field: pa.Field, column: pa.Array) -> pa.Array:
 
 def reader_of(batches: Iterable[Batch]) -> pa.RecordBatchReader:
     """Return a reader of an export. Its errors are those of the export."""
-    return pa.RecordBatchReader.from_batches(SCHEMA, _joined(batches))
-
-
-def _joined(batches: Iterable[Batch]) -> Generator[pa.RecordBatch]:
-    held = _Held()
-    for batch in batches:
-        if full := held.add(batch):
-            yield full
-    if rest := held.taken():
-        yield rest
+    return pa.RecordBatchReader.from_batches(SCHEMA, map(frame_batch, gathered(batches)))
 
 
 async def record_batches(batches: AsyncIterable[Batch]) -> AsyncGenerator[pa.RecordBatch]:
     """Yield what the reader of `reader_of` reads."""
-    held = _Held()
-    async for batch in batches:
-        if full := held.add(batch):
-            yield full
-    if rest := held.taken():
-        yield rest
-
-
-class _Held:
-    """Small batches, until they are large enough together."""
-
-    def __init__(self) -> None:
-        self._batches: list[pa.RecordBatch] = []
-        self._rows = 0
-
-    def add(self, batch: Batch) -> pa.RecordBatch | None:
-        """Hold a batch. Return all that is held as one batch if it is large enough."""
-        self._batches.append(frame_batch(batch))
-        self._rows += len(batch)
-        return self.taken() if self._rows >= _ROWS_MIN else None
-
-    def taken(self) -> pa.RecordBatch | None:
-        """Return all that is held as one batch, or None, and hold nothing from then on."""
-        batches, self._batches, self._rows = self._batches, [], 0
-        return pa.concat_batches(batches) if batches else None
+    async for some in gathered_async(batches):
+        yield frame_batch(some)
 
 
 def check_pandas() -> None:

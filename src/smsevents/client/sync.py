@@ -21,6 +21,7 @@ from msgspec import UNSET, UnsetType
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
 from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
+from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.lines import printable
 from smsevents.client.locks import held
@@ -129,7 +130,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
         received = loads = 0
         while True:
             reached.begin(*step, now)
-            rows = StepRows(Path(folder) / "rows.parquet")
+            rows = StepRows(Path(folder) / f"step-{loads}", pipeline.destination)
             with Client(
                 account.trackpoint,
                 account.key,
@@ -140,8 +141,8 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
                 sleep=sleep,
                 now_ms=now_ms,
             ) as client:
-                for batch in read(client, reached, retry, sleep):
-                    rows.add(batch)
+                for batches in gathered(read(client, reached, retry, sleep)):
+                    rows.add(batches)
             rows.finish()
             _load(pipeline, account, rows, reached)
             received += rows.rows
@@ -180,9 +181,12 @@ def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
 
 def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> dlt.Pipeline:
     """Create a pipeline with the state stored in the warehouse, if any."""
+    name = f"smsevents_{account.trackpoint}"
+    # so that the files of a step are gone when it is loaded; dlt reads this setting for this pipeline only
+    os.environ[f"{name.upper()}__LOAD__DELETE_COMPLETED_JOBS"] = "true"
     with _told():
         pipeline = dlt.pipeline(
-            f"smsevents_{account.trackpoint}",
+            name,
             pipelines_dir=folder,
             destination=_destination(destination, dataset),
             dataset_name=dataset,
@@ -195,7 +199,8 @@ def _load(pipeline: dlt.Pipeline, account: Account, rows: StepRows, reached: Rea
     """Load the rows of one step."""
     with _told():
         disposition = disposition_of(pipeline, account.trackpoint, rows)
-        pipeline.run(source_of(account, lambda _: rows.read(), reached, disposition))
+        pipeline.run(source_of(account, lambda _: rows.items(), reached, disposition))
+    rows.remove()
 
 
 def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:

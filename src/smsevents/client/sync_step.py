@@ -13,55 +13,78 @@ default.
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from operator import lt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+import dlt
 import pyarrow.parquet as pq
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from smsevents.client.dlt_source import DUCKDB, POSTGRES, TABLE, kind_of
+from smsevents.client.dlt_source import DUCKDB, POSTGRES, TABLE, bookkeeping, kind_of
+from smsevents.client.gathered import ROWS_MIN
 from smsevents.client.warehouse_rows import ROWS, canonical_lines, rows_of
 from smsevents.wire.times import EPOCH, is_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import dlt
+    from dlt.common.destination import Destination
     from dlt.common.schema.typing import TWriteDispositionConfig
     from dlt.destinations.sql_client import SqlClientBase
 
     from smsevents.client.lines import Batch
 
-_ROWS_AT_ONCE = 64 * 1024
+# the driver of PostgreSQL holds a complete file in memory: this is about 40 MiB
+FILE_ROWS_MIN = 128 * 1024
+
 _MERGE: TWriteDispositionConfig = {"disposition": "merge", "strategy": "delete-insert"}
 _INSERT: TWriteDispositionConfig = {"disposition": "merge", "strategy": "insert-only"}
 _POSTGRES_WITH_MERGE = 150_000  # the first version that has the statement MERGE, by its number
 
 
 class StepRows:
-    """Rows in a Parquet file, and what is known about them."""
+    """Rows in Parquet files, and what is known about them."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer = pq.ParquetWriter(path, ROWS, compression="lz4")
-        self._held: list[pa.RecordBatch] = []
-        self._held_rows = 0
+    def __init__(self, folder: Path, destination: Destination[Any, Any] | None) -> None:
+        """Keep the rows in a new folder until they are loaded into a destination."""
+        folder.mkdir()
+        self._folder = folder
+        self._kind = kind_of(destination)
+        self._writer: pq.ParquetWriter | None = None
+        self._files: list[tuple[Path, int]] = []  # and how many rows each has
         self._last: tuple[int, bytes] | None = None
         self.rows = 0
         self.is_ordered = True
-        self.first_ms = self.last_ms = 0  # the dates of the first and the last row, if the rows are ordered
+        self.first_ms = self.last_ms = 0  # the dates of the first and the last row
 
-    def add(self, batch: Batch) -> None:
-        """Add the events of a batch."""
-        lines = canonical_lines(batch)
-        self._note(list(map(int, batch.columns.dates)), lines)
-        self._held.append(rows_of(batch, lines))
-        self._held_rows += len(lines)
-        if self._held_rows >= _ROWS_AT_ONCE:
-            self._write()
+    def add(self, batches: Sequence[Batch]) -> None:
+        """Add the events of batches."""
+        lines = canonical_lines(batches)
+        self._note([int(date) for batch in batches for date in batch.columns.dates], lines)
+        if self._writer is None:
+            path = self._folder / f"{len(self._files)}.parquet"
+            # the identities are random: a dictionary of them would only cost time
+            self._writer = pq.ParquetWriter(path, ROWS, compression="lz4", use_dictionary=list(ROWS.names[1:]))
+            self._files.append((path, 0))
+        self._writer.write_batch(rows_of(batches, lines))
+        path, rows = self._files[-1]
+        self._files[-1] = path, rows + len(lines)
+        # DuckDB streams a file of any size, and from a single one it stores the rows in their order
+        if rows + len(lines) >= FILE_ROWS_MIN and self._kind != DUCKDB:
+            self.finish()
+
+    def finish(self) -> None:
+        """Complete the current file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def remove(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self._folder)
 
     def _note(self, dates: list[int], lines: list[bytes]) -> None:
         """Count rows, and check their order."""
@@ -72,24 +95,17 @@ class StepRows:
         if self.is_ordered:
             entries = list(zip(dates, lines, strict=True))
             before = [self._last, *entries[:-1]] if self._last else entries[:-1]
-            after = entries if self._last else entries[1:]
-            self.is_ordered = all(map(lt, before, after))
+            self.is_ordered = all(map(lt, before, entries if self._last else entries[1:]))
             self._last = entries[-1]
 
-    def _write(self) -> None:
-        self._writer.write_table(pa.Table.from_batches(self._held, ROWS))
-        self._held, self._held_rows = [], 0
-
-    def finish(self) -> None:
-        """Write the rest of the rows."""
-        if self._held:
-            self._write()
-        self._writer.close()
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        """Yield all rows."""
-        with pq.ParquetFile(self._path) as file:
-            yield from file.iter_batches(_ROWS_AT_ONCE)
+    def items(self) -> Iterator[Any]:
+        """Yield all rows for dlt, in a running source: the files themselves where it can load them as they are."""
+        for path, rows in self._files:
+            if self._kind in {DUCKDB, POSTGRES} and not bookkeeping():
+                yield dlt.mark.with_file_import(str(path), "parquet", rows)
+            else:
+                with pq.ParquetFile(path) as file:
+                    yield from file.iter_batches(ROWS_MIN)
 
 
 def disposition_of(pipeline: dlt.Pipeline, trackpoint: int, step: StepRows) -> TWriteDispositionConfig:
