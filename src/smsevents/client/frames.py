@@ -6,6 +6,7 @@ dictionaries are fixed, so batches can be joined without unifying them.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import missing_extra
@@ -71,6 +72,13 @@ async def record_batches(batches: AsyncIterable[Batch]) -> AsyncGenerator[pa.Rec
         yield frame_batch(some)
 
 
+def _nothing() -> pa.RecordBatch:
+    labels = {name: pa.DictionaryArray.from_arrays(pa.array([], pa.int8()), labels) for name, labels in _LABELS.items()}
+    return pa.RecordBatch.from_arrays(
+        [labels.get(field.name, pa.array([], field.type)) for field in SCHEMA], schema=SCHEMA
+    )
+
+
 def check_pandas() -> None:
     """Raise `MissingExtra` if pandas is not installed."""
     try:
@@ -92,7 +100,8 @@ def pandas_of(batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
 
     `status` and `source_type` are categories, times are `datetime64[ms, UTC]`, texts are pandas' `str`.
     """
-    table = pa.Table.from_batches(batches, SCHEMA)
+    # a batch without rows first, so that there are categories even without rows
+    table = pa.Table.from_batches(chain([_nothing()], batches), SCHEMA)
     # the table is not used afterwards, so each column is freed once it is converted
     frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
     return frame

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from dlt.sources import DltSource
 
 DATASET = "sms"
 DUCKDB_FILE = "smsevents.duckdb"
@@ -182,8 +181,8 @@ def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
 def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> dlt.Pipeline:
     """Create a pipeline with the state stored in the warehouse, if any."""
     name = f"smsevents_{account.trackpoint}"
-    # so that the files of a step are gone when it is loaded; dlt reads this setting for this pipeline only
-    os.environ[f"{name.upper()}__LOAD__DELETE_COMPLETED_JOBS"] = "true"
+    # for this pipeline only: the files of a step are removed when it is loaded
+    dlt.config[f"{name}.load.delete_completed_jobs"] = True
     with _told():
         pipeline = dlt.pipeline(
             name,
