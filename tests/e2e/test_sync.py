@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import dlt
-import psycopg2
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 from hypothesis import given
@@ -26,14 +25,12 @@ from smsevents.client import (
 from smsevents.client.dlt_source import COLUMNS, days_of, interval_of, sms_events
 from smsevents.client.sync import SyncReport, sync
 from smsevents.client.warehouse_rows import ROWS
-from tests.support import postgres
 from tests.support.lines import DAY_MS, HOUR_MS, date_of, line
 from tests.support.servers import PLAIN, free_port
 from tests.support.standin import Account, Answer, Request, StandIn
 from tests.support.warehouses import HISTORY_DAYS, NOW_MS, TRACKPOINT, Warehouse, duckdb_at, expected, some_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 

@@ -15,22 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TEXT = {"data_type": "text"}
-TIME = {"data_type": "timestamp"}
-NUMBER = {"data_type": "bigint"}
-COLUMNS: dict[str, Any] = {
-    "event_id": TEXT,
-    "trackpoint": NUMBER,
-    "user_id": TEXT,
-    "status": TEXT,
-    "date": TIME,
-    "source_type": TEXT,
-    "campaign_id": TEXT,
-    "campaign_name": TEXT,
-    "node_id": TEXT,
-    "node_name": TEXT,
-    "send_date": TIME,
-}
+TEXTS = ("event_id", "user_id", "status", "source_type", "campaign_id", "campaign_name", "node_id", "node_name")
+NAMES = (*TEXTS[:1], "trackpoint", *TEXTS[1:3], "date", *TEXTS[3:], "send_date")
+TYPES = {"trackpoint": "bigint", "date": "timestamp", "send_date": "timestamp"}
 
 
 def sync_as_before(  # noqa: PLR0913, PLR0917 -- what the earlier version had
@@ -43,7 +30,7 @@ def sync_as_before(  # noqa: PLR0913, PLR0917 -- what the earlier version had
     def rows() -> Iterator[Any]:
         """Yield the rows, and keep the state."""
         yield dlt.mark.materialize_table_schema()
-        yield [dict(zip(COLUMNS, row, strict=True)) for row in expected(lines)]
+        yield [dict(zip(NAMES, row, strict=True)) for row in expected(lines)]
         dlt.current.resource_state()[f"{url} {trackpoint}"] = synced_to
 
     @dlt.source(name="smsevents", max_table_nesting=0)
@@ -54,7 +41,7 @@ def sync_as_before(  # noqa: PLR0913, PLR0917 -- what the earlier version had
             name="sms_events",
             write_disposition="merge",
             primary_key="event_id",
-            columns=COLUMNS,
+            columns={name: {"data_type": TYPES.get(name, "text")} for name in NAMES},
             max_table_nesting=0,
         )
 

@@ -167,7 +167,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
             progress(report)
             if step[1] >= now:
                 return report
-            step = step[1], min(now, step[1] + max(1, round(step_days * DAY_MS)))
+            step = step[1] + 1, min(now, step[1] + max(1, round(step_days * DAY_MS)))
 
 
 def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:

@@ -111,8 +111,10 @@ class StepRows:
 def disposition_of(pipeline: dlt.Pipeline, trackpoint: int, step: StepRows) -> TWriteDispositionConfig:
     """Return how to load a step."""
     kind = kind_of(pipeline.destination)
-    if kind not in {DUCKDB, POSTGRES} or not step.rows or not step.is_ordered:
+    if kind not in {DUCKDB, POSTGRES} or not step.is_ordered:
         return _MERGE
+    if not step.rows:
+        return "append"
     with pipeline.sql_client() as client:
         if is_time(step.first_ms) and is_time(step.last_ms) and not _has_rows(client, trackpoint, step):
             return "append"
