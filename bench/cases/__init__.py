@@ -1,6 +1,6 @@
 """One file for each question that is measured."""
 
-from bench.cases import disk, export, imports, late, latency, readers, scale, shops, soak
+from bench.cases import disk, export, imports, late, latency, readers, scale, shops, soak, sync
 
 CASES = {
     "export": export.CASE,
@@ -11,5 +11,6 @@ CASES = {
     "scale": scale.CASE,
     "shops": shops.CASE,
     "disk": disk.CASE,
+    "sync": sync.CASE,
     "soak": soak.CASE,
 }
