@@ -33,6 +33,8 @@ def sync_as_before(  # noqa: PLR0913, PLR0917 -- what the earlier version had
         yield [dict(zip(NAMES, row, strict=True)) for row in expected(lines)]
         dlt.current.resource_state()[f"{url} {trackpoint}"] = synced_to
 
+    columns: Any = {name: {"data_type": TYPES.get(name, "text")} for name in NAMES}
+
     @dlt.source(name="smsevents", max_table_nesting=0)
     def smsevents() -> Any:
         """Return the one resource."""
@@ -41,7 +43,7 @@ def sync_as_before(  # noqa: PLR0913, PLR0917 -- what the earlier version had
             name="sms_events",
             write_disposition="merge",
             primary_key="event_id",
-            columns={name: {"data_type": TYPES.get(name, "text")} for name in NAMES},
+            columns=columns,
             max_table_nesting=0,
         )
 

@@ -25,7 +25,7 @@ zones = st.sampled_from([UTC, timezone(timedelta(hours=2)), timezone(timedelta(m
 
 def bounds(time: Time) -> tuple[int, int]:
     """Return what a time becomes as `from_`, and as `to`."""
-    from_, to = (json.loads(interval.body(*pair, NOW_MS)) for pair in ((time, None), (None, time)))
+    from_, to = json.loads(interval.body(time, None, NOW_MS)), json.loads(interval.body(None, time, NOW_MS))
     return from_["from"], to["to"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smsevents.client import frames, gathered
 from smsevents.client.lines import Batch, BatchChecker
-from tests.support.events import canonical_of, events, spelled
+from tests.support.events import STATUSES, canonical_of, events, spelled
 from tests.support.lines import line
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def test_types_do_not_depend_on_the_rows() -> None:
             *["str"] * 4,
             "datetime64[ms, UTC]",
         ]
-        assert list(frame["status"].cat.categories) == list(frames.STATUSES)
+        assert list(frame["status"].cat.categories) == STATUSES
         schema = frames.polars_of(frames.reader_of(checked(blocks))).schema
         time, text = pl.Datetime("ms", "UTC"), pl.String()
-        status, kind = pl.Enum(frames.STATUSES), pl.Enum(["flow", "one-off"])
+        status, kind = pl.Enum(STATUSES), pl.Enum(["flow", "one-off"])
         assert list(schema.values()) == [pl.Int64(), text, status, time, kind, text, text, text, text, time]
 
 
