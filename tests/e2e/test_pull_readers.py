@@ -19,10 +19,10 @@ import pyarrow.csv as arrow_csv
 import pyarrow.dataset as ds
 import pytest
 
+from smsevents.client import warehouse_rows
 from smsevents.client.lines import BatchChecker
 from smsevents.client.pull.days import start_of
 from smsevents.client.pull.formats import FormatName
-from smsevents.client.warehouse_rows import canonical_lines, rows_of
 from smsevents.wire.columns import COLUMNS
 from tests.support.documents import ROOT, Page
 from tests.support.lines import body_of, line
@@ -144,7 +144,8 @@ def test_excel(pulled: Path) -> None:
 def test_the_times_of_a_warehouse_are_the_same() -> None:
     """Whatever is NULL in files is NULL in a warehouse too, and nothing else is."""
     batch, _ = BatchChecker(TRACKPOINT).check(body_of(LINES))
-    assert rows_of([batch], canonical_lines([batch])).column("send_date").to_pylist() == TIMES
+    rows = warehouse_rows.rows_of([batch], warehouse_rows.canonical_lines([batch]))
+    assert rows.column("send_date").to_pylist() == TIMES
 
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
