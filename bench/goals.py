@@ -13,6 +13,13 @@ IMPORT_EVENTS_PER_SECOND = 300_000
 PULL_TIMES_DUCKDB_MAX, PULL_PEAK_MAX_MIB = 1.5, 400
 SOAK_GROWTH_MAX, SOAK_DRIFT_MAX = 1.1, 1.25  # a shared machine drifts by itself
 
+SYNC_TIMES_MAX = (
+    ("DuckDB", "seconds", ("curl | DuckDB", ""), 10.0),
+    ("PostgreSQL", "seconds", ("PostgreSQL", "COPY of the synced rows"), 3.0),
+    ("DuckDB", "stored_bytes", ("DuckDB", "copy of the synced columns"), 1.3),
+)
+NEXT_SYNC_MORE_MAX_SECONDS = 3.0
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -25,7 +32,15 @@ class Goal:
 
 def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
     """Hold the rows of a case to its goals; most cases have none."""
-    judges = {"export": _export, "latency": _latency, "import": _import, "soak": _soak, "late": _late, "pull": _pull}
+    judges = {
+        "export": _export,
+        "latency": _latency,
+        "import": _import,
+        "soak": _soak,
+        "late": _late,
+        "pull": _pull,
+        "sync": _sync,
+    }
     return judges[case](rows) if case in judges else []
 
 
@@ -92,6 +107,27 @@ def _pull(rows: Sequence[Row]) -> list[Goal]:
             found.append(Goal(promise, f"{times[0]:.2f} times", times[0] <= PULL_TIMES_DUCKDB_MAX))
         promise = f"{what}: at most {PULL_PEAK_MAX_MIB} MiB of memory"
         found.append(Goal(promise, f"{peak:.0f} MiB", peak <= PULL_PEAK_MAX_MIB))
+    return found
+
+
+def _sync(rows: Sequence[Row]) -> list[Goal]:
+    found: list[Goal] = []
+    measured = {(str(row.labels["system"]), str(row.labels["variant"])): row for row in rows}
+    for warehouse, figure, peer, most in SYNC_TIMES_MAX:
+        first = measured.get(("smsevents", f"first sync into {warehouse}"))
+        if first and peer in measured:
+            what = "time" if figure == "seconds" else "size"
+            times = first.median(figure) / measured[peer].median(figure)
+            promise = (
+                f"first sync into {warehouse}: at most {most:g} times the {what} of {' '.join(filter(None, peer))}"
+            )
+            found.append(Goal(promise, f"{times:.2f} times", times <= most))
+    for warehouse in ("DuckDB", "PostgreSQL"):
+        following = measured.get(("smsevents", f"next sync into {warehouse}"))
+        if following:
+            more = following.median("seconds") - measured["dlt", f"empty run into {warehouse}"].median("seconds")
+            promise = f"next sync into {warehouse}: {NEXT_SYNC_MORE_MAX_SECONDS:.0f} s above an empty run of dlt"
+            found.append(Goal(promise, f"{more:.1f} s above", more <= NEXT_SYNC_MORE_MAX_SECONDS))
     return found
 
 

@@ -1,6 +1,6 @@
 """One file for each question that is measured."""
 
-from bench.cases import disk, export, imports, late, latency, pull, readers, scale, shops, soak
+from bench.cases import disk, export, imports, late, latency, pull, readers, scale, shops, soak, sync
 
 CASES = {
     "export": export.CASE,
@@ -12,5 +12,6 @@ CASES = {
     "shops": shops.CASE,
     "disk": disk.CASE,
     "pull": pull.CASE,
+    "sync": sync.CASE,
     "soak": soak.CASE,
 }

@@ -1,7 +1,7 @@
 """The files of a new shop's first days, read with common tools.
 
-They are DuckDB, pyarrow, polars, pandas and ClickHouse. The last three are not among the pinned tools, as they are
-large; where they are installed they are tried: `uv pip install polars pandas chdb`.
+They are DuckDB, pyarrow, polars, pandas and ClickHouse. The last is not among the pinned tools, as it is large; where
+it is installed it is tried: `uv pip install chdb`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import pyarrow.csv as arrow_csv
 import pyarrow.dataset as ds
 import pytest
 
-from smsevents.client.dlt_source import row_of
+from smsevents.client import warehouse_rows
+from smsevents.client.lines import BatchChecker
 from smsevents.client.pull.days import start_of
 from smsevents.client.pull.formats import FormatName
 from smsevents.wire.columns import COLUMNS
-from smsevents.wire.events import decode
 from tests.support.documents import ROOT, Page
 from tests.support.lines import body_of, line
 from tests.support.pulling import TRACKPOINT, Site
@@ -143,7 +143,9 @@ def test_excel(pulled: Path) -> None:
 
 def test_the_times_of_a_warehouse_are_the_same() -> None:
     """Whatever is NULL in files is NULL in a warehouse too, and nothing else is."""
-    assert [row_of(decode(one)[0])["send_date"] for one in LINES] == TIMES
+    batch, _ = BatchChecker(TRACKPOINT).check(body_of(LINES))
+    rows = warehouse_rows.rows_of([batch], warehouse_rows.canonical_lines([batch]))
+    assert rows.column("send_date").to_pylist() == TIMES
 
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)

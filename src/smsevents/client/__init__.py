@@ -16,13 +16,17 @@ head.py        what the headers of an export say about time
 pace.py        how slow a server may be
 lines.py       chunks → complete lines → checked events
 arrow.py       the events as Arrow columns; needs pyarrow
+gathered.py    small batches → larger ones
+frames.py      DataFrames of pandas and polars; needs pyarrow
 responses.py   an error response → the error that is raised
 retry.py       timeouts, retries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the error hierarchy
 pull/          downloads the events of a window into files, day by day
 dlt_source.py  the events as a dlt source, for warehouses; needs the extra `sync`
-sync.py        a run of dlt: from the warehouse's position to now
+warehouse_rows.py  the rows of the warehouse's table, in Arrow
+sync.py        runs of dlt: from the warehouse's position to now
+sync_step.py   the rows of one of these runs, and how they are loaded
 reached.py     how far a sync got, by two clocks
 locks.py       locks between processes
 """

@@ -42,7 +42,7 @@ def record_batch(columns: EventColumns) -> pa.RecordBatch:
     dates = _numbers(columns.dates).cast(TIME)
     shop = pa.repeat(pa.scalar(columns.trackpoint, pa.int64()), len(columns.dates))
     return pa.RecordBatch.from_arrays(
-        [shop, _texts(columns.users), _texts(columns.statuses), dates, *sources, _times(_numbers(columns.sent))],
+        [shop, _texts(columns.users), _texts(columns.statuses), dates, *sources, times(_numbers(columns.sent))],
         schema=SCHEMA,
     )
 
@@ -68,7 +68,7 @@ def _numbers(numbers: Sequence[bytes]) -> pa.Array:
     return _texts(numbers).cast(pa.int64())  # by Arrow, which needs no Python object for each
 
 
-def _times(milliseconds: pa.Array) -> pa.Array:
+def times(milliseconds: pa.Array) -> pa.Array:
     """Convert numbers to times. An impossible time becomes NULL, because readers with finer units would fail on it."""
     ends = pc.min_max(milliseconds)
     if len(milliseconds) and not (is_time(ends["min"].as_py()) and is_time(ends["max"].as_py())):

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from smsevents.client.account import Account
+from smsevents.client.clients import Client
 from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
+from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.lines import printable
 from smsevents.client.locks import held
@@ -36,10 +38,13 @@ from smsevents.client.dlt_source import (
     SOURCE,
     TABLE,
     check_days,
+    check_driver,
     interval_of,
     place_of,
+    read,
     source_of,
 )
+from smsevents.client.sync_step import StepRows, disposition_of
 
 import dlt  # isort: skip -- after dlt_source, which says what to install if dlt is missing
 from dlt.common.destination import Destination  # isort: skip -- the same
@@ -51,15 +56,11 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from dlt.sources import DltSource
 
 DATASET = "sms"
 DUCKDB_FILE = "smsevents.duckdb"
 # what is loaded at a time: a failure discards no more than that, and the disk holds no more than that
 STEP_DAYS = 30
-# rows go into DuckDB and PostgreSQL as INSERT statements; with dlt's own limit of 32 MiB one of them takes DuckDB
-# more than 2 GiB of memory and twice the time. Its JSON reader guesses types, and CSV turns an empty text into NULL.
-STATEMENT_MAX_BYTES = 256 * 1024
 SAID_MAX_CHARACTERS = 500
 
 _DUCKDB_PREFIX = "duckdb:///"
@@ -127,17 +128,23 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
         step = first
         received = loads = 0
         while True:
-            source = source_of(
-                account,
-                lambda _state, _now, step=step: step,  # type: ignore[misc]  # the step is bound now
-                reached,
+            reached.begin(*step, now)
+            rows = StepRows(Path(folder) / f"step-{loads}", pipeline.destination)
+            with Client(
+                account.trackpoint,
+                account.key,
+                url=account.url,
                 retry=retry,
                 timeouts=timeouts,
                 ssl_context=ssl_context,
                 sleep=sleep,
                 now_ms=now_ms,
-            )
-            received += _load(pipeline, source)
+            ) as client:
+                for batches in gathered(read(client, reached, retry, sleep)):
+                    rows.add(batches)
+            rows.finish()
+            _load(pipeline, account, rows, reached)
+            received += rows.rows
             loads += 1
             synced_to = _synced_to(pipeline, account)
             if synced_to is None:
@@ -160,7 +167,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
             progress(report)
             if step[1] >= now:
                 return report
-            step = step[1], min(now, step[1] + max(1, round(step_days * DAY_MS)))
+            step = step[1] + 1, min(now, step[1] + max(1, round(step_days * DAY_MS)))
 
 
 def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
@@ -173,9 +180,12 @@ def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
 
 def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> dlt.Pipeline:
     """Create a pipeline with the state stored in the warehouse, if any."""
+    name = f"smsevents_{account.trackpoint}"
+    # for this pipeline only: the files of a step are removed when it is loaded
+    dlt.config[f"{name}.load.delete_completed_jobs"] = True
     with _told():
         pipeline = dlt.pipeline(
-            f"smsevents_{account.trackpoint}",
+            name,
             pipelines_dir=folder,
             destination=_destination(destination, dataset),
             dataset_name=dataset,
@@ -184,12 +194,12 @@ def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> 
     return pipeline
 
 
-def _load(pipeline: dlt.Pipeline, source: DltSource) -> int:
-    """Load one step. Return the number of received events."""
+def _load(pipeline: dlt.Pipeline, account: Account, rows: StepRows, reached: Reached) -> None:
+    """Load the rows of one step."""
     with _told():
-        pipeline.run(source)
-    normalized = pipeline.last_trace.last_normalize_info if pipeline.last_trace else None
-    return normalized.row_counts.get(TABLE, 0) if normalized else 0
+        disposition = disposition_of(pipeline, account.trackpoint, rows)
+        pipeline.run(source_of(account, lambda _: rows.items(), reached, disposition))
+    rows.remove()
 
 
 def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:
@@ -207,7 +217,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
         if path.stem.lower() == dataset.lower():
             # DuckDB names a database after its file and cannot distinguish it from a schema of the same name
             raise ConfigurationError(f"The dataset and the file are both named {dataset}. Rename one of them.")
-        return dlt.destinations.duckdb(str(path), max_query_length=STATEMENT_MAX_BYTES)
+        return dlt.destinations.duckdb(str(path))
     if not name.isidentifier():
         # not shown, because it may be an address with a password
         raise ConfigurationError(
@@ -215,8 +225,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
             " `postgres`, with its address and password in DESTINATION__POSTGRES__CREDENTIALS."
         )
     try:
-        limits: dict[str, Any] = {"max_query_length": STATEMENT_MAX_BYTES} if name == "postgres" else {}
-        destination = Destination.from_reference(name, **limits)
+        destination = Destination.from_reference(name)
         strategies = destination.capabilities().supported_merge_strategies if destination else None
     except UnknownDestinationModule as error:
         raise ConfigurationError(
@@ -226,6 +235,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
         raise ConfigurationError(
             f"The destination {name} cannot merge rows, so it would duplicate events. Use another destination."
         )
+    check_driver(destination)
     return destination
 
 
