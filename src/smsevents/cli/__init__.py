@@ -1,5 +1,6 @@
 """The command `smsevents`: one file for each group of commands.
 
+commands.py      which module has each command; imports it when the command runs
 serve.py         serve
 shop.py          shop add, shop list
 key.py           key create, key list, key revoke
@@ -16,7 +17,8 @@ checks.py        the checks of `doctor`
 times.py         the times that options accept
 database.py      the option --database
 misspelt.py      warnings about variables that look like misspelt settings
-console.py       shared parts: errors, the database, tables, progress
+opening.py       opens the database of a command
+console.py       shared parts: errors, tables, progress
 output.py        standard output, with its failures reported
 """
 
@@ -28,14 +30,15 @@ import sys
 import typer
 
 from smsevents import __version__
-from smsevents.cli import console, demo, doctor, key, misspelt, output, pull, serve, shop, sync, transfer, upkeep
-from smsevents.cli.database import with_database
+from smsevents.cli import console, misspelt, output
+from smsevents.cli.commands import LazyGroup
 from smsevents.cli.misspelt import WARNED_VARIABLE
 
 _TERMINAL = sys.stderr is not None and sys.stderr.isatty()
 
 app = typer.Typer(
     name="smsevents",
+    cls=LazyGroup,
     help="The self-hosted log of SMS delivery events, with one streaming export.",
     epilog="Settings are environment variables, such as SMSEVENTS_DATABASE; `smsevents doctor` shows those in force.",
     no_args_is_help=True,
@@ -44,22 +47,6 @@ app = typer.Typer(
     rich_markup_mode="rich" if _TERMINAL else None,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": None if _TERMINAL else 120},
 )
-app.command("serve")(with_database(serve.serve))
-app.add_typer(shop.app, name="shop")
-app.add_typer(key.app, name="key")
-app.command("import")(with_database(transfer.import_))
-app.command("export")(with_database(transfer.export))
-app.command("generate")(transfer.generate)
-app.command("compact")(with_database(upkeep.compact))
-app.command("expire")(with_database(upkeep.expire))
-app.command("forget")(with_database(upkeep.forget))
-app.command("verify")(with_database(upkeep.verify))
-app.command("backup")(with_database(upkeep.backup))
-app.command("stats")(with_database(upkeep.stats))
-app.command("pull")(pull.pull)
-app.command("sync")(sync.sync)
-app.command("demo")(demo.demo)
-app.command("doctor")(with_database(doctor.doctor))
 
 
 def _version(asked: bool) -> None:

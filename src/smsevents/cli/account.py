@@ -66,7 +66,7 @@ def asked_key() -> str:
     """
     if key := os.environ.get(KEY_VARIABLE, "").strip():
         return key
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"No API key is set. Set {KEY_VARIABLE}; on a terminal, the command prompts for it.")
     asked: str = typer.prompt("API key", hide_input=True, err=True)
     return asked

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from smsevents.accounts.access import Access
-from smsevents.cli.console import Trackpoint, opened_database, progress, say_doubt
+from smsevents.cli.console import Trackpoint, progress
+from smsevents.cli.database import with_database
+from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.cli.times import option_time
 from smsevents.clock.system import now_ms
 from smsevents.demo.generate import generate as generate_lines
@@ -37,6 +39,7 @@ _READ_BYTES = 256 * 1024
 _LINES_AT_ONCE = 4096
 
 
+@with_database
 def import_(
     trackpoint: Trackpoint,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file of export lines, plain or gzip; - for stdin.")],
@@ -106,6 +109,7 @@ def _read(source: BinaryIO) -> bytes:
         raise InvalidRequest(f"The file cannot be read: {error.strerror}. Nothing was stored.") from error
 
 
+@with_database
 def export(
     trackpoint: Trackpoint,
     from_: Annotated[

@@ -24,6 +24,7 @@ dlt_source.py  the events as a dlt source, for warehouses; needs the extra `sync
 sync.py        a run of dlt: from the warehouse's position to now
 reached.py     how far a sync got, by two clocks
 locks.py       locks between processes
+platforms.py   what operating systems do differently
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import threading
 from datetime import date
 from pathlib import Path
@@ -32,7 +31,8 @@ import msgspec
 from msgspec import Struct
 
 from smsevents.client.errors import ClientError, ConfigurationError
-from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER, try_lock
+from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER
+from smsevents.client.platforms import flush_folder, try_lock
 from smsevents.client.pull.days import Split, part_of
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
@@ -382,10 +382,4 @@ def _locked(path: Path, directory: Path) -> IO[str]:
 def _put(new: Path, path: Path) -> None:
     """Rename a flushed file to its final name, and flush the directory."""
     new.replace(path)
-    if sys.platform == "win32":
-        return  # Windows cannot flush a directory
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent)
