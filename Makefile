@@ -13,6 +13,9 @@ BENCH_ARGUMENTS ?=
 EVENTS ?= 2000000
 SOAK_SECONDS ?= 600
 
+# what must run on Windows too
+DESK = src/smsevents/client src/smsevents/wire $(addprefix src/smsevents/cli/,__init__.py commands.py pull.py sync.py)
+
 .PHONY: help demo install test test-fast test-all check check-bare bench bench-soak bench-before format uv develop
 .PHONY: tools bench-tools
 
@@ -38,6 +41,7 @@ check: develop ## format, lint, types, layers, docstrings of tests, words
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
+	$(RUN) mypy --platform win32 --cache-dir .mypy_cache/win32 $(DESK)
 	$(RUN) lint-imports
 	$(RUN) interrogate --quiet src tests || { $(RUN) interrogate -vv --omit-covered-files src tests; exit 1; }
 	$(RUN) python scripts/check-language
