@@ -10,15 +10,17 @@ pull.py          pull
 pull_reports.py  the progress of a pull: a bar or JSON lines
 pull_summary.py  the result of a pull, in words
 sync.py          sync
-account.py       options that `pull` and `sync` share: the address and the API key
+account.py       options that `pull` and `sync` share: the address, the API key, the pace, silence
 demo.py          demo
 doctor.py        doctor
 checks.py        the checks of `doctor`
 times.py         the times that options accept
+filtering.py     the options that choose events, of `pull` and `sync`
 database.py      the option --database
 misspelt.py      warnings about variables that look like misspelt settings
 opening.py       opens the database of a command
 console.py       shared parts: errors, tables, progress
+files.py         files that commands write: complete, or not there
 output.py        standard output, with its failures reported
 """
 

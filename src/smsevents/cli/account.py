@@ -1,4 +1,4 @@
-"""The options that the client commands share: the address of the account and the API key."""
+"""The options that the client commands share: the address of the account, the API key, the pace, and silence."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ PaceOption = Annotated[
         max=PACE_MAX_BYTES_PER_MINUTE,
         help="Abort an export that receives fewer bytes of events per minute. Default: 4096; 0 disables the limit.",
     ),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print only what is wrong: for cron, which mails all output."),
 ]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
     from types import TracebackType
 
+    from smsevents.client.filters import Filter
     from smsevents.client.head import OnHead
     from smsevents.client.interval import Time
     from smsevents.client.lines import Batch
@@ -96,33 +97,46 @@ class Client(_Named):
         self._iterated = iterated
 
     def export_batches(
-        self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
+        self,
+        from_: Time | None = None,
+        to: Time | None = None,
+        *,
+        where: Filter | None = None,
+        on_head: OnHead | None = None,
     ) -> Generator[Batch]:
         """Export a closed interval in batches of complete, checked lines. This is the fastest way to export.
 
         `from_` and `to` are datetimes with a time zone or Unix milliseconds; without both, the export covers the
-        last 90 days. Not every server guarantees order or uniqueness. `on_head` receives what the response headers
+        last 90 days. `where` leaves out the events that do not match; all lines are checked nevertheless. Not every
+        server guarantees order or uniqueness. `on_head` receives what the response headers
         say about time, once for each try that begins well.
 
         The export is complete when the iterator ends without an error. Until the first batch, failures are retried
         as `retry` says. Raises `ConfigurationError` immediately. While the export is read, it raises `Unreachable`,
         `Refused` and its subclasses, `UnexpectedResponse`, `TruncatedStream` and `BadLine`.
         """
-        return self._iterated(self._core.batches(interval.body(from_, to), on_head))
+        batches = self._iterated(self._core.batches(interval.body(from_, to), on_head))
+        return where.batches(batches) if where else batches
 
-    def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> Generator[bytes]:
+    def export_blocks(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> Generator[bytes]:
         r"""Export blocks of complete lines as received, each ending with `\n`. Otherwise like `export_batches`."""
-        batches = self.export_batches(from_, to)
+        batches = self.export_batches(from_, to, where=where)
         return (batch.block for batch in batches)
 
-    def export_lines(self, from_: Time | None = None, to: Time | None = None) -> Generator[bytes]:
+    def export_lines(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> Generator[bytes]:
         r"""Export line by line, as received, without `\n`. Otherwise like `export_batches`."""
-        batches = self.export_batches(from_, to)
+        batches = self.export_batches(from_, to, where=where)
         return (line for batch in batches for line in batch.lines)
 
-    def export(self, from_: Time | None = None, to: Time | None = None) -> Generator[Event]:
+    def export(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> Generator[Event]:
         """Export event by event. Otherwise like `export_batches`."""
-        batches = self.export_batches(from_, to)
+        batches = self.export_batches(from_, to, where=where)
         return (event for batch in batches for event in batch.events)
 
     def import_events(self, events: Iterable[Event | bytes]) -> ImportResult:
@@ -196,27 +210,39 @@ class AsyncClient(_Named):
         )
 
     def export_batches(
-        self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
+        self,
+        from_: Time | None = None,
+        to: Time | None = None,
+        *,
+        where: Filter | None = None,
+        on_head: OnHead | None = None,
     ) -> AsyncGenerator[Batch]:
         """Export a closed interval in batches of complete, checked lines; see `Client.export_batches`."""
-        return self._core.batches(interval.body(from_, to), on_head)
+        batches = self._core.batches(interval.body(from_, to), on_head)
+        return where.batches_async(batches) if where else batches
 
-    async def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[bytes]:
+    async def export_blocks(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> AsyncGenerator[bytes]:
         """Export blocks of complete lines; see `Client.export_blocks`."""
-        async with aclosing(self.export_batches(from_, to)) as batches:
+        async with aclosing(self.export_batches(from_, to, where=where)) as batches:
             async for batch in batches:
                 yield batch.block
 
-    async def export_lines(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[bytes]:
+    async def export_lines(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> AsyncGenerator[bytes]:
         """Export line by line; see `Client.export_lines`."""
-        async with aclosing(self.export_batches(from_, to)) as batches:
+        async with aclosing(self.export_batches(from_, to, where=where)) as batches:
             async for batch in batches:
                 for line in batch.lines:
                     yield line
 
-    async def export(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[Event]:
+    async def export(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> AsyncGenerator[Event]:
         """Export event by event; see `Client.export`."""
-        async with aclosing(self.export_batches(from_, to)) as batches:
+        async with aclosing(self.export_batches(from_, to, where=where)) as batches:
             async for batch in batches:
                 for event in batch.events:
                     yield event

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
 from smsevents.client.errors import ConfigurationError, MissingExtra, Recovery, TruncatedStream
+from smsevents.client.filters import NO_FILTER, Filter, remembered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.reached import Reached
 from smsevents.client.retry import Retry, Timeouts, Tries
@@ -102,6 +103,7 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
     url: str | None = None,
     lookback_days: float = LOOKBACK_DAYS,
     days_max: float | None = None,
+    where: Filter | None = None,
     retry: Retry = _RETRY,
     timeouts: Timeouts = _TIMEOUTS,
     ssl_context: ssl.SSLContext | None = None,
@@ -112,7 +114,8 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
 
     A run starts `lookback_days` before that end, to include events that were recorded late; the first run loads the
     complete history of 90 days. With `days_max`, a run ends at most that many days after the end of the last run, so
-    that a large history is loaded in several runs. Events are read day by day. A truncated day is read again
+    that a large history is loaded in several runs. `where` leaves out events; the state keeps it, and a later run with
+    another one is refused. Events are read day by day. A truncated day is read again
     as `retry` says, without duplicates. The destination must support merging by delete and insert (dlt's
     `delete-insert`).
 
@@ -124,6 +127,7 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
         Account.resolve(trackpoint, key, url),  # so that missing settings are reported here, not within a run
         lambda synced_to, now: interval_of(synced_to, now, lookback_days, days_max),
         Reached(),
+        where=where,
         retry=retry,
         timeouts=timeouts,
         ssl_context=ssl_context,
@@ -143,6 +147,7 @@ def source_of(  # noqa: PLR0913 -- all are passed by name
     interval: Callable[[int | None, int], tuple[int, int]],
     reached: Reached,
     *,
+    where: Filter | None = None,
     retry: Retry,
     timeouts: Timeouts,
     ssl_context: ssl.SSLContext | None,
@@ -157,6 +162,7 @@ def source_of(  # noqa: PLR0913 -- all are passed by name
         state = dlt.current.resource_state()
         now = now_ms()
         before = state.get(place)
+        choose = (remembered(state, place, where, is_begun=before is not None) or NO_FILTER).chooser()
         start, end = interval(before, now)
         reached.begin(start, end, now)
         with Client(
@@ -172,7 +178,7 @@ def source_of(  # noqa: PLR0913 -- all are passed by name
             for day_start, day_end in chain(days_of(start, end), missed_days(reached)):
                 for events in _day(client, day_start, day_end, retry, sleep, reached.heard):
                     reached.newest(events)
-                    yield [row_of(event) for event in events]
+                    yield [row_of(event) for event in choose(events, events)]
         state[place] = reached.by_both_clocks(before)
 
     @dlt.source(name=SOURCE, max_table_nesting=0)
@@ -202,6 +208,20 @@ def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max:
     start = reached if synced_to is None else max(oldest, reached - round(lookback_days * DAY_MS))
     end = now if days_max is None else min(now, reached + max(1, round(days_max * DAY_MS)))
     return start, end
+
+
+def begun_at(from_ms: int | None, synced_to: int | None, now: int, usual: tuple[int, int]) -> tuple[int, int]:
+    """Return the interval of a run that begins at `from_ms`, or at its usual start if that leaves no gap.
+
+    A start before the history of the server, or after now, is moved there.
+    """
+    start, end = usual
+    if from_ms is None:
+        return usual
+    wanted = min(max(from_ms, now - HISTORY_MS), now)
+    if synced_to is not None:
+        return min(start, wanted), end
+    return wanted, min(now, wanted + end - start)
 
 
 def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -35,6 +35,7 @@ from smsevents.client.dlt_source import (
     LOOKBACK_DAYS,
     SOURCE,
     TABLE,
+    begun_at,
     check_days,
     interval_of,
     place_of,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dlt.sources import DltSource
+
+    from smsevents.client.filters import Filter
 
 DATASET = "sms"
 DUCKDB_FILE = "smsevents.duckdb"
@@ -98,6 +101,8 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     dataset: str = DATASET,
     lookback_days: float = LOOKBACK_DAYS,
     step_days: float = STEP_DAYS,
+    from_ms: int | None = None,
+    where: Filter | None = None,
     retry: Retry = _RETRY,
     timeouts: Timeouts = _TIMEOUTS,
     ssl_context: ssl.SSLContext | None = None,
@@ -111,6 +116,10 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     `DESTINATION__POSTGRES__CREDENTIALS`; or `duckdb`, the file `smsevents.duckdb`; or `duckdb:///` and the path of
     another file. At most `step_days` days are loaded at a time; `progress` is called after each step.
 
+    A first sync begins at `from_ms`, in Unix milliseconds, or with the history. A later one begins at `from_ms` if that
+    is before the time at which it would begin anyway, so it leaves no gap. `where` leaves out events; the warehouse
+    keeps it, and a later sync with another one is refused.
+
     Raises `ClientError` or a subclass, such as `SyncFailed` if the warehouse rejects the events. Events loaded before
     the error stay, and the next sync continues from there.
     """
@@ -122,7 +131,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     with _alone(destination, dataset), tempfile.TemporaryDirectory(prefix="smsevents-sync-") as folder:
         pipeline = _pipeline(account, destination, dataset, folder)
         before = _synced_to(pipeline, account)
-        first = interval_of(before, now, lookback_days, step_days)
+        first = begun_at(from_ms, before, now, interval_of(before, now, lookback_days, step_days))
         reached = Reached()
         step = first
         received = loads = 0
@@ -131,6 +140,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
                 account,
                 lambda _state, _now, step=step: step,  # type: ignore[misc]  # the step is bound now
                 reached,
+                where=where,
                 retry=retry,
                 timeouts=timeouts,
                 ssl_context=ssl_context,

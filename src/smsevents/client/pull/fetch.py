@@ -64,10 +64,11 @@ class DayFetcher:
         checker = EntryChecker(directory.layout.trackpoint, start_ms, end_ms, has_columns=directory.format.has_columns)
         sent_ms = self._clocks.own_ms()
         heads: list[ExportHead] = []
+        choose = directory.layout.filter.chooser()
         with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
             for batch in batches:
                 self._stopping.check()
-                sorter.add(checker.received(batch))
+                sorter.add(choose(checker.received(batch), batch.events))
                 self._clocks.newest(checker.newest_ms)
                 self._report.received(len(batch.events), len(batch.block))
         return Fetch(day, sent_ms, heads[-1] if heads else None)

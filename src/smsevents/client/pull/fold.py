@@ -86,7 +86,7 @@ class Folder:
         if not new.record.events and (record is None or record.events):
             new.path.unlink()
             if directory.drop(name, days):
-                self._report.removed(path.name)
+                self._report.removed(directory.name_of(name))
             self._ledger.merged(days, new=added, written_bytes=None)
             return
         changed = bool(added or replaced or checker.has_unsettled) or record is None
@@ -97,7 +97,7 @@ class Folder:
             new.path.unlink()
             directory.keep(days)
         self._ledger.merged(days, new=added, written_bytes=new.record.bytes if changed else None)
-        self._report.written(path.name, record, added, changed=changed)
+        self._report.written(directory.name_of(name), record, added, changed=changed)
 
 
 def _without(batches: Iterable[list[Entry]], days: set[date]) -> Iterator[list[Entry]]:
