@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 STATE = ".smsevents"
 MANIFEST = "manifest.json"
 VERSION = 1
-FILTERED_VERSION = 2  # so that an earlier smsevents, which knows of no filters, does not mix in other events
+_FILTERED_VERSION = 2  # so that an earlier smsevents, which knows of no filters, does not mix in other events
 _NEW = "new-"
 _PERMISSIONS = 0o777
 _STAGED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.(-?[0-9]{1,18})")
@@ -175,7 +175,7 @@ class Directory:
                 f"{self._manifest_path} cannot be read ({error}). Move it away; the next pull fetches all days that"
                 " the server still has and merges them with the files."
             ) from error
-        if known.version not in {VERSION, FILTERED_VERSION}:
+        if known.version not in {VERSION, _FILTERED_VERSION}:
             raise DirectoryUnusable(f"{self._manifest_path} was written by a newer smsevents. Use that version.")
         if not known.days and not known.files and not self.staged():
             return _begun(_with_defaults(wish, known.layout))  # nothing was pulled yet: the options may still change
@@ -360,7 +360,7 @@ class Counted:
 
 
 def _begun(layout: Layout) -> Manifest:
-    return Manifest(version=FILTERED_VERSION if layout.filter else VERSION, layout=layout)
+    return Manifest(version=_FILTERED_VERSION if layout.filter else VERSION, layout=layout)
 
 
 def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
