@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from smsevents.client import Filter
-from smsevents.client.pull.days import day_of
+from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.errors import DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import FormatName
 from smsevents.clock.system import now_ms
@@ -145,7 +145,7 @@ def test_one_file_without_events(environment: dict[str, str], standin: StandIn, 
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "reason"),
+    "refused",
     [
         (["-o", "e.txt"], 1, b"does not say which format"),
         (["-o", "nowhere/e.csv"], 1, b"does not exist"),
@@ -162,11 +162,10 @@ def test_what_cannot_be_meant(
     standin: StandIn,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
-    code: int,
-    reason: bytes,
+    refused: tuple[list[str], int, bytes],
 ) -> None:
     """Options that contradict each other, or a bad file name, are refused before anything is sent or written."""
+    words, code, reason = refused
     monkeypatch.chdir(tmp_path)
 
     done = pull(environment, *words)
@@ -180,7 +179,7 @@ def test_what_cannot_be_meant(
 def test_hive_partitions(site: Site, format_: FormatName) -> None:
     """`--split hive` puts each day into a folder `day=…`; a later event is merged there, and nothing else changes."""
     lines = some_lines(200)
-    site.wish = {"format": format_, "split": "hive"}
+    site.wish = {"format": format_, "split": Split.HIVE}
     site.standin.answers(Account(lines=lines[:-20] + lines[-19:]))
     assert site.pull().is_complete
     suffix = ".parquet" if format_ is FormatName.PARQUET else ".jsonl.gz"
@@ -200,7 +199,7 @@ def test_hive_partitions(site: Site, format_: FormatName) -> None:
 def test_hive_partitions_are_read(site: Site) -> None:
     """DuckDB reads the partitions with the column `day`, and the time of each event stays."""
     lines = some_lines(100)
-    site.wish = {"format": FormatName.PARQUET, "split": "hive"}
+    site.wish = {"format": FormatName.PARQUET, "split": Split.HIVE}
     site.standin.answers(Account(lines=lines))
     assert site.pull().is_complete
 
@@ -215,7 +214,7 @@ def test_a_partition_that_becomes_empty_is_removed(site: Site) -> None:
     """With `replace`, a day whose events are gone loses its file and its folder."""
     lines = some_lines(100)
     last = day_of(date_of(lines[-1]))
-    site.wish = {"split": "hive"}
+    site.wish = {"split": Split.HIVE}
     site.standin.answers(Account(lines=lines))
     site.pull()
     site.standin.answers(Account(lines=[one for one in lines if day_of(date_of(one)) != last]))
@@ -237,7 +236,7 @@ def wanted(lines: list[bytes]) -> list[bytes]:
 def test_a_folder_remembers_its_filter(site: Site) -> None:
     """A filtered folder holds the matching events, keeps its filter if none is given, and refuses another one."""
     lines = [one.replace(b"DELIVERED", [b"DELIVERED", b"REJECTED"][at % 2]) for at, one in enumerate(some_lines(100))]
-    site.standin.answers(Account(lines=lines[:50]))
+    site.standin.answers(Account(lines=lines[:-3]))
     site.wish = {"filter": FAILED}
     assert site.pull().is_complete
     site.wish = {}
@@ -270,7 +269,7 @@ def test_an_unfiltered_folder_refuses_a_filter(site: Site) -> None:
 
 
 def test_a_filter_does_not_hide_a_truncated_stream(site: Site) -> None:
-    """A truncated response, a bad line and a foreign event fail their day though the filter keeps none of its events."""
+    """A truncated response, a bad line and a foreign event fail a day of which the filter keeps nothing."""
     good = some_lines(20)
     for answer in (
         Answer(lines=good, cut_at=-5),

@@ -1,7 +1,7 @@
 """The files of a new shop's first days, read with common tools.
 
-They are DuckDB, pyarrow, polars, pandas and ClickHouse. The last three are not among the pinned tools, as they are
-large; where they are installed they are tried: `uv pip install polars pandas chdb`.
+They are DuckDB, pyarrow, polars, pandas and ClickHouse. The last three are large, so they are in a group of their own,
+which `make test-all` installs: `uv sync --inexact --group readers`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from smsevents.client.dlt_source import row_of
-from smsevents.client.pull.days import start_of
+from smsevents.client.pull.days import Split, start_of
 from smsevents.client.pull.formats import FormatName
 from smsevents.wire.columns import COLUMNS
 from smsevents.wire.events import decode
@@ -149,7 +149,7 @@ def test_the_times_of_a_warehouse_are_the_same() -> None:
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_polars(pulled: Path) -> None:
     """Polars reads Parquet and CSV into the expected Python values."""
-    polars: Any = pytest.importorskip("polars", reason="polars is large and not pinned")
+    polars: Any = pytest.importorskip("polars", reason="polars is large and in the group `readers`")
     if any(pulled.glob("*.parquet")):
         rows = polars.read_parquet(pulled / "*.parquet").sort("date").rows()
         assert [row[-1] for row in rows] == TIMES
@@ -165,7 +165,7 @@ def test_polars(pulled: Path) -> None:
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_pandas(pulled: Path) -> None:
     """Pandas reads Parquet, CSV and JSON lines."""
-    pandas: Any = pytest.importorskip("pandas", reason="pandas is large and not pinned")
+    pandas: Any = pytest.importorskip("pandas", reason="pandas is large and in the group `readers`")
     if any(pulled.glob("*.parquet")):
         frame = pandas.concat(pandas.read_parquet(one) for one in sorted(pulled.glob("*.parquet")))
         assert frame["send_date"].isna().sum() == 1
@@ -181,9 +181,47 @@ def test_pandas(pulled: Path) -> None:
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_clickhouse(pulled: Path) -> None:
     """ClickHouse counts the events of every format, but not the headers of files without events."""
-    chdb: Any = pytest.importorskip("chdb", reason="chdb is large and in the group `bench`")
+    chdb: Any = pytest.importorskip("chdb", reason="chdb is large and in the group `readers`")
     kinds = {".parquet": "Parquet", ".csv.gz": "CSVWithNames", ".jsonl.gz": "JSONEachRow"}
     for suffix, name in kinds.items():
         if any(pulled.glob(f"*{suffix}")):
             count = str(chdb.query(f"SELECT count() FROM file('{pulled}/*{suffix}', {name})"))  # noqa: S608 -- our path
             assert count.strip() == str(len(LINES))
+
+
+@pytest.fixture
+def partitions(site: Site) -> Path:
+    """Return a directory of Parquet files in Hive partitions, pulled over HTTP."""
+    site.wish = {"format": FormatName.PARQUET, "split": Split.HIVE}
+    site.standin.answers(Account(lines=LINES))
+    assert site.pull(now=NOW, first=FIRST, last=None).is_complete
+    return site.path
+
+
+DATES = [datetime.fromtimestamp(json.loads(one)["smsEvent"]["date"] / 1000, UTC) for one in LINES]
+
+
+def test_partitions_in_duckdb_and_arrow(partitions: Path) -> None:
+    """DuckDB and Arrow find the day of each partition as a column, and the times of the events beside it."""
+    rows = rows_of(f"SELECT date, day FROM read_parquet('{partitions}/*/*.parquet') ORDER BY date")  # noqa: S608 -- our path
+    table = ds.dataset(str(partitions), partitioning="hive", exclude_invalid_files=True).to_table().sort_by("date")
+
+    assert rows == [(time, time.date()) for time in DATES]
+    assert table.column("date").to_pylist() == DATES
+    assert table.column("day").to_pylist() == [str(time.date()) for time in DATES]
+
+
+def test_partitions_in_polars_pandas_and_clickhouse(partitions: Path) -> None:
+    """So do polars, pandas and ClickHouse."""
+    polars: Any = pytest.importorskip("polars", reason="polars is large and in the group `readers`")
+    pandas: Any = pytest.importorskip("pandas", reason="pandas is large and in the group `readers`")
+    chdb: Any = pytest.importorskip("chdb", reason="chdb is large and in the group `readers`")
+
+    frame = polars.read_parquet(partitions / "*" / "*.parquet", hive_partitioning=True).sort("date")
+    assert frame.select("date", "day").rows() == [(time, time.date()) for time in DATES]
+    read = pandas.read_parquet(sorted(partitions.glob("day=*/*.parquet"))[0])
+    assert read["date"].tolist() == DATES[:1]
+    found = str(chdb.query(f"SELECT toString(date, 'UTC'), day FROM file('{partitions}/*/*.parquet') ORDER BY date"))  # noqa: S608 -- our path
+    assert [row.split('"')[1::2] for row in found.splitlines()] == [
+        [time.strftime("%Y-%m-%d %H:%M:%S.000"), str(time.date())] for time in DATES
+    ]

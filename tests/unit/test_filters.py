@@ -38,9 +38,16 @@ lines = st.lists(
     ),
     max_size=30,
 )
+
+
+def is_interval(chosen: dict[str, Any]) -> bool:
+    """Return whether `sentFrom` is not after `sentTo`."""
+    return bool(chosen.get("sentFrom", 0) <= chosen.get("sentTo", START))
+
+
 some_words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3)
 times = st.integers(START - 305, START - 275)
-members = st.fixed_dictionaries(
+members: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "status": st.lists(st.sampled_from(STATUSES), min_size=1),
@@ -51,7 +58,7 @@ members = st.fixed_dictionaries(
         "sentFrom": times,
         "sentTo": times,
     },
-).filter(lambda chosen: chosen.get("sentFrom", 0) <= chosen.get("sentTo", START))
+).filter(is_interval)
 
 
 def is_wanted(one: bytes, chosen: dict[str, Any]) -> bool:
@@ -106,7 +113,9 @@ def test_a_filter_keeps_what_a_plain_model_keeps(some: list[bytes], chosen: dict
 def test_a_filter_survives_the_manifest(chosen: dict[str, Any]) -> None:
     """A filter is the same after it was written as JSON, and however its values are ordered and repeated."""
     where = Filter(**chosen)
-    twice = {name: [*value, *value[::-1]] if isinstance(value, list) else value for name, value in chosen.items()}
+    twice: dict[str, Any] = {
+        name: [*value, *value[::-1]] if isinstance(value, list) else value for name, value in chosen.items()
+    }
 
     assert msgspec.json.decode(msgspec.json.encode(where), type=Filter) == where
     assert Filter(**twice) == where
