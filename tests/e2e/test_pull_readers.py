@@ -219,7 +219,7 @@ def test_partitions_in_polars_pandas_and_clickhouse(partitions: Path) -> None:
 
     frame = polars.read_parquet(partitions / "*" / "*.parquet", hive_partitioning=True).sort("date")
     assert frame.select("date", "day").rows() == [(time, time.date()) for time in DATES]
-    read = pandas.read_parquet(sorted(partitions.glob("day=*/*.parquet"))[0])
+    read = pandas.read_parquet(min(partitions.glob("day=*/*.parquet")))
     assert read["date"].tolist() == DATES[:1]
     found = str(chdb.query(f"SELECT toString(date, 'UTC'), day FROM file('{partitions}/*/*.parquet') ORDER BY date"))  # noqa: S608 -- our path
     assert [row.split('"')[1::2] for row in found.splitlines()] == [

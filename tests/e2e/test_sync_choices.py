@@ -40,7 +40,7 @@ def test_a_warehouse_remembers_its_filter(standin: StandIn, warehouse: Warehouse
     """A filtered table has the matching events, keeps its filter without an option, and refuses another one."""
     lines = some_lines(120)
     failed = [one for one in lines if b"REJECTED" in one]
-    standin.answers(Account(lines=lines[20:]))
+    standin.answers(Account(lines=lines[10:]))
 
     assert run(standin, warehouse, NOW_MS, where=FAILED).received > 0
     standin.answers(Account(lines=lines))
