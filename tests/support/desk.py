@@ -99,6 +99,7 @@ def export(trackpoint: int) -> None:
             sys.stdout.buffer.write(line + b"\n")
 
     async def run() -> None:
+        """Print the lines on an event loop."""
         async with AsyncClient(trackpoint) as client:
             async for line in client.export_lines():
                 sys.stdout.buffer.write(line + b"\n")

@@ -104,6 +104,7 @@ def test_a_filter_keeps_what_a_plain_model_keeps(some: list[bytes], chosen: dict
     assert [one for batch in batches_of(some) for one in where.chooser()(batch.lines, batch.events)] == expected
 
     async def read() -> list[bytes]:
+        """Return the lines kept on an event loop."""
         return [one async for batch in where.batches_async(later(batches_of(some))) for one in batch.lines]
 
     assert asyncio.run(read()) == expected
