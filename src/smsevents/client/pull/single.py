@@ -67,7 +67,7 @@ class SingleFile:
         self._stack.close()
 
     def keep(self) -> FileRecord:
-        """Rename the pulled file to its final name, in place of an existing one. Without any event, it is an empty file.
+        """Rename the pulled file to its final name, in place of an existing one. Without events, the file is empty.
 
         Raises `DirectoryUnusable`; then an existing file is unchanged.
         """
