@@ -74,12 +74,12 @@ def told(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
 
 
 def test_pull_from_a_real_server(server: Server, tmp_path: Path) -> None:
-    """`pull` writes a file with the exported lines for each day that has events, and prints nothing."""
+    """`pull --quiet` writes a file with the exported lines for each day that has events, and prints nothing."""
     shop = server.shop()
     lines = recent_lines(500, shop.trackpoint)
     shop.send(body_of(lines))
     environment = os.environ | {"SMSEVENTS_API_KEY": shop.key}
-    words = ("pull", str(shop.trackpoint), str(tmp_path / "events"), "--url", server.base)
+    words = ("pull", str(shop.trackpoint), str(tmp_path / "events"), "--url", server.base, "--quiet")
 
     done = run_command(*words, environment=environment)
 

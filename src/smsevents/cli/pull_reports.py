@@ -16,9 +16,11 @@ from smsevents.cli.output import OutputFailed
 from smsevents.client.pull.terms import PullObserver
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.days import Plan
-    from smsevents.client.pull.directory import Directory, FileRecord
+    from smsevents.client.pull.directory import FileRecord, Layout
     from smsevents.client.pull.terms import Stopping, Summary
 
 
@@ -105,9 +107,12 @@ class JsonReport(PullObserver):
     holds the error: the day being fetched is not at fault.
     """
 
-    def __init__(self, out: IO[str], directory: Directory, stopping: Stopping) -> None:
+    def __init__(self, out: IO[str], path: Path, layout: Layout, stopping: Stopping, *, single: bool = False) -> None:
+        """Report a pull into the directory `path`, or into that file if `single` is true."""
         self._out = out
-        self._directory = directory
+        self._path = path
+        self._layout = layout
+        self._single = single
         self._stopping = stopping
         self._writing = threading.Lock()
         self.broken: OutputFailed | None = None
@@ -125,12 +130,12 @@ class JsonReport(PullObserver):
 
     def planned(self, plan: Plan) -> None:
         """Write the plan."""
-        layout = self._directory.layout
+        layout = self._layout
         self._write(
             PlanLine(
                 trackpoint=layout.trackpoint,
                 url=layout.url,
-                directory=str(self._directory.path),
+                directory=str(self._path.parent if self._single else self._path),
                 format=layout.format,
                 split=layout.split,
                 days_to_fetch=len(plan.fetch),
@@ -161,7 +166,10 @@ class JsonReport(PullObserver):
 
     def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
         """Write that a file is up to date."""
-        self._write(FileLine(name, record.events, new, record.bytes, record.sha256, changed))
+        self._write(FileLine(self._shown(name), record.events, new, record.bytes, record.sha256, changed))
+
+    def _shown(self, name: str) -> str:
+        return self._path.name if self._single else name
 
     def summary(self, summary: Summary, seconds: float) -> None:
         """Write the last line."""

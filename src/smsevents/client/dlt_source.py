@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
 from smsevents.client.errors import ConfigurationError, Recovery, TruncatedStream, missing_extra
+from smsevents.client.filters import NO_FILTER, Filter, remembered
 from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.reached import Reached
@@ -47,7 +48,7 @@ import pyarrow as pa  # isort: skip -- the same
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from dlt.common.data_types import TDataType
     from dlt.common.destination import Destination
@@ -99,6 +100,7 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
     url: str | None = None,
     lookback_days: float = LOOKBACK_DAYS,
     days_max: float | None = None,
+    where: Filter | None = None,
     retry: Retry = _RETRY,
     timeouts: Timeouts = _TIMEOUTS,
     ssl_context: ssl.SSLContext | None = None,
@@ -109,7 +111,8 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
 
     A run starts `lookback_days` before that end, to include events that were recorded late; the first run loads the
     complete history of 90 days. With `days_max`, a run ends at most that many days after the end of the last run, so
-    that a large history is loaded in several runs. Events are read day by day. A truncated day is read again
+    that a large history is loaded in several runs. `where` leaves out events; the state keeps it, and a later run with
+    another one is refused. Events are read day by day. A truncated day is read again
     as `retry` says, without duplicates. The destination must support merging by delete and insert (dlt's
     `delete-insert`).
 
@@ -120,7 +123,7 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
     account = Account.resolve(trackpoint, key, url)  # so that missing settings are reported here, not within a run
     reached = Reached()
 
-    def rows(before: int | None) -> Iterator[pa.RecordBatch]:
+    def rows(before: int | None, chosen: Filter) -> Iterator[pa.RecordBatch]:
         now = now_ms()
         reached.begin(*interval_of(before, now, lookback_days, days_max), now)
         with Client(
@@ -133,10 +136,10 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
             sleep=sleep,
             now_ms=now_ms,
         ) as client:
-            for batches in gathered(read(client, reached, retry, sleep)):
+            for batches in gathered(read(client, reached, chosen, retry, sleep)):
                 yield rows_of(batches, canonical_lines(batches))
 
-    return source_of(account, rows, reached, "merge")
+    return source_of(account, rows, reached, "merge", where)
 
 
 def check_days(lookback_days: float, days_max: float | None) -> None:
@@ -147,14 +150,16 @@ def check_days(lookback_days: float, days_max: float | None) -> None:
 
 def source_of(
     account: Account,
-    rows: Callable[[int | None], Iterable[Any]],
+    rows: Callable[[int | None, Filter], Iterable[Any]],
     reached: Reached,
     disposition: TWriteDispositionConfig,
+    where: Filter | None,
 ) -> DltSource:
-    """Return the source of one run. `rows` takes how far the last run got, if any, and yields the rows to load.
+    """Return the source of one run.
 
-    It yields record batches of `ROWS`, or files that dlt imports; the table must not have columns of dlt then.
-    When all rows were yielded, `reached` says how far this run got.
+    `rows` takes how far the last run got, if any, and the filter that holds for the table, and yields the rows to load:
+    record batches of `ROWS`, or files that dlt imports; the table must not have columns of dlt then. When all rows were
+    yielded, `reached` says how far this run got. `where` is the filter that the caller wants, if any.
     """
     place = place_of(account)
 
@@ -163,8 +168,9 @@ def source_of(
         check_driver(destination)
         state = dlt.current.resource_state()
         before = state.get(place)
+        chosen = remembered(state, place, where, is_begun=before is not None) or NO_FILTER
         is_empty = True
-        for item in rows(before):
+        for item in rows(before, chosen):
             is_empty = False
             yield _with_bookkeeping(item) if isinstance(item, pa.RecordBatch) else item
         if is_empty:
@@ -238,6 +244,20 @@ def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max:
     return start, end
 
 
+def begun_at(from_ms: int | None, synced_to: int | None, now: int, usual: tuple[int, int]) -> tuple[int, int]:
+    """Return the interval of a run that begins at `from_ms`, or at its usual start if that leaves no gap.
+
+    A start before the history of the server, or after now, is moved there.
+    """
+    start, end = usual
+    if from_ms is None:
+        return usual
+    wanted = min(max(from_ms, now - HISTORY_MS), now)
+    if synced_to is not None:
+        return min(start, wanted), end
+    return wanted, min(now, wanted + end - start)
+
+
 def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
     """Split a closed interval into closed intervals of at most a day."""
     while start <= end:
@@ -253,11 +273,18 @@ def missed_days(reached: Reached) -> Iterator[tuple[int, int]]:
         yield from days_of(*later)
 
 
-def read(client: Client, reached: Reached, retry: Retry, sleep: Callable[[float], None]) -> Iterator[Batch]:
-    """Yield the events of the interval of `reached`, and of the days that turn out to be missing, day by day.
+def read(
+    client: Client, reached: Reached, where: Filter, retry: Retry, sleep: Callable[[float], None]
+) -> Iterator[Batch]:
+    """Yield the wanted events of the interval of `reached`, and of the days that turn out to be missing, day by day.
 
-    After a truncation, the events of a day are yielded again.
+    After a truncation, the events of a day are yielded again. `reached` hears of all events, also of unwanted ones.
     """
+    batches = _all_batches(client, reached, retry, sleep)
+    return where.batches(batches) if where else batches
+
+
+def _all_batches(client: Client, reached: Reached, retry: Retry, sleep: Callable[[float], None]) -> Generator[Batch]:
     for start, end in chain(days_of(reached.start, reached.end), missed_days(reached)):
         for batch in _day(client, start, end, retry, sleep, reached.heard):
             reached.newest(map(int, batch.columns.dates))

@@ -21,6 +21,7 @@ from msgspec import UNSET, UnsetType
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
 from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
+from smsevents.client.filters import NO_FILTER, Filter, remembered
 from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.lines import printable
@@ -37,6 +38,7 @@ from smsevents.client.dlt_source import (
     LOOKBACK_DAYS,
     SOURCE,
     TABLE,
+    begun_at,
     check_days,
     check_driver,
     interval_of,
@@ -55,7 +57,6 @@ from dlt.pipeline.exceptions import PipelineStepFailed  # isort: skip -- the sam
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
-
 
 DATASET = "sms"
 DUCKDB_FILE = "smsevents.duckdb"
@@ -99,6 +100,8 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     dataset: str = DATASET,
     lookback_days: float = LOOKBACK_DAYS,
     step_days: float = STEP_DAYS,
+    from_ms: int | None = None,
+    where: Filter | None = None,
     retry: Retry = _RETRY,
     timeouts: Timeouts = _TIMEOUTS,
     ssl_context: ssl.SSLContext | None = None,
@@ -112,6 +115,10 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     `DESTINATION__POSTGRES__CREDENTIALS`; or `duckdb`, the file `smsevents.duckdb`; or `duckdb:///` and the path of
     another file. At most `step_days` days are loaded at a time; `progress` is called after each step.
 
+    A first sync begins at `from_ms`, in Unix milliseconds, or with the history. A later one begins at `from_ms` if that
+    is before the time at which it would begin anyway, so it leaves no gap. `where` leaves out events; the warehouse
+    keeps it, and a later sync with another one is refused.
+
     Raises `ClientError` or a subclass, such as `SyncFailed` if the warehouse rejects the events. Events loaded before
     the error stay, and the next sync continues from there.
     """
@@ -123,7 +130,8 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     with _alone(destination, dataset), tempfile.TemporaryDirectory(prefix="smsevents-sync-") as folder:
         pipeline = _pipeline(account, destination, dataset, folder)
         before = _synced_to(pipeline, account)
-        first = interval_of(before, now, lookback_days, step_days)
+        chosen = remembered(_state(pipeline), place_of(account), where, is_begun=before is not None) or NO_FILTER
+        first = begun_at(from_ms, before, now, interval_of(before, now, lookback_days, step_days))
         reached = Reached()
         step = first
         received = loads = 0
@@ -140,10 +148,10 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
                 sleep=sleep,
                 now_ms=now_ms,
             ) as client:
-                for batches in gathered(read(client, reached, retry, sleep)):
+                for batches in gathered(read(client, reached, chosen, retry, sleep)):
                     rows.add(batches)
             rows.finish()
-            _load(pipeline, account, rows, reached)
+            _load(pipeline, account, rows, reached, where)
             received += rows.rows
             loads += 1
             synced_to = _synced_to(pipeline, account)
@@ -194,20 +202,25 @@ def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> 
     return pipeline
 
 
-def _load(pipeline: dlt.Pipeline, account: Account, rows: StepRows, reached: Reached) -> None:
+def _load(pipeline: dlt.Pipeline, account: Account, rows: StepRows, reached: Reached, where: Filter | None) -> None:
     """Load the rows of one step."""
     with _told():
         disposition = disposition_of(pipeline, account.trackpoint, rows)
-        pipeline.run(source_of(account, lambda _: rows.items(), reached, disposition))
+        pipeline.run(source_of(account, lambda *_: rows.items(), reached, disposition, where))
     rows.remove()
 
 
 def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:
+    synced_to: int | None = _state(pipeline).get(place_of(account))
+    return synced_to
+
+
+def _state(pipeline: dlt.Pipeline) -> dict[str, Any]:
+    """Return a copy of what the source keeps in the state."""
     found: Any = pipeline.state.get("sources", {})
     for name in (SOURCE, "resources", TABLE):
         found = found.get(name, {})
-    synced_to: int | None = found.get(place_of(account))
-    return synced_to
+    return dict(found)
 
 
 def _destination(name: str, dataset: str) -> Destination[Any, Any]:

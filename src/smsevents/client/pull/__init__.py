@@ -9,6 +9,7 @@ sort.py       any number of entries → sorted and unique, in bounded memory
 formats.py    JSON lines and CSV
 parquet.py    Parquet
 directory.py  the files, the manifest, and the lock of a directory
+single.py     one file instead of a directory
 terms.py      the inputs and outputs of a pull: options, source, reports, summary
 pull.py       a pull, from its plan to its summary
 schedule.py   which day is next, how many threads, and when to give up

@@ -1,6 +1,7 @@
 """The directory of a pull: its files, its manifest, and the lock that keeps other pulls out.
 
     2026-11-25.jsonl.gz         a file of events; it appears under this name only when it is complete
+    day=…/events.jsonl.gz       the same, with the split `hive`
     .smsevents/manifest.json    the options, when each day was fetched, and the size and hash of each file
     .smsevents/lock             held by the running pull
     .smsevents/staged/          complete days that wait for the other days of their file
@@ -23,7 +24,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import threading
 import time
 from contextlib import ExitStack, closing, suppress
@@ -35,7 +35,9 @@ import msgspec
 from msgspec import Struct
 
 from smsevents.client.errors import ClientError, ConfigurationError
-from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER, try_lock
+from smsevents.client.filters import NO_FILTER, Filter
+from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER
+from smsevents.client.platforms import flush_folder, try_lock
 from smsevents.client.pull.days import Split, part_of
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
@@ -50,6 +52,7 @@ STATE = ".smsevents"
 MANIFEST = "manifest.json"
 VERSION = 1
 MANIFEST_INTERVAL_SECONDS = 1.0
+_FILTERED_VERSION = 2  # so that an earlier smsevents, which knows of no filters, does not mix in other events
 _NEW = "new-"
 _PERMISSIONS = 0o777
 _STAGED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.(-?[0-9]{1,18})")
@@ -60,10 +63,11 @@ _ADVICE = {
     "split": "omit --split",
     "format": "omit --format",
     "compressed": "omit --compressed and --uncompressed",
+    "filter": "omit all options of the filter",
 }
 
 
-class Layout(Struct, frozen=True, kw_only=True):
+class Layout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fixed options of a directory, chosen by the first pull into it."""
 
     trackpoint: int
@@ -71,6 +75,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     format: FormatName
     compressed: bool
     split: Split
+    filter: Filter = NO_FILTER
 
 
 class DirectoryOptions(Struct, frozen=True, kw_only=True):
@@ -84,6 +89,7 @@ class DirectoryOptions(Struct, frozen=True, kw_only=True):
     format: FormatName | None = None
     compressed: bool | None = None
     split: Split | None = None
+    filter: Filter | None = None
 
 
 class FileRecord(Struct, frozen=True):
@@ -136,6 +142,7 @@ class Directory:
         self._manifest_path = self.state / MANIFEST
         self._changing = threading.Lock()
         self._numbers = 0
+        self._unflushed: set[Path] = set()  # folders with files that are not on disk under their final names yet
         self._unrecorded = False  # whether the manifest on disk lacks something
         self._recorded_at = 0.0
         try:
@@ -173,17 +180,16 @@ class Directory:
         try:
             known = msgspec.json.decode(self._manifest_path.read_bytes(), type=Manifest)
         except FileNotFoundError:
-            return Manifest(layout=_with_defaults(wish, None))
+            return _begun(_with_defaults(wish, None))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DirectoryUnusable(
                 f"{self._manifest_path} cannot be read ({error}). Move it away; the next pull fetches all days that"
                 " the server still has and merges them with the files."
             ) from error
-        if known.version != VERSION:
+        if known.version not in {VERSION, _FILTERED_VERSION}:
             raise DirectoryUnusable(f"{self._manifest_path} was written by a newer smsevents. Use that version.")
         if not known.days and not known.files and not self.staged():
-            known.layout = _with_defaults(wish, known.layout)  # nothing was pulled yet, so the options may still change
-            return known
+            return _begun(_with_defaults(wish, known.layout))  # nothing was pulled yet: the options may still change
         for name, advice in _ADVICE.items():
             asked, there = getattr(wish, name), getattr(known.layout, name)
             if asked is not None and asked != there:
@@ -198,9 +204,13 @@ class Directory:
         if not self._manifest_path.exists() or not self._manifest.days:
             self._write_manifest()
 
+    def name_of(self, part: str) -> str:
+        """Return the path of a part's file within the directory, with slashes."""
+        return f"{part}{self.format.suffix}"
+
     def file(self, part: str) -> Path:
         """Return the path of a part's file."""
-        return self.path / f"{part}{self.format.suffix}"
+        return self.path / self.name_of(part)
 
     def fetched(self) -> dict[date, int]:
         """Return when each day was fetched, without days whose file is missing or changed."""
@@ -230,15 +240,14 @@ class Directory:
 
     def _is_as_recorded(self, part: str) -> bool:
         """Return whether a part's file is as recorded, or neither recorded nor present."""
-        path = self.file(part)
-        return self.record_of(part) is not None or (path.name not in self._manifest.files and not path.exists())
+        is_recorded = self.name_of(part) in self._manifest.files
+        return self.record_of(part) is not None or (not is_recorded and not self.file(part).exists())
 
     def record_of(self, part: str) -> FileRecord | None:
         """Return the record of a part's file, or None if the file is missing or its size differs from the record."""
-        path = self.file(part)
-        record = self._manifest.files.get(path.name)
+        record = self._manifest.files.get(self.name_of(part))
         try:
-            return record if record and path.stat().st_size == record.bytes else None
+            return record if record and self.file(part).stat().st_size == record.bytes else None
         except FileNotFoundError:
             return None
 
@@ -265,9 +274,25 @@ class Directory:
         path = self.file(part)
         with self._changing:
             new.path.chmod(self._permissions(path))
+            self._make_folder(path.parent)
             new.path.replace(path)
-            self._manifest.files[path.name] = new.record
+            self._unflushed.add(path.parent)
+            self._manifest.files[self.name_of(part)] = new.record
             self._record(days)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Create the folder of a partition, with the permissions of the newest one."""
+        if folder.exists():
+            return
+        mode = next(
+            (there.stat().st_mode & _PERMISSIONS for there in self._partitions() if there.exists()), PRIVATE_FOLDER
+        )
+        folder.mkdir(mode=PRIVATE_FOLDER)
+        folder.chmod(mode)
+
+    def _partitions(self) -> Iterator[Path]:
+        """Yield the folders of the recorded files, the newest first."""
+        return ((self.path / name).parent for name in sorted(self._manifest.files, reverse=True))
 
     def _permissions(self, path: Path) -> int:
         """Return the permissions for a file: its own, those of the newest file, or else this user's only."""
@@ -285,7 +310,11 @@ class Directory:
         with self._changing:
             had_file = path.exists()
             path.unlink(missing_ok=True)  # first: a missing file is fetched again, but a leftover file would be merged
-            self._manifest.files.pop(path.name, None)
+            if path.parent != self.path:
+                with suppress(OSError):  # other programs may have put files there
+                    path.parent.rmdir()
+                    self._unflushed.discard(path.parent)
+            self._manifest.files.pop(self.name_of(part), None)
             self._record(days)
         return had_file
 
@@ -310,7 +339,9 @@ class Directory:
     def _write_manifest(self) -> None:
         self._manifest.days = dict(sorted(self._manifest.days.items()))
         self._manifest.files = dict(sorted(self._manifest.files.items()))
-        _flush_folder(self.path)  # the files that it names
+        for folder in {*self._unflushed, self.path}:  # the files that it names, and the folders of partitions
+            flush_folder(folder)
+        self._unflushed.clear()
         new = self.state / f"{_NEW}manifest"
         with _private(new, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(self._manifest), indent=1))
@@ -395,6 +426,10 @@ class Counted:
             yield batch
 
 
+def _begun(layout: Layout) -> Manifest:
+    return Manifest(version=_FILTERED_VERSION if layout.filter else VERSION, layout=layout)
+
+
 def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
     """Return the options of a new directory. `begun` holds those of a directory that has no events yet."""
     url = wish.url or (begun.url if begun else None)
@@ -408,6 +443,7 @@ def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
         format=format_,
         compressed=compressed if wish.compressed is None else wish.compressed,
         split=wish.split or (begun.split if begun else Split.DAY),
+        filter=wish.filter or (begun.filter if begun else NO_FILTER),
     )
 
 
@@ -451,14 +487,4 @@ def _locked(path: Path, directory: Path) -> IO[str]:
 def _put(new: Path, path: Path) -> None:
     """Rename a flushed file to its final name, and flush the directory."""
     new.replace(path)
-    _flush_folder(path.parent)
-
-
-def _flush_folder(path: Path) -> None:
-    if sys.platform == "win32":
-        return  # Windows cannot flush a directory
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent)

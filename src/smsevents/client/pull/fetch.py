@@ -9,7 +9,7 @@ from smsevents.client.errors import ClientError, IncompleteExport, Recovery
 from smsevents.client.pull.arrivals import Arrivals
 from smsevents.client.pull.clocks import Fetch
 from smsevents.client.pull.days import end_of, start_of
-from smsevents.client.pull.lines import EntryChecker
+from smsevents.client.pull.lines import EntryChecker, Lines
 from smsevents.client.retry import Retry, Tries
 
 if TYPE_CHECKING:
@@ -65,10 +65,13 @@ class DayFetcher:
         checker = EntryChecker(directory.layout.trackpoint, start_ms, end_ms, has_columns=directory.format.has_columns)
         sent_ms = self._clocks.own_ms()
         heads: list[ExportHead] = []
+        where = directory.layout.filter
+        choose = where.chooser()
         with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
             for batch in batches:
                 self._stopping.check()
-                arrivals.add(checker.received(batch))
+                lines = checker.received(batch)
+                arrivals.add(Lines.of(choose(lines.entries, batch.events)) if where else lines)
                 self._clocks.newest(checker.newest_ms)
                 self._report.received(len(batch), len(batch.block))
         return Fetch(day, sent_ms, heads[-1] if heads else None)

@@ -115,7 +115,7 @@ class Folder:
         if not new.record.events and (record is None or record.events):
             new.path.unlink()
             if directory.drop(name, days):
-                self._report.removed(path.name)
+                self._report.removed(directory.name_of(name))
             self._ledger.merged(days, new=added, written_bytes=None)
             return
         changed = bool(added or is_rewritten or self._ledger.replaced_of(days)) or record is None
@@ -126,7 +126,7 @@ class Folder:
             new.path.unlink()
             directory.keep(days)
         self._ledger.merged(days, new=added, written_bytes=new.record.bytes if changed else None)
-        self._report.written(path.name, record, added, changed=changed)
+        self._report.written(directory.name_of(name), record, added, changed=changed)
 
 
 def _without(batches: Iterable[list[Entry]], days: set[date]) -> Iterator[list[Entry]]:

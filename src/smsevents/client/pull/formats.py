@@ -16,13 +16,13 @@ from functools import cache, lru_cache
 from itertools import islice, repeat
 from typing import IO, TYPE_CHECKING, Protocol
 
-from isal import igzip, isal_zlib
 
 from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.errors import BadEvent, DamagedFile
 from smsevents.client.pull.lines import EntryChecker, Lines, settled
 from smsevents.client.pull.sort import PULL_RUN_READ_BYTES
 from smsevents.wire.columns import COLUMNS, event_of, row_of
+from smsevents.wire.deflate import igzip, isal_zlib
 from smsevents.wire.events import Event, SmsEvent, encode_lines
 from smsevents.wire.gzip_stream import GZIP_WBITS
 from smsevents.wire.lines import Entry, is_ascending, unique
@@ -115,7 +115,7 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
                 raise BadEvent("its events are not in order")
             last = batch[-1]
             yield batch
-    except (BadEvent, ValueError, EOFError, isal_zlib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]
+    except (BadEvent, ValueError, EOFError, isal_zlib.error, igzip.BadGzipFile) as error:  # type: ignore[misc]
         raise DamagedFile(
             f"{path} was changed after a pull wrote it ({error})."
             " Move it away; the next pull fetches again what the server still has."

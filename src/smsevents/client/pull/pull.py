@@ -7,7 +7,7 @@ merged with the others when the last of them was fetched or has failed.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import ClientError, RateLimited
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from smsevents.client.pull.directory import Directory, Staged
     from smsevents.client.pull.terms import PullObserver, PullOptions, Source, Stopping, Summary
+
+# Windows does not end a wait for a thread on Ctrl-C; between two waits, the handler of the signal runs.
+_INTERRUPTIBLE_SECONDS = 0.5
 
 
 class Pull:
@@ -112,7 +115,10 @@ class Pull:
         threads = schedule.threads
         with ThreadPoolExecutor(threads, thread_name_prefix="smsevents-pull") as pool:
             try:
-                for worker in [pool.submit(self._work, schedule) for _ in range(threads)]:
+                working = [pool.submit(self._work, schedule) for _ in range(threads)]
+                while wait(working, _INTERRUPTIBLE_SECONDS).not_done:
+                    pass
+                for worker in working:
                     worker.result()
             except BaseException:
                 self._stopping.stop()
