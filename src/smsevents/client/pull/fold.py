@@ -110,7 +110,6 @@ class Folder:
     def _put(self, name: str, new: NewFile, days: dict[date, int], added: int, *, is_rewritten: bool = False) -> None:
         """Replace a file, or remove it if it has no events, or leave it as it is if nothing is new."""
         directory = self._directory
-        path = directory.file(name)
         record = directory.record_of(name)
         if not new.record.events and (record is None or record.events):
             new.path.unlink()

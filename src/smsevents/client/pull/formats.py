@@ -16,7 +16,6 @@ from functools import cache, lru_cache
 from itertools import islice, repeat
 from typing import IO, TYPE_CHECKING, Protocol
 
-
 from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.errors import BadEvent, DamagedFile
 from smsevents.client.pull.lines import EntryChecker, Lines, settled
