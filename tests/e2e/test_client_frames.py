@@ -9,10 +9,12 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from smsevents.client import AsyncClient, BadLine, Client, TruncatedStream
+from smsevents.client import AsyncClient, BadLine, Client, Filter, TruncatedStream
 from tests.support.client_reads import LINES, START, TRACKPOINT, client_of
+from tests.support.lines import line
 from tests.support.servers import PLAIN
 from tests.support.standin import Answer, StandIn
 
@@ -66,6 +68,35 @@ def test_the_asynchronous_client_reads_the_same(standin: StandIn) -> None:
 
     table, pandas_frame, polars_frame = asyncio.run(read())
     assert table == wanted
+    assert pandas_frame.equals(wanted.to_pandas())
+    assert polars_frame.to_dicts() == wanted.to_pylist()
+
+
+def test_a_filter_applies_to_tables(standin: StandIn) -> None:
+    """With `where`, all tables of both clients have the rows of the matching events only."""
+    lines = [line(TRACKPOINT, START + at, status="EXPIRED" if at % 3 else "DELIVERED") for at in range(100)]
+    where = Filter(status="EXPIRED")
+    standin.answers(Answer(lines=lines))
+
+    with client_of(standin) as client:
+        wanted = client.to_arrow(where=where).read_all()
+        assert client.to_pandas(where=where).equals(wanted.to_pandas())
+        assert client.to_polars(where=where).to_dicts() == wanted.to_pylist()
+        assert client.to_arrow().read_all().filter(pc.field("status") == "EXPIRED").equals(wanted)
+
+    async def read() -> tuple[pa.Table, Any, pl.DataFrame]:
+        """Read all three ways."""
+        async with AsyncClient(TRACKPOINT, "key", url=standin.url, ssl_context=PLAIN) as client:
+            batches = [batch async for batch in client.to_arrow(where=where)]
+            return (
+                pa.Table.from_batches(batches),
+                await client.to_pandas(where=where),
+                await client.to_polars(where=where),
+            )
+
+    table, pandas_frame, polars_frame = asyncio.run(read())
+    assert table == wanted
+    assert table.num_rows == len([one for one in lines if b"EXPIRED" in one])
     assert pandas_frame.equals(wanted.to_pandas())
     assert polars_frame.to_dicts() == wanted.to_pylist()
 

@@ -46,7 +46,7 @@ def test_the_help_of_all_commands_lists_each() -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["pull", "--help"], ["sync", "--help"]])
 def test_pull_and_sync_import_nothing_of_the_server(words: list[str]) -> None:
-    """The help of `pull` and `sync` imports no module of the server and none of its packages."""
+    """Their help imports no module of the server and none of its packages; without a terminal, also not rich."""
     script = (
         "import sys; from smsevents.cli import app; app(sys.argv[1:], standalone_mode=False);"
         "print(*sorted(sys.modules), sep='\\n', file=sys.stderr)"
@@ -56,4 +56,14 @@ def test_pull_and_sync_import_nothing_of_the_server(words: list[str]) -> None:
     imported = set(done.stderr.split())
     server = {"accounts", "catalog", "log", "segments", "timekeeper", "upkeep", "web", "worker"}
     assert not imported & {f"smsevents.{name}" for name in server}
-    assert not imported & {"sqlalchemy", "alembic", "litestar", "uvicorn", "uvloop", "zlib_ng", "structlog", "dlt"}
+    assert not imported & {
+        "sqlalchemy",
+        "alembic",
+        "litestar",
+        "uvicorn",
+        "uvloop",
+        "zlib_ng",
+        "structlog",
+        "dlt",
+        "rich",
+    }

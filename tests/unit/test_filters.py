@@ -110,6 +110,27 @@ def test_a_filter_keeps_what_a_plain_model_keeps(some: list[bytes], chosen: dict
     assert asyncio.run(read()) == expected
 
 
+def parts_of(batch: Batch) -> list[tuple[object, ...]]:
+    """Return the events of a batch by their parts, as its columns have them."""
+    columns = batch.columns
+    sources = [msgspec.structs.replace(columns.known[key], sendDate=0) for key in columns.sources]
+    return list(zip(columns.users, columns.statuses, columns.dates, sources, columns.sent, strict=True))
+
+
+@given(lines, members, st.booleans())
+def test_a_filter_keeps_the_same_events_in_columns(
+    some: list[bytes], chosen: dict[str, Any], is_canonical: bool
+) -> None:
+    """The columns of filtered batches are those of their lines, whether the lines were canonical or not."""
+    if not is_canonical:
+        some = [one.replace(b":", b": ") for one in some]
+
+    for batch in Filter(**chosen).batches(batches_of(some)):
+        assert batch.is_canonical == is_canonical
+        assert len(batch) == len(batch.lines)
+        assert parts_of(batch) == parts_of(batch_of(batch.lines))
+
+
 @given(members)
 def test_a_filter_survives_the_manifest(chosen: dict[str, Any]) -> None:
     """A filter is the same after it was written as JSON, and however its values are ordered and repeated."""
