@@ -15,7 +15,7 @@ import pytest
 
 from smsevents.client import Filter
 from smsevents.client.pull.days import Split, day_of
-from smsevents.client.pull.errors import DirectoryUnusable, OtherOptions
+from smsevents.client.pull.errors import OtherOptions
 from smsevents.client.pull.formats import FormatName
 from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, body_of, date_of, line
@@ -222,7 +222,7 @@ def test_a_partition_that_becomes_empty_is_removed(site: Site) -> None:
     assert site.pull(replace=True).is_complete
 
     assert site.heard.gone == [f"day={last}/events.jsonl.gz"]
-    assert f"day={last}" not in site.names()
+    assert not (site.path / f"day={last}").exists()
 
 
 FAILED = Filter(status=["REJECTED", "EXPIRED"])
@@ -285,17 +285,6 @@ def test_a_filter_does_not_hide_a_truncated_stream(site: Site) -> None:
 
         assert list(summary.failed) == [day]
         assert site.names() == []
-
-
-def test_an_earlier_version_refuses_a_filtered_folder(site: Site) -> None:
-    """The manifest of a version that is not known is refused, as an earlier smsevents refuses that of a filter."""
-    site.standin.answers(Account(lines=some_lines(10)))
-    site.pull()
-    manifest = site.path / ".smsevents" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 3}))
-
-    with pytest.raises(DirectoryUnusable, match="newer smsevents"):
-        site.pull()
 
 
 def test_the_command_with_a_filter(environment: dict[str, str], standin: StandIn, tmp_path: Path) -> None:

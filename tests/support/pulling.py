@@ -131,8 +131,9 @@ class Site:
             yield client.export_batches
 
     def names(self) -> list[str]:
-        """Return the names of the files."""
-        return sorted(path.name for path in self.path.iterdir() if path.name != ".smsevents")
+        """Return the paths of the files within the directory."""
+        found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in found if path.parts[0] != ".smsevents")
 
     def lines(self) -> list[bytes]:
         """Return all lines of all files, as the formats read them, file by file."""
