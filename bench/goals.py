@@ -11,7 +11,15 @@ OVERLAPPING_MAX, LATE_TIMES_MAX = 0.05, {"gzip": 5.0, "plain": 1.5}
 FIRST_BYTE_P50_MS, FIRST_BYTE_P99_MS = 5.0, 25.0
 IMPORT_EVENTS_PER_SECOND = 300_000
 REQUESTS_BY_BARE_RATIO = 0.3
+PULL_TIMES_DUCKDB_MAX, PULL_PEAK_MAX_MIB = 1.5, 400
 SOAK_GROWTH_MAX, SOAK_DRIFT_MAX = 1.1, 1.25  # a shared machine drifts by itself
+
+SYNC_TIMES_MAX = (
+    ("DuckDB", "seconds", ("curl | DuckDB", ""), 10.0),
+    ("PostgreSQL", "seconds", ("PostgreSQL", "COPY of the synced rows"), 3.0),
+    ("DuckDB", "stored_bytes", ("DuckDB", "copy of the synced columns"), 1.3),
+)
+NEXT_SYNC_MORE_MAX_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
         "import": _import,
         "soak": _soak,
         "late": _late,
+        "pull": _pull,
+        "sync": _sync,
     }
     return judges[case](rows) if case in judges else []
 
@@ -111,6 +121,39 @@ def _late(rows: Sequence[Row]) -> list[Goal]:
             f" {OVERLAPPING_MAX:.0%} of the lines are merged"
         )
         found.append(Goal(promise, f"{times:.2f} times, {share:.1%}", times <= limit and share <= OVERLAPPING_MAX))
+    return found
+
+
+def _pull(rows: Sequence[Row]) -> list[Goal]:
+    found: list[Goal] = []
+    for one in (one for one in rows if one.labels["system"] == "smsevents"):
+        what, peak = f"pull, {one.labels['format']}", one.median("peak_bytes") / 1024 / 1024
+        if times := one.figures.get("time_by_parquet_of_duckdb_ratio"):
+            promise = f"{what}: at most {PULL_TIMES_DUCKDB_MAX} times as long as curl and DuckDB take into Parquet"
+            found.append(Goal(promise, f"{times[0]:.2f} times", times[0] <= PULL_TIMES_DUCKDB_MAX))
+        promise = f"{what}: at most {PULL_PEAK_MAX_MIB} MiB of memory"
+        found.append(Goal(promise, f"{peak:.0f} MiB", peak <= PULL_PEAK_MAX_MIB))
+    return found
+
+
+def _sync(rows: Sequence[Row]) -> list[Goal]:
+    found: list[Goal] = []
+    measured = {(str(row.labels["system"]), str(row.labels["variant"])): row for row in rows}
+    for warehouse, figure, peer, most in SYNC_TIMES_MAX:
+        first = measured.get(("smsevents", f"first sync into {warehouse}"))
+        if first and peer in measured:
+            what = "time" if figure == "seconds" else "size"
+            times = first.median(figure) / measured[peer].median(figure)
+            promise = (
+                f"first sync into {warehouse}: at most {most:g} times the {what} of {' '.join(filter(None, peer))}"
+            )
+            found.append(Goal(promise, f"{times:.2f} times", times <= most))
+    for warehouse in ("DuckDB", "PostgreSQL"):
+        following = measured.get(("smsevents", f"next sync into {warehouse}"))
+        if following:
+            more = following.median("seconds") - measured["dlt", f"empty run into {warehouse}"].median("seconds")
+            promise = f"next sync into {warehouse}: {NEXT_SYNC_MORE_MAX_SECONDS:.0f} s above an empty run of dlt"
+            found.append(Goal(promise, f"{more:.1f} s above", more <= NEXT_SYNC_MORE_MAX_SECONDS))
     return found
 
 

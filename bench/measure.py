@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import msgspec
 Figures = dict[str, float]  # what one turn measured, by a name that ends in its unit
 T = TypeVar("T")
 
+_SAMPLE_SECONDS = 0.02
 _SCHEDULER_CLOCK = 2  # of a process, as clock_getcpuclockid(3) builds its id on Linux
 _CURL_REPORT = '{"seconds":%{time_total},"first_byte_seconds":%{time_starttransfer},"bytes":%{size_download}}'
 
@@ -34,6 +35,28 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
             complaint.seek(0)
             raise CommandFailed(f"{' '.join(command)}: {complaint.read().decode() or output}")
     return output, figures | {"cpu_seconds": usage.ru_utime + usage.ru_stime}
+
+
+def run_watched(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Figures:
+    """Run a program; return what it took, with all that it started, and the peak of their memory together.
+
+    Memory is sampled, so a peak of a few milliseconds may be missed. Raises `CommandFailed`.
+    """
+    with tempfile.TemporaryFile() as complaint, stopwatch() as figures:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=complaint)
+        peak = 0
+        while True:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                break
+            with suppress(OSError, IndexError):  # a process ended meanwhile
+                peak = max(peak, memory_bytes(process.pid))
+            time.sleep(_SAMPLE_SECONDS)
+        if process.returncode:
+            complaint.seek(0)
+            raise CommandFailed(f"{' '.join(command)}: {complaint.read().decode()}")
+    return figures | {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": peak}
 
 
 def curl(server: int, url: str, encoding: str, output: Path, *words: str) -> Figures:

@@ -1,6 +1,6 @@
 """One file for each question that is measured."""
 
-from bench.cases import disk, export, imports, late, latency, readers, requests, scale, shops, soak, workers
+from bench.cases import disk, export, imports, late, latency, pull, readers, requests, scale, shops, soak, sync, workers
 
 CASES = {
     "export": export.CASE,
@@ -13,5 +13,7 @@ CASES = {
     "scale": scale.CASE,
     "shops": shops.CASE,
     "disk": disk.CASE,
+    "pull": pull.CASE,
+    "sync": sync.CASE,
     "soak": soak.CASE,
 }

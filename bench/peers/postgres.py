@@ -22,7 +22,7 @@ _TABLE = Path(__file__).with_suffix(".sql")
 
 
 @contextmanager
-def _cluster(parent: Path) -> Iterator[str]:
+def cluster(parent: Path) -> Iterator[str]:
     """Run a new cluster while the block runs; yield how to connect to it. Commits are flushed, as by default."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -60,7 +60,7 @@ def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
     rows = folder / "rows.txt"
     _write_rows(data.path, rows)
     port = free_port()
-    with _cluster(folder) as connection:
+    with cluster(folder) as connection:
 
         def ask(query: str) -> tuple[str, Figures]:
             return run(["psql", connection, "--quiet", "--tuples-only", "--command", query])

@@ -9,8 +9,9 @@ import msgspec
 import typer
 
 from smsevents.cli import app, pull_reports
+from smsevents.client.arrow import SCHEMA
 from smsevents.client.pull.fetch import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX
-from smsevents.client.pull.parquet import SCHEMA, Parquet
+from smsevents.client.pull.parquet import Parquet
 from smsevents.client.pull.schedule import PULL_FAILED_DAYS_MAX
 from smsevents.wire.columns import COLUMNS
 from smsevents.wire.lines import Entry, parse_entries

@@ -29,7 +29,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     """Each case writes its results, including every single round, followed by the tables and charts."""
-    cases = ["export", "import", "latency", "requests", "workers", "readers", "scale", "shops", "disk", "soak"]
+    cases = ["export", "import", "latency", "requests", "workers", "readers", "scale", "shops", "disk", "sync", "soak"]
     run(plan, cases)
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from smsevents import client as package
 from smsevents.client import (
@@ -27,7 +24,6 @@ from smsevents.client import (
     Event,
     ImportResult,
     errors,
-    interval,
 )
 from smsevents.client.account import Account as Resolved
 from smsevents.clock.system import now_ms
@@ -343,7 +339,7 @@ print(*sorted(name for name in sys.modules if name.startswith("smsevents.") and 
     heavy = "litestar sqlalchemy uvicorn alembic typer rich structlog prometheus_client httpx2 httpx anyio dlt"
     done = subprocess.run([sys.executable, "-c", script, heavy], check=True, capture_output=True, text=True, timeout=60)
 
-    wire = ["wire", "wire.events", "wire.limits", "wire.reasons", "wire.results", "wire.times"]
+    wire = ["wire", "wire.canonical", "wire.events", "wire.limits", "wire.reasons", "wire.results", "wire.times"]
     modules = ["clock", "clock.system", "errors", *wire]
     assert done.stdout.splitlines() == ["", " ".join(f"smsevents.{module}" for module in modules)]
 
@@ -416,25 +412,6 @@ def test_the_key_is_in_no_text() -> None:
     with Client(7, "sms_hidden", url=ACCOUNTS["samba"], ssl_context=PLAIN) as client:
         assert repr(client) == "Client(7, url='https://api.samba.ai')"
     assert "sms_hidden" not in repr(Resolved.resolve(7, "sms_hidden", ACCOUNTS["enterprise"]))
-
-
-@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=2)), timezone(timedelta(minutes=-90))])))
-def test_datetimes_mean_the_milliseconds_within_them(time: datetime) -> None:
-    """A datetime is rounded to whole milliseconds within the interval: `from_` up, `to` down."""
-    microseconds = (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-    got = json.loads(interval.body(time, None))["from"]
-    assert got * 1000 >= microseconds > (got - 1) * 1000
-    got = json.loads(interval.body(None, time))["to"]
-    assert got * 1000 <= microseconds < (got + 1) * 1000
-
-
-def test_intervals_that_cannot_be_meant() -> None:
-    """A time without a zone, an invalid time, or a `from_` after its `to` is refused before anything is sent."""
-    with Client(7, "key", url="http://127.0.0.1:9", ssl_context=PLAIN) as client:
-        for bounds in ([datetime(2026, 1, 1)], [None, "2026"], [True], [1.5], [2, 1]):  # noqa: DTZ001 -- that is the point
-            with pytest.raises(ConfigurationError):
-                client.export(*bounds)
 
 
 @pytest.mark.parametrize(

@@ -264,8 +264,9 @@ def test_a_redirect_is_not_followed_and_ends_all() -> None:
 @pytest.mark.parametrize("unit", ["from_", "to"])
 def test_seconds_are_refused(unit: str) -> None:
     """Seconds in place of milliseconds are refused before any request, with the correct number in the message."""
+    interval: dict[str, Any] = {unit: 1_795_000_000}
     with (
         Client(TRACKPOINT, "key", url="http://127.0.0.1:1", ssl_context=PLAIN) as client,
         pytest.raises(ClientError, match="1795000000000"),
     ):
-        client.export_lines(**{unit: 1_795_000_000})
+        client.export_lines(**interval)

@@ -201,5 +201,6 @@ def test_what_a_proxy_says_in_passing_is_tried_again(status: int) -> None:
 @pytest.mark.parametrize("bound", ["from_", "to"])
 def test_finer_units_are_refused(bound: str, unit: str, parts: int) -> None:
     """Microseconds and nanoseconds are refused before any request, with the correct number in the message."""
+    interval: dict[str, Any] = {bound: START * parts}
     with client_of("http://127.0.0.1:1") as client, pytest.raises(ConfigurationError, match=f"{unit}.*{START}"):
-        client.export_lines(**{bound: START * parts})
+        client.export_lines(**interval)

@@ -222,7 +222,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(site: Site) -> None:
     path = site.path / ".smsevents" / "manifest.json"
     good = json.loads(path.read_bytes())
 
-    for text, told in (("{", "cannot be read"), (json.dumps(good | {"version": 2}), "newer smsevents")):
+    for text, told in (("{", "cannot be read"), (json.dumps(good | {"version": 3}), "newer smsevents")):
         path.write_text(text)
         with pytest.raises(DirectoryUnusable, match=told):
             site.pull()

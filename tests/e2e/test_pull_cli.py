@@ -74,12 +74,12 @@ def told(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
 
 
 def test_pull_from_a_real_server(server: Server, tmp_path: Path) -> None:
-    """`pull` writes a file with the exported lines for each day that has events, and prints nothing."""
+    """`pull --quiet` writes a file with the exported lines for each day that has events, and prints nothing."""
     shop = server.shop()
     lines = recent_lines(500, shop.trackpoint)
     shop.send(body_of(lines))
     environment = os.environ | {"SMSEVENTS_API_KEY": shop.key}
-    words = ("pull", str(shop.trackpoint), str(tmp_path / "events"), "--url", server.base)
+    words = ("pull", str(shop.trackpoint), str(tmp_path / "events"), "--url", server.base, "--quiet")
 
     done = run_command(*words, environment=environment)
 
@@ -450,3 +450,23 @@ def test_days_that_the_server_forgot_are_told(standin: StandIn, environment: dic
     assert done.returncode == 0
     assert told(done)[-1]["days_expired"] == 10
     assert min(request.interval["from"] for request in standin.requests) > end_of(first)
+
+
+@pytest.mark.parametrize("command", ["pull", "sync"])
+def test_the_clients_commands_load_nothing_of_the_server(command: str) -> None:
+    """`pull` and `sync` start without the packages of the server, which take longer to load than a short pull."""
+    script = """if True:
+    import sys
+    from smsevents.cli import main
+    sys.argv[1:] = [sys.argv[1], "--help"]
+    try:
+        main()
+    except SystemExit:
+        print(*sorted({name.split(".")[0] for name in sys.modules} & {"litestar", "sqlalchemy", "alembic", "uvicorn"}))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script, command], check=True, capture_output=True, text=True, timeout=60
+    )
+
+    assert f"smsevents {command}" in done.stdout or "Usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from dataclasses import dataclass, field
@@ -167,6 +168,61 @@ def test_a_damaged_file_is_not_overwritten(site: Site) -> None:
     path.unlink()
     site.pull()
     assert site.lines() == lines
+
+
+def test_a_file_damaged_without_a_change_of_size_is_not_overwritten(site: Site) -> None:
+    """A day that arrives with the recorded contents is only taken for unchanged if its file has them, too."""
+    site.standin.answers(Account(lines=some_lines(300)))
+    site.pull()
+    path = site.path / f"{DAYS[-1]}.jsonl.gz"
+    good = path.read_bytes()
+    damaged = good[:-5] + bytes([good[-5] ^ 1]) + good[-4:]
+    path.write_bytes(damaged)
+
+    summary = site.pull()
+
+    assert list(summary.failed) == [DAYS[-1]]
+    assert "Move it away" in str(summary.failed[DAYS[-1]])
+    assert path.read_bytes() == damaged
+    assert site.state() == []
+
+
+def test_what_was_complete_before_a_defect_is_recorded(site: Site) -> None:
+    """When an unexpected exception ends the pull, the days that were complete by then are in the manifest."""
+    lines = some_lines(100)
+
+    def broken(from_: int, to: int, /) -> Generator[Batch]:
+        if from_ == start_of(DAYS[3]):
+            raise Failing
+        yield batch_of([one for one in lines if from_ <= date_of(one) <= to])
+
+    with pytest.raises(Failing):
+        site.pull(broken, jobs=1)
+
+    manifest = json.loads((site.path / ".smsevents" / "manifest.json").read_bytes())
+    assert list(manifest["days"]) == [str(day) for day in DAYS[:3]]
+    assert site.lines() == [one for one in lines if day_of(date_of(one)) in DAYS[:3]]
+    assert site.state() == []
+
+
+@pytest.mark.parametrize("format_", [FormatName.JSONL, FormatName.CSV, FormatName.PARQUET])
+@pytest.mark.parametrize("split", [Split.DAY, Split.NONE])
+def test_what_is_out_of_order_at_the_end_is_sorted(site: Site, format_: FormatName, split: Split) -> None:
+    """A day that begins in order, and then repeats or goes back, holds the same as one in order, and leaves nothing."""
+    lines = some_lines(400)
+    site.wish = {"format": format_, "split": split}
+
+    def late(from_: int, to: int, /) -> Generator[Batch]:
+        chosen = [one for one in lines if from_ <= date_of(one) <= to]
+        yield batch_of(chosen[10:30])
+        yield batch_of(chosen[30:])
+        yield batch_of(chosen[:12])
+
+    summary = site.pull(late)
+
+    assert summary.missing == []
+    assert site.lines() == lines
+    assert site.state() == []
 
 
 def test_what_a_killed_pull_left_is_removed(site: Site) -> None:

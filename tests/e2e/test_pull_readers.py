@@ -1,7 +1,7 @@
 """The files of a new shop's first days, read with common tools.
 
-They are DuckDB, pyarrow, polars, pandas and ClickHouse. The last three are not among the pinned tools, as they are
-large; where they are installed they are tried: `uv pip install polars pandas chdb`.
+They are DuckDB, pyarrow, polars, pandas and ClickHouse. The last is large, so it is in a group of its own, which
+`make test-all` installs: `uv sync --inexact --group readers`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.dataset as ds
 import pytest
 
-from smsevents.client.dlt_source import row_of
-from smsevents.client.pull.days import start_of
+from smsevents.client import warehouse_rows
+from smsevents.client.lines import BatchChecker
+from smsevents.client.pull.days import Split, start_of
 from smsevents.client.pull.formats import FormatName
 from smsevents.wire.columns import COLUMNS
-from smsevents.wire.events import decode
 from tests.support.documents import ROOT, Page
 from tests.support.lines import body_of, line
 from tests.support.pulling import TRACKPOINT, Site
@@ -143,47 +145,87 @@ def test_excel(pulled: Path) -> None:
 
 def test_the_times_of_a_warehouse_are_the_same() -> None:
     """Whatever is NULL in files is NULL in a warehouse too, and nothing else is."""
-    assert [row_of(decode(one)[0])["send_date"] for one in LINES] == TIMES
+    batch, _ = BatchChecker(TRACKPOINT).check(body_of(LINES))
+    rows = warehouse_rows.rows_of([batch], warehouse_rows.canonical_lines([batch]))
+    assert rows.column("send_date").to_pylist() == TIMES
 
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_polars(pulled: Path) -> None:
     """Polars reads Parquet and CSV into the expected Python values."""
-    polars: Any = pytest.importorskip("polars", reason="polars is large and not pinned")
     if any(pulled.glob("*.parquet")):
-        rows = polars.read_parquet(pulled / "*.parquet").sort("date").rows()
+        rows = pl.read_parquet(pulled / "*.parquet").sort("date").rows()
         assert [row[-1] for row in rows] == TIMES
     elif any(pulled.glob("*.csv.gz")):
-        texts = dict.fromkeys(["user_id", "campaign_id", "campaign_name", "node_id", "node_name"], polars.String)
-        read = [polars.read_csv(one, schema_overrides=texts) for one in sorted(pulled.glob("*.csv.gz"))]
-        assert [row[1] for row in polars.concat(read, how="vertical_relaxed").rows()] == USERS
+        texts = dict.fromkeys(["user_id", "campaign_id", "campaign_name", "node_id", "node_name"], pl.String)
+        read = [pl.read_csv(one, schema_overrides=texts) for one in sorted(pulled.glob("*.csv.gz"))]
+        assert [row[1] for row in pl.concat(read, how="vertical_relaxed").rows()] == USERS
     elif any(pulled.glob("*.jsonl.gz")):
-        read = [polars.read_ndjson(io.BytesIO(gzip.decompress(p.read_bytes()))) for p in sorted(pulled.glob("*.gz"))]
-        assert polars.concat(read, how="diagonal_relaxed").height == len(LINES)
+        read = [pl.read_ndjson(io.BytesIO(gzip.decompress(p.read_bytes()))) for p in sorted(pulled.glob("*.gz"))]
+        assert pl.concat(read, how="diagonal_relaxed").height == len(LINES)
 
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_pandas(pulled: Path) -> None:
     """Pandas reads Parquet, CSV and JSON lines."""
-    pandas: Any = pytest.importorskip("pandas", reason="pandas is large and not pinned")
     if any(pulled.glob("*.parquet")):
-        frame = pandas.concat(pandas.read_parquet(one) for one in sorted(pulled.glob("*.parquet")))
+        frame = pd.concat(pd.read_parquet(one) for one in sorted(pulled.glob("*.parquet")))
         assert frame["send_date"].isna().sum() == 1
     elif any(pulled.glob("*.csv.gz")):
-        frame = pandas.concat(pandas.read_csv(one, dtype={"user_id": str}) for one in sorted(pulled.glob("*.csv.gz")))
+        frame = pd.concat(pd.read_csv(one, dtype={"user_id": str}) for one in sorted(pulled.glob("*.csv.gz")))
         assert frame["user_id"].tolist() == USERS
-        assert pandas.to_datetime(frame["send_date"]).isna().sum() == 1
+        assert pd.to_datetime(frame["send_date"]).isna().sum() == 1
     elif any(pulled.glob("*.jsonl.gz")):
-        frame = pandas.concat(pandas.read_json(one, lines=True) for one in sorted(pulled.glob("*.jsonl.gz")))
+        frame = pd.concat(pd.read_json(one, lines=True) for one in sorted(pulled.glob("*.jsonl.gz")))
         assert len(frame) == len(LINES)
 
 
 @in_format(FormatName.JSONL, FormatName.CSV, FormatName.PARQUET)
 def test_clickhouse(pulled: Path) -> None:
     """ClickHouse counts the events of every format, but not the headers of files without events."""
-    chdb: Any = pytest.importorskip("chdb", reason="chdb is large and in the group `bench`")
+    chdb: Any = pytest.importorskip("chdb", reason="chdb is large and in the group `readers`")
     kinds = {".parquet": "Parquet", ".csv.gz": "CSVWithNames", ".jsonl.gz": "JSONEachRow"}
     for suffix, name in kinds.items():
         if any(pulled.glob(f"*{suffix}")):
             count = str(chdb.query(f"SELECT count() FROM file('{pulled}/*{suffix}', {name})"))  # noqa: S608 -- our path
             assert count.strip() == str(len(LINES))
+
+
+@pytest.fixture
+def partitions(site: Site) -> Path:
+    """Return a directory of Parquet files in Hive partitions, pulled over HTTP."""
+    site.wish = {"format": FormatName.PARQUET, "split": Split.HIVE}
+    site.standin.answers(Account(lines=LINES))
+    assert site.pull(now=NOW, first=FIRST, last=None).is_complete
+    return site.path
+
+
+DATES = [datetime.fromtimestamp(json.loads(one)["smsEvent"]["date"] / 1000, UTC) for one in LINES]
+
+
+def test_partitions_in_duckdb_and_arrow(partitions: Path) -> None:
+    """DuckDB and Arrow find the day of each partition as a column, and the times of the events beside it."""
+    rows = rows_of(f"SELECT date, day FROM read_parquet('{partitions}/*/*.parquet') ORDER BY date")  # noqa: S608 -- our path
+    table = ds.dataset(str(partitions), partitioning="hive", exclude_invalid_files=True).to_table().sort_by("date")
+
+    assert rows == [(time, time.date()) for time in DATES]
+    assert table.column("date").to_pylist() == DATES
+    assert table.column("day").to_pylist() == [str(time.date()) for time in DATES]
+
+
+def test_partitions_in_polars_and_pandas(partitions: Path) -> None:
+    """Polars finds the days and the times too. Pandas reads the file of a partition."""
+    frame = pl.read_parquet(partitions / "*" / "*.parquet", hive_partitioning=True).sort("date")
+    assert frame.select("date", "day").rows() == [(time, time.date()) for time in DATES]
+    read = pd.read_parquet(min(partitions.glob("day=*/*.parquet")))
+    assert read["date"].tolist() == DATES[:1]
+
+
+def test_partitions_in_clickhouse(partitions: Path) -> None:
+    """ClickHouse finds the days and the times too."""
+    chdb: Any = pytest.importorskip("chdb", reason="chdb is large and in the group `readers`")
+
+    found = str(chdb.query(f"SELECT toString(date, 'UTC'), day FROM file('{partitions}/*/*.parquet') ORDER BY date"))  # noqa: S608 -- our path
+    assert [row.split('"')[1::2] for row in found.splitlines()] == [
+        [time.strftime("%Y-%m-%d %H:%M:%S.000"), str(time.date())] for time in DATES
+    ]

@@ -67,7 +67,8 @@ def test_the_command(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert first.stdout == ""
-    assert first.stderr.splitlines()[-1].startswith("received 200 events, synced to 20")
+    assert first.stderr.splitlines()[-2].startswith("received 200 events, synced to 20")
+    assert first.stderr.splitlines()[-1].endswith(": 200 events received in 3 loads, now in sms.sms_events of duckdb.")
     report = json.loads(second.stdout)
     assert report | {"received": 0, "synced_from": 0, "synced_to": 0} == {
         "trackpoint": shop.trackpoint,

@@ -10,14 +10,13 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smsevents.client import NEVER, Client
-from smsevents.client.lines import Batch
+from smsevents.client.lines import Batch, BatchChecker
 from smsevents.client.pull.days import Split, bounds_of, end_of, start_of
 from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.formats import FormatName, format_named
 from smsevents.client.pull.lines import EntryChecker
 from smsevents.client.pull.pull import Pull
 from smsevents.client.pull.terms import PullObserver, PullOptions, Stopping, Summary
-from smsevents.wire.events import decode
 from tests.support.lines import HOUR_MS, body_of, date_of, line
 from tests.support.servers import PLAIN
 
@@ -132,8 +131,9 @@ class Site:
             yield client.export_batches
 
     def names(self) -> list[str]:
-        """Return the names of the files."""
-        return sorted(path.name for path in self.path.iterdir() if path.name != ".smsevents")
+        """Return the paths of the files within the directory."""
+        found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in found if path.parts[0] != ".smsevents")
 
     def lines(self) -> list[bytes]:
         """Return all lines of all files, as the formats read them, file by file."""
@@ -157,8 +157,10 @@ class Site:
 
 
 def batch_of(lines: list[bytes]) -> Batch:
-    """Return lines as a batch of the client."""
-    return Batch(body_of(lines), lines, [decode(one)[0] for one in lines])
+    """Return lines as a batch of the client, as it checks them."""
+    batch, bad = BatchChecker(TRACKPOINT).check(body_of(lines))
+    assert bad is None
+    return batch
 
 
 def ordered(lines: list[bytes]) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from smsevents.client.dlt_source import COLUMNS
-from tests.support.lines import HOUR_MS, line
+from tests.support.lines import HOUR_MS, line, model
+from tests.support.standin import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +45,8 @@ def duckdb_at(path: Path) -> Warehouse:
         """Run a statement."""
         with duckdb.connect(str(path)) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            return connection.execute(statement).fetchall()
+            found = connection.execute(statement)
+            return found.fetchall() if found.description else []
 
     return Warehouse(f"duckdb:///{path}", query)
 
@@ -71,6 +74,18 @@ def expected(lines: list[bytes]) -> list[tuple[Any, ...]]:
             )
         )
     return sorted(rows)
+
+
+@dataclass
+class Ordered:
+    """An account on smsevents: it sends each event once, in order. `lines` may be changed between requests."""
+
+    lines: list[bytes]
+
+    def __call__(self, request: Request) -> Answer:
+        """Return the response to a request."""
+        body = model(self.lines, request.interval["from"], request.interval["to"])
+        return Answer(lines=body.split(b"\n")[:-1], gzip=True)
 
 
 def some_lines(count: int, now: int = NOW_MS, step_ms: int = 5 * HOUR_MS, trackpoint: int = TRACKPOINT) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import random
 import tracemalloc
@@ -22,6 +23,7 @@ from smsevents.client.pull.sort import Sorter, merged
 from smsevents.wire.columns import COLUMNS, event_of, row_of
 from smsevents.wire.events import decode, encode
 from smsevents.wire.lines import Entry, join_lines
+from smsevents.wire.times import is_time
 from tests.support.events import int64s
 from tests.support.lines import body_of, line
 from tests.support.pull_files import TRACKPOINT, checker, entry, flat, lines, model
@@ -29,6 +31,7 @@ from tests.support.pull_files import TRACKPOINT, checker, entry, flat, lines, mo
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from smsevents.client.pull.formats import Format
     from smsevents.wire.lines import Entry
 
 few_lines = st.builds(lambda date, user: line(TRACKPOINT, date, str(user)), st.integers(0, 5), st.integers(0, 5))
@@ -219,6 +222,40 @@ def test_csv_is_what_the_page_says() -> None:
         "7,123456,DELIVERED,2023-01-15T03:26:00.311Z,one-off,b2c8,Black Friday,,,2023-01-15T03:26:00.011Z",
         "",
     ]
+
+
+@pytest.mark.parametrize("excel", [False, True])
+@given(some=st.lists(lines, min_size=1, max_size=5))
+def test_csv_is_what_a_plain_writer_writes(excel: bool, some: list[bytes]) -> None:
+    """Rows made of prepared cells are those that the csv module makes of each event."""
+    entries = model(some)
+    file, text = io.BytesIO(), io.StringIO(newline="")
+    Csv(compressed=False, excel=excel).write(file, [entries])
+
+    writer = csv.writer(text, delimiter=";" if excel else ",")
+    writer.writerow(COLUMNS)
+    for _, one in entries:
+        whole = row_of(decode(one)[0])
+        sent = time_text(whole[9]) if is_time(whole[9]) else ""
+        row = [*whole[:3], time_text(whole[3]), *whole[4:9], sent]
+        guarded = (
+            f"'{cell}" if str(cell).startswith(tuple("=+-@'\t\r\n\uff1d\uff0b\uff0d\uff20")) else cell for cell in row
+        )
+        writer.writerow(guarded if excel else row)
+    assert file.getvalue().decode() == "\ufeff" * excel + text.getvalue()
+
+
+@pytest.mark.parametrize("format_", [Parquet(compressed=True), Csv(compressed=False)])
+def test_the_same_events_make_the_same_file(format_: Format) -> None:
+    """The contents of a file do not depend on how its events came, so that an unchanged day shows as such."""
+    some = [entry(line(TRACKPOINT, 1_700_000_000_000 + at, f"u{at % 7}")) for at in range(70_000)]
+    files = []
+    for size in (70_000, 999, 65_536):
+        file = io.BytesIO()
+        format_.write(file, (some[at : at + size] for at in range(0, len(some), size)))
+        files.append(file.getvalue())
+
+    assert files[0] == files[1] == files[2]
 
 
 def test_plain_lines_are_the_wire() -> None:

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from smsevents.client.dlt_source import interval_of
 from smsevents.client.head import UNCONFIRMED_MAX_MS, ExportHead
 from smsevents.client.reached import Reached
-from smsevents.wire.events import decode
-from tests.support.lines import DAY_MS, HOUR_MS, line
+from tests.support.lines import DAY_MS, HOUR_MS
 
 NOW = 1_795_600_000_000
 offsets = st.integers(-60 * 24, 60 * 24).map(lambda hours: hours * HOUR_MS)
@@ -62,8 +61,8 @@ def test_without_a_servers_clock_events_tell_the_time() -> None:
     assert quiet.by_both_clocks(NOW - DAY_MS) == NOW - UNCONFIRMED_MAX_MS
 
     busy = run(None, NOW, None)
-    busy.newest([decode(line(7, NOW - HOUR_MS))[0]])
-    busy.newest([decode(line(7, NOW - 2 * HOUR_MS))[0]])
+    busy.newest([NOW - HOUR_MS])
+    busy.newest([NOW - 2 * HOUR_MS])
     assert busy.by_both_clocks(None) == NOW - HOUR_MS
 
 

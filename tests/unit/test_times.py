@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import os
+import time as system_time
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsevents.cli.times import Meant, NotATime, read_time
+from smsevents.cli.times import Interval, Meant, NotATime, option_interval, read_time
 from tests.support.lines import DAY_MS, HOUR_MS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PRAGUE = ZoneInfo("Europe/Prague")
+# the nights of 2026 in which clocks in Prague are set forward and back
+CLOCK_CHANGES = [date(2026, 3, 29), date(2026, 10, 25)]
 NOW = int(datetime(2026, 11, 25, 14, tzinfo=UTC).timestamp()) * 1000
 TODAY = NOW - 14 * HOUR_MS
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)).map(  # noqa: DTZ001 -- made UTC here
@@ -79,3 +90,70 @@ def test_a_week_is_not_its_monday(text: str) -> None:
     """A date by weeks is refused: as a midnight it would end an interval up to seven days too early."""
     with pytest.raises(NotATime, match="a week date"):
         read_time(text, NOW)
+
+
+@pytest.fixture
+def in_prague(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the machine have the time zone of Prague."""
+    before = os.environ.get("TZ")
+    monkeypatch.setenv("TZ", "Europe/Prague")
+    system_time.tzset()
+    yield
+    monkeypatch.undo()
+    assert os.environ.get("TZ") == before
+    system_time.tzset()
+
+
+near_changes = st.sampled_from(CLOCK_CHANGES).flatmap(
+    lambda day: st.integers(-2 * DAY_MS, 3 * DAY_MS).map(
+        lambda offset: ms_of(datetime(day.year, day.month, day.day, tzinfo=UTC)) + offset
+    )
+)
+
+
+@pytest.mark.usefixtures("in_prague")
+@given(near_changes, st.integers(1, 200))
+def test_days_are_those_of_utc_whatever_the_machine_has(now: int, days: int) -> None:
+    """`today`, `yesterday`, dates and numbers of days mean days of UTC, also when clocks change on the machine."""
+    today = datetime.fromtimestamp(now / 1000, UTC).date()
+    midnight = ms_of(datetime(today.year, today.month, today.day, tzinfo=UTC))
+
+    assert read_time("today", now) == read_time(today.isoformat(), now) == Meant(midnight, midnight + DAY_MS - 1)
+    yesterday = today - timedelta(days=1)
+    assert (
+        read_time("yesterday", now) == read_time(f"{yesterday:%Y%m%d}", now) == Meant(midnight - DAY_MS, midnight - 1)
+    )
+    first = (today - timedelta(days=days - 1)).isoformat()
+    assert option_interval(None, None, days, now) == Interval(read_time(first, now), None)
+    assert option_interval(None, "yesterday", days, now).start == read_time(
+        (yesterday - timedelta(days=days - 1)).isoformat(), now
+    )
+    assert read_time(f"{days}d", now).start == now - days * DAY_MS
+
+
+@pytest.mark.usefixtures("in_prague")
+@given(near_changes)
+def test_a_moment_is_the_same_in_the_time_of_prague(now: int) -> None:
+    """A time with the offset of Prague is that moment on both clock changes, also in the repeated hour."""
+    moment = datetime.fromtimestamp(now // 1000, UTC)
+    expected = Meant(ms_of(moment), ms_of(moment))
+
+    assert read_time(moment.astimezone(PRAGUE).isoformat(), now) == expected
+    assert read_time(moment.replace(tzinfo=None).isoformat(), now) == expected  # without an offset: UTC
+
+
+def test_the_repeated_hour_is_two_hours() -> None:
+    """Half past two of the night in which clocks are set back is an hour apart by its two offsets."""
+    summer, winter = (read_time(f"2026-10-25T02:30+0{offset}:00", NOW).start for offset in (2, 1))
+
+    assert winter - summer == HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("7d", None, 7), "not both"), ((None, "soon", 7), "not a time"), ((None, "0001-01-02", 7), "before the year 1")],
+)
+def test_days_that_cannot_be_meant(options: tuple[str | None, str | None, int | None], reason: str) -> None:
+    """A number of days together with --from, with a bad --to, or before all dates is a usage error."""
+    with pytest.raises(typer.BadParameter, match=reason):
+        option_interval(*options, NOW)

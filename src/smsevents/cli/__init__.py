@@ -1,5 +1,6 @@
 """The command `smsevents`: one file for each group of commands.
 
+commands.py      which module has each command; imports it when the command runs
 serve.py         serve
 shop.py          shop add, shop list
 key.py           key create, key list, key revoke
@@ -7,17 +8,21 @@ transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
 packs.py         move, adopt; SMSEVENTS_SEGMENTS
 pull.py          pull
-pull_reports.py  the progress of a pull: a bar or JSON lines
+pull_reports.py  the progress of a pull, as JSON lines
+pull_progress.py the progress of a pull, as a bar
 pull_summary.py  the result of a pull, in words
 sync.py          sync
-account.py       options that `pull` and `sync` share: the address and the API key
+account.py       options that `pull` and `sync` share: the address, the API key, the pace, silence
 demo.py          demo
 doctor.py        doctor
 checks.py        the checks of `doctor`
 times.py         the times that options accept
+filtering.py     the options that choose events, of `pull` and `sync`
 database.py      the option --database
 misspelt.py      warnings about variables that look like misspelt settings
-console.py       shared parts: errors, the database, tables, progress
+opening.py       opens the database of a command
+console.py       shared parts: errors, tables, progress
+files.py         files that commands write: complete, or not there
 output.py        standard output, with its failures reported
 """
 
@@ -29,14 +34,15 @@ import sys
 import typer
 
 from smsevents import __version__
-from smsevents.cli import console, demo, doctor, key, misspelt, output, packs, pull, serve, shop, sync, transfer, upkeep
-from smsevents.cli.database import with_database
+from smsevents.cli import console, misspelt, output
+from smsevents.cli.commands import LazyGroup
 from smsevents.cli.misspelt import WARNED_VARIABLE
 
 _TERMINAL = sys.stderr is not None and sys.stderr.isatty()
 
 app = typer.Typer(
     name="smsevents",
+    cls=LazyGroup,
     help="The self-hosted log of SMS delivery events, with one streaming export.",
     epilog="Settings are environment variables, such as SMSEVENTS_DATABASE; `smsevents doctor` shows those in force.",
     no_args_is_help=True,
@@ -45,24 +51,6 @@ app = typer.Typer(
     rich_markup_mode="rich" if _TERMINAL else None,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": None if _TERMINAL else 120},
 )
-app.command("serve")(with_database(serve.serve))
-app.add_typer(shop.app, name="shop")
-app.add_typer(key.app, name="key")
-app.command("import")(with_database(transfer.import_))
-app.command("export")(with_database(transfer.export))
-app.command("generate")(transfer.generate)
-app.command("compact")(with_database(upkeep.compact))
-app.command("expire")(with_database(upkeep.expire))
-app.command("forget")(with_database(upkeep.forget))
-app.command("verify")(with_database(upkeep.verify))
-app.command("backup")(with_database(upkeep.backup))
-app.command("move")(with_database(packs.move))
-app.command("adopt")(with_database(packs.adopt))
-app.command("stats")(with_database(upkeep.stats))
-app.command("pull")(pull.pull)
-app.command("sync")(sync.sync)
-app.command("demo")(demo.demo)
-app.command("doctor")(with_database(doctor.doctor))
 
 
 def _version(asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""The options that the client commands share: the address of the account and the API key."""
+"""The options that the client commands share: the address of the account, the API key, the pace, and silence."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ PaceOption = Annotated[
         help="Abort an export that receives fewer bytes of events per minute. Default: 4096; 0 disables the limit.",
     ),
 ]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print only what is wrong: for cron, which mails all output."),
+]
 
 
 def timeouts_of(min_rate: int | None) -> Timeouts:
@@ -66,7 +70,7 @@ def asked_key() -> str:
     """
     if key := os.environ.get(KEY_VARIABLE, "").strip():
         return key
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(f"No API key is set. Set {KEY_VARIABLE}; on a terminal, the command prompts for it.")
     asked: str = typer.prompt("API key", hide_input=True, err=True)
     return asked

@@ -1,4 +1,4 @@
-"""Shared by the commands: error messages, the open database, tables and progress bars."""
+"""Shared by the commands: error messages, tables and progress bars. Imports nothing of the server."""
 
 from __future__ import annotations
 
@@ -8,40 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
-from smsevents.catalog import Database, open_catalog, open_existing
 from smsevents.cli import output
-from smsevents.cli.database import OPTION, settings_in_force, sources
 from smsevents.cli.output import OutputClosed, OutputFailed
-from smsevents.errors import CannotListen, InvalidLines, NoDatabase, SmsEventsError
-from smsevents.settings import variable_of
-from smsevents.timekeeper import WHAT_TO_DO
+from smsevents.errors import CannotListen, InvalidLines, SmsEventsError
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.reasons import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from smsevents.clock.trusted import Judgement
+    from rich.progress import Progress, TaskID
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON, one object per line; times are in Unix milliseconds.")
 ]
 Trackpoint = Annotated[int, typer.Argument(metavar="TRACKPOINT", min=1, max=INT64_MAX, help="The number of the shop.")]
 
-DATABASE_VARIABLE = variable_of("database")
 EXIT_FAILED = 1
 EXIT_CANNOT_LISTEN = 3
 EXIT_BROKEN_PIPE = 141  # the exit status that a shell reports for a program ended by SIGPIPE
@@ -66,47 +49,6 @@ def errors() -> Iterator[None]:
         sys.exit(EXIT_CANNOT_LISTEN if isinstance(error, CannotListen) else EXIT_FAILED)
 
 
-@contextmanager
-def opened_database(*, create: bool = False) -> Iterator[Database]:
-    """Open the configured database for the block. Upgrade it if necessary.
-
-    A missing database is created, with a message, if `create` is true. Otherwise `NoDatabase` is raised; it says
-    where the database was expected and which setting named that place.
-    """
-    url = settings_in_force().database
-    try:
-        database = open_catalog(url) if create else open_existing(url)
-    except NoDatabase as error:
-        raise NoDatabase(f"{error} {_looked_for(url)}") from error
-    try:
-        if database.dialect.is_new:
-            tell_created(database)
-        yield database
-    finally:
-        database.close()
-
-
-def say_doubt(judgement: Judgement) -> None:
-    """If the time is in doubt, print a warning on standard error that says what to do."""
-    if judgement.doubt:
-        typer.echo(f"smsevents: time is in doubt, so nothing is deleted. {judgement.explain()} {WHAT_TO_DO}", err=True)
-
-
-def tell_created(database: Database) -> None:
-    """Report on standard error that a database was created, and where."""
-    typer.echo(f"Created the database {database.dialect.where}.", err=True)
-
-
-def _looked_for(url: str) -> str:
-    """Return a sentence: which setting names the database, and what to do if it is the wrong one."""
-    source = sources()["database"]
-    if source in {OPTION, DATABASE_VARIABLE}:
-        named = f"{source} is {url!r}: change it if the database is elsewhere."
-    else:
-        named = f"{DATABASE_VARIABLE} is not set, so the working directory was searched: set it to your database."
-    return f"{named} `smsevents shop add` creates a new database."
-
-
 def counted(number: int, thing: str) -> str:
     """Return a number and what it counts: `1 pack`, `2 packs`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
@@ -119,6 +61,10 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415 -- slow to load
+        from rich.table import Table  # noqa: PLC0415 -- slow to load
+        from rich.text import Text  # noqa: PLC0415 -- slow to load
+
         table = Table(*columns)
         for row in shown:
             table.add_row(*map(Text, row))
@@ -136,6 +82,16 @@ def show_json(rows: Iterable[object]) -> None:
 
 def progress(total_bytes: int | None) -> tuple[Progress, TaskID]:
     """Return a progress bar over bytes and its task. The bar is on standard error, and only on a terminal."""
+    from rich.console import Console  # noqa: PLC0415 -- slow to load
+    from rich.progress import (  # noqa: PLC0415 -- slow to load
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     terminal = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

@@ -12,7 +12,7 @@ import typer
 from smsevents.catalog.checks import Check, State
 from smsevents.cli.checks import examine
 from smsevents.cli.console import EXIT_FAILED, show_table
-from smsevents.cli.database import settings_in_force, sources
+from smsevents.cli.database import settings_in_force, sources, with_database
 from smsevents.clock.system import now_ms
 from smsevents.errors import SettingError
 from smsevents.settings import Settings, variable_of
@@ -37,6 +37,7 @@ class DoctorReport(msgspec.Struct, frozen=True):
     checks: list[Check]
 
 
+@with_database
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

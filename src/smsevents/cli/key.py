@@ -10,8 +10,9 @@ import typer
 
 from smsevents.accounts.access import Access
 from smsevents.cli import output
-from smsevents.cli.console import JsonOption, Trackpoint, opened_database, say_doubt, show_json, show_table
+from smsevents.cli.console import JsonOption, Trackpoint, show_json, show_table
 from smsevents.cli.database import with_database
+from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.cli.output import OutputFailed
 from smsevents.cli.shop import day_of
 from smsevents.cli.times import option_time

@@ -6,6 +6,7 @@ this module, so its errors can be distinguished from those of other files.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -37,6 +38,8 @@ class _Output(io.FileIO):
         except BrokenPipeError as error:
             raise OutputClosed("Standard output was closed.") from error
         except OSError as error:
+            if error.errno == errno.EINVAL and sys.platform == "win32":  # what Windows reports for a closed pipe
+                raise OutputClosed("Standard output was closed.") from error
             raise OutputFailed(
                 f"Standard output cannot be written: {error.strerror}. The output is incomplete."
             ) from error
@@ -63,9 +66,12 @@ def guard() -> None:
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", write_through=True)
         return
     sys.stdout.flush()
+    if sys.platform == "win32" and sys.stdout.isatty():
+        return  # Python writes to a console of Windows in its own way, and that is never full
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Output(_STDOUT, "wb", closefd=False)),
-        encoding=sys.stdout.encoding,
+        # JSON is always UTF-8; for files and pipes, Python on Windows would choose an old code page
+        encoding="utf-8" if sys.platform == "win32" else sys.stdout.encoding,
         errors=sys.stdout.errors,
         line_buffering=sys.stdout.isatty() or getattr(sys.stdout, "write_through", False),  # as python -u asks for
     )

@@ -12,8 +12,9 @@ from smsevents.catalog import attachment
 from smsevents.catalog.objects import State, count_objects, hasten
 from smsevents.catalog.packs import count_packs, packs_of
 from smsevents.catalog.stores import find_store, set_packing
-from smsevents.cli.console import counted, opened_database, say_doubt
-from smsevents.cli.database import settings_in_force
+from smsevents.cli.console import counted
+from smsevents.cli.database import settings_in_force, with_database
+from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import variable_of
 from smsevents.timekeeper import Timekeeper
@@ -73,6 +74,7 @@ def use_store(database: Database) -> bool:
     return bool(url) and record.packing
 
 
+@with_database
 def move(
     target: Annotated[
         Target,
@@ -150,6 +152,7 @@ def _unpack(database: Database, trackpoint: int) -> int:
     raise StoreUnavailable(f"Packs of shop {trackpoint} change all the time. Run the same command again in a moment.")
 
 
+@with_database
 def adopt(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Even if packs are missing; then run `verify --quarantine`.")

@@ -5,24 +5,35 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from contextlib import ExitStack
-from pathlib import Path  # noqa: TC003 -- typer reads it at run time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace as replace_fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smsevents.cli.account import AccountOption, PaceOption, UrlOption, address_of, asked_key, timeouts_of
+from smsevents.cli.account import (
+    AccountOption,
+    PaceOption,
+    QuietOption,
+    UrlOption,
+    address_of,
+    asked_key,
+    timeouts_of,
+)
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
+from smsevents.cli.filtering import with_filter
 from smsevents.cli.output import OutputClosed, OutputFailed
-from smsevents.cli.pull_reports import JsonReport, ProgressReport
+from smsevents.cli.pull_reports import JsonReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
-from smsevents.cli.times import option_time
-from smsevents.client import Client
+from smsevents.cli.times import DaysOption, option_interval
+from smsevents.client import Client, Filter
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
 from smsevents.client.pull.pull import Pull
+from smsevents.client.pull.single import SingleFile
 from smsevents.client.pull.terms import (
     PULL_JOBS,
     PULL_JOBS_MAX,
@@ -35,22 +46,36 @@ from smsevents.client.pull.terms import (
 from smsevents.clock.system import now_ms
 
 if TYPE_CHECKING:
-    from datetime import date
+    from collections.abc import Iterator
+
+    from smsevents.client import Timeouts
+    from smsevents.client.pull.directory import FileRecord
 
 LOOKBACK_MAX_DAYS = 36_500
 EXIT_INTERRUPTED = 130  # the exit status that a shell reports for a program ended by SIGINT
 
 
+@with_filter
 def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     trackpoint: Trackpoint,
     directory: Annotated[
-        Path, typer.Argument(metavar="DIRECTORY", help="Where the files are kept; created if missing.")
-    ],
+        Path | None, typer.Argument(metavar="DIRECTORY", help="Where the files are kept; created if missing.")
+    ] = None,
     from_: Annotated[
         str | None,
         typer.Option("--from", help="First day, UTC: a day, a time in it, yesterday, 7d. Default: 90 days ago."),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", help="Last day, in the same forms. Default: today.")] = None,
+    days: DaysOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Instead of a directory, write one file; it appears when it is complete. Its ending names the format.",
+        ),
+    ] = None,
     format_: Annotated[
         FormatName | None, typer.Option("--format", help="File format. Default: the directory's setting, or jsonl.")
     ] = None,
@@ -80,49 +105,83 @@ def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     ] = False,
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
+    quiet: QuietOption = False,
+    *,
+    where: Filter | None = None,
 ) -> None:
     """Pull missing days, and days that may have changed, into files, one per day; each event exactly once.
 
     The API key is read from SMSEVENTS_API_KEY; if it is not set, the command prompts for it.
     """
-    choice = PullOptions(
-        first=_day("--from", from_), last=_day("--to", to), jobs=jobs, lookback_days=lookback, replace=replace
-    )
-    if choice.first and choice.last and choice.first > choice.last:
-        raise typer.BadParameter(f"{choice.first} is after {choice.last}", param_hint="--from")
-    if choice.first and is_ahead(choice.first, now_ms()):
-        raise typer.BadParameter(f"{choice.first} is in the future: there are no events yet", param_hint="--from")
+    if (directory is None) == (output is None):
+        raise typer.BadParameter("name either a directory or, with --output, a file", param_hint="DIRECTORY")
+    if output is not None and (split or replace):
+        raise typer.BadParameter("--split and --replace are for directories, not for --output", param_hint="--output")
+    choice = _choice(from_, to, days, PullOptions(jobs=jobs, lookback_days=lookback, replace=replace))
     wish = DirectoryOptions(
         trackpoint=trackpoint,
         url=address_of(account, url),
         format=format_,
         compressed=compressed,
         split=split,
+        filter=where,
     )
+    target = SingleFile(output, wish) if output else Directory(directory or Path(), wish)
+    _run(target, choice, timeouts_of(min_rate), json=json, quiet=quiet)
+
+
+def _choice(from_: str | None, to: str | None, days: int | None, options: PullOptions) -> PullOptions:
+    """Add the first and the last day to the options. Raises `typer.BadParameter`."""
+    now = now_ms()
+    start, end = option_interval(from_, to, days, now)
+    first, last = start and day_of(start.start), end and day_of(end.start)
+    if first and last and first > last:
+        raise typer.BadParameter(f"{first} is after {last}", param_hint="--from")
+    if first and is_ahead(first, now):
+        raise typer.BadParameter(f"{first} is in the future: there are no events yet", param_hint="--from")
+    return replace_fields(options, first=first, last=last)
+
+
+def _run(target: SingleFile | Directory, choice: PullOptions, timeouts: Timeouts, *, json: bool, quiet: bool) -> None:
+    """Pull into a directory or a file, and end the command with the exit code that fits."""
     stopping = Stopping()
     started = time.monotonic()
     with ExitStack() as stack:
-        opened = stack.enter_context(Directory(directory, wish))
-        timeouts = timeouts_of(min_rate)
+        stack.enter_context(target)
+        opened, single = (target.directory, target) if isinstance(target, SingleFile) else (target, None)
+        layout = opened.layout
         client = stack.enter_context(
-            Client(trackpoint, asked_key(), url=opened.layout.url, sleep=stopping.sleep, timeouts=timeouts)
+            Client(layout.trackpoint, asked_key(), url=layout.url, sleep=stopping.sleep, timeouts=timeouts)
         )
         report: PullObserver = (
-            JsonReport(sys.stdout, opened, stopping) if json else stack.enter_context(ProgressReport())
+            JsonReport(sys.stdout, single.path if single else opened.path, layout, stopping, single=bool(single))
+            if json
+            else stack.enter_context(_progress())
         )
         one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
         summary = one.run()
+        record = single.keep() if single and summary.is_complete else None
     if isinstance(report, JsonReport):
         report.summary(summary, time.monotonic() - started)
         _check_output(report.broken)
-    _tell(summary, quiet=json or not sys.stderr.isatty())
+    _tell(summary, layout.filter, quiet=json or quiet)
+    if single:
+        _tell_file(single, record, quiet=json or quiet)
     if not summary.is_complete:
         sys.exit(EXIT_INTERRUPTED if interrupt.came else EXIT_FAILED)
 
 
-def _day(option: str, text: str | None) -> date | None:
-    return None if text is None else day_of(option_time(option, text, now_ms()).start)
+@contextmanager
+def _progress() -> Iterator[PullObserver]:
+    """Show the progress on a terminal. Elsewhere, show nothing."""
+    if not sys.stderr.isatty():
+        yield PullObserver()
+        return
+    from smsevents.cli.pull_progress import ProgressReport  # noqa: PLC0415 -- slow to load
+
+    with ProgressReport() as report:
+        yield report
 
 
 def _check_output(broken: OutputFailed | None) -> None:
@@ -146,13 +205,20 @@ class _Interrupt:
         self._stopping.stop()
 
 
-def _tell(summary: Summary, *, quiet: bool) -> None:
+def _tell_file(single: SingleFile, record: FileRecord | None, *, quiet: bool) -> None:
+    if record is None:
+        typer.echo(f"smsevents: {single.path} was not written, because it would not be complete.", err=True)
+    elif not quiet:
+        typer.echo(f"{single.path}: {record.events:,} events, {record.bytes:,} bytes.", err=True)
+
+
+def _tell(summary: Summary, where: Filter, *, quiet: bool) -> None:
     """Print the result on standard error. With `quiet`, print problems only."""
     for warning in summary.warnings:
         typer.echo(f"smsevents: {warning}", err=True)
     if summary.is_complete:
         if not quiet:
-            typer.echo(summary_text(summary), err=True)
+            typer.echo(summary_text(summary) + (f" Only events with {where}." if where else ""), err=True)
         elif summary.absent:
             typer.echo(f"smsevents: {absent_text(summary)}", err=True)
         return

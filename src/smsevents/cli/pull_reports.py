@@ -1,4 +1,4 @@
-"""Reports of a pull: a progress bar for people, and JSON lines for programs.
+"""The report of a pull for programs: JSON lines.
 
 The JSON lines are a contract; docs/pull.md has the table of their members.
 """
@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import threading
 from datetime import date
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smsevents.cli.output import OutputFailed
 from smsevents.client.pull.terms import PullObserver
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.days import Plan
-    from smsevents.client.pull.directory import Directory, FileRecord
+    from smsevents.client.pull.directory import FileRecord, Layout
     from smsevents.client.pull.terms import Stopping, Summary
-
-_RATE_OVER_SECONDS = 30.0
 
 
 class PlanLine(Struct, tag_field="kind", tag="plan"):
@@ -109,9 +107,12 @@ class JsonReport(PullObserver):
     holds the error: the day being fetched is not at fault.
     """
 
-    def __init__(self, out: IO[str], directory: Directory, stopping: Stopping) -> None:
+    def __init__(self, out: IO[str], path: Path, layout: Layout, stopping: Stopping, *, single: bool = False) -> None:
+        """Report a pull into the directory `path`, or into that file if `single` is true."""
         self._out = out
-        self._directory = directory
+        self._path = path
+        self._layout = layout
+        self._single = single
         self._stopping = stopping
         self._writing = threading.Lock()
         self.broken: OutputFailed | None = None
@@ -129,12 +130,12 @@ class JsonReport(PullObserver):
 
     def planned(self, plan: Plan) -> None:
         """Write the plan."""
-        layout = self._directory.layout
+        layout = self._layout
         self._write(
             PlanLine(
                 trackpoint=layout.trackpoint,
                 url=layout.url,
-                directory=str(self._directory.path),
+                directory=str(self._path.parent if self._single else self._path),
                 format=layout.format,
                 split=layout.split,
                 days_to_fetch=len(plan.fetch),
@@ -165,7 +166,10 @@ class JsonReport(PullObserver):
 
     def written(self, name: str, record: FileRecord, new: int, *, changed: bool) -> None:
         """Write that a file is up to date."""
-        self._write(FileLine(name, record.events, new, record.bytes, record.sha256, changed))
+        self._write(FileLine(self._shown(name), record.events, new, record.bytes, record.sha256, changed))
+
+    def _shown(self, name: str) -> str:
+        return self._path.name if self._single else name
 
     def summary(self, summary: Summary, seconds: float) -> None:
         """Write the last line."""
@@ -187,62 +191,3 @@ class JsonReport(PullObserver):
                 seconds=round(seconds, 3),
             )
         )
-
-
-class ProgressReport(PullObserver):
-    """A progress bar on standard error, on a terminal only: days, events, bytes, rate and remaining time."""
-
-    def __init__(self) -> None:
-        terminal = Console(stderr=True)
-        self._bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("days  {task.fields[events]:,} events  {task.fields[megabytes]:,.0f} MB"),
-            TextColumn("{task.fields[rate]:,.0f} events/s"),
-            TimeRemainingColumn(),
-            console=terminal,
-            disable=not terminal.is_terminal,
-            transient=True,
-            speed_estimate_period=_RATE_OVER_SECONDS,
-        )
-        self._task = self._bar.add_task("", total=None, events=0, megabytes=0.0, rate=0.0)
-        self._counting = threading.Lock()
-        self._events = 0
-        self._bytes = 0
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def planned(self, plan: Plan) -> None:
-        """Show how many days there are to fetch."""
-        self._bar.update(self._task, total=len(plan.fetch))
-
-    def received(self, events: int, size_bytes: int) -> None:
-        """Add received events and bytes to the bar."""
-        with self._counting:
-            self._events += events
-            self._bytes += size_bytes
-            elapsed = self._bar.tasks[0].elapsed or 0
-            rate = self._events / elapsed if elapsed else 0.0
-            self._bar.update(self._task, events=self._events, megabytes=self._bytes / 1e6, rate=rate)
-
-    def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
-        """Show why a day is retried."""
-        self._say(f"{day} will be retried in {wait_seconds:g} s: {error}")
-
-    def fetched(self, day: date, events: int) -> None:  # noqa: ARG002 -- the bar counts days
-        """Show that a day is done."""
-        self._bar.advance(self._task)
-
-    def failed(self, day: date, error: ClientError) -> None:  # noqa: ARG002 -- reported at the end
-        """Show that a day is done. The summary at the end names each cause exactly once."""
-        self._bar.advance(self._task)
-
-    def _say(self, text: str) -> None:
-        """Print a line above the bar. Without a bar nothing is printed; the summary says what matters."""
-        if not self._bar.disable:
-            self._bar.console.print(text, markup=False, highlight=False)

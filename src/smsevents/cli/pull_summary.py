@@ -22,15 +22,18 @@ HISTORY_DAYS = HISTORY_MS // DAY_MS
 
 
 def summary_text(summary: Summary) -> str:
-    """Return the result of a pull in a few sentences."""
+    """Return the result of a pull in a few sentences: the interval, the days, the events, the files."""
+    plan = summary.plan
+    days = [*plan.fetch, *plan.final, *plan.expired]
+    interval = f"{min(days)} to {max(days)}: " if days else ""
     text = (
-        f"{len(summary.fetched)} of {len(summary.plan.fetch)} days fetched, {summary.events_new:,} new events of"
-        f" {summary.events_received:,}, {summary.files_written} files written."
+        f"{interval}{len(summary.fetched)} of {len(plan.fetch)} days fetched, {summary.events_new:,} new events of"
+        f" {summary.events_received:,}, {summary.files_written} files with {summary.bytes_written:,} bytes written."
     )
     if summary.absent:
         text += f" {absent_text(summary)}"
-    elif summary.plan.expired:
-        text += f" {_days_are(len(summary.plan.expired))} older than the {HISTORY_DAYS} days that the server keeps."
+    elif plan.expired:
+        text += f" {_days_are(len(plan.expired))} older than the {HISTORY_DAYS} days that the server keeps."
     if summary.lost:
         text += (
             f" {_days_are(len(summary.lost))} lost, because the server keeps {HISTORY_DAYS} days and no pull fetched"

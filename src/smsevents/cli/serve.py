@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from smsevents.catalog import open_catalog
-from smsevents.cli.console import say_doubt, tell_created
-from smsevents.cli.database import settings_in_force
+from smsevents.cli.database import settings_in_force, with_database
+from smsevents.cli.opening import say_doubt, tell_created
 from smsevents.cli.packs import use_store
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
@@ -18,6 +18,7 @@ from smsevents.timekeeper import Timekeeper
 WORKERS_MAX = 256  # far more than is useful; a mistyped number could overload the machine
 
 
+@with_database
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [SMSEVENTS_HOST, 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=PORT_MAX, help="Port [SMSEVENTS_PORT, 8080].")] = None,

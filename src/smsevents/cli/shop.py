@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from smsevents.accounts.access import Access
-from smsevents.cli.console import JsonOption, Trackpoint, opened_database, show_json, show_table
+from smsevents.cli.console import JsonOption, Trackpoint, show_json, show_table
 from smsevents.cli.database import repeated, with_database
+from smsevents.cli.opening import opened_database
 
 app = typer.Typer(help="Add and list shops.", no_args_is_help=True)
 

@@ -12,8 +12,20 @@ import msgspec
 import typer
 from msgspec import UNSET
 
-from smsevents.cli.account import AccountOption, PaceOption, UrlOption, asked_key, named_address, timeouts_of
+from smsevents.cli.account import (
+    AccountOption,
+    PaceOption,
+    QuietOption,
+    UrlOption,
+    asked_key,
+    named_address,
+    timeouts_of,
+)
 from smsevents.cli.console import EXIT_FAILED, Trackpoint
+from smsevents.cli.filtering import with_filter
+from smsevents.cli.times import DaysOption, option_interval
+from smsevents.client import Filter  # noqa: TC001 -- read at run time
+from smsevents.clock.system import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
     from smsevents.client.sync import SyncReport
 
 
+@with_filter
 def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     trackpoint: Trackpoint,
     account: AccountOption = None,
@@ -35,8 +48,19 @@ def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     lookback: Annotated[
         float, typer.Option(min=0, max=36_500, help="Days to read again, because some events are recorded late.")
     ] = 3,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Begin at this day or time, UTC: 2026-11-25, yesterday, 7d. A later sync begins earlier if needed.",
+        ),
+    ] = None,
+    days: DaysOption = None,
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object to standard output.")] = False,
+    quiet: QuietOption = False,
+    *,
+    where: Filter | None = None,
 ) -> None:
     """Load new and late events since the last sync into a warehouse, each event exactly once.
 
@@ -45,6 +69,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     `sync`.
     """
     address = named_address(account, url)
+    start, _ = option_interval(from_, None, days, now_ms())
     # imported here because dlt takes seconds to load and is an extra
     from smsevents.client.sync import sync as run  # noqa: PLC0415
 
@@ -56,11 +81,19 @@ def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
             destination=destination,
             dataset=dataset,
             lookback_days=lookback,
+            from_ms=start.start if start else None,
+            where=where,
             timeouts=timeouts_of(min_rate),
-            progress=lambda done: None if json else _tell(done),
+            progress=lambda done: None if json or quiet else _tell(done),
         )
     if json:
         typer.echo(msgspec.json.encode(report))
+    elif not quiet:
+        typer.echo(
+            f"{_time(report.synced_from)} to {_time(report.synced_to)}: {report.received:,} events received in"
+            f" {report.loads} loads, now in {report.dataset}.{report.table} of {report.destination}.",
+            err=True,
+        )
     if report.warning is not UNSET:
         typer.echo(f"smsevents: {report.warning}", err=True)
     if report.lost_from is not UNSET and report.lost_to is not UNSET:

@@ -8,6 +8,10 @@
 | `today`, `yesterday`, `now` | the day, or the moment, UTC |
 | `7d`, `12h` | that long ago; where only the future makes sense, that long from now |
 
+Days are those of UTC, whatever the time zone of this machine is: `yesterday` ended at midnight UTC. Files hold such
+days, and every machine agrees on them. A time with an offset is that moment, so that a time in the hour that is
+repeated when clocks are set back is not ambiguous.
+
 A number that lies in 2000-2099 as seconds, microseconds or nanoseconds is refused: as milliseconds it would be a
 time that nobody means, such as 1970. Any other number is accepted, as the export accepts any integer.
 """
@@ -16,7 +20,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -24,6 +28,18 @@ from smsevents.wire.limits import DAY_MS, HOUR_MS
 from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 EXAMPLES = "2027-01-31, 2027-01-31T12:00Z, 1801396800000 (Unix milliseconds), yesterday, 30d or 12h"
+DAYS_MAX = 36_500
+DaysOption = Annotated[
+    int | None,
+    typer.Option(
+        "--days",
+        min=1,
+        max=DAYS_MAX,
+        help="The last days, UTC, instead of --from: 1 is today, 7 is today and the six days before it.",
+        show_default=False,
+    ),
+]
+
 _CALENDAR_START_MS = -62_135_596_800_000  # 0001-01-01
 _CALENDAR_END_MS = 253_402_300_800_000  # 10000-01-01
 _DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}")
@@ -49,12 +65,8 @@ class NotATime(ValueError):
 def read_time(text: str, now_ms: int, *, ahead: bool = False) -> Meant:
     """Read a time. A span such as `7d` lies before `now_ms`, or after it with `ahead`. Raises `NotATime`."""
     text = text.strip()
-    today = now_ms // DAY_MS * DAY_MS
-    words = {
-        "now": Meant(now_ms, now_ms),
-        "today": Meant(today, today + DAY_MS - 1),
-        "yesterday": Meant(today - DAY_MS, today - 1),
-    }
+    today = _midnight(now_ms)
+    words = {"now": Meant(now_ms, now_ms), "today": _day(today), "yesterday": _day(today - DAY_MS)}
     if found := words.get(text.lower()):
         return found
     if span := _SPAN.fullmatch(text):
@@ -72,6 +84,35 @@ def option_time(option: str, text: str, now_ms: int, *, ahead: bool = False) -> 
         return read_time(text, now_ms, ahead=ahead)
     except NotATime as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+class Interval(NamedTuple):
+    """What the options for an interval mean. None stands for an option that was not given."""
+
+    start: Meant | None
+    end: Meant | None
+
+
+def option_interval(from_: str | None, to: str | None, days: int | None, now_ms: int) -> Interval:
+    """Read --from, --to and --days. Raises `typer.BadParameter`."""
+    end = None if to is None else option_time("--to", to, now_ms)
+    if days is None:
+        start = None if from_ is None else option_time("--from", from_, now_ms)
+    elif from_ is not None:
+        raise typer.BadParameter("use either --days or --from, not both", param_hint="--days")
+    else:
+        start = _day(_midnight(now_ms if end is None else end.start) - (days - 1) * DAY_MS)
+    if start and start.start < _CALENDAR_START_MS:
+        raise typer.BadParameter("these days begin before the year 1", param_hint="--days")
+    return Interval(start, end)
+
+
+def _midnight(time_ms: int) -> int:
+    return time_ms // DAY_MS * DAY_MS
+
+
+def _day(start_ms: int) -> Meant:
+    return Meant(start_ms, start_ms + DAY_MS - 1)
 
 
 def _number(number: int) -> Meant:
@@ -97,4 +138,4 @@ def _written(text: str) -> Meant:
         moment = (time - EPOCH) // MILLISECOND
     except (ValueError, OverflowError) as error:
         raise NotATime(f"{text!r} is not a time; use one such as {EXAMPLES}") from error
-    return Meant(moment, moment + DAY_MS - 1) if _DAY.fullmatch(text) else Meant(moment, moment)
+    return _day(moment) if _DAY.fullmatch(text) else Meant(moment, moment)

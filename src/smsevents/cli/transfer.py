@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from smsevents.accounts.access import Access
-from smsevents.cli.console import Trackpoint, opened_database, progress, say_doubt
-from smsevents.cli.times import option_time
+from smsevents.cli.console import Trackpoint, progress
+from smsevents.cli.database import with_database
+from smsevents.cli.files import complete_file
+from smsevents.cli.opening import opened_database, say_doubt
+from smsevents.cli.times import DaysOption, option_interval
 from smsevents.clock.system import now_ms
+from smsevents.clock.trusted import utc
 from smsevents.demo.generate import generate as generate_lines
 from smsevents.errors import InvalidRequest, StoreUnavailable
 from smsevents.log.log import Log
 from smsevents.log.refusals import FILE
-from smsevents.segments.splice import splice, unpack
+from smsevents.segments.splice import count, splice, unpack
 from smsevents.timekeeper import Timekeeper
 from smsevents.wire.file_formats import GZIP
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
@@ -29,7 +33,10 @@ from smsevents.wire.times import is_time, unit_of
 from smsevents.wire.window import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from smsevents.catalog import Database
+    from smsevents.segments.segment import Piece
     from smsevents.wire.results import ImportResult
     from smsevents.wire.window import Window
 
@@ -37,6 +44,7 @@ _READ_BYTES = 256 * 1024
 _LINES_AT_ONCE = 4096
 
 
+@with_database
 def import_(
     trackpoint: Trackpoint,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file of export lines, plain or gzip; - for stdin.")],
@@ -106,7 +114,8 @@ def _read(source: BinaryIO) -> bytes:
         raise InvalidRequest(f"The file cannot be read: {error.strerror}. Nothing was stored.") from error
 
 
-def export(
+@with_database
+def export(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     trackpoint: Trackpoint,
     from_: Annotated[
         str | None,
@@ -115,25 +124,55 @@ def export(
     to: Annotated[
         str | None, typer.Option("--to", help="Latest time, in the same forms; a day is included to its end.")
     ] = None,
+    days: DaysOption = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a file, which appears when it is complete; with the ending .gz as gzip. - is standard output.",
+        ),
+    ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write gzip.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print what was exported.")] = False,
 ) -> None:
     """Write a shop's events to standard output, by the rules of the HTTP export; the last 90 days by default."""
     now = now_ms()
-    window = resolve(
-        None if from_ is None else option_time("--from", from_, now).start,
-        None if to is None else option_time("--to", to, now).end,
-        now,
-    )
+    start, end = option_interval(from_, to, days, now)
+    window = resolve(start.start if start else None, end.end if end else None, now)
     if window.is_empty:
         raise InvalidRequest(_nothing_there(window, now))
-    if gzip and sys.stdout.isatty():
+    path = None if output is None or output == "-" else Path(output)
+    packed = gzip or bool(path and path.suffix.lower() == ".gz")
+    if packed and path is None and sys.stdout.isatty():
         raise InvalidRequest("Refusing to write gzip to a terminal. Redirect the output: --gzip > events.jsonl.gz")
-    with opened_database() as database:
+    size_bytes = 0
+    with ExitStack() as stack:
+        database = stack.enter_context(opened_database())
         Access(database).shop(trackpoint)
-        pages = Log(database).read(trackpoint, window)
-        for run in splice(pages) if gzip else unpack(pages):
-            sys.stdout.buffer.write(run)
-        sys.stdout.buffer.flush()
+        out = stack.enter_context(complete_file(path)) if path else sys.stdout.buffer
+        pages = _Counted(Log(database).read(trackpoint, window))
+        for run in splice(pages) if packed else unpack(pages):
+            out.write(run)
+            size_bytes += len(run)
+        out.flush()
+    if not quiet:
+        interval = f"{utc(window.start)} to {utc(window.end)}"
+        typer.echo(f"{interval}: exported {pages.events:,} events, {size_bytes:,} bytes", err=True)
+
+
+class _Counted:
+    """Counts the events of pages as they are iterated."""
+
+    def __init__(self, pages: Iterable[list[Piece]]) -> None:
+        self._pages = pages
+        self.events = 0
+
+    def __iter__(self) -> Iterator[list[Piece]]:
+        for page in self._pages:
+            self.events += count(page)
+            yield page
 
 
 def _nothing_there(window: Window, now: int) -> str:

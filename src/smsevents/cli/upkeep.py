@@ -13,15 +13,9 @@ import msgspec
 import typer
 
 from smsevents.accounts.access import Access
-from smsevents.cli.console import (
-    EXIT_FAILED,
-    JsonOption,
-    Trackpoint,
-    opened_database,
-    say_doubt,
-    show_json,
-    show_table,
-)
+from smsevents.cli.console import EXIT_FAILED, JsonOption, Trackpoint, show_json, show_table
+from smsevents.cli.database import with_database
+from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.cli.packs import use_store
 from smsevents.clock.system import now_ms
 from smsevents.clock.trusted import span, utc
@@ -53,6 +47,7 @@ OptionalTrackpoint = Annotated[
 ]
 
 
+@with_database
 def compact(
     trackpoint: OptionalTrackpoint = None,
     rewrite: Annotated[
@@ -89,6 +84,7 @@ def _shops(database: Database, trackpoint: int | None) -> list[int]:
     return [shop.trackpoint for shop in access.shops()] if trackpoint is None else [access.shop(trackpoint).trackpoint]
 
 
+@with_database
 def expire(
     force: Annotated[bool, typer.Option("--force", help="Trust this machine's clock even if it is in doubt.")] = False,
 ) -> None:
@@ -113,6 +109,7 @@ def expire(
         )
 
 
+@with_database
 def forget(
     trackpoint: Trackpoint,
     user_ids: Annotated[list[str], typer.Argument(metavar="USERID", help="The `userId` of the events.")],
@@ -148,6 +145,7 @@ def forget(
         raise typer.Exit(EXIT_FAILED)
 
 
+@with_database
 def verify(
     trackpoint: OptionalTrackpoint = None,
     quarantine: Annotated[
@@ -185,6 +183,7 @@ def verify(
         raise typer.Exit(EXIT_FAILED)
 
 
+@with_database
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
 ) -> None:
@@ -195,6 +194,7 @@ def backup(
     typer.echo(f"wrote {file}{f' and {packs}' if packs.exists() else ''} ({size:,} bytes)", err=True)
 
 
+@with_database
 def stats(
     trackpoint: OptionalTrackpoint = None,
     as_json: JsonOption = False,

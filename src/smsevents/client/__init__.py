@@ -9,21 +9,28 @@
 The client does not import the server, only the wire model (`smsevents.wire.events`) and its dependencies.
 
 account.py     the server, the shop and the API key
+filters.py     which events the caller wants
 interval.py    the caller's times → the body of the request
 core.py        exports and imports; the core that both clients share
 transport.py   sends requests and reads responses, blocking or on an event loop; translates the HTTP library's errors
 head.py        what the headers of an export say about time
 pace.py        how slow a server may be
 lines.py       chunks → complete lines → checked events
+arrow.py       the events as Arrow columns; needs pyarrow
+gathered.py    small batches → larger ones
+frames.py      DataFrames of pandas and polars; needs pyarrow
 responses.py   an error response → the error that is raised
 retry.py       timeouts, retries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the error hierarchy
 pull/          downloads the events of a window into files, day by day
 dlt_source.py  the events as a dlt source, for warehouses; needs the extra `sync`
-sync.py        a run of dlt: from the warehouse's position to now
+warehouse_rows.py  the rows of the warehouse's table, in Arrow
+sync.py        runs of dlt: from the warehouse's position to now
+sync_step.py   the rows of one of these runs, and how they are loaded
 reached.py     how far a sync got, by two clocks
 locks.py       locks between processes
+platforms.py   what operating systems do differently
 """
 
 from __future__ import annotations
@@ -54,6 +61,7 @@ from smsevents.client.errors import (
     UnexpectedResponse,
     Unreachable,
 )
+from smsevents.client.filters import Filter
 from smsevents.client.head import ExportHead
 from smsevents.client.lines import Batch
 from smsevents.client.retry import NEVER, Retry, Timeouts
@@ -73,6 +81,7 @@ __all__ = [
     "ConfigurationError",
     "Event",
     "ExportHead",
+    "Filter",
     "Flow",
     "Forbidden",
     "ImportResult",

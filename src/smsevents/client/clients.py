@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
     from types import TracebackType
 
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from smsevents.client.filters import Filter
     from smsevents.client.head import OnHead
     from smsevents.client.interval import Time
     from smsevents.client.lines import Batch
@@ -81,6 +86,7 @@ class Client(_Named):
 
         self._account = Account.resolve(trackpoint, key, url)
         self._transport = BlockingTransport(ssl_context, sleep)
+        self._now_ms = now_ms
         self._core = Core(
             self._account,
             self._transport,
@@ -96,34 +102,85 @@ class Client(_Named):
         self._iterated = iterated
 
     def export_batches(
-        self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
+        self,
+        from_: Time | None = None,
+        to: Time | None = None,
+        *,
+        where: Filter | None = None,
+        on_head: OnHead | None = None,
     ) -> Generator[Batch]:
         """Export a closed interval in batches of complete, checked lines. This is the fastest way to export.
 
-        `from_` and `to` are datetimes with a time zone or Unix milliseconds; without both, the export covers the
-        last 90 days. Not every server guarantees order or uniqueness. `on_head` receives what the response headers
+        `from_` and `to` are days (`"2026-11-25"` or a `date`: the complete day, UTC), datetimes with a time zone (or
+        the same as ISO text), a `timedelta` before now, or Unix milliseconds. Without both, the export covers the
+        last 90 days. `where` leaves out the events that do not match; all lines are checked nevertheless. Not every
+        server guarantees order or uniqueness. `on_head` receives what the response headers
         say about time, once for each try that begins well.
 
         The export is complete when the iterator ends without an error. Until the first batch, failures are retried
         as `retry` says. Raises `ConfigurationError` immediately. While the export is read, it raises `Unreachable`,
         `Refused` and its subclasses, `UnexpectedResponse`, `TruncatedStream` and `BadLine`.
         """
-        return self._iterated(self._core.batches(interval.body(from_, to), on_head))
+        batches = self._iterated(self._core.batches(interval.body(from_, to, self._now_ms()), on_head))
+        return where.batches(batches) if where else batches
 
-    def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> Generator[bytes]:
+    def export_blocks(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> Generator[bytes]:
         r"""Export blocks of complete lines as received, each ending with `\n`. Otherwise like `export_batches`."""
-        batches = self.export_batches(from_, to)
+        batches = self.export_batches(from_, to, where=where)
         return (batch.block for batch in batches)
 
-    def export_lines(self, from_: Time | None = None, to: Time | None = None) -> Generator[bytes]:
+    def export_lines(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> Generator[bytes]:
         r"""Export line by line, as received, without `\n`. Otherwise like `export_batches`."""
-        batches = self.export_batches(from_, to)
+        batches = self.export_batches(from_, to, where=where)
         return (line for batch in batches for line in batch.lines)
 
-    def export(self, from_: Time | None = None, to: Time | None = None) -> Generator[Event]:
+    def export(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> Generator[Event]:
         """Export event by event. Otherwise like `export_batches`."""
-        batches = self.export_batches(from_, to)
+        batches = self.export_batches(from_, to, where=where)
         return (event for batch in batches for event in batch.events)
+
+    def to_arrow(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> pa.RecordBatchReader:
+        """Export into Arrow record batches, which are read as they arrive; memory use does not grow.
+
+        The columns are those of `smsevents.client.frames.SCHEMA`. `read_all()` of the reader returns a table. The
+        export is complete when the reader ends without an error. Needs the extra `arrow`, otherwise it raises
+        `MissingExtra`. For the rest see `export_batches`.
+        """
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
+
+        return frames.reader_of(self.export_batches(from_, to, where=where))
+
+    def to_pandas(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> pd.DataFrame:
+        """Export into a pandas DataFrame with the columns of `to_arrow`. It holds all events, or an error is raised.
+
+        Needs the extra `pandas`, otherwise it raises `MissingExtra`. For the rest see `export_batches`.
+        """
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
+
+        frames.check_pandas()
+        return frames.pandas_of(self.to_arrow(from_, to, where=where))
+
+    def to_polars(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> pl.DataFrame:
+        """Export into a polars DataFrame with the columns of `to_arrow`. It holds all events, or an error is raised.
+
+        Needs the extra `polars`, otherwise it raises `MissingExtra`. For the rest see `export_batches`.
+        """
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
+
+        frames.check_polars()
+        return frames.polars_of(self.to_arrow(from_, to, where=where))
 
     def import_events(self, events: Iterable[Event | bytes]) -> ImportResult:
         """Import events of this shop, or lines as bytes: all of them, or none if one is bad.
@@ -182,6 +239,7 @@ class AsyncClient(_Named):
 
         self._account = Account.resolve(trackpoint, key, url)
         self._transport = LoopTransport(ssl_context, sleep)
+        self._now_ms = now_ms
         self._core = Core(
             self._account,
             self._transport,
@@ -196,30 +254,70 @@ class AsyncClient(_Named):
         )
 
     def export_batches(
-        self, from_: Time | None = None, to: Time | None = None, *, on_head: OnHead | None = None
+        self,
+        from_: Time | None = None,
+        to: Time | None = None,
+        *,
+        where: Filter | None = None,
+        on_head: OnHead | None = None,
     ) -> AsyncGenerator[Batch]:
         """Export a closed interval in batches of complete, checked lines; see `Client.export_batches`."""
-        return self._core.batches(interval.body(from_, to), on_head)
+        batches = self._core.batches(interval.body(from_, to, self._now_ms()), on_head)
+        return where.batches_async(batches) if where else batches
 
-    async def export_blocks(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[bytes]:
+    async def export_blocks(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> AsyncGenerator[bytes]:
         """Export blocks of complete lines; see `Client.export_blocks`."""
-        async with aclosing(self.export_batches(from_, to)) as batches:
+        async with aclosing(self.export_batches(from_, to, where=where)) as batches:
             async for batch in batches:
                 yield batch.block
 
-    async def export_lines(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[bytes]:
+    async def export_lines(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> AsyncGenerator[bytes]:
         """Export line by line; see `Client.export_lines`."""
-        async with aclosing(self.export_batches(from_, to)) as batches:
+        async with aclosing(self.export_batches(from_, to, where=where)) as batches:
             async for batch in batches:
                 for line in batch.lines:
                     yield line
 
-    async def export(self, from_: Time | None = None, to: Time | None = None) -> AsyncGenerator[Event]:
+    async def export(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> AsyncGenerator[Event]:
         """Export event by event; see `Client.export`."""
-        async with aclosing(self.export_batches(from_, to)) as batches:
+        async with aclosing(self.export_batches(from_, to, where=where)) as batches:
             async for batch in batches:
                 for event in batch.events:
                     yield event
+
+    def to_arrow(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> AsyncGenerator[pa.RecordBatch]:
+        """Export Arrow record batches; see `Client.to_arrow`, which returns them in a reader."""
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
+
+        return frames.record_batches(self.export_batches(from_, to, where=where))
+
+    async def to_pandas(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> pd.DataFrame:
+        """Export into a pandas DataFrame; see `Client.to_pandas`."""
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
+
+        frames.check_pandas()
+        batches = [batch async for batch in self.to_arrow(from_, to, where=where)]
+        return await asyncio.to_thread(frames.pandas_of, batches)
+
+    async def to_polars(
+        self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
+    ) -> pl.DataFrame:
+        """Export into a polars DataFrame; see `Client.to_polars`."""
+        from smsevents.client import frames  # noqa: PLC0415 -- an extra
+
+        frames.check_polars()
+        batches = [batch async for batch in self.to_arrow(from_, to, where=where)]
+        return await asyncio.to_thread(frames.polars_of, batches)
 
     async def import_events(self, events: Iterable[Event | bytes] | AsyncIterable[Event | bytes]) -> ImportResult:
         """Import events, or lines as bytes, from a normal or asynchronous iterable; see `Client.import_events`."""

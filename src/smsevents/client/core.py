@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING
 
 import httpx2
 import msgspec
-from isal import isal_zlib
 
 from smsevents import __version__
 from smsevents.client import responses
@@ -28,6 +27,7 @@ from smsevents.client.lines import BatchChecker, Splitter, shortened
 from smsevents.client.pace import ResponsePace
 from smsevents.client.retry import Tries
 from smsevents.client.transport import Broken, SpooledBody, timeout_extension, url_of
+from smsevents.wire.deflate import isal_zlib
 from smsevents.wire.events import Event, encode
 from smsevents.wire.gzip_stream import GZIP_WBITS, Inflater, NotGzip
 from smsevents.wire.results import ImportResult
@@ -129,7 +129,7 @@ class Core:
                 async with aclosing(self._plain_runs(response, coding, pace)) as runs:
                     async for run in runs:
                         batch, bad = checker.check(splitter.feed(run))
-                        if batch.events:
+                        if batch.block:
                             pace.gain(len(batch.block))
                             with pace.paused():
                                 yield batch

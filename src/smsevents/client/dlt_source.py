@@ -18,47 +18,56 @@ from __future__ import annotations
 
 import random
 import time
-from hashlib import sha256
+from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from smsevents.client.account import Account
 from smsevents.client.clients import Client
-from smsevents.client.errors import ConfigurationError, MissingExtra, Recovery, TruncatedStream
+from smsevents.client.errors import ConfigurationError, Recovery, TruncatedStream, missing_extra
+from smsevents.client.filters import NO_FILTER, Filter, remembered
+from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.reached import Reached
 from smsevents.client.retry import Retry, Timeouts, Tries
 from smsevents.clock import system as clock
-from smsevents.wire import columns
-from smsevents.wire.events import Event, encode
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
-from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 try:
     import dlt
+
+    from smsevents.client.warehouse_rows import EVENT_ID, ROWS, canonical_lines, rows_of
 except ImportError as error:
-    raise MissingExtra(
-        "Loading into a warehouse needs dlt, which is not installed. In the checkout of smsevents, run:"
-        " pip install '.[sync]' (or: make install WITH=sync)"
-    ) from error
+    raise missing_extra("Loading into a warehouse needs dlt", "sync") from error
+
+from dlt.common.configuration.container import Container  # isort: skip -- the same
+from dlt.common.normalizers.utils import generate_dlt_ids  # isort: skip -- the same
+from dlt.common.schema.typing import C_DLT_ID, C_DLT_LOAD_ID  # isort: skip -- the same
+from dlt.common.storages.load_package import LoadPackageStateInjectableContext  # isort: skip -- the same
+import pyarrow as pa  # isort: skip -- the same
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from dlt.common.data_types import TDataType
-    from dlt.common.schema.typing import TColumnSchema
+    from dlt.common.destination import Destination
+    from dlt.common.schema.typing import TColumnSchema, TWriteDispositionConfig
     from dlt.sources import DltSource
 
     from smsevents.client.head import OnHead
+    from smsevents.client.lines import Batch
 
-__all__ = ["COLUMNS", "LOOKBACK_DAYS", "TABLE", "row_of", "sms_events"]
+__all__ = ["COLUMNS", "LOOKBACK_DAYS", "TABLE", "sms_events"]
 
 SOURCE = "smsevents"
 TABLE = "sms_events"
 LOOKBACK_DAYS = 3
 DAYS_MAX = 36_500
+
+DUCKDB, POSTGRES = "duckdb", "postgres"
+
+_BOOKKEEPING = "normalize.parquet_normalizer"  # the settings of dlt for Arrow tables
 
 
 def _column(data_type: TDataType, description: str) -> TColumnSchema:
@@ -84,17 +93,6 @@ _RETRY = Retry()
 _TIMEOUTS = Timeouts()
 
 
-def row_of(event: Event) -> dict[str, Any]:
-    """Return the row of an event.
-
-    A time outside the years 2000 to 2099 becomes NULL. U+0000 in a text becomes U+FFFD.
-    """
-    row: dict[str, Any] = {"event_id": sha256(encode(event)).hexdigest()}
-    for column, value in zip(columns.COLUMNS, columns.row_of(event), strict=True):
-        row[column] = value.replace("\x00", "\ufffd") if isinstance(value, str) else value
-    return row | {"date": _time(event.smsEvent.date), "send_date": _time(event.source.sendDate)}
-
-
 def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     trackpoint: int,
     key: str | None = None,
@@ -102,6 +100,7 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
     url: str | None = None,
     lookback_days: float = LOOKBACK_DAYS,
     days_max: float | None = None,
+    where: Filter | None = None,
     retry: Retry = _RETRY,
     timeouts: Timeouts = _TIMEOUTS,
     ssl_context: ssl.SSLContext | None = None,
@@ -112,7 +111,8 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
 
     A run starts `lookback_days` before that end, to include events that were recorded late; the first run loads the
     complete history of 90 days. With `days_max`, a run ends at most that many days after the end of the last run, so
-    that a large history is loaded in several runs. Events are read day by day. A truncated day is read again
+    that a large history is loaded in several runs. `where` leaves out events; the state keeps it, and a later run with
+    another one is refused. Events are read day by day. A truncated day is read again
     as `retry` says, without duplicates. The destination must support merging by delete and insert (dlt's
     `delete-insert`).
 
@@ -120,45 +120,12 @@ def sms_events(  # noqa: PLR0913 -- all are passed by name, and most have defaul
     `PipelineStepFailed` with a `ClientError` among its causes, and loads nothing.
     """
     check_days(lookback_days, days_max)
-    return source_of(
-        Account.resolve(trackpoint, key, url),  # so that missing settings are reported here, not within a run
-        lambda synced_to, now: interval_of(synced_to, now, lookback_days, days_max),
-        Reached(),
-        retry=retry,
-        timeouts=timeouts,
-        ssl_context=ssl_context,
-        sleep=sleep,
-        now_ms=now_ms,
-    )
+    account = Account.resolve(trackpoint, key, url)  # so that missing settings are reported here, not within a run
+    reached = Reached()
 
-
-def check_days(lookback_days: float, days_max: float | None) -> None:
-    """Raise `ConfigurationError` if a number of days is out of range."""
-    if not 0 <= lookback_days <= DAYS_MAX or (days_max is not None and not 0 < days_max <= DAYS_MAX):
-        raise ConfigurationError(f"The number of days must be from 0 to {DAYS_MAX:,}.")
-
-
-def source_of(  # noqa: PLR0913 -- all are passed by name
-    account: Account,
-    interval: Callable[[int | None, int], tuple[int, int]],
-    reached: Reached,
-    *,
-    retry: Retry,
-    timeouts: Timeouts,
-    ssl_context: ssl.SSLContext | None,
-    sleep: Callable[[float], None],
-    now_ms: Callable[[], int],
-) -> DltSource:
-    """Return the source for the interval that `interval` derives from the state and now. Results go to `reached`."""
-    place = place_of(account)
-
-    def rows() -> Iterator[Any]:
-        yield dlt.mark.materialize_table_schema()  # so that the table exists even if there are no events yet
-        state = dlt.current.resource_state()
+    def rows(before: int | None, chosen: Filter) -> Iterator[pa.RecordBatch]:
         now = now_ms()
-        before = state.get(place)
-        start, end = interval(before, now)
-        reached.begin(start, end, now)
+        reached.begin(*interval_of(before, now, lookback_days, days_max), now)
         with Client(
             account.trackpoint,
             account.key,
@@ -169,20 +136,93 @@ def source_of(  # noqa: PLR0913 -- all are passed by name
             sleep=sleep,
             now_ms=now_ms,
         ) as client:
-            for day_start, day_end in chain(days_of(start, end), missed_days(reached)):
-                for events in _day(client, day_start, day_end, retry, sleep, reached.heard):
-                    reached.newest(events)
-                    yield [row_of(event) for event in events]
+            for batches in gathered(read(client, reached, chosen, retry, sleep)):
+                yield rows_of(batches, canonical_lines(batches))
+
+    return source_of(account, rows, reached, "merge", where)
+
+
+def check_days(lookback_days: float, days_max: float | None) -> None:
+    """Raise `ConfigurationError` if a number of days is out of range."""
+    if not 0 <= lookback_days <= DAYS_MAX or (days_max is not None and not 0 < days_max <= DAYS_MAX):
+        raise ConfigurationError(f"The number of days must be from 0 to {DAYS_MAX:,}.")
+
+
+def source_of(
+    account: Account,
+    rows: Callable[[int | None, Filter], Iterable[Any]],
+    reached: Reached,
+    disposition: TWriteDispositionConfig,
+    where: Filter | None,
+) -> DltSource:
+    """Return the source of one run.
+
+    `rows` takes how far the last run got, if any, and the filter that holds for the table, and yields the rows to load:
+    record batches of `ROWS`, or files that dlt imports; the table must not have columns of dlt then. When all rows were
+    yielded, `reached` says how far this run got. `where` is the filter that the caller wants, if any.
+    """
+    place = place_of(account)
+
+    def found() -> Iterator[Any]:
+        destination = dlt.current.pipeline().destination
+        check_driver(destination)
+        state = dlt.current.resource_state()
+        before = state.get(place)
+        chosen = remembered(state, place, where, is_begun=before is not None) or NO_FILTER
+        is_empty = True
+        for item in rows(before, chosen):
+            is_empty = False
+            yield _with_bookkeeping(item) if isinstance(item, pa.RecordBatch) else item
+        if is_empty:
+            # so that the table exists even if there are no events yet
+            nothing = _with_bookkeeping(pa.RecordBatch.from_pylist([], ROWS))
+            # the driver of PostgreSQL fails on a Parquet file without rows
+            is_postgres = kind_of(destination) == POSTGRES
+            yield dlt.mark.with_hints(nothing, dlt.mark.make_hints(file_format="csv")) if is_postgres else nothing
         state[place] = reached.by_both_clocks(before)
 
     @dlt.source(name=SOURCE, max_table_nesting=0)
     def smsevents() -> Any:  # noqa: ANN401 -- dlt accepts nearly anything
         return dlt.resource(
-            rows, name=TABLE, write_disposition="merge", primary_key="event_id", columns=COLUMNS, max_table_nesting=0
+            found,
+            name=TABLE,
+            write_disposition=disposition,
+            primary_key=EVENT_ID,
+            columns=COLUMNS,
+            max_table_nesting=0,
+            file_format="parquet",  # CSV, which dlt prefers for PostgreSQL, turns an empty text into NULL
         )
 
     source: DltSource = smsevents()
     return source
+
+
+def kind_of(destination: Destination[Any, Any] | None) -> str:
+    """Return which database a destination is, such as DUCKDB or POSTGRES."""
+    return destination.destination_type.rpartition(".")[2] if destination else ""
+
+
+def check_driver(destination: Destination[Any, Any] | None) -> None:
+    """Raise `MissingExtra` if the driver that loads Parquet files into PostgreSQL is not installed."""
+    if kind_of(destination) == POSTGRES and find_spec("adbc_driver_postgresql") is None:
+        raise missing_extra("Loading into PostgreSQL needs adbc-driver-postgresql", "sync")
+
+
+def bookkeeping() -> set[str]:
+    """Return the names of dlt's columns in the table, in a running source. Tables of earlier versions have them."""
+    table = dlt.current.source_schema().tables.get(TABLE)
+    return {C_DLT_ID, C_DLT_LOAD_ID}.intersection(table["columns"] if table else ())
+
+
+def _with_bookkeeping(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Add dlt's columns to the rows of a table that has them, unless dlt is configured to add them itself."""
+    columns = bookkeeping()
+    if C_DLT_LOAD_ID in columns and not dlt.config.get(f"{_BOOKKEEPING}.add_dlt_load_id", bool):
+        load_id = Container()[LoadPackageStateInjectableContext].load_id
+        batch = batch.append_column(C_DLT_LOAD_ID, pa.repeat(load_id, batch.num_rows))
+    if C_DLT_ID in columns and not dlt.config.get(f"{_BOOKKEEPING}.add_dlt_id", bool):
+        batch = batch.append_column(C_DLT_ID, pa.array(generate_dlt_ids(batch.num_rows), pa.string()))
+    return batch
 
 
 def place_of(account: Account) -> str:
@@ -204,6 +244,20 @@ def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max:
     return start, end
 
 
+def begun_at(from_ms: int | None, synced_to: int | None, now: int, usual: tuple[int, int]) -> tuple[int, int]:
+    """Return the interval of a run that begins at `from_ms`, or at its usual start if that leaves no gap.
+
+    A start before the history of the server, or after now, is moved there.
+    """
+    start, end = usual
+    if from_ms is None:
+        return usual
+    wanted = min(max(from_ms, now - HISTORY_MS), now)
+    if synced_to is not None:
+        return min(start, wanted), end
+    return wanted, min(now, wanted + end - start)
+
+
 def days_of(start: int, end: int) -> Iterator[tuple[int, int]]:
     """Split a closed interval into closed intervals of at most a day."""
     while start <= end:
@@ -219,15 +273,31 @@ def missed_days(reached: Reached) -> Iterator[tuple[int, int]]:
         yield from days_of(*later)
 
 
+def read(
+    client: Client, reached: Reached, where: Filter, retry: Retry, sleep: Callable[[float], None]
+) -> Iterator[Batch]:
+    """Yield the wanted events of the interval of `reached`, and of the days that turn out to be missing, day by day.
+
+    After a truncation, the events of a day are yielded again. `reached` hears of all events, also of unwanted ones.
+    """
+    batches = _all_batches(client, reached, retry, sleep)
+    return where.batches(batches) if where else batches
+
+
+def _all_batches(client: Client, reached: Reached, retry: Retry, sleep: Callable[[float], None]) -> Generator[Batch]:
+    for start, end in chain(days_of(reached.start, reached.end), missed_days(reached)):
+        for batch in _day(client, start, end, retry, sleep, reached.heard):
+            reached.newest(map(int, batch.columns.dates))
+            yield batch
+
+
 def _day(  # noqa: PLR0913, PLR0917 -- its dependencies are passed in
     client: Client, start: int, end: int, retry: Retry, sleep: Callable[[float], None], on_head: OnHead
-) -> Iterator[list[Event]]:
-    """Yield the events of a day. After a truncation, events are yielded again; the merge removes the duplicates."""
+) -> Iterator[Batch]:
     tries = Tries(retry, random.random)
     while True:
         try:
-            for batch in client.export_batches(start, end, on_head=on_head):
-                yield batch.events
+            yield from client.export_batches(start, end, on_head=on_head)
         except TruncatedStream as error:
             if not error.lines or error.recovery is Recovery.NEVER:
                 raise  # the client has already retried, or retrying is useless
@@ -235,7 +305,3 @@ def _day(  # noqa: PLR0913, PLR0917 -- its dependencies are passed in
         else:
             return
         sleep(wait)
-
-
-def _time(milliseconds: int) -> datetime | None:
-    return EPOCH + milliseconds * MILLISECOND if is_time(milliseconds) else None

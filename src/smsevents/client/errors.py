@@ -93,6 +93,14 @@ class MissingExtra(ClientError, ImportError):
     """A part of the client needs packages that are not installed. The text names the extra that installs them."""
 
 
+def missing_extra(need: str, extra: str) -> MissingExtra:
+    """Return the error for a package that is not installed. `need` says what needs which package."""
+    return MissingExtra(
+        f"{need}, which is not installed. In the checkout of smsevents, run: pip install '.[{extra}]'"
+        f" (or: make install WITH={extra})"
+    )
+
+
 class Unreachable(ClientError):
     """No response arrived. If `permanent`, trying again does not help, as with a wrong certificate."""
 

@@ -5,13 +5,17 @@ Only `\n` ends a line: `splitlines` would also split at U+0085 and U+2028, which
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from smsevents.client.errors import BadLine
+from smsevents.wire.canonical import CanonicalReader, columns_of
 from smsevents.wire.events import Event, NotAnEvent, NotJson, decode
 from smsevents.wire.limits import LINE_MAX_BYTES
+
+if TYPE_CHECKING:
+    from smsevents.wire.canonical import EventColumns
 
 TEXT_SHOWN_CHARACTERS = 120
 REASON_SHOWN_CHARACTERS = 300
@@ -25,20 +29,54 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(Event)
 
 
-class Batch(NamedTuple):
+class Batch:
     r"""Consecutive complete lines of an export, and their events.
 
     `block` holds the lines as received, each ending with `\n`, without blank lines and record separators
     (RFC 7464). `lines` holds the same lines separately, without `\n`, and `events` the decoded events; both have
-    the same order and length.
+    the same order and length. `columns` holds the events by their parts. What was not needed to check the lines is
+    made when it is first used.
     """
 
-    block: bytes
-    lines: list[bytes]
-    events: list[Event]
+    def __init__(
+        self,
+        block: bytes,
+        lines: list[bytes] | None = None,
+        events: list[Event] | None = None,
+        *,
+        columns: EventColumns | None = None,
+    ) -> None:
+        """Take checked lines. `columns` is given if and only if all lines are canonical and were read as columns."""
+        self.block = block
+        self.is_canonical = columns is not None
+        self._lines = lines
+        self._events = events
+        self._columns = columns
 
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.lines if self._columns is None else self._columns.dates)
 
-_NOTHING = Batch(b"", [], [])
+    @property
+    def lines(self) -> list[bytes]:
+        r"""The lines as received, without `\n`."""
+        if self._lines is None:
+            self._lines = self.block[:-1].split(b"\n") if self.block else []
+        return self._lines
+
+    @property
+    def events(self) -> list[Event]:
+        """The decoded events."""
+        if self._events is None:
+            self._events = list(map(_decoder.decode, self.lines))
+        return self._events
+
+    @property
+    def columns(self) -> EventColumns:
+        """The events by their parts."""
+        if self._columns is None:
+            self._columns = columns_of(self.events)
+        return self._columns
 
 
 class Splitter:
@@ -80,6 +118,7 @@ class BatchChecker:
 
     def __init__(self, trackpoint: int) -> None:
         self._trackpoint = trackpoint
+        self._reader = CanonicalReader(trackpoint)
         self._events_bytes = 0
         self._blank_bytes = 0
         self.lines = 0  # lines checked, including blank ones
@@ -90,10 +129,15 @@ class BatchChecker:
         Return the lines before the first bad one, and that line as an error, or None if all are good.
         """
         if not block:
-            return _NOTHING, None
+            return Batch(b"", [], []), None
+        columns = self._reader.read(block)
+        if columns is not None:
+            self.lines += len(columns.dates)
+            self._events_bytes += len(block)
+            return Batch(block, columns=columns), None
         if not block.strip(_BLANK) and not _has_long_line(block):
             self.lines += block.count(b"\n")
-            return _NOTHING, self._blank(len(block))
+            return Batch(b"", [], []), self._blank(len(block))
         lines = block.removesuffix(b"\n").split(b"\n")
         try:
             events = list(map(_decoder.decode, lines))

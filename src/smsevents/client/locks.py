@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import ConfigurationError
+from smsevents.client.platforms import is_private, remove_locked, try_lock, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file. Return False if another process holds the lock. Closing the file releases it."""
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file. Return False if another process holds the lock. Closing the file releases it."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 @contextmanager
@@ -51,8 +29,7 @@ def held(name: str) -> Iterator[bool]:
     try:
         yield True
     finally:
-        path.unlink(missing_ok=True)  # while it is still locked; see _opened
-        os.close(descriptor)
+        remove_locked(path, descriptor)
 
 
 def _opened(path: Path) -> int | None:
@@ -86,8 +63,7 @@ def lock_folder() -> Path:
             return folder
     except (OSError, RuntimeError):
         pass  # no home, or one that is not writable, as for services
-    user = str(os.getuid()) if sys.platform != "win32" else "user"
-    folder = Path(tempfile.gettempdir()) / f"smsevents-{user}"
+    folder = Path(tempfile.gettempdir()) / f"smsevents-{user_name()}"
     try:
         folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         ours = _is_ours(folder)
@@ -105,6 +81,4 @@ def lock_folder() -> Path:
 def _is_ours(folder: Path) -> bool:
     """Return whether the path is a folder that only this user can write to, so that no one else can take its locks."""
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        return False
-    return sys.platform == "win32" or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    return stat.S_ISDIR(found.st_mode) and is_private(found)

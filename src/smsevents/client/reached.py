@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from smsevents.client.head import ExportHead
-    from smsevents.wire.events import Event
 
 
 class Reached:
@@ -56,9 +55,9 @@ class Reached:
             return None
         return self.end + 1 + max(0, ahead - HISTORY_MS), self.end + ahead
 
-    def newest(self, events: Iterable[Event]) -> None:
+    def newest(self, dates: Iterable[int]) -> None:
         """Record the dates of events."""
-        self._newest = max(self._newest, *(event.smsEvent.date for event in events))
+        self._newest = max(self._newest, max(dates, default=0))
 
     def by_both_clocks(self, before: int | None) -> int:
         """Return how far the interval reaches by the earlier clock, but never less than `before`, if that is past.

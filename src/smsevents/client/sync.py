@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from smsevents.client.account import Account
+from smsevents.client.clients import Client
 from smsevents.client.errors import ClientError, ConfigurationError, SyncFailed
+from smsevents.client.filters import NO_FILTER, Filter, remembered
+from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.lines import printable
 from smsevents.client.locks import held
@@ -35,11 +38,15 @@ from smsevents.client.dlt_source import (
     LOOKBACK_DAYS,
     SOURCE,
     TABLE,
+    begun_at,
     check_days,
+    check_driver,
     interval_of,
     place_of,
+    read,
     source_of,
 )
+from smsevents.client.sync_step import StepRows, disposition_of
 
 import dlt  # isort: skip -- after dlt_source, which says what to install if dlt is missing
 from dlt.common.destination import Destination  # isort: skip -- the same
@@ -51,15 +58,10 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from dlt.sources import DltSource
-
 DATASET = "sms"
 DUCKDB_FILE = "smsevents.duckdb"
 # what is loaded at a time: a failure discards no more than that, and the disk holds no more than that
 STEP_DAYS = 30
-# rows go into DuckDB and PostgreSQL as INSERT statements; with dlt's own limit of 32 MiB one of them takes DuckDB
-# more than 2 GiB of memory and twice the time. Its JSON reader guesses types, and CSV turns an empty text into NULL.
-STATEMENT_MAX_BYTES = 256 * 1024
 SAID_MAX_CHARACTERS = 500
 
 _DUCKDB_PREFIX = "duckdb:///"
@@ -98,6 +100,8 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     dataset: str = DATASET,
     lookback_days: float = LOOKBACK_DAYS,
     step_days: float = STEP_DAYS,
+    from_ms: int | None = None,
+    where: Filter | None = None,
     retry: Retry = _RETRY,
     timeouts: Timeouts = _TIMEOUTS,
     ssl_context: ssl.SSLContext | None = None,
@@ -111,6 +115,10 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     `DESTINATION__POSTGRES__CREDENTIALS`; or `duckdb`, the file `smsevents.duckdb`; or `duckdb:///` and the path of
     another file. At most `step_days` days are loaded at a time; `progress` is called after each step.
 
+    A first sync begins at `from_ms`, in Unix milliseconds, or with the history. A later one begins at `from_ms` if that
+    is before the time at which it would begin anyway, so it leaves no gap. `where` leaves out events; the warehouse
+    keeps it, and a later sync with another one is refused.
+
     Raises `ClientError` or a subclass, such as `SyncFailed` if the warehouse rejects the events. Events loaded before
     the error stay, and the next sync continues from there.
     """
@@ -122,22 +130,29 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     with _alone(destination, dataset), tempfile.TemporaryDirectory(prefix="smsevents-sync-") as folder:
         pipeline = _pipeline(account, destination, dataset, folder)
         before = _synced_to(pipeline, account)
-        first = interval_of(before, now, lookback_days, step_days)
+        chosen = remembered(_state(pipeline), place_of(account), where, is_begun=before is not None) or NO_FILTER
+        first = begun_at(from_ms, before, now, interval_of(before, now, lookback_days, step_days))
         reached = Reached()
         step = first
         received = loads = 0
         while True:
-            source = source_of(
-                account,
-                lambda _state, _now, step=step: step,  # type: ignore[misc]  # the step is bound now
-                reached,
+            reached.begin(*step, now)
+            rows = StepRows(Path(folder) / f"step-{loads}", pipeline.destination)
+            with Client(
+                account.trackpoint,
+                account.key,
+                url=account.url,
                 retry=retry,
                 timeouts=timeouts,
                 ssl_context=ssl_context,
                 sleep=sleep,
                 now_ms=now_ms,
-            )
-            received += _load(pipeline, source)
+            ) as client:
+                for batches in gathered(read(client, reached, chosen, retry, sleep)):
+                    rows.add(batches)
+            rows.finish()
+            _load(pipeline, account, rows, reached, where)
+            received += rows.rows
             loads += 1
             synced_to = _synced_to(pipeline, account)
             if synced_to is None:
@@ -160,7 +175,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
             progress(report)
             if step[1] >= now:
                 return report
-            step = step[1], min(now, step[1] + max(1, round(step_days * DAY_MS)))
+            step = step[1] + 1, min(now, step[1] + max(1, round(step_days * DAY_MS)))
 
 
 def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
@@ -173,9 +188,12 @@ def _lost(before: int | None, reached: Reached) -> tuple[int, int] | None:
 
 def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> dlt.Pipeline:
     """Create a pipeline with the state stored in the warehouse, if any."""
+    name = f"smsevents_{account.trackpoint}"
+    # for this pipeline only: the files of a step are removed when it is loaded
+    dlt.config[f"{name}.load.delete_completed_jobs"] = True
     with _told():
         pipeline = dlt.pipeline(
-            f"smsevents_{account.trackpoint}",
+            name,
             pipelines_dir=folder,
             destination=_destination(destination, dataset),
             dataset_name=dataset,
@@ -184,20 +202,25 @@ def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> 
     return pipeline
 
 
-def _load(pipeline: dlt.Pipeline, source: DltSource) -> int:
-    """Load one step. Return the number of received events."""
+def _load(pipeline: dlt.Pipeline, account: Account, rows: StepRows, reached: Reached, where: Filter | None) -> None:
+    """Load the rows of one step."""
     with _told():
-        pipeline.run(source)
-    normalized = pipeline.last_trace.last_normalize_info if pipeline.last_trace else None
-    return normalized.row_counts.get(TABLE, 0) if normalized else 0
+        disposition = disposition_of(pipeline, account.trackpoint, rows)
+        pipeline.run(source_of(account, lambda *_: rows.items(), reached, disposition, where))
+    rows.remove()
 
 
 def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:
+    synced_to: int | None = _state(pipeline).get(place_of(account))
+    return synced_to
+
+
+def _state(pipeline: dlt.Pipeline) -> dict[str, Any]:
+    """Return a copy of what the source keeps in the state."""
     found: Any = pipeline.state.get("sources", {})
     for name in (SOURCE, "resources", TABLE):
         found = found.get(name, {})
-    synced_to: int | None = found.get(place_of(account))
-    return synced_to
+    return dict(found)
 
 
 def _destination(name: str, dataset: str) -> Destination[Any, Any]:
@@ -207,7 +230,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
         if path.stem.lower() == dataset.lower():
             # DuckDB names a database after its file and cannot distinguish it from a schema of the same name
             raise ConfigurationError(f"The dataset and the file are both named {dataset}. Rename one of them.")
-        return dlt.destinations.duckdb(str(path), max_query_length=STATEMENT_MAX_BYTES)
+        return dlt.destinations.duckdb(str(path))
     if not name.isidentifier():
         # not shown, because it may be an address with a password
         raise ConfigurationError(
@@ -215,8 +238,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
             " `postgres`, with its address and password in DESTINATION__POSTGRES__CREDENTIALS."
         )
     try:
-        limits: dict[str, Any] = {"max_query_length": STATEMENT_MAX_BYTES} if name == "postgres" else {}
-        destination = Destination.from_reference(name, **limits)
+        destination = Destination.from_reference(name)
         strategies = destination.capabilities().supported_merge_strategies if destination else None
     except UnknownDestinationModule as error:
         raise ConfigurationError(
@@ -226,6 +248,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
         raise ConfigurationError(
             f"The destination {name} cannot merge rows, so it would duplicate events. Use another destination."
         )
+    check_driver(destination)
     return destination
 
 

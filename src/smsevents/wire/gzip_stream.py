@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from isal import isal_zlib
-
+from smsevents.wire.deflate import isal_zlib
 from smsevents.wire.file_formats import GZIP
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 INFLATE_RUN_MAX_BYTES = 256 * 1024
 
-_library_prefix = re.compile(r"Error -?[0-9]+ ")
+_library_prefix = re.compile(r"Error -?[0-9]+ (?:while decompressing data: )?")
 
 GZIP_WBITS = 31  # zlib's wbits for a gzip header and trailer
 
@@ -50,7 +49,7 @@ class Inflater:
             self._start += data[: len(GZIP) - len(self._start)]
             try:
                 run = self._member.decompress(data, INFLATE_RUN_MAX_BYTES)
-            except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub says that it is an instance
+            except isal_zlib.error as error:  # type: ignore[misc]  # its stub says that it is an instance
                 raise self._error(str(error)) from error
             data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             # after a full run, there may be more output that needs no further input
@@ -69,7 +68,7 @@ class Inflater:
 
     def _error(self, text: str) -> NotGzip:
         """Return the error for a text of the library, such as `Error -6 Incorrect checksum found`."""
-        if "checksum" in text:
+        if "checksum" in text or "data check" in text or "length check" in text:
             return DamagedGzip("its checksum does not match what it holds")
         if not GZIP.startswith(self._start):
             return DamagedGzip("other bytes follow its end") if self._members else NotGzip("it does not begin as gzip")

@@ -3,11 +3,13 @@
 days.py       which days to fetch, and in which file each is kept
 clocks.py     when a day was fetched, by two clocks
 gaps.py       days that can no longer be fetched
-lines.py      blocks of lines → checked entries
+lines.py      blocks of lines → checked lines
+arrivals.py   what arrives of a day: written as it comes while it is in order
 sort.py       any number of entries → sorted and unique, in bounded memory
 formats.py    JSON lines and CSV
 parquet.py    Parquet
 directory.py  the files, the manifest, and the lock of a directory
+single.py     one file instead of a directory
 terms.py      the inputs and outputs of a pull: options, source, reports, summary
 pull.py       a pull, from its plan to its summary
 schedule.py   which day is next, how many threads, and when to give up

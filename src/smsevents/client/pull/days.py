@@ -18,6 +18,11 @@ from smsevents.wire.times import EPOCH
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# A reader makes a column of it. `date` is a column of the files already: with that name, DuckDB and ClickHouse would
+# replace the time of each event by its day, and pandas and Arrow could not read the files.
+HIVE_COLUMN = "day"
+ALL = "events"
+
 _EPOCH_ORDINAL = EPOCH.toordinal()
 
 
@@ -25,6 +30,7 @@ class Split(StrEnum):
     """The days that one file holds."""
 
     DAY = "day"
+    HIVE = "hive"
     MONTH = "month"
     NONE = "none"
 
@@ -45,16 +51,18 @@ def day_of(time_ms: int) -> date:
 
 
 def part_of(day: date, split: Split) -> str:
-    """Return the name, without the suffix, of the file that holds a day."""
+    """Return the path in the directory, without the suffix, of the file that holds a day."""
     if split is Split.DAY:
         return day.isoformat()
-    return day.isoformat()[: len("2026-11")] if split is Split.MONTH else "events"
+    if split is Split.HIVE:
+        return f"{HIVE_COLUMN}={day}/{ALL}"
+    return day.isoformat()[: len("2026-11")] if split is Split.MONTH else ALL
 
 
 def bounds_of(part: str, split: Split) -> tuple[int, int]:
     """Return the closed interval of the events that a file may hold, in Unix milliseconds."""
-    if split is Split.DAY:
-        day = date.fromisoformat(part)
+    if split in {Split.DAY, Split.HIVE}:
+        day = date.fromisoformat(part.removeprefix(f"{HIVE_COLUMN}=").removesuffix(f"/{ALL}"))
         return start_of(day), end_of(day)
     if split is Split.MONTH:
         first = date.fromisoformat(f"{part}-01")

@@ -1,6 +1,7 @@
 """The directory of a pull: its files, its manifest, and the lock that keeps other pulls out.
 
     2026-11-25.jsonl.gz         a file of events; it appears under this name only when it is complete
+    day=…/events.jsonl.gz       the same, with the split `hive`
     .smsevents/manifest.json    the options, when each day was fetched, and the size and hash of each file
     .smsevents/lock             held by the running pull
     .smsevents/staged/          complete days that wait for the other days of their file
@@ -12,9 +13,10 @@ has a header but no rows, or no lines to infer types from.
 Files hold personal data, so they are created for this user alone (0600). A rewritten file keeps its permissions, and a
 new file gets those of the newest existing file. So files that were opened to a group stay open to it.
 
-A new file is flushed to disk and renamed, and its directory is flushed; then the manifest is written the same way. If
-the process is killed in between, the size of the file differs from the recorded size. The days of the file are then
-fetched again and merged with its contents.
+A new file is flushed to disk and renamed, and its directory is flushed; then the manifest is written the same way. It
+is written once for all files of a second, because waiting for the disk takes longer than all else for a small file. If
+the process is killed before that, the size of the file differs from the recorded size, or the file is not recorded. The
+days of the file are then fetched again and merged with its contents.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import threading
+import time
+from contextlib import ExitStack, closing, suppress
 from datetime import date
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -32,10 +35,13 @@ import msgspec
 from msgspec import Struct
 
 from smsevents.client.errors import ClientError, ConfigurationError
-from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER, try_lock
+from smsevents.client.filters import NO_FILTER, Filter
+from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER
+from smsevents.client.platforms import flush_folder, try_lock
 from smsevents.client.pull.days import Split, part_of
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
+from smsevents.client.pull.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +51,8 @@ if TYPE_CHECKING:
 STATE = ".smsevents"
 MANIFEST = "manifest.json"
 VERSION = 1
+MANIFEST_INTERVAL_SECONDS = 1.0
+_FILTERED_VERSION = 2  # so that an earlier smsevents, which knows of no filters, does not mix in other events
 _NEW = "new-"
 _PERMISSIONS = 0o777
 _STAGED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.(-?[0-9]{1,18})")
@@ -55,10 +63,11 @@ _ADVICE = {
     "split": "omit --split",
     "format": "omit --format",
     "compressed": "omit --compressed and --uncompressed",
+    "filter": "omit all options of the filter",
 }
 
 
-class Layout(Struct, frozen=True, kw_only=True):
+class Layout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fixed options of a directory, chosen by the first pull into it."""
 
     trackpoint: int
@@ -66,6 +75,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     format: FormatName
     compressed: bool
     split: Split
+    filter: Filter = NO_FILTER
 
 
 class DirectoryOptions(Struct, frozen=True, kw_only=True):
@@ -79,6 +89,7 @@ class DirectoryOptions(Struct, frozen=True, kw_only=True):
     format: FormatName | None = None
     compressed: bool | None = None
     split: Split | None = None
+    filter: Filter | None = None
 
 
 class FileRecord(Struct, frozen=True):
@@ -131,6 +142,9 @@ class Directory:
         self._manifest_path = self.state / MANIFEST
         self._changing = threading.Lock()
         self._numbers = 0
+        self._unflushed: set[Path] = set()  # folders with files that are not on disk under their final names yet
+        self._unrecorded = False  # whether the manifest on disk lacks something
+        self._recorded_at = 0.0
         try:
             path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
             self.state.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
@@ -156,23 +170,26 @@ class Directory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        try:
+            with suppress(OSError):  # a pull that ends well has recorded all; after another, the next pull does more
+                self.record()
+        finally:
+            self._lock.close()
 
     def _opened_manifest(self, wish: DirectoryOptions) -> Manifest:
         try:
             known = msgspec.json.decode(self._manifest_path.read_bytes(), type=Manifest)
         except FileNotFoundError:
-            return Manifest(layout=_with_defaults(wish, None))
+            return _begun(_with_defaults(wish, None))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DirectoryUnusable(
                 f"{self._manifest_path} cannot be read ({error}). Move it away; the next pull fetches all days that"
                 " the server still has and merges them with the files."
             ) from error
-        if known.version != VERSION:
+        if known.version not in {VERSION, _FILTERED_VERSION}:
             raise DirectoryUnusable(f"{self._manifest_path} was written by a newer smsevents. Use that version.")
         if not known.days and not known.files and not self.staged():
-            known.layout = _with_defaults(wish, known.layout)  # nothing was pulled yet, so the options may still change
-            return known
+            return _begun(_with_defaults(wish, known.layout))  # nothing was pulled yet: the options may still change
         for name, advice in _ADVICE.items():
             asked, there = getattr(wish, name), getattr(known.layout, name)
             if asked is not None and asked != there:
@@ -185,11 +202,15 @@ class Directory:
     def _keep_options(self) -> None:
         """Store the options before the first file is written, so that a killed pull continues with the same options."""
         if not self._manifest_path.exists() or not self._manifest.days:
-            self._record({})
+            self._write_manifest()
+
+    def name_of(self, part: str) -> str:
+        """Return the path of a part's file within the directory, with slashes."""
+        return f"{part}{self.format.suffix}"
 
     def file(self, part: str) -> Path:
         """Return the path of a part's file."""
-        return self.path / f"{part}{self.format.suffix}"
+        return self.path / self.name_of(part)
 
     def fetched(self) -> dict[date, int]:
         """Return when each day was fetched, without days whose file is missing or changed."""
@@ -215,52 +236,67 @@ class Directory:
         """Record that days were reported as lost, so that they are reported only once."""
         with self._changing:
             self._manifest.lost = sorted({*self._manifest.lost, *days})
-            self._record({})
+            self._write_manifest()
 
     def _is_as_recorded(self, part: str) -> bool:
         """Return whether a part's file is as recorded, or neither recorded nor present."""
-        path = self.file(part)
-        return self.record_of(part) is not None or (path.name not in self._manifest.files and not path.exists())
+        is_recorded = self.name_of(part) in self._manifest.files
+        return self.record_of(part) is not None or (not is_recorded and not self.file(part).exists())
 
     def record_of(self, part: str) -> FileRecord | None:
         """Return the record of a part's file, or None if the file is missing or its size differs from the record."""
-        path = self.file(part)
-        record = self._manifest.files.get(path.name)
+        record = self._manifest.files.get(self.name_of(part))
         try:
-            return record if record and path.stat().st_size == record.bytes else None
+            return record if record and self.file(part).stat().st_size == record.bytes else None
         except FileNotFoundError:
             return None
 
-    def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
-        """Write a file under a temporary name and flush it to disk."""
+    def draft(self, format_: Format) -> Draft:
+        """Begin a file under a temporary name."""
         with self._changing:
             self._numbers += 1
             path = self.state / f"{_NEW}{self._numbers}"
-        counted = Counted(batches)
-        try:
-            with _private(path, "xb") as file:
-                format_.write(file, counted)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return NewFile(path, FileRecord(counted.events, path.stat().st_size, digest))
+        return Draft(path, format_)
+
+    def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
+        """Write a file under a temporary name and flush it to disk."""
+        with self.draft(format_) as draft:
+            for batch in batches:
+                draft.add(Lines.of(batch))
+            return draft.complete()
+
+    def is_intact(self, part: str, record: FileRecord) -> bool:
+        """Return whether the contents of a part's file are as recorded."""
+        return _digest_of(self.file(part)) == record.sha256
 
     def put(self, part: str, new: NewFile, days: Mapping[date, int]) -> None:
         """Replace a part's file with a new file, and record it and the days fetched for it."""
         path = self.file(part)
         with self._changing:
             new.path.chmod(self._permissions(path))
-            _put(new.path, path)
-            self._manifest.files[path.name] = new.record
+            self._make_folder(path.parent)
+            new.path.replace(path)
+            self._unflushed.add(path.parent)
+            self._manifest.files[self.name_of(part)] = new.record
             self._record(days)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Create the folder of a partition, with the permissions of the newest one."""
+        if folder.exists():
+            return
+        mode = next(
+            (there.stat().st_mode & _PERMISSIONS for there in self._partitions() if there.exists()), PRIVATE_FOLDER
+        )
+        folder.mkdir(mode=PRIVATE_FOLDER)
+        folder.chmod(mode)
+
+    def _partitions(self) -> Iterator[Path]:
+        """Yield the folders of the recorded files, the newest first."""
+        return ((self.path / name).parent for name in sorted(self._manifest.files, reverse=True))
 
     def _permissions(self, path: Path) -> int:
         """Return the permissions for a file: its own, those of the newest file, or else this user's only."""
-        newest = (self.path / name for name in reversed(self._manifest.files))
+        newest = (self.path / name for name in sorted(self._manifest.files, reverse=True))
         for there in (path, *newest):
             try:
                 return there.stat().st_mode & _PERMISSIONS
@@ -274,7 +310,11 @@ class Directory:
         with self._changing:
             had_file = path.exists()
             path.unlink(missing_ok=True)  # first: a missing file is fetched again, but a leftover file would be merged
-            self._manifest.files.pop(path.name, None)
+            if path.parent != self.path:
+                with suppress(OSError):  # other programs may have put files there
+                    path.parent.rmdir()
+                    self._unflushed.discard(path.parent)
+            self._manifest.files.pop(self.name_of(part), None)
             self._record(days)
         return had_file
 
@@ -283,20 +323,35 @@ class Directory:
         with self._changing:
             self._record(days)
 
+    def record(self) -> None:
+        """Write the manifest if anything changed since it was written."""
+        with self._changing:
+            if self._unrecorded:
+                self._write_manifest()
+
     def _record(self, days: Mapping[date, int]) -> None:
+        """Change the days of the manifest, and write it unless that was done a moment ago."""
         self._manifest.days |= days
+        self._unrecorded = True
+        if time.monotonic() >= self._recorded_at + MANIFEST_INTERVAL_SECONDS:
+            self._write_manifest()
+
+    def _write_manifest(self) -> None:
         self._manifest.days = dict(sorted(self._manifest.days.items()))
         self._manifest.files = dict(sorted(self._manifest.files.items()))
+        for folder in {*self._unflushed, self.path}:  # the files that it names, and the folders of partitions
+            flush_folder(folder)
+        self._unflushed.clear()
         new = self.state / f"{_NEW}manifest"
         with _private(new, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(self._manifest), indent=1))
             file.flush()
             os.fsync(file.fileno())
         _put(new, self._manifest_path)
+        self._unrecorded, self._recorded_at = False, time.monotonic()
 
-    def stage(self, day: date, fetched_ms: int, batches: Iterable[list[Entry]]) -> Staged:
-        """Store a complete day until its part can be merged. It survives if the process is killed."""
-        new = self.write(STAGED_FORMAT, batches)
+    def stage(self, day: date, fetched_ms: int, new: NewFile) -> Staged:
+        """Keep a complete day, in STAGED_FORMAT, until its part can be merged. It survives if the process is killed."""
         path = self._staged / f"{day}.{fetched_ms}"
         _put(new.path, path)
         return Staged(day, fetched_ms, path)
@@ -318,6 +373,46 @@ class Directory:
 STAGED_FORMAT = JsonLines(compressed=True)
 
 
+class Draft:
+    """A file that is being written. Use it in a `with` block, which removes it unless it was completed."""
+
+    def __init__(self, path: Path, format_: Format) -> None:
+        self._path = path
+        self._events = 0
+        self._is_complete = False
+        self._stack = ExitStack()
+        self._file = self._stack.enter_context(_private(path, "xb"))
+        self._writer = self._stack.enter_context(closing(format_.writer(self._file)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_complete:
+            self.discard()
+
+    def add(self, lines: Lines) -> None:
+        """Write lines, which must come sorted and without duplicates."""
+        self._writer.add(lines)
+        self._events += len(lines)
+
+    def complete(self) -> NewFile:
+        """End the file and flush it to disk."""
+        self._writer.finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._stack.close()
+        self._is_complete = True
+        return NewFile(self._path, FileRecord(self._events, self._path.stat().st_size, _digest_of(self._path)))
+
+    def discard(self) -> None:
+        """Remove the file."""
+        try:
+            self._stack.close()
+        finally:
+            self._path.unlink(missing_ok=True)
+
+
 class Counted:
     """Counts the events of batches as they are iterated."""
 
@@ -329,6 +424,10 @@ class Counted:
         for batch in self._batches:
             self.events += len(batch)
             yield batch
+
+
+def _begun(layout: Layout) -> Manifest:
+    return Manifest(version=_FILTERED_VERSION if layout.filter else VERSION, layout=layout)
 
 
 def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
@@ -344,6 +443,7 @@ def _with_defaults(wish: DirectoryOptions, begun: Layout | None) -> Layout:
         format=format_,
         compressed=compressed if wish.compressed is None else wish.compressed,
         split=wish.split or (begun.split if begun else Split.DAY),
+        filter=wish.filter or (begun.filter if begun else NO_FILTER),
     )
 
 
@@ -356,6 +456,11 @@ def _unusable(path: Path, error: OSError) -> DirectoryUnusable:
 def _private(path: Path, mode: str) -> IO[Any]:
     """Open a file. If it is created, only this user can access it."""
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE))
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shown(value: object) -> str:
@@ -382,10 +487,4 @@ def _locked(path: Path, directory: Path) -> IO[str]:
 def _put(new: Path, path: Path) -> None:
     """Rename a flushed file to its final name, and flush the directory."""
     new.replace(path)
-    if sys.platform == "win32":
-        return  # Windows cannot flush a directory
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(path.parent)

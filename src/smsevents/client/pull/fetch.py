@@ -6,10 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import ClientError, IncompleteExport, Recovery
+from smsevents.client.pull.arrivals import Arrivals
 from smsevents.client.pull.clocks import Fetch
 from smsevents.client.pull.days import end_of, start_of
-from smsevents.client.pull.lines import EntryChecker
-from smsevents.client.pull.sort import Sorter
+from smsevents.client.pull.lines import EntryChecker, Lines
 from smsevents.client.retry import Retry, Tries
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from smsevents.client.head import ExportHead
     from smsevents.client.pull.clocks import FetchClocks
     from smsevents.client.pull.directory import Directory
+    from smsevents.client.pull.formats import Format
     from smsevents.client.pull.terms import PullObserver, Source, Stopping
 
 PULL_DAY_TRIES_MAX = 4
@@ -27,7 +28,7 @@ _POLICY = Retry(tries_max=PULL_DAY_TRIES_MAX, first_wait_seconds=PULL_BACKOFF_FI
 
 
 class DayFetcher:
-    """Fetches days, each into its own sorter. Thread-safe."""
+    """Fetches days, each into arrivals of its own. Thread-safe."""
 
     def __init__(
         self, source: Source, directory: Directory, clocks: FetchClocks, *, report: PullObserver, stopping: Stopping
@@ -38,8 +39,8 @@ class DayFetcher:
         self._report = report
         self._stopping = stopping
 
-    def fetch(self, day: date, hand_on: Callable[[Fetch, Sorter], None]) -> None:
-        """Fetch a day, and hand it on once it is complete.
+    def fetch(self, day: date, format_: Format, hand_on: Callable[[Fetch, Arrivals], None]) -> None:
+        """Fetch a day, written in a format if it comes in order, and hand it on once it is complete.
 
         A failed try leaves nothing behind, so the day is fetched again from the start some seconds later. Raises
         `ClientError` if the day cannot be fetched, and `Stopped`.
@@ -47,8 +48,8 @@ class DayFetcher:
         tries = Tries(_POLICY, lambda: 0.0, _is_worth_another_try)
         while True:
             try:
-                with Sorter(self._directory.state) as sorter:
-                    hand_on(self._receive(day, sorter), sorter)
+                with Arrivals(self._directory, format_) as arrivals:
+                    hand_on(self._receive(day, arrivals), arrivals)
             except OSError as error:
                 raise self._directory.unusable(error) from error
             except ClientError as error:
@@ -58,18 +59,21 @@ class DayFetcher:
             else:
                 return
 
-    def _receive(self, day: date, sorter: Sorter) -> Fetch:
+    def _receive(self, day: date, arrivals: Arrivals) -> Fetch:
         start_ms, end_ms = start_of(day), end_of(day)
         directory = self._directory
         checker = EntryChecker(directory.layout.trackpoint, start_ms, end_ms, has_columns=directory.format.has_columns)
         sent_ms = self._clocks.own_ms()
         heads: list[ExportHead] = []
+        where = directory.layout.filter
+        choose = where.chooser()
         with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
             for batch in batches:
                 self._stopping.check()
-                sorter.add(checker.received(batch))
+                lines = checker.received(batch)
+                arrivals.add(Lines.of(choose(lines.entries, batch.events)) if where else lines)
                 self._clocks.newest(checker.newest_ms)
-                self._report.received(len(batch.events), len(batch.block))
+                self._report.received(len(batch), len(batch.block))
         return Fetch(day, sent_ms, heads[-1] if heads else None)
 
 

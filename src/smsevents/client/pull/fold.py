@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
+    from smsevents.client.pull.arrivals import Arrivals
     from smsevents.client.pull.clocks import Fetch, FetchClocks
-    from smsevents.client.pull.directory import Directory
+    from smsevents.client.pull.directory import Directory, NewFile
     from smsevents.client.pull.ledger import Ledger
     from smsevents.client.pull.schedule import Part
-    from smsevents.client.pull.sort import Sorter
     from smsevents.client.pull.terms import PullObserver
     from smsevents.wire.lines import Entry
 
@@ -36,21 +36,27 @@ class Folder:
         self._report = report
         self._replace = replace
 
-    def take(self, fetch: Fetch, part: Part, sorter: Sorter) -> None:
+    def take(self, fetch: Fetch, part: Part, arrivals: Arrivals) -> None:
         """Put a complete day into its file, or stage it if the file also holds other days."""
-        day, counted = fetch.day, Counted(sorter.batches())
+        day, counted = fetch.day, Counted(arrivals.batches())
         fetched_ms = self._clocks.past_ms(fetch)
         ahead = is_ahead(day, fetch.confirmed_ms)
-        if (fetch.is_forgotten or ahead) and not sorter.has_entries:
+        if (fetch.is_forgotten or ahead) and not arrivals.has_events:
             self._ledger.nothing_learned(day, is_ahead=ahead)
             return
         self._choose_what_to_replace(fetch)
-        if part.is_one_day:
+        new = arrivals.file()
+        if not part.is_one_day:
+            new = new or self._directory.write(STAGED_FORMAT, counted)
+            part.stage(self._directory.stage(day, fetched_ms, new))
+        elif not arrivals.has_events and not self._directory.file(part.name).exists():
+            self._directory.drop(part.name, {day: fetched_ms})
+            self._ledger.merged([day], new=0, written_bytes=None)
+        elif new is None or not self._put_as_it_came(part.name, new, {day: fetched_ms}):
             self._merge(part.name, counted, {day: fetched_ms})
-        else:
-            part.stage(self._directory.stage(day, fetched_ms, counted))
-        self._ledger.fetched(day, counted.events)
-        self._report.fetched(day, counted.events)
+        events = new.record.events if new else counted.events
+        self._ledger.fetched(day, events)
+        self._report.fetched(day, events)
 
     def _choose_what_to_replace(self, fetch: Fetch) -> None:
         if not self._replace:
@@ -69,6 +75,7 @@ class Folder:
             for one in part.staged
         )
         self._merge(part.name, chain.from_iterable(batches), {one.day: one.fetched_ms for one in part.staged})
+        self._directory.record()  # before the staged days are removed
         for one in part.staged:
             one.path.unlink()
 
@@ -78,18 +85,39 @@ class Folder:
         path = directory.file(name)
         checker = EntryChecker(directory.layout.trackpoint, *bounds_of(name, directory.layout.split))
         held = directory.format.read(path, checker) if path.exists() else iter(())
-        replaced = self._ledger.replaced_of(days)
         before = Counted(held)
-        new = directory.write(directory.format, merged([_without(before, replaced), iter(fetched)]))
-        added = new.record.events - before.events
+        new = directory.write(
+            directory.format, merged([_without(before, self._ledger.replaced_of(days)), iter(fetched)])
+        )
+        self._put(name, new, days, new.record.events - before.events, is_rewritten=checker.has_unsettled)
+
+    def _put_as_it_came(self, name: str, new: NewFile, days: dict[date, int]) -> bool:
+        """Use the file of a day that came in order if there is nothing to merge with. Return False otherwise.
+
+        There is nothing to merge with if the day has no file, or if its file has the same contents.
+        """
+        directory = self._directory
+        record = directory.record_of(name)
+        if directory.file(name).exists():
+            if record is None or record.sha256 != new.record.sha256 or not directory.is_intact(name, record):
+                new.path.unlink()
+                return False
+            self._put(name, new, days, 0)
+        else:
+            self._put(name, new, days, new.record.events)
+        return True
+
+    def _put(self, name: str, new: NewFile, days: dict[date, int], added: int, *, is_rewritten: bool = False) -> None:
+        """Replace a file, or remove it if it has no events, or leave it as it is if nothing is new."""
+        directory = self._directory
         record = directory.record_of(name)
         if not new.record.events and (record is None or record.events):
             new.path.unlink()
             if directory.drop(name, days):
-                self._report.removed(path.name)
+                self._report.removed(directory.name_of(name))
             self._ledger.merged(days, new=added, written_bytes=None)
             return
-        changed = bool(added or replaced or checker.has_unsettled) or record is None
+        changed = bool(added or is_rewritten or self._ledger.replaced_of(days)) or record is None
         if record is None or changed:
             record = new.record
             directory.put(name, new, days)
@@ -97,7 +125,7 @@ class Folder:
             new.path.unlink()
             directory.keep(days)
         self._ledger.merged(days, new=added, written_bytes=new.record.bytes if changed else None)
-        self._report.written(path.name, record, added, changed=changed)
+        self._report.written(directory.name_of(name), record, added, changed=changed)
 
 
 def _without(batches: Iterable[list[Entry]], days: set[date]) -> Iterator[list[Entry]]:

@@ -9,29 +9,29 @@ from __future__ import annotations
 import csv
 import io
 import re
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
-from itertools import islice
+from functools import cache, lru_cache
+from itertools import islice, repeat
 from typing import IO, TYPE_CHECKING, Protocol
-
-import msgspec
-from isal import igzip, isal_zlib
 
 from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.errors import BadEvent, DamagedFile
-from smsevents.client.pull.lines import EntryChecker, settled
+from smsevents.client.pull.lines import EntryChecker, Lines, settled
 from smsevents.client.pull.sort import PULL_RUN_READ_BYTES
 from smsevents.wire.columns import COLUMNS, event_of, row_of
-from smsevents.wire.events import Event, encode_lines
+from smsevents.wire.deflate import igzip, isal_zlib
+from smsevents.wire.events import Event, SmsEvent, encode_lines
 from smsevents.wire.gzip_stream import GZIP_WBITS
-from smsevents.wire.lines import Entry, is_ascending, join_lines, unique
+from smsevents.wire.lines import Entry, is_ascending, unique
 from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from smsevents.wire.canonical import Source
 
 GZIP_LEVEL = 1  # isal's: within a few percent of its higher levels in size, and twice as fast
 _ROWS_AT_ONCE = 1024
@@ -39,7 +39,10 @@ _MARK = "\ufeff".encode()
 _FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
 _YEAR_MIN = 1000  # the first year with four digits
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-_decoder = msgspec.json.Decoder(Event)
+_MINUTE_MS = 60_000
+_DAY_MINUTES = 24 * 60
+# what may need quotes or an apostrophe, in either form of CSV: no user id that shops usually have
+_special = re.compile(rb"[^0-9A-Za-z_.@\0\x80-\xff-]|(?:\A|\0)[^0-9A-Za-z_]")
 
 
 class FormatName(StrEnum):
@@ -51,17 +54,37 @@ class FormatName(StrEnum):
     PARQUET = "parquet"
 
 
+class Writer(Protocol):
+    """Writes sorted events to an open file."""
+
+    def add(self, lines: Lines) -> None:
+        """Write lines."""
+
+    def finish(self) -> None:
+        """Write the end of the format. Neither flush nor close the file."""
+
+    def close(self) -> None:
+        """Free what the writer holds, finished or not. What it then writes to an unfinished file is of no use."""
+
+
 class Format(Protocol):
     """A way to store sorted events in a file."""
 
     suffix: str
     has_columns: bool  # if so, an event is stored as its row, see `lines.settled`
 
-    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write all entries and the end of the format. Neither flush nor close the file."""
+    def writer(self, file: IO[bytes]) -> Writer:
+        """Return a writer to an open file."""
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile` if the file is not as a pull wrote it."""
+
+    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
+        """Write all entries and the end of the format. Neither flush nor close the file."""
+        with closing(self.writer(file)) as writer:
+            for batch in batches:
+                writer.add(Lines.of(batch))
+            writer.finish()
 
 
 def format_named(name: FormatName, *, compressed: bool) -> Format:
@@ -91,7 +114,7 @@ def sound(path: Path, batches: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
                 raise BadEvent("its events are not in order")
             last = batch[-1]
             yield batch
-    except (BadEvent, ValueError, EOFError, isal_zlib.IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]
+    except (BadEvent, ValueError, EOFError, isal_zlib.error, igzip.BadGzipFile) as error:  # type: ignore[misc]
         raise DamagedFile(
             f"{path} was changed after a pull wrote it ({error})."
             " Move it away; the next pull fetches again what the server still has."
@@ -119,8 +142,21 @@ def resettled(batches: Iterator[list[Entry]], checker: EntryChecker) -> Iterator
         yield unique(held)
 
 
+class _Plain:
+    """Writes bytes as they are."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def finish(self) -> None:
+        """Write nothing: the end is where the bytes end."""
+
+
 class _Gzip:
-    """A writer that compresses into one gzip member. Deflate runs outside Python's global lock."""
+    """Compresses bytes into one gzip member. Deflate runs outside Python's global lock."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -133,14 +169,23 @@ class _Gzip:
         self._file.write(self._compressor.flush())
 
 
-@contextmanager
-def _writing(file: IO[bytes], *, gzip: bool) -> Iterator[Callable[[bytes], object]]:
-    if not gzip:
-        yield file.write
-        return
-    compressed = _Gzip(file)
-    yield compressed.write
-    compressed.finish()
+class _TextWriter:
+    """Writes lines as bytes."""
+
+    def __init__(self, out: _Plain | _Gzip, text_of: Callable[[Lines], bytes], start: bytes = b"") -> None:
+        self._out = out
+        self._text_of = text_of
+        if start:
+            out.write(start)
+
+    def add(self, lines: Lines) -> None:
+        self._out.write(self._text_of(lines))
+
+    def finish(self) -> None:
+        self._out.finish()
+
+    def close(self) -> None:
+        """Free nothing."""
 
 
 def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
@@ -151,7 +196,7 @@ def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
     return igzip.open(path, "rb")  # type: ignore[no-any-return, no-untyped-call]
 
 
-class JsonLines:
+class JsonLines(Format):
     """JSON lines: the canonical lines, as the export writes them."""
 
     has_columns = False
@@ -160,11 +205,9 @@ class JsonLines:
         self._gzip = compressed
         self.suffix = ".jsonl.gz" if compressed else ".jsonl"
 
-    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write a line for each entry."""
-        with _writing(file, gzip=self._gzip) as write:
-            for batch in batches:
-                write(join_lines(batch))
+    def writer(self, file: IO[bytes]) -> Writer:
+        """Return a writer of the lines as they are."""
+        return _TextWriter(_Gzip(file) if self._gzip else _Plain(file), lambda lines: lines.text)
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile`."""
@@ -176,7 +219,7 @@ class JsonLines:
                 yield checker.entries(block + file.readline())
 
 
-class Csv:
+class Csv(Format):
     r"""A header and a row for each event (RFC 4180: `\r\n`, quotes where needed), UTF-8.
 
     Times are UTC, as `2026-11-25T13:45:00.123Z`. An impossible send date is an empty cell.
@@ -194,17 +237,41 @@ class Csv:
         self._delimiter = ";" if excel else ","
         self.suffix = ".csv.gz" if compressed else ".csv"
 
-    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write the header and a row for each entry."""
-        with _writing(file, gzip=self._gzip) as write:
-            write((_MARK if self._excel else b"") + self._text([COLUMNS]))
-            for batch in batches:
-                rows = map(row_of, _decoder.decode_lines(join_lines(batch)))
-                cells: Iterable[Sequence[object]] = (
-                    (shop, user, status, time_text(date), kind, c_id, c_name, n_id, n_name, sent_text(sent))
-                    for shop, user, status, date, kind, c_id, c_name, n_id, n_name, sent in rows
-                )
-                write(self._text([*map(_guarded, row)] for row in cells) if self._excel else self._text(cells))
+    def writer(self, file: IO[bytes]) -> Writer:
+        """Return a writer of the header and a row for each event."""
+        start = (_MARK if self._excel else b"") + self._text([COLUMNS])
+        return _TextWriter(_Gzip(file) if self._gzip else _Plain(file), self._rows, start)
+
+    def _rows(self, lines: Lines) -> bytes:
+        """Return the rows of lines. Only users and sources may need quotes, and a shop has few sources."""
+        columns = lines.columns
+        users: Sequence[bytes] = columns.users
+        if _special.search(b"\0".join(users)):
+            users = [self._cells(user.decode()) for user in users]
+        sources = {key: self._cells(*_source_cells(source)) for key, source in columns.known.items()}
+        rows = zip(
+            repeat(b"%d" % columns.trackpoint),
+            users,
+            columns.statuses,
+            self._time_cells(columns.dates, time_text),
+            map(sources.__getitem__, columns.sources),
+            self._time_cells(columns.sent, sent_text),
+            strict=False,
+        )
+        return b"\r\n".join([*map(self._delimiter.encode().join, rows), b""])
+
+    def _time_cells(self, numbers: Sequence[bytes], text_of: Callable[[int], str]) -> list[bytes]:
+        """Return numbers as `text_of` writes times. For those that can be the time of an event, this is fast."""
+        times = list(map(int, numbers))
+        if not (is_time(min(times)) and is_time(max(times))):
+            return [self._cells(text_of(time)) for time in times]
+        rests = _rests_of_minute()
+        return [_minute_cell(minute) + rests[rest] for minute, rest in map(divmod, times, repeat(_MINUTE_MS))]
+
+    def _cells(self, *cells: str) -> bytes:
+        """Return cells as they stand within a row."""
+        # the first cell of the row: an empty cell that stands alone would be quoted
+        return self._text([["", *(map(_guarded, cells) if self._excel else cells)]])[1:-2]
 
     def _text(self, rows: Iterable[Iterable[object]]) -> bytes:
         text = io.StringIO(newline="")
@@ -229,9 +296,15 @@ class Csv:
                 raise BadEvent(str(error)) from error
 
 
-def _guarded(cell: object) -> object:
+def _source_cells(source: Source) -> tuple[str, ...]:
+    """Return the cells of a source, from its type to the name of its node."""
+    _, _, _, _, *cells, _ = row_of(Event(SmsEvent(1, "1", "DELIVERED", 0), source))
+    return tuple(str(cell or "") for cell in cells)
+
+
+def _guarded(cell: str) -> str:
     """Put an apostrophe in front of a text that begins like a formula, in any script that spreadsheets support."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _unguarded(cell: str) -> str:
@@ -244,6 +317,24 @@ def _csv_event(row: list[str]) -> Event:
     return event_of((int(row[0]), *row[1:3], time_ms(row[3]), *row[4:9], time_ms(row[9]) if row[9] else None))
 
 
+@cache
+def _rests_of_minute() -> list[bytes]:
+    """Return the seconds of each millisecond of a minute, as `time_text` writes them."""
+    return [b"%02d.%03dZ" % divmod(rest_ms, 1000) for rest_ms in range(_MINUTE_MS)]
+
+
+@lru_cache(maxsize=4096)
+def _minute_cell(minute: int) -> bytes:
+    """Return a minute up to its seconds. It must be one that events can have."""
+    day, rest = divmod(minute, _DAY_MINUTES)
+    return b"%b%02d:%02d:" % (_day_cell(day), *divmod(rest, 60))
+
+
+@lru_cache(maxsize=4096)
+def _day_cell(day: int) -> bytes:
+    return f"{EPOCH + timedelta(day):%Y-%m-%dT}".encode()
+
+
 def sent_text(milliseconds: int) -> str:
     """Format a send date, or return an empty text for an impossible time."""
     return time_text(milliseconds) if is_time(milliseconds) else ""
@@ -251,7 +342,7 @@ def sent_text(milliseconds: int) -> str:
 
 def time_text(time_ms: int) -> str:
     """Format a time in Unix milliseconds for people. A time without a four-digit year stays a number."""
-    minute, rest_ms = divmod(time_ms, 60_000)
+    minute, rest_ms = divmod(time_ms, _MINUTE_MS)
     text = _minute_text(minute)
     return f"{text}{rest_ms // 1000:02}.{rest_ms % 1000:03}Z" if text else str(time_ms)
 

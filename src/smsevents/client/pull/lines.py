@@ -1,4 +1,4 @@
-r"""Turns blocks of lines into checked entries. Every event that a pull writes or reads passes these checks.
+r"""Turns blocks of lines into checked lines. Every event that a pull writes or reads passes these checks.
 
 An **entry** is `(date, line)`: the date in Unix milliseconds and the canonical line without its `\n`.
 Entries sort by date, then by the bytes of the line. Equal entries are the same event.
@@ -7,26 +7,110 @@ Entries sort by date, then by the bytes of the line. Equal entries are the same 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from itertools import islice
+from operator import eq
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from smsevents.client.lines import Batch, printable, shortened
 from smsevents.client.pull.errors import BadEvent
+from smsevents.wire.canonical import columns_of
 from smsevents.wire.events import Event, NotAnEvent, NotJson, decode, encode_lines
-from smsevents.wire.lines import Entry, join_lines
-from smsevents.wire.times import is_time
+from smsevents.wire.lines import Entry, is_ascending, join_lines, parse_entries
+from smsevents.wire.times import TIME_MAX_MS, is_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from smsevents.wire.canonical import EventColumns
 
 _decoder = msgspec.json.Decoder(Event)
 
 # The last member of a canonical line. Within a string, its quotes would be escaped.
 _send_date = re.compile(rb'"sendDate":(-?[0-9]+)\}\}\Z')
 
+_TIME_DIGITS = 13  # of times from 2001 on
+_TIME_MAX = b"%d" % TIME_MAX_MS
+
 # a quick test that nearly all valid send dates pass
 _possible_send_date = re.compile(rb'"sendDate":(?:9[5-9]\d{10}|[1-3]\d{12}|40\d{11})\}\}\n')
+
+
+class Lines:
+    """Consecutive checked lines in canonical form: as text, as entries, and as columns, each made when it is used."""
+
+    def __init__(
+        self,
+        text: bytes,
+        *,
+        entries: list[Entry] | None = None,
+        columns: EventColumns | None = None,
+    ) -> None:
+        r"""Take canonical lines, each ended by `\n`, and either their entries or their columns.
+
+        The dates in `columns` must be times (`_are_times`), so that they sort as numbers do.
+        """
+        self.text = text
+        self._entries = entries
+        self._columns = columns
+        self._dates = columns.dates if columns else None
+
+    @classmethod
+    def of(cls, entries: list[Entry]) -> Self:
+        """Take entries."""
+        return cls(join_lines(entries), entries=entries)
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.entries if self._dates is None else self._dates)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The lines as entries."""
+        if self._entries is None:
+            self._entries = parse_entries(self.text)
+        return self._entries
+
+    @property
+    def columns(self) -> EventColumns:
+        """The events by their parts."""
+        if self._columns is None:
+            self._columns = columns_of(_decoder.decode_lines(self.text))
+        return self._columns
+
+    @property
+    def is_ascending(self) -> bool:
+        """Whether the lines are sorted and without duplicates."""
+        dates, columns = self._dates, self._columns
+        if dates is None or columns is None:
+            return is_ascending(self.entries)
+        if sorted(dates) != list(dates):
+            return False
+        if len(set(dates)) == len(dates):
+            return True
+        ties = (at for at, tie in enumerate(map(eq, dates, islice(dates, 1, None))) if tie)
+        return all(_rest_of_line(columns, at) < _rest_of_line(columns, at + 1) for at in ties)
+
+    @property
+    def first(self) -> Entry:
+        """The first entry."""
+        if self._dates is None:
+            return self.entries[0]
+        return int(self._dates[0]), self.text[: self.text.index(b"\n")]
+
+    @property
+    def last(self) -> Entry:
+        """The last entry."""
+        if self._dates is None:
+            return self.entries[-1]
+        return int(self._dates[-1]), self.text[self.text.rfind(b"\n", 0, -1) + 1 : -1]
+
+
+def _rest_of_line(columns: EventColumns, at: int) -> bytes:
+    """Return what distinguishes a line from others of the same shop and date, as it orders them."""
+    parts = (columns.users[at], columns.statuses[at], columns.sources[at], columns.sent[at])
+    return b'%b","status":"%b",%b,"sendDate":%b}}' % parts
 
 
 class EntryChecker:
@@ -46,13 +130,15 @@ class EntryChecker:
         self.newest_ms = 0  # the latest date of the checked events
         self.has_unsettled = False  # whether a file has send dates that many programs cannot read
 
-    def received(self, batch: Batch) -> list[Entry]:
-        """Return the entries of a batch from the client, in the same order.
+    def received(self, batch: Batch) -> Lines:
+        """Return the lines of a batch from the client, in the same order.
 
         Raises `BadEvent` with the number and the text of the first bad line.
         """
+        if batch.is_canonical and self._are_good(batch.columns):
+            return Lines(batch.block, columns=batch.columns)
         entries = self._bulk(batch) or self._one_by_one(batch.lines)
-        return settled(entries) if self._has_columns else entries
+        return Lines.of(settled(entries) if self._has_columns else entries)
 
     def entries(self, block: bytes) -> list[Entry]:
         r"""Return the entries of a block of complete lines, in the same order. Blank lines and `\r\n` are accepted.
@@ -67,6 +153,20 @@ class EntryChecker:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._one_by_one(lines)
         return self._bulk(Batch(block, lines, events)) or self._one_by_one(lines)
+
+    def _are_good(self, columns: EventColumns) -> bool:
+        """Return whether canonical lines pass all checks and are stored as they are. If not, check each of them."""
+        dates = columns.dates
+        if columns.trackpoint != self._trackpoint or not _are_times(dates):
+            return False
+        newest_ms = int(max(dates))
+        if int(min(dates)) < self._start_ms or newest_ms > self._end_ms:
+            return False
+        if self._has_columns and not _are_times(columns.sent):
+            return False
+        self.newest_ms = max(self.newest_ms, newest_ms)
+        self._lines_before += len(dates)
+        return True
 
     def _bulk(self, batch: Batch) -> list[Entry] | None:
         """Return the entries of a batch if all of its lines are good and canonical, otherwise None.
@@ -110,6 +210,11 @@ class EntryChecker:
     def _bad(self, line: bytes, reason: str) -> BadEvent:
         # the reason may quote the line, so it is not trusted either
         return BadEvent(f"Line {self._lines_before:,}: {printable(reason)}. It reads: {shortened(line)}")
+
+
+def _are_times(numbers: Sequence[bytes]) -> bool:
+    """Return whether all numbers have 13 digits and can be times. Such numbers sort by their digits."""
+    return set(map(len, numbers)) == {_TIME_DIGITS} and min(numbers) >= b"1" and max(numbers) <= _TIME_MAX
 
 
 def settled(entries: list[Entry]) -> list[Entry]:

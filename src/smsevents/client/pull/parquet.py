@@ -1,72 +1,34 @@
-"""Parquet files, with pyarrow: typed columns, zstd.
-
-The lines were checked before they are written, so Arrow's own JSON reader can build the columns from them. It
-runs outside Python's global lock and is faster than building lists.
-"""
+"""Parquet files, with pyarrow: typed columns, zstd."""
 
 from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as arrow_json
 import pyarrow.parquet as pq
 
+from smsevents.client.arrow import SCHEMA, TIME, record_batch
 from smsevents.client.pull.errors import BadEvent
-from smsevents.client.pull.formats import resettled, sound
+from smsevents.client.pull.formats import Format, resettled, sound
 from smsevents.wire.columns import COLUMNS, event_of
 from smsevents.wire.events import encode_lines
-from smsevents.wire.limits import LINE_MAX_BYTES
-from smsevents.wire.lines import Entry, join_lines
-from smsevents.wire.times import TIME_MAX_MS, TIME_MIN_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from smsevents.client.pull.lines import EntryChecker
+    from smsevents.client.pull.formats import Writer
+    from smsevents.client.pull.lines import EntryChecker, Lines
+    from smsevents.wire.lines import Entry
 
 PULL_ROW_GROUP_ROWS = 64 * 1024
 
 ZSTD_LEVEL = 3
 _ROWS_READ_AT_ONCE = 4096
-_TIME = pa.timestamp("ms", tz="UTC")
 _TEXTS = ["user_id", "status", "source_type", "campaign_id", "campaign_name", "node_id", "node_name"]
 
-SCHEMA = pa.schema(
-    [
-        pa.field("trackpoint", pa.int64(), nullable=False),
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("date", _TIME, nullable=False),
-        pa.field("source_type", pa.string(), nullable=False),
-        pa.field("campaign_id", pa.string(), nullable=False),
-        pa.field("campaign_name", pa.string(), nullable=False),
-        pa.field("node_id", pa.string()),
-        pa.field("node_name", pa.string()),
-        pa.field("send_date", _TIME),
-    ]
-)
 
-_named = pa.struct([("id", pa.string()), ("name", pa.string())])
-_WIRE = pa.schema(
-    [
-        (
-            "smsEvent",
-            pa.struct(
-                [("trackpoint", pa.int64()), ("userId", pa.string()), ("status", pa.string()), ("date", pa.int64())]
-            ),
-        ),
-        (
-            "source",
-            pa.struct([("type", pa.string()), ("campaign", _named), ("node", _named), ("sendDate", pa.int64())]),
-        ),
-    ]
-)
-
-
-class Parquet:
+class Parquet(Format):
     """Row groups of sorted events: dictionary-encoded texts, delta-encoded times, pages with checksums."""
 
     suffix = ".parquet"
@@ -75,31 +37,58 @@ class Parquet:
     def __init__(self, *, compressed: bool) -> None:
         self._compressed = compressed
 
-    def write(self, file: IO[bytes], batches: Iterable[list[Entry]]) -> None:
-        """Write all entries, one row group at a time."""
-        with pq.ParquetWriter(
-            file,
-            SCHEMA,
-            compression="zstd" if self._compressed else "none",
-            compression_level=ZSTD_LEVEL if self._compressed else None,
-            use_dictionary=_TEXTS,
-            column_encoding={"date": "DELTA_BINARY_PACKED", "send_date": "DELTA_BINARY_PACKED"},
-            write_page_checksum=True,
-        ) as writer:
-            held: list[pa.Table] = []
-            rows = 0
-            for batch in batches:
-                held.append(_table(join_lines(batch)))
-                rows += len(batch)
-                if rows >= PULL_ROW_GROUP_ROWS:
-                    writer.write_table(pa.concat_tables(held), row_group_size=rows)
-                    held, rows = [], 0
-            if held:
-                writer.write_table(pa.concat_tables(held), row_group_size=rows)
+    def writer(self, file: IO[bytes]) -> Writer:
+        """Return a writer of row groups."""
+        return _Writer(file, compressed=self._compressed)
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile`."""
         return resettled(sound(path, _read(path, checker)), checker)
+
+
+class _Writer:
+    """Writes row groups of PULL_ROW_GROUP_ROWS, and what remains as the last one.
+
+    So the same events make the same file, in whatever batches they come.
+    """
+
+    def __init__(self, file: IO[bytes], *, compressed: bool) -> None:
+        self._writer = pq.ParquetWriter(
+            file,
+            SCHEMA,
+            compression="zstd" if compressed else "none",
+            compression_level=ZSTD_LEVEL if compressed else None,
+            use_dictionary=_TEXTS,
+            column_encoding={"date": "DELTA_BINARY_PACKED", "send_date": "DELTA_BINARY_PACKED"},
+            write_page_checksum=True,
+        )
+        self._held: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def add(self, lines: Lines) -> None:
+        batch = record_batch(lines.columns)
+        while self._rows + len(batch) >= PULL_ROW_GROUP_ROWS:
+            rest = PULL_ROW_GROUP_ROWS - self._rows
+            self._hold(batch.slice(0, rest))
+            self._write_group()
+            batch = batch.slice(rest)
+        self._hold(batch)
+
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        self._held.append(batch)
+        self._rows += len(batch)
+
+    def _write_group(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._held, SCHEMA), row_group_size=PULL_ROW_GROUP_ROWS)
+        self._held, self._rows = [], 0
+
+    def finish(self) -> None:
+        if self._rows:
+            self._write_group()
+        self._writer.close()
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 def _read(path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
@@ -110,42 +99,9 @@ def _read(path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
             for batch in file.iter_batches(_ROWS_READ_AT_ONCE):
                 columns = batch.cast(SCHEMA)
                 lists = [
-                    (column.cast(pa.int64()) if column.type == _TIME else column).to_pylist()
+                    (column.cast(pa.int64()) if column.type == TIME else column).to_pylist()
                     for column in columns.columns
                 ]
                 yield checker.entries(encode_lines([event_of(row) for row in zip(*lists, strict=True)]))
     except (pa.ArrowException, OSError) as error:
         raise BadEvent(str(error)) from error
-
-
-def _times(milliseconds: pa.Array) -> pa.Array:
-    """Convert numbers to times. An impossible time becomes NULL, because readers with finer units would fail on it."""
-    possible = pc.and_(
-        pc.greater_equal(milliseconds, TIME_MIN_MS),
-        pc.less_equal(milliseconds, TIME_MAX_MS),
-    )
-    return pc.if_else(possible, milliseconds, pa.scalar(None, pa.int64())).cast(_TIME)
-
-
-def _table(lines: bytes) -> pa.Table:
-    """Return the columns of canonical lines."""
-    options = arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + LINE_MAX_BYTES)
-    parse = arrow_json.ParseOptions(explicit_schema=_WIRE, unexpected_field_behavior="error")
-    table = arrow_json.read_json(pa.BufferReader(lines), read_options=options, parse_options=parse)
-    sms, source = (table.column(name).combine_chunks() for name in ("smsEvent", "source"))
-    campaign, node = source.field("campaign"), source.field("node")
-    return pa.Table.from_arrays(
-        [
-            sms.field("trackpoint"),
-            sms.field("userId"),
-            sms.field("status"),
-            sms.field("date").cast(_TIME),
-            source.field("type"),
-            campaign.field("id"),
-            campaign.field("name"),
-            node.field("id"),
-            node.field("name"),
-            _times(source.field("sendDate")),
-        ],
-        schema=SCHEMA,
-    )

@@ -7,12 +7,13 @@ merged with the others when the last of them was fetched or has failed.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import ClientError, RateLimited
 from smsevents.client.pull.clocks import FetchClocks, is_ahead
 from smsevents.client.pull.days import Plan, part_of, plan, window_of
+from smsevents.client.pull.directory import STAGED_FORMAT
 from smsevents.client.pull.errors import Stopped
 from smsevents.client.pull.fetch import DayFetcher
 from smsevents.client.pull.fold import Folder
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from smsevents.client.pull.directory import Directory, Staged
     from smsevents.client.pull.terms import PullObserver, PullOptions, Source, Stopping, Summary
+
+# Windows does not end a wait for a thread on Ctrl-C; between two waits, the handler of the signal runs.
+_INTERRUPTIBLE_SECONDS = 0.5
 
 
 class Pull:
@@ -111,7 +115,10 @@ class Pull:
         threads = schedule.threads
         with ThreadPoolExecutor(threads, thread_name_prefix="smsevents-pull") as pool:
             try:
-                for worker in [pool.submit(self._work, schedule) for _ in range(threads)]:
+                working = [pool.submit(self._work, schedule) for _ in range(threads)]
+                while wait(working, _INTERRUPTIBLE_SECONDS).not_done:
+                    pass
+                for worker in working:
                     worker.result()
             except BaseException:
                 self._stopping.stop()
@@ -149,7 +156,8 @@ class Pull:
         part, day = work
         if day is not None:
             try:
-                self._fetcher.fetch(day, lambda fetch, sorter: self._folder.take(fetch, part, sorter))
+                format_ = self._directory.format if part.is_one_day else STAGED_FORMAT
+                self._fetcher.fetch(day, format_, lambda fetch, arrivals: self._folder.take(fetch, part, arrivals))
             except Stopped:
                 raise  # the day did not fail
             except RateLimited as error:
@@ -194,6 +202,7 @@ class Pull:
         settled = {day: ms for day, ms in self._clocks.settled().items() if day in ledger.recorded}
         if settled:
             directory.keep(settled)
+        directory.record()
         _, last = window_of(self._options.first, self._options.last, self._clocks.began_ms)
         if now_ms is not None:
             summary.lost = lost_days(

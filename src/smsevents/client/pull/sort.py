@@ -42,8 +42,7 @@ class _Run:
 
     def batches(self) -> Iterator[list[Entry]]:
         self._file.seek(0)
-        while block := self._file.read(PULL_RUN_READ_BYTES):
-            yield parse_entries(block + self._file.readline())
+        return batches_of_lines(self._file, PULL_RUN_READ_BYTES)
 
     def close(self) -> None:
         self._file.close()
@@ -118,6 +117,12 @@ class Sorter:
         for run in runs:
             run.close()
         runs.clear()
+
+
+def batches_of_lines(file: IO[bytes], size_bytes: int) -> Iterator[list[Entry]]:
+    """Read a file of canonical lines from where it stands, in batches of about a size."""
+    while block := file.read(size_bytes):
+        yield parse_entries(block + file.readline())
 
 
 def merged(sources: Iterable[Iterator[list[Entry]]]) -> Iterator[list[Entry]]:
