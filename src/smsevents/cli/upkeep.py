@@ -5,6 +5,7 @@ All of these commands may run while servers use the same database.
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 -- typer reads it at run time
 from typing import TYPE_CHECKING, Annotated
@@ -191,7 +192,9 @@ def backup(
     with opened_database() as database:
         size = backups.backup(database, file, now_ms())
     packs = packs_beside(file)
-    typer.echo(f"wrote {file}{f' and {packs}' if packs.exists() else ''} ({size:,} bytes)", err=True)
+    # `Path.exists` raises an error for a name that is too long
+    also = f" and {packs}" if os.path.exists(packs) else ""  # noqa: PTH110 -- see above
+    typer.echo(f"wrote {file}{also} ({size:,} bytes)", err=True)
 
 
 @with_database
