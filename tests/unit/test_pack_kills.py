@@ -142,7 +142,7 @@ def test_a_kill_at_any_step_loses_nothing(tmp_path: Path, action: str) -> None:
     assert any(name.startswith("after the commit") for name in killed)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("action", ["attach_and_pack", "compact", "unpack", "forget"])
 def test_what_was_killed_can_be_done_again(tmp_path: Path, action: str) -> None:
     """After a kill at a step, the next process does the work to the end, and at once, without a later collection."""
