@@ -339,8 +339,8 @@ print(*sorted(name for name in sys.modules if name.startswith("smsevents.") and 
     heavy = "litestar sqlalchemy uvicorn alembic typer rich structlog prometheus_client httpx2 httpx anyio dlt"
     done = subprocess.run([sys.executable, "-c", script, heavy], check=True, capture_output=True, text=True, timeout=60)
 
-    wire = ["wire", "wire.canonical", "wire.events", "wire.limits", "wire.reasons", "wire.results", "wire.times"]
-    modules = ["clock", "clock.system", "errors", *wire]
+    wire = ["canonical", "columns", "events", "limits", "reasons", "results", "times"]
+    modules = ["clock", "clock.system", "errors", "wire", *(f"wire.{name}" for name in wire)]
     assert done.stdout.splitlines() == ["", " ".join(f"smsevents.{module}" for module in modules)]
 
 

@@ -329,7 +329,7 @@ def test_a_folder_without_permission_is_told(store: FileStore, monkeypatch: pyte
         store.check_writable()
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EMFILE])
 def test_a_failed_read_is_no_missing_object(store: FileStore, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """An object that cannot be read is not gone."""
 
