@@ -9,7 +9,8 @@ tables.py          the tables
 hot.py             statements that every request runs, compiled once
 segments.py        statements on segments: store them, read them in order
 packs.py           statements on packs: many segments in one object of the store
-in_order.py        statements that find what reaches past an entry, by first entries
+in_order.py        what rows of segments and of packs have in common: the header, the order
+batches.py         ids or keys in batches
 stored.py          segments in rows and in packs, in order
 replacement.py     what was read is replaced by what was made of it, or nothing is
 objects.py         statements on the objects in the store: announced, live, dead

@@ -1,7 +1,6 @@
-"""The statements that find the segments, or the packs, that reach past an entry, by their first entries.
+"""What the tables `segments` and `packs` have in common: the header, and the order of the first entries.
 
-Both tables have the columns `trackpoint`, `first_date`, `first_line`, `last_date`, `last_line` and `span_ms`, and the
-same indexes on them.
+Both have the columns of a header, `trackpoint` and `span_ms`, and the same indexes.
 """
 
 from __future__ import annotations
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, bindparam, func, select
 
 from smsevents.catalog.hot import Hot
+from smsevents.segments.header import SegmentHeader
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from sqlalchemy import Column, Connection, Select, Table
 
+    from smsevents.segments.header import Place
     from smsevents.wire.lines import Entry
 
 
@@ -24,6 +25,45 @@ def span_of(first_ms: int, last_ms: int) -> int:
     """Return the span under which a segment is stored: the least power of two not less than its own, or 0 (in ms)."""
     span = last_ms - first_ms
     return span if span < 1 else 1 << (span - 1).bit_length()
+
+
+def header_columns(table: Table) -> tuple[Column[Any], ...]:
+    """Return the columns that `header_of` reads. They come first in each statement."""
+    c = table.c
+    bounds = (c.id, c.first_date, c.first_line, c.last_date, c.last_line)
+    return (*bounds, c.events, c.line_bytes, c.line_crc, c.stored_crc)
+
+
+def header_of(row: Sequence[Any], stored_bytes: int, place: Place) -> SegmentHeader:
+    """Return the header that a row describes. The row begins with the values of `header_columns`."""
+    row_id, first_date, first_line, last_date, last_line, events, line_bytes, line_crc, stored_crc, *_ = row
+    return SegmentHeader(
+        id=row_id,
+        first=(first_date, first_line),
+        last=(last_date, last_line),
+        events=events,
+        line_bytes=line_bytes,
+        line_crc=line_crc,
+        stored_bytes=stored_bytes,
+        stored_crc=stored_crc,
+        place=place,
+    )
+
+
+def row_of(trackpoint: int, header: SegmentHeader) -> dict[str, int | bytes]:
+    """Return the values that both tables store of a header, by column."""
+    return {
+        "trackpoint": trackpoint,
+        "first_date": header.first[0],
+        "first_line": header.first[1],
+        "last_date": header.last[0],
+        "last_line": header.last[1],
+        "span_ms": span_of(header.first[0], header.last[0]),
+        "events": header.events,
+        "line_bytes": header.line_bytes,
+        "line_crc": header.line_crc,
+        "stored_crc": header.stored_crc,
+    }
 
 
 class InOrder:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, func, insert, or_, select, text, true, update
+from sqlalchemy import delete, exists, func, insert, or_, select, text, update
 
-from smsevents.catalog.segments import ROWS_IN_STATEMENT_MAX
+from smsevents.catalog.batches import batches
 from smsevents.catalog.tables import objects, packs, pins
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -52,12 +52,13 @@ def make_live(connection: Connection, key: str, now: int) -> None:
 
 def make_dead(connection: Connection, keys: Collection[str], now: int, delete_after_ms: int) -> None:
     """Record at `now` that no pack names objects any more, and that they go after `delete_after_ms` (Unix ms)."""
-    for some in _batches(keys):
-        connection.execute(
-            update(objects)
-            .where(_c.key.in_(some))
-            .values(state=State.DEAD, since_ms=now, delete_after_ms=delete_after_ms)
-        )
+    for some in batches(keys):
+        _bury(connection, _c.key.in_(some), now, delete_after_ms)
+
+
+def _bury(connection: Connection, which: ColumnElement[bool], now: int, delete_after_ms: int) -> int:
+    statement = update(objects).where(which).values(state=State.DEAD, since_ms=now, delete_after_ms=delete_after_ms)
+    return connection.execute(statement).rowcount
 
 
 def adopt_object(connection: Connection, trackpoint: int, key: str, size_bytes: int, now: int) -> None:
@@ -73,12 +74,8 @@ def adopt_object(connection: Connection, trackpoint: int, key: str, size_bytes: 
 
 def doom(connection: Connection, keys: Collection[str], now: int) -> None:
     """Record at `now` (Unix ms) that announced objects are to be deleted. Those that became live stay live."""
-    for some in _batches(keys):
-        connection.execute(
-            update(objects)
-            .where(_c.key.in_(some), _c.state == State.ANNOUNCED)
-            .values(state=State.DEAD, since_ms=now, delete_after_ms=now)
-        )
+    for some in batches(keys):
+        _bury(connection, _c.key.in_(some) & (_c.state == State.ANNOUNCED), now, now)
 
 
 def expedite(connection: Connection, trackpoint: int, now: int) -> int:
@@ -86,11 +83,7 @@ def expedite(connection: Connection, trackpoint: int, now: int) -> int:
 
     Nothing may be writing objects of the shop at the same time.
     """
-    return connection.execute(
-        update(objects)
-        .where(_c.trackpoint == trackpoint, _c.state != State.LIVE)
-        .values(state=State.DEAD, since_ms=now, delete_after_ms=now)
-    ).rowcount
+    return _bury(connection, (_c.trackpoint == trackpoint) & (_c.state != State.LIVE), now, now)
 
 
 def hasten(connection: Connection, now: int) -> None:
@@ -106,22 +99,17 @@ def has_abandoned(connection: Connection, before_ms: int) -> bool:
 
 def doom_abandoned(connection: Connection, before_ms: int, now: int) -> None:
     """Record at `now` that objects announced before `before_ms` (Unix ms) are dead."""
-    connection.execute(
-        update(objects)
-        .where(_c.state == State.ANNOUNCED, _c.since_ms < before_ms)
-        .values(state=State.DEAD, since_ms=now, delete_after_ms=now)
-    )
+    _bury(connection, (_c.state == State.ANNOUNCED) & (_c.since_ms < before_ms), now, now)
 
 
-def objects_due(connection: Connection, now: int, at_most: int, trackpoint: int | None = None) -> list[str]:
-    """Return the keys of up to `at_most` objects that are to be deleted at `now` (Unix ms), of a shop or of all.
+def objects_due(connection: Connection, now: int, at_most: int) -> list[str]:
+    """Return the keys of up to `at_most` objects that are to be deleted at `now` (Unix ms).
 
     An object that died after `now`, by a clock that was ahead, is to be deleted, too.
     """
     statement = select(_c.key).where(
         _c.state == State.DEAD,
         or_(_c.delete_after_ms <= now, _c.since_ms > now),
-        _of_shop(trackpoint),
         ~exists().where(packs.c.key == _c.key),  # nothing makes such a row; if it did, events would be lost
     )
     return list(connection.execute(statement.order_by(_c.since_ms).limit(at_most)).scalars())
@@ -129,7 +117,7 @@ def objects_due(connection: Connection, now: int, at_most: int, trackpoint: int 
 
 def forget_objects(connection: Connection, keys: Collection[str]) -> None:
     """Remove the rows of dead objects that are certainly gone."""
-    for some in _batches(keys):
+    for some in batches(keys):
         connection.execute(delete(objects).where(_c.key.in_(some), _c.state == State.DEAD))
 
 
@@ -181,13 +169,3 @@ def is_pinned(connection: Connection, now: int, longest_ms: int) -> bool:
     """Return whether a pin keeps objects at `now`. One that lasts longer than `longest_ms` is of a wrong clock."""
     valid = pins.c.expires_ms.between(now, now + longest_ms)
     return connection.execute(select(pins.c.name).where(valid).limit(1)).first() is not None
-
-
-def _of_shop(trackpoint: int | None) -> ColumnElement[bool]:
-    return true() if trackpoint is None else _c.trackpoint == trackpoint
-
-
-def _batches(keys: Collection[str]) -> Iterator[list[str]]:
-    in_order = sorted(keys)
-    for start in range(0, len(in_order), ROWS_IN_STATEMENT_MAX):
-        yield in_order[start : start + ROWS_IN_STATEMENT_MAX]

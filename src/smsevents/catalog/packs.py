@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, exists, func, insert, select
 
+from smsevents.catalog.batches import ROWS_IN_STATEMENT_MAX, batches
 from smsevents.catalog.hot import Hot
-from smsevents.catalog.in_order import InOrder, span_of
-from smsevents.catalog.segments import HEADERS_READ_AHEAD, ROWS_IN_STATEMENT_MAX
+from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
+from smsevents.catalog.segments import HEADERS_READ_AHEAD
 from smsevents.catalog.tables import packs
-from smsevents.segments.header import Place, SegmentHeader
+from smsevents.segments.header import Place
 from smsevents.segments.pack import TRAILER_BYTES
 
 if TYPE_CHECKING:
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from smsevents.segments.header import SegmentHeader
     from smsevents.segments.pack import Pack
     from smsevents.wire.lines import Entry
 
 _c = packs.c
-_HEADER = (
-    *(_c.id, _c.first_date, _c.first_line, _c.last_date, _c.last_line),
-    *(_c.events, _c.line_bytes, _c.line_crc, _c.stored_bytes, _c.stored_crc, _c.key),
-)
+_HEADER = (*header_columns(packs), _c.stored_bytes, _c.key)
 
 _BY_IDS = select(*_HEADER).where(_c.id.in_(bindparam("ids", expanding=True)))
 _INDEX = select(_c.inner_index).where(_c.id == bindparam("id"))
@@ -36,39 +35,18 @@ _statements = InOrder(packs, _HEADER)
 
 
 def _header_of(row: Sequence[Any]) -> SegmentHeader:
-    pack_id, first_date, first_line, last_date, last_line, *rest = row
-    events, line_bytes, line_crc, stored_bytes, stored_crc, key, *_ = rest
-    return SegmentHeader(
-        id=pack_id,
-        first=(first_date, first_line),
-        last=(last_date, last_line),
-        events=events,
-        line_bytes=line_bytes,
-        line_crc=line_crc,
-        stored_bytes=stored_bytes,
-        stored_crc=stored_crc,
-        place=Place("pack", key=key),
-    )
+    stored_bytes, key = row[len(_HEADER) - 2 : len(_HEADER)]
+    return header_of(row, stored_bytes, Place("pack", key=key))
 
 
 def insert_pack(connection: Connection, trackpoint: int, pack: Pack) -> None:
     """Store a pack of a shop. Its object must be in the store."""
-    header = pack.header
     connection.execute(
         insert(packs).values(
-            trackpoint=trackpoint,
-            first_date=header.first[0],
-            first_line=header.first[1],
-            last_date=header.last[0],
-            last_line=header.last[1],
-            span_ms=span_of(header.first[0], header.last[0]),
-            events=header.events,
-            line_bytes=header.line_bytes,
-            line_crc=header.line_crc,
-            stored_bytes=header.stored_bytes,
-            stored_crc=header.stored_crc,
+            **row_of(trackpoint, pack.header),
+            stored_bytes=pack.header.stored_bytes,
             segments=pack.segments,
-            key=header.place.key,
+            key=pack.key,
             inner_index=pack.index,
         )
     )
@@ -175,7 +153,7 @@ def objects_named(connection: Connection) -> list[tuple[str, int]]:
 def lock_packs(connection: Connection, ids: Collection[int]) -> int:
     """Lock packs until the transaction ends, in the order of ids. Return how many of them still exist."""
     locked = 0
-    for some in _batches(ids):
+    for some in batches(ids):
         locked += len(connection.execute(select(_c.id).where(_c.id.in_(some)).order_by(_c.id).with_for_update()).all())
     return locked
 
@@ -183,7 +161,7 @@ def lock_packs(connection: Connection, ids: Collection[int]) -> int:
 def delete_packs(connection: Connection, ids: Collection[int]) -> list[str]:
     """Delete packs, and return the keys of their objects."""
     keys: list[str] = []
-    for some in _batches(ids):
+    for some in batches(ids):
         keys += connection.execute(select(_c.key).where(_c.id.in_(some))).scalars()
         connection.execute(delete(packs).where(_c.id.in_(some)))
     return keys
@@ -195,9 +173,3 @@ def packs_older(connection: Connection, before_ms: int, at_most: int) -> list[tu
         select(_c.id, _c.events).where(_c.last_date < before_ms).order_by(_c.last_date).limit(at_most)
     )
     return [(row.id, row.events) for row in rows]
-
-
-def _batches(ids: Collection[int]) -> Iterator[list[int]]:
-    in_order = sorted(ids)
-    for start in range(0, len(in_order), ROWS_IN_STATEMENT_MAX):
-        yield in_order[start : start + ROWS_IN_STATEMENT_MAX]

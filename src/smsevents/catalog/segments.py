@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, insert, literal, select, true, union_all
 
+from smsevents.catalog.batches import batches
 from smsevents.catalog.dialects.hints import NotByIndex
 from smsevents.catalog.hot import Hot
-from smsevents.catalog.in_order import InOrder, span_of
+from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
 from smsevents.catalog.tables import packs, segments
-from smsevents.segments.header import IN_ROW, SegmentHeader
+from smsevents.segments.header import IN_ROW
 from smsevents.segments.segment import Segment
 
 if TYPE_CHECKING:
@@ -23,37 +24,19 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
+    from smsevents.segments.header import SegmentHeader
     from smsevents.wire.lines import Entry
 
 _c = segments.c
-_HEADER = (
-    *(_c.id, _c.first_date, _c.first_line, _c.last_date, _c.last_line),
-    *(_c.events, _c.line_bytes, _c.line_crc, _c.stored_crc),
-)
+_HEADER = header_columns(segments)
 _STORED = [column.name for column in _c if column.name != "id"]
 HEADERS_READ_AHEAD = 200
 SEGMENTS_IN_STATEMENT_MAX = 32
-ROWS_IN_STATEMENT_MAX = 500
-
-
-def _header_of(row: Sequence[Any], stored_bytes: int) -> SegmentHeader:
-    segment_id, first_date, first_line, last_date, last_line, events, line_bytes, line_crc, stored_crc, *_ = row
-    return SegmentHeader(
-        id=segment_id,
-        first=(first_date, first_line),
-        last=(last_date, last_line),
-        events=events,
-        line_bytes=line_bytes,
-        line_crc=line_crc,
-        stored_bytes=stored_bytes,
-        stored_crc=stored_crc,
-        place=IN_ROW,
-    )
 
 
 def _segment_of(row: Sequence[Any]) -> Segment:
     data = row[len(_HEADER)]
-    return Segment(_header_of(row, len(data)), data)
+    return Segment(header_of(row, len(data), IN_ROW), data)
 
 
 # A statement takes longer to build than to run, so statements that every request needs are built once.
@@ -104,20 +87,7 @@ def grow_segment(connection: Connection, trackpoint: int, old_id: int | None, ne
 
 
 def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:
-    header = segment.header
-    return {
-        "trackpoint": trackpoint,
-        "first_date": header.first[0],
-        "first_line": header.first[1],
-        "last_date": header.last[0],
-        "last_line": header.last[1],
-        "span_ms": span_of(header.first[0], header.last[0]),
-        "events": header.events,
-        "line_bytes": header.line_bytes,
-        "line_crc": header.line_crc,
-        "stored_crc": header.stored_crc,
-        "data": segment.data,
-    }
+    return {**row_of(trackpoint, segment.header), "data": segment.data}
 
 
 def segments_after(
@@ -166,7 +136,7 @@ def headers_of(connection: Connection, trackpoint: int) -> Iterator[SegmentHeade
         .order_by(_c.first_date, _c.first_line)
         .execution_options(yield_per=HEADERS_READ_AHEAD)
     )
-    return (_header_of(row, row[len(_HEADER)]) for row in connection.execute(statement))
+    return (header_of(row, row[len(_HEADER)], IN_ROW) for row in connection.execute(statement))
 
 
 def rows_between(
@@ -246,20 +216,14 @@ def lock_segments(connection: Connection, ids: Collection[int]) -> int:
     """
     return sum(
         len(connection.execute(select(_c.id).where(_c.id.in_(some)).order_by(_c.id).with_for_update()).all())
-        for some in _batches(ids)
+        for some in batches(ids)
     )
 
 
 def delete_segments(connection: Connection, ids: Collection[int]) -> None:
     """Delete segments."""
-    for some in _batches(ids):
+    for some in batches(ids):
         connection.execute(delete(segments).where(_c.id.in_(some)))
-
-
-def _batches(ids: Collection[int]) -> Iterator[list[int]]:
-    in_order = sorted(ids)
-    for start in range(0, len(in_order), ROWS_IN_STATEMENT_MAX):
-        yield in_order[start : start + ROWS_IN_STATEMENT_MAX]
 
 
 def delete_older(connection: Connection, before_ms: int, at_most: int) -> tuple[int, int]:

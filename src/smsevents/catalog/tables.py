@@ -8,6 +8,8 @@ at least the time between the bounds, so that the segments that reach into a win
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -117,24 +119,38 @@ quarantine = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+
+def _bounds() -> list[Column[Any]]:
+    """Return the columns of `segments` and `packs` that say whose events they hold, and of which time."""
+    return [
+        Column("id", _Id, primary_key=True, autoincrement=True),
+        Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
+        Column("first_date", BigInteger, nullable=False),
+        Column("first_line", LargeBinary, nullable=False),
+        Column("last_date", BigInteger, nullable=False),
+        Column("last_line", LargeBinary, nullable=False),
+        Column("span_ms", BigInteger, nullable=False),
+    ]
+
+
+def _bounds_indexes(table: str) -> list[Index]:
+    return [
+        Index(f"{table}_in_order", "trackpoint", "first_date", "first_line"),
+        Index(f"{table}_by_span", "trackpoint", "span_ms", "first_date"),
+        Index(f"{table}_by_end", "last_date"),
+    ]
+
+
 segments = Table(
     "segments",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
-    Column("first_date", BigInteger, nullable=False),
-    Column("first_line", LargeBinary, nullable=False),
-    Column("last_date", BigInteger, nullable=False),
-    Column("last_line", LargeBinary, nullable=False),
-    Column("span_ms", BigInteger, nullable=False),
+    *_bounds(),
     Column("events", Integer, nullable=False),
     Column("line_bytes", BigInteger, nullable=False),
     Column("line_crc", BigInteger, nullable=False),
     Column("stored_crc", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
-    Index("segments_in_order", "trackpoint", "first_date", "first_line"),
-    Index("segments_by_span", "trackpoint", "span_ms", "first_date"),
-    Index("segments_by_end", "last_date"),
+    *_bounds_indexes("segments"),
     sqlite_autoincrement=True,  # an id is never reused, even after the segment is gone
 )
 
@@ -143,13 +159,7 @@ segments = Table(
 packs = Table(
     "packs",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False),
-    Column("first_date", BigInteger, nullable=False),
-    Column("first_line", LargeBinary, nullable=False),
-    Column("last_date", BigInteger, nullable=False),
-    Column("last_line", LargeBinary, nullable=False),
-    Column("span_ms", BigInteger, nullable=False),
+    *_bounds(),
     Column("events", BigInteger, nullable=False),
     Column("line_bytes", BigInteger, nullable=False),
     Column("line_crc", BigInteger, nullable=False),
@@ -158,9 +168,7 @@ packs = Table(
     Column("segments", Integer, nullable=False),
     Column("key", Text, nullable=False, unique=True),
     Column("inner_index", LargeBinary, nullable=False),
-    Index("packs_in_order", "trackpoint", "first_date", "first_line"),
-    Index("packs_by_span", "trackpoint", "span_ms", "first_date"),
-    Index("packs_by_end", "last_date"),
+    *_bounds_indexes("packs"),
     sqlite_autoincrement=True,
 )
 
