@@ -45,8 +45,8 @@ def is_store_needed(connection: Connection) -> bool:
 
 
 def is_in_use(connection: Connection) -> bool:
-    """Return whether the catalog names packs, or objects that may be in the store."""
-    return count_packs(connection) > 0 or has_objects(connection)
+    """Return whether objects may be in the store. Each pack has one."""
+    return has_objects(connection)
 
 
 def open_recorded(database: Database, record: StoreRecord | None) -> ByteStore:
@@ -101,8 +101,7 @@ def _attach(database: Database, connection: Connection, store: ByteStore) -> Non
             raise SettingError(
                 f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder for the packs."
             )
-        marker = Marker(secrets.token_hex(16), where)
-        _write_marker(store, marker)
+        marker = _mark(store, where)
     elif marker.database != where:
         raise _of_another(store, marker)
     elif record is None or (record.identity != marker.identity and not in_use):
@@ -112,8 +111,7 @@ def _attach(database: Database, connection: Connection, store: ByteStore) -> Non
                 " backup that has packs, run `smsevents adopt`. Otherwise name another folder."
             )
         # a new identity: the other database may be in use, with the same location on another machine
-        marker = Marker(secrets.token_hex(16), where)
-        _write_marker(store, marker)
+        marker = _mark(store, where)
     elif record.identity != marker.identity:
         raise SettingError(
             f"{store.url} of SMSEVENTS_SEGMENTS does not hold the packs of this database. They are in {record.url}."
@@ -136,8 +134,7 @@ def adopt(database: Database, url: str, *, incomplete: bool = False) -> int:
     with database.exclusive() as connection:
         found = count_packs(connection) if incomplete else require_all(connection, store)
         record = find_store(connection)
-        marker = Marker(secrets.token_hex(16), database.dialect.where)
-        _write_marker(store, marker)
+        marker = _mark(store, database.dialect.where)
         packing = record is None or record.packing
         record_store(connection, StoreRecord(store.url, marker.identity, packing=packing))
         drop_pins(connection)  # a copy of the database has the pin of the backup that made it
@@ -205,5 +202,8 @@ def _holds_others(store: ByteStore) -> bool:
     return any(not one.key.startswith(MARKER_KEY) for one in store.objects())
 
 
-def _write_marker(store: ByteStore, marker: Marker) -> None:
+def _mark(store: ByteStore, where: str) -> Marker:
+    """Give a store a marker with a new identity, for the database at `where`."""
+    marker = Marker(secrets.token_hex(16), where)
     store.put(MARKER_KEY, [msgspec.json.format(msgspec.json.encode(marker)) + b"\n"])
+    return marker

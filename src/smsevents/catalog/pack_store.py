@@ -7,20 +7,28 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.packs import index_of
+from smsevents.catalog.packs import index_of, is_named
 from smsevents.errors import ObjectGone
-from smsevents.segments.pack import PackedSegment, headers_in
+from smsevents.segments.pack import PackedSegment, headers_in, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
 
+    from smsevents.catalog.database import Database
     from smsevents.segments.header import SegmentHeader
     from smsevents.storage.base import ByteStore
     from smsevents.wire.lines import Entry
 
 INDEXED_SEGMENTS_MAX = 16_384  # in the indexes that are kept: about 20 MB, and 100 packs of the usual size
+
+
+def check_replaced(database: Database, error: ObjectGone) -> None:
+    """Return if a pack that is gone was replaced or deleted meanwhile. Raises `DamagedSegment` if it is missing."""
+    with database.read() as connection:
+        if is_named(connection, error.key):
+            raise missing(error.key) from error
 
 
 class PackStore:

@@ -120,12 +120,11 @@ class FileStore:
         except OSError as error:
             raise self._unavailable("read", error) from error
         try:
-            with self._translated("read"):
-                return _read_from(handle, start, size)
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:
+            return _read_from(handle, start, size)
+        except OSError as error:
+            if error.errno == errno.EIO:
                 raise DamagedSegment(f"Pack {key} is damaged: the disk cannot read all of it.") from error
-            raise
+            raise self._unavailable("read", error) from error
         finally:
             os.close(handle)
 

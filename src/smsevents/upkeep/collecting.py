@@ -22,6 +22,8 @@ from smsevents.catalog.objects import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
@@ -80,14 +82,12 @@ def reconcile(database: Database, now: int, trackpoint: int | None = None) -> in
         if not is_store_needed(connection):
             return 0
         store = store_to_change(database, connection)
-    before = None if trackpoint is not None else now - STRANGE_KEPT_MS
-    listed = [
-        one
-        for one in store.objects("" if trackpoint is None else f"{trackpoint}/")
-        if one.key != MARKER_KEY and (before is None or one.written_ms < before)
-    ]
+    if trackpoint is None:
+        listed = [one for one in store.objects() if one.written_ms < now - STRANGE_KEPT_MS]
+    else:
+        listed = list(store.objects(f"{trackpoint}/"))
     with database.read() as connection:
-        strange = [one for one in listed if not has_object(connection, one.key)]
+        strange = _unknown(connection, listed)
     for one in strange:
         _adopt(database, one, now)
     return len(strange)
@@ -95,7 +95,11 @@ def reconcile(database: Database, now: int, trackpoint: int | None = None) -> in
 
 def unknown_objects(connection: Connection, store: ByteStore) -> list[StoredObject]:
     """Return the objects in a store that have no row."""
-    return [one for one in store.objects() if one.key != MARKER_KEY and not has_object(connection, one.key)]
+    return _unknown(connection, store.objects())
+
+
+def _unknown(connection: Connection, listed: Iterable[StoredObject]) -> list[StoredObject]:
+    return [one for one in listed if one.key != MARKER_KEY and not has_object(connection, one.key)]
 
 
 def _adopt(database: Database, strange: StoredObject, now: int) -> None:

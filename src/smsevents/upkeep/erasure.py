@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from smsevents.catalog.objects import expedite
-from smsevents.catalog.packs import is_named, packs_of_ids
+from smsevents.catalog.pack_store import check_replaced
+from smsevents.catalog.packs import packs_of_ids
 from smsevents.catalog.pending_scrubs import add_pending
 from smsevents.catalog.quarantine import quarantined
 from smsevents.catalog.replacement import replace_stored
@@ -30,7 +31,7 @@ from smsevents.catalog.segments import find_segment
 from smsevents.catalog.shops import block_user, require_shop, unblock_user
 from smsevents.catalog.stored import stored_headers
 from smsevents.errors import InvalidRequest, ObjectGone, StoreUnavailable
-from smsevents.segments.pack import load_run, missing
+from smsevents.segments.pack import load_run
 from smsevents.segments.segment import inflate, pack
 from smsevents.upkeep.collecting import reconcile
 from smsevents.upkeep.distinct import Distinct
@@ -204,9 +205,7 @@ def _erase_from_pack(
     try:
         segments, removed, rewritten = _without(inner, marks)
     except ObjectGone as error:
-        with database.read() as connection:
-            if is_named(connection, error.key):
-                raise missing(error.key) from error
+        check_replaced(database, error)
         return (), 0  # it expired meanwhile
     if not rewritten:
         return (), 0

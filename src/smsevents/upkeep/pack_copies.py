@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from smsevents.catalog.attachment import is_store_needed
 from smsevents.catalog.objects import pin, renew_pin, unpin
-from smsevents.catalog.packs import is_named, objects_named
+from smsevents.catalog.pack_store import check_replaced
+from smsevents.catalog.packs import objects_named
 from smsevents.errors import DamagedSegment, ObjectGone, StoreUnavailable
-from smsevents.segments.pack import missing
 from smsevents.storage.files import FileStore
 from smsevents.upkeep.collecting import PINNED_MAX_MS
 
@@ -90,9 +90,7 @@ def copy_packs(database: Database, kept: Pin, copy: Path, folder: Path) -> int:
         try:
             data = store.read(key, 0, size + 1)
         except ObjectGone as error:
-            with database.read() as connection:
-                if is_named(connection, key):
-                    raise missing(key) from error
+            check_replaced(database, error)
             raise StoreUnavailable("A pack was deleted before it was copied. Make the backup again.") from error
         if len(data) != size:
             raise DamagedSegment(f"Pack {key} is damaged: it does not have {size} bytes.")

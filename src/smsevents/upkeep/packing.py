@@ -29,13 +29,13 @@ from uuid import UUID
 from smsevents.catalog.attachment import store_to_change
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.objects import adopt_object, announce, doom
-from smsevents.catalog.packs import is_named
+from smsevents.catalog.pack_store import check_replaced
 from smsevents.catalog.replacement import RETIRED_KEPT_MS, replace_stored
 from smsevents.catalog.stored import stored_among, stored_headers
 from smsevents.catalog.stores import is_packing
 from smsevents.errors import ObjectGone, StoreUnavailable
 from smsevents.segments.merge import page
-from smsevents.segments.pack import PACK_SEGMENTS_MAX, load_run, loaded, make_pack, missing
+from smsevents.segments.pack import PACK_SEGMENTS_MAX, load_run, loaded, make_pack
 from smsevents.segments.segment import Run
 from smsevents.upkeep.groups import DEFAULT_SIZES, Compacted, PackSizes, Sizes
 from smsevents.upkeep.tidying import Tidy
@@ -77,7 +77,7 @@ def pack_settled(
     try:
         for run in runs_to_pack(headers, past_before_ms, sizes.packs):
             # the log may have been moved back into the database meanwhile
-            done += _write_packs(database, trackpoint, run, oldest, sizes, only_if=is_packing)
+            done += repack(database, trackpoint, run, oldest, sizes, only_if=is_packing)
     except Busy:
         return done + Compacted(whole=False, gave_way=True)
     return done
@@ -116,30 +116,20 @@ def _worth_a_pack(run: list[SegmentHeader], sizes: PackSizes) -> Iterator[list[S
         yield run
 
 
-def repack(
+def repack(  # noqa: PLR0913 -- what goes, what comes, and when
     database: Database,
     trackpoint: int,
     members: Sequence[SegmentHeader],
     oldest: Entry,
     sizes: Sizes = DEFAULT_SIZES,
-) -> Compacted:
-    """Merge packs with each other and with the segments that overlap them. Events up to `oldest` are left out.
-
-    `members` are in the order of their first entries. Raises `Busy`, `DamagedSegment` and `StoreUnavailable`.
-    """
-    return _write_packs(database, trackpoint, members, oldest, sizes)
-
-
-def _write_packs(  # noqa: PLR0913 -- what goes, what comes, and when
-    database: Database,
-    trackpoint: int,
-    members: Sequence[SegmentHeader],
-    oldest: Entry,
-    sizes: Sizes,
     *,
     only_if: Callable[[Connection], bool] = lambda _: True,
 ) -> Compacted:
-    """Write the events of members into packs, step by step. Each step begins where the one before it ended."""
+    """Merge packs and segments, in the order of their first entries, into packs. Events up to `oldest` are left out.
+
+    This is done step by step, and each step begins where the one before it ended. `only_if` is that of `write_stored`.
+    Raises `Busy`, `DamagedSegment` and `StoreUnavailable`.
+    """
     after = oldest
     left = list(members)
     made = 0
@@ -148,9 +138,7 @@ def _write_packs(  # noqa: PLR0913 -- what goes, what comes, and when
             try:
                 segments = list(_merged(database, left, after, until, sizes.segment_bytes))
             except ObjectGone as error:
-                with database.read() as connection:
-                    if is_named(connection, error.key):
-                        raise missing(error.key) from error
+                check_replaced(database, error)
                 return Compacted(len(members), made, whole=False)
             read = {member.stored_as for member in left if member.first <= until}
             gone = {member.stored_as for member in left if member.last <= until}
@@ -335,9 +323,7 @@ def unpack_shop(database: Database, trackpoint: int, packs: Sequence[SegmentHead
                     found = list(database.packs(connection).segments(connection, pack))
                 segments = list(load_run(found).segments())
             except ObjectGone as error:
-                with database.read() as connection:
-                    if is_named(connection, error.key):
-                        raise missing(error.key) from error
+                check_replaced(database, error)
                 whole = False
                 continue
             read = {pack.stored_as}

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from smsevents.catalog.attachment import is_store_needed
 from smsevents.catalog.in_order import span_of
-from smsevents.catalog.packs import index_of, is_named, newest_pack_id, packs_between
+from smsevents.catalog.pack_store import check_replaced
+from smsevents.catalog.packs import index_of, newest_pack_id, packs_between
 from smsevents.catalog.quarantine import discard_quarantine
 from smsevents.catalog.segments import newest_id, rows_between
 from smsevents.errors import DamagedSegment, ObjectGone
-from smsevents.segments.pack import TRAILER_BYTES, PackedSegment, headers_in, missing, read_pack
+from smsevents.segments.pack import TRAILER_BYTES, PackedSegment, headers_in, read_pack
 from smsevents.segments.segment import read_entries
 from smsevents.upkeep.collecting import unknown_objects
 from smsevents.wire.events import NotAnEvent, NotJson, decode
@@ -93,11 +94,11 @@ def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: Segmen
             segment = PackedSegment(header, store.read)
             yield Checked(header, trackpoint, damage_of_packed(segment, trackpoint, reach))
             reach = header.last
-    except ObjectGone as error:
-        with database.read() as connection:
-            is_missing = is_named(connection, error.key)
-        if is_missing:
-            yield Checked(pack, trackpoint, str(missing(error.key)))
+    except ObjectGone as gone:
+        try:
+            check_replaced(database, gone)
+        except DamagedSegment as error:
+            yield Checked(pack, trackpoint, str(error))
     except DamagedSegment as error:
         yield Checked(pack, trackpoint, str(error))
 
