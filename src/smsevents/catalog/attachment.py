@@ -203,7 +203,7 @@ def _holds_others(store: ByteStore) -> bool:
 
 
 def _mark(store: ByteStore, where: str) -> Marker:
-    """Give a store a marker with a new identity, for the database at `where`."""
+    """Write a marker with a new identity into a store, for the database at `where`."""
     marker = Marker(secrets.token_hex(16), where)
     store.put(MARKER_KEY, [msgspec.json.format(msgspec.json.encode(marker)) + b"\n"])
     return marker
