@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from concurrent.futures import Future
 from contextlib import nullcontext
@@ -11,145 +10,53 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.catalog import Database
-from smsevents.catalog.attachment import adopt
-from smsevents.catalog.objects import State, announce, count_objects, hasten, pin, unpin
+from smsevents.catalog.objects import State, announce, count_objects
 from smsevents.catalog.stores import set_packing
 from smsevents.errors import StoreUnavailable
 from smsevents.segments.splice import unpack
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep import erasure
-from smsevents.upkeep.backup import backup
-from smsevents.upkeep.collecting import PINNED_MAX_MS, collect
+from smsevents.upkeep.collecting import collect
 from smsevents.upkeep.compaction import compact_shop
-from smsevents.upkeep.pack_copies import packs_beside
 from smsevents.upkeep.packing import new_key, pack_settled, unpack_shop, write_stored
-from smsevents.upkeep.retention import expire
 from smsevents.upkeep.wiping import wipe
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
 from tests.support.databases import query
-from tests.support.erasures import USER
-from tests.support.hooked import Hooked
 from tests.support.kills import FEW
-from tests.support.lines import DAY_MS, date_of, line, model, random_lines
-from tests.support.logs import Held, keys_in, log_at, open_with
+from tests.support.lines import DAY_MS, date_of, model
+from tests.support.logs import Held, keys_in
+from tests.support.pack_races import (
+    CHANGES,
+    DAYS,
+    Race,
+    erase,
+    expire_half,
+    forget_user,
+    move,
+    old_by,
+    opened_race,
+    repack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
 WAIT_MAX_SECONDS = 30
-DAYS = 14
-
-
-class Race:
-    """A log with packs whose store is hooked, and another process of the same log that is not."""
-
-    def __init__(self, url: str, inner: MemoryStore, *, packed: bool = True) -> None:
-        """Fill the log, with three events of the user."""
-        self.store = Hooked(inner)
-        self.held = Held(url, self.store)
-        self.other = open_with(url, inner)
-        held = self.held
-        chance = random.Random(5)  # noqa: S311 -- invented data
-        held.put(random_lines(chance, held.trackpoint, 80, held.now - (DAYS + 3) * DAY_MS, held.now - 3 * DAY_MS))
-        held.put([line(held.trackpoint, held.now - day * DAY_MS, USER) for day in (4, 10, 11)])
-        held.compact(FEW)
-        if packed:
-            held.pack(FEW)
-            assert len(held.packs()) > 3
-
-    def collect(self) -> None:
-        """Have the other process delete what no pack names."""
-        now = self.other.dialect.now_ms()
-        self.other.write(lambda connection: hasten(connection, now + 1))
-        collect(self.other, now + 1)
-
-    def without_user(self) -> set[bytes]:
-        """Return the lines of others than the user."""
-        return {one for one in self.held.lines if USER.encode() not in one}
-
-    def check(self) -> None:
-        """Check that the log has the expected lines, and after a collection two days later no other objects."""
-        held = self.held
-        assert held.exported() == held.expected()
-        assert held.damages() == []
-        assert held.collect() is None
-        assert held.exported() == held.expected()
-        assert keys_in(self.store.inner) == held.keys_named()
-        rows = query(held.path, "SELECT key, state FROM objects ORDER BY key")
-        assert rows == [(key, "live") for key in sorted(held.keys_named())]
 
 
 @pytest.fixture
 def race(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Race]:
     """Yield a log with packs."""
-    yield from opened(url, monkeypatch, packed=True)
+    yield from opened_race(url, monkeypatch, packed=True)
 
 
 @pytest.fixture
 def unpacked(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Race]:
     """Yield a log that is not packed yet."""
-    yield from opened(url, monkeypatch, packed=False)
-
-
-def opened(url: str, monkeypatch: pytest.MonkeyPatch, *, packed: bool) -> Iterator[Race]:
-    """Yield a log, and close it."""
-    monkeypatch.setattr(erasure, "write_stored", partial(write_stored, sizes=FEW.packs))
-    made = Race(url, MemoryStore(), packed=packed)
-    yield made
-    made.other.close()
-    made.held.database.close()
-
-
-# What another process does beside.
-
-
-def repack(race: Race) -> None:
-    """Merge packs with events that came late. They were there before, so the export stays the same."""
-    held = race.held
-    held.put(sorted(held.lines, key=date_of)[::4])
-    before = held.keys_named()
-    compact_shop(race.other, held.trackpoint, held.now, None, FEW)
-    assert not before & held.keys_named()
-    race.collect()
-
-
-def forget_user(database: Database, trackpoint: int) -> erasure.Erased:
-    """Erase the user, and wipe."""
-    return erasure.forget(database, trackpoint, [USER], database.dialect.now_ms(), block=False)
-
-
-def erase(race: Race) -> None:
-    """Erase the user."""
-    done = forget_user(race.other, race.held.trackpoint)
-    assert done.wiped
-
-
-def expire_half(race: Race) -> None:
-    """Let the older half of the packs expire, and delete their objects."""
-    assert expire(race.other, old_by(race)).packs
-    race.collect()
-
-
-def old_by(race: Race) -> int:
-    """Return the time by which the older half of the packs has expired."""
-    return race.held.now + HISTORY_MS - (DAYS // 2) * DAY_MS
-
-
-def move(race: Race) -> None:
-    """Move the packs into the database, as `smsevents move database` does."""
-    held = race.held
-    race.other.write(partial(set_packing, packing=False))
-    assert unpack_shop(race.other, held.trackpoint, held.packs())
-    race.collect()
-    assert not held.packs()
-
-
-CHANGES: dict[str, Callable[[Race], None]] = {one.__name__: one for one in (repack, erase, expire_half, move)}
+    yield from opened_race(url, monkeypatch, packed=False)
 
 
 def read_all(held: Held, page_bytes: int) -> bytes:
@@ -287,7 +194,7 @@ def test_an_erased_user_never_comes_back(url: str, monkeypatch: pytest.MonkeyPat
 
     What the step writes after that is deleted without a comparison of the store with the catalog.
     """
-    for race in opened(url, monkeypatch, packed=merges):
+    for race in opened_race(url, monkeypatch, packed=merges):
         held = race.held
         held.put(sorted(held.lines, key=date_of)[::4] if merges else [])
         monkeypatch.setattr(held.database.dialect, "shop_step", lambda _: nullcontext())
@@ -465,86 +372,3 @@ def test_what_a_killed_erasure_replaced_is_deleted_by_the_wipe(race: Race) -> No
     assert replaced < keys_in(race.store.inner)
     assert wipe(race.other, race.other.dialect.now_ms()) is None
     assert keys_in(race.store.inner) == held.keys_named()
-
-
-# A backup.
-
-
-def restored(race: Race, target: Path) -> tuple[bytes, Database]:
-    """Open a backup with its packs, and return its export."""
-    database = open_with_folder(target)
-    held = race.held
-    window = resolve(held.now - HISTORY_MS, held.now + DAY_MS, held.now)
-    return b"".join(unpack(log_at(database, lambda: held.now).read(held.trackpoint, window))), database
-
-
-def open_with_folder(target: Path) -> Database:
-    """Open a backup, and adopt the folder beside it."""
-    database = Database(f"sqlite:///{target}", create=False)
-    adopt(database, packs_beside(target).as_uri())
-    return database
-
-
-@pytest.mark.parametrize("change", ["repack", "erase", "move"])
-@pytest.mark.parametrize("number", [0, 2])
-def test_a_backup_has_all_packs_whatever_happens_meanwhile(
-    race: Race, tmp_path: Path, change: str, number: int
-) -> None:
-    """Objects that a backup may still copy stay, though they are replaced and due. They go after the backup."""
-    held = race.held
-    expected = held.expected()
-
-    def happens() -> None:
-        before = keys_in(race.store.inner)
-        if change == "erase":
-            done = forget_user(race.other, held.trackpoint)
-            assert not done.wiped
-            assert "backup" in str(done.not_wiped)
-        else:
-            CHANGES[change](race)
-        assert before <= keys_in(race.store.inner)
-
-    race.store.on("read", number, happens)
-    backup(held.database, tmp_path / "copy.db", 1)
-    got, database = restored(race, tmp_path / "copy.db")
-    database.close()
-    assert got == expected
-    if change == "erase":
-        assert forget_user(held.database, held.trackpoint).wiped
-        held.lines = race.without_user()
-    race.collect()
-    assert keys_in(race.store.inner) == held.keys_named()
-    race.check()
-
-
-def test_a_backup_may_begin_while_objects_are_being_deleted(race: Race, tmp_path: Path) -> None:
-    """A deletion that began before the backup goes on. It concerns nothing that the backup names."""
-    held = race.held
-    held.put(sorted(held.lines, key=date_of)[::4])
-    held.compact(FEW)
-    race.store.on("delete", 0, lambda: backup(race.other, tmp_path / "copy.db", 1))
-    held.collect()
-    got, database = restored(race, tmp_path / "copy.db")
-    database.close()
-    assert got == held.expected()
-    race.check()
-
-
-def test_a_pin_holds_until_it_ends(race: Race) -> None:
-    """While a pin is valid, nothing is deleted. One that has expired, or lasts longer than any, holds nothing."""
-    held = race.held
-    held.put(sorted(held.lines, key=date_of)[::4])
-    held.compact(FEW)
-    there = keys_in(race.store.inner)
-    now = held.database.dialect.now_ms() + 2 * DAY_MS
-    for expires, holds in ((now, True), (now + PINNED_MAX_MS, True), (now - 1, False), (now + DAY_MS * 400, False)):
-        held.database.write(partial(pin, name="a", expires_ms=expires))
-        if holds:
-            assert "backup" in str(collect(held.database, now))
-            assert keys_in(race.store.inner) == there
-            with held.database.read() as connection:
-                assert count_objects(connection, State.DEAD)[0] > 0
-    assert collect(held.database, now) is None
-    assert keys_in(race.store.inner) == held.keys_named()
-    held.database.write(partial(unpin, name="a"))
-    race.check()
