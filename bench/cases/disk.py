@@ -15,7 +15,7 @@ def _measure(plan: Plan) -> list[Row]:
     found = []
     for (system, variant), size in sorted(stored.items(), key=lambda one: one[1]):
         labels: Labels = {"events": plan.events, "system": system, "variant": variant}
-        by_ours = {"size_by_ours_ratio": round(size / stored["smsevents", ""], 4)}
+        by_ours = {"size_by_ours_ratio": round(size / stored["smsevents", "database"], 4)}
         found.append(row(labels, stored_bytes=size, bytes_per_event=round(size / plan.events, 4), **by_ours))
     return found
 

@@ -34,7 +34,10 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
     exported = results["export"].rows
-    assert [(row.labels["encoding"], len(row.figures["seconds"])) for row in exported] == [("gzip", 1), ("plain", 1)]
+    assert [(row.labels["variant"], row.labels["encoding"]) for row in exported] == [
+        *(("database", "gzip"), ("database", "plain"), ("packs", "gzip"), ("packs", "plain")),
+    ]
+    assert [len(row.figures["seconds"]) for row in exported] == [1] * 4
     assert {row.labels["digest"] for row in exported} == {exported[0].labels["digest"]}
     assert exported[1].figures["bytes"] == [exported[1].labels["line_bytes"]]
     assert {row.labels["variant"] for row in results["import"].rows} == {

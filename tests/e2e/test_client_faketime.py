@@ -56,7 +56,7 @@ def test_pull_once_with_a_wrong_clock(server: Server, tmp_path: Path, offset: st
         assert b"This machine's clock is" in wrong.stderr
     late = [line(shop.trackpoint, now_ms() - day * DAY_MS, "late") for day in range(3)]
     shop.send(body_of(late))
-    right = run_command(*words, environment=environment, stdin=b"")
+    right = run_command(*words, "--quiet", environment=environment, stdin=b"")
 
     assert (right.returncode, right.stderr) == (0, b"")
     query = f"SELECT count(*), count(DISTINCT user_id || date) FROM '{tmp_path}/events/*.parquet'"  # noqa: S608 -- our own path
