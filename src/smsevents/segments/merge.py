@@ -62,7 +62,7 @@ def page(
     held of opened segments are no more than the lines returned. So opening segments again for the next page is never
     most of the work. Raises `DamagedSegment`.
     """
-    opened = _Opened(after, until, merge_max_bytes)
+    opened = _Opened(after, until, merge_max_bytes, keep=True)
     try:
         return _page(ordered, after, opened, page_max_bytes)
     except NotLines as error:
@@ -106,7 +106,7 @@ def merge(ordered: Iterator[StoredSegment], after: Entry, room_bytes: int) -> tu
     They have about `room_bytes` at most, and at least half of that unless no more lines follow. The entry is END then.
     Raises `DamagedSegment`.
     """
-    opened = _Opened(after, END, room_bytes)
+    opened = _Opened(after, END, room_bytes, keep=False)
     try:
         for segment in ordered:
             if segment.header.first > opened.until:
@@ -127,8 +127,9 @@ class _Opened:
     next one continues after them.
     """
 
-    def __init__(self, after: Entry, until: Entry, room_bytes: int) -> None:
+    def __init__(self, after: Entry, until: Entry, room_bytes: int, *, keep: bool) -> None:
         self._after = after
+        self._is_kept = keep  # lines that clients read, but not those that are merged once
         self.until = until
         self.reach = after  # no opened segment ends after it
         self.is_truncated = False
@@ -144,7 +145,7 @@ class _Opened:
     def add(self, segment: StoredSegment) -> None:
         """Open a segment and hold its lines."""
         self.reach = max(self.reach, segment.header.last)
-        if lines := cut(segment.load(), self._after, self.until):
+        if lines := cut(segment, self._after, self.until, keep=self._is_kept):
             self._runs.append(lines)
             self._headers.append(segment.header)
             self.bytes += len(lines)

@@ -17,9 +17,10 @@ lines. A segment of a pack is a `StoredSegment` at first: its bytes are loaded o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from cachetools import LRUCache, cached
 from isal import isal_zlib
 from zlib_ng import zlib_ng
 
@@ -38,8 +39,8 @@ SEGMENT_LINES_MAX_BYTES = SEGMENT_LINES_BYTES + LINE_MAX_BYTES  # a segment ends
 DEFLATE_LEVEL = 1
 # zlib-ng's level 6, for the output of compaction. docs/performance.md compares both levels with others.
 DEFLATE_COMPACTED_LEVEL = 6
-# Segments whose lines are kept for the next request: the newest events of a shop are asked for again and again.
-OPENED_SEGMENTS_KEPT = 8
+# Lines of opened segments that are kept: the newest events of a shop are asked for again and again.
+OPENED_KEPT_MAX_BYTES = 32 * 1024 * 1024
 RAW_DEFLATE = -15  # zlib's wbits for a deflate stream without header and trailer
 FULL_FLUSH = b"\x00\x00\xff\xff"  # an empty stored block ends at a byte boundary (RFC 1951, section 3.2.4)
 
@@ -168,12 +169,18 @@ def read_entries(segment: Segment) -> list[Entry]:
         raise segment.header.damaged(str(error)) from error
 
 
-_opened = lru_cache(maxsize=OPENED_SEGMENTS_KEPT)(inflate)
+@cached(LRUCache[SegmentHeader, bytes](OPENED_KEPT_MAX_BYTES, len), lambda segment: segment.header, Lock())
+def _kept_lines(segment: StoredSegment) -> bytes:
+    return inflate(segment.load())
 
 
-def cut(segment: Segment, after: Entry, until: Entry) -> bytes:
-    """Return the lines of a segment in `after < entry <= until`. Raises `DamagedSegment`."""
-    lines = _opened(segment)
+def cut(segment: StoredSegment, after: Entry, until: Entry, *, keep: bool = False) -> bytes:
+    """Return the lines of a segment in `after < entry <= until`. Raises what `StoredSegment.load` does.
+
+    With `keep`, the lines of the segment are kept for the next request, and its bytes are not loaded for them again.
+    A header with an id and two checksums describes the same lines as long as it exists.
+    """
+    lines = _kept_lines(segment) if keep and segment.header.id != NEW else inflate(segment.load())
     try:
         start = 0 if after < segment.header.first else bisect_lines(lines, after)
         end = len(lines) if segment.header.last <= until else bisect_lines(lines, until)

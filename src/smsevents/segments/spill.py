@@ -59,7 +59,7 @@ class Spill:
             if after < self.reach < segment.header.first:
                 break
             self.reach = max(self.reach, min(segment.header.last, until))
-            runs.append(cut(segment.load(), after, until))
+            runs.append(cut(segment, after, until))
             headers.append(segment.header)
             held += len(runs[-1])
             if held >= held_max_bytes:
