@@ -34,12 +34,13 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
     exported = results["export"].rows
-    assert [(row.labels["variant"], row.labels["encoding"]) for row in exported] == [
-        *(("database", "gzip"), ("packs", "gzip"), ("database", "plain"), ("packs", "plain")),
+    assert sorted((row.labels["variant"], row.labels["encoding"]) for row in exported) == [
+        *(("database", "gzip"), ("database", "plain"), ("packs", "gzip"), ("packs", "plain")),
     ]
     assert [len(row.figures["seconds"]) for row in exported] == [1] * 4
     assert {row.labels["digest"] for row in exported} == {exported[0].labels["digest"]}
-    assert exported[2].figures["bytes"] == exported[3].figures["bytes"] == [exported[2].labels["line_bytes"]]
+    plain = [row for row in exported if row.labels["encoding"] == "plain"]
+    assert [row.figures["bytes"] for row in plain] == [[row.labels["line_bytes"]] for row in plain]
     assert [row.labels["what"] for row in results["requests"].rows] == [
         *("bare route", "small export", "small export", "import of one event"),
     ]
