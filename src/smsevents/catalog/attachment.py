@@ -77,10 +77,7 @@ def attach(database: Database, url: str) -> None:
     A store that has no marker yet must be empty. A store that was moved is recognized by its marker. Raises
     `SettingError` if the URL or the store cannot be used for this database, and `StoreUnavailable`.
     """
-    store = database.open_store(url)
-    store.check_writable()
-    if why := store.unsafe():
-        raise SettingError(f"SMSEVENTS_SEGMENTS is {url!r}, which cannot be used: {why}")
+    store = _opened_safe(database, url)
     with database.read() as connection:
         record = find_store(connection)
     is_same = record is not None and record.url == store.url
@@ -88,6 +85,15 @@ def attach(database: Database, url: str) -> None:
         return
     with database.exclusive() as connection:  # of several processes that start at once, one attaches the store
         _attach(database, connection, store)
+
+
+def _opened_safe(database: Database, url: str) -> ByteStore:
+    """Open a store that can be written, and in which deleted objects are really gone."""
+    store = database.open_store(url)
+    store.check_writable()
+    if why := store.unsafe():
+        raise SettingError(f"SMSEVENTS_SEGMENTS is {url!r}, which cannot be used: {why}")
+    return store
 
 
 def _attach(database: Database, connection: Connection, store: ByteStore) -> None:
@@ -99,7 +105,8 @@ def _attach(database: Database, connection: Connection, store: ByteStore) -> Non
     if marker is None:
         if _holds_others(store):
             raise SettingError(
-                f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder for the packs."
+                f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder, or an unused prefix, for the"
+                " packs."
             )
         marker = _mark(store, where)
     elif marker.database != where:
@@ -127,10 +134,10 @@ def adopt(database: Database, url: str, *, incomplete: bool = False) -> int:
     """Take over a store for this database, whatever its marker says, if it has all packs that the catalog names.
 
     This follows after the database was moved, or restored from a backup. Return the number of packs. Raises
-    `StoreUnavailable` if a pack is missing, unless the store may be `incomplete`.
+    `StoreUnavailable` if a pack is missing, unless the store may be `incomplete`, and `SettingError` if the store
+    cannot be used.
     """
-    store = database.open_store(url)
-    store.check_writable()
+    store = _opened_safe(database, url)
     with database.exclusive() as connection:
         found = count_packs(connection) if incomplete else require_all(connection, store)
         record = find_store(connection)

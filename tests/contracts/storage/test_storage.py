@@ -243,5 +243,5 @@ def test_the_stores_that_are_held_to_the_contract() -> None:
 
     from smsevents import storage  # noqa: PLC0415
 
-    modules = {path.stem for path in Path(storage.__file__).parent.glob("*.py")} - {"__init__", "base"}
-    assert modules == set(HARNESSES)
+    files = [path for path in Path(storage.__file__).parent.glob("*.py") if path.stem != "base"]
+    assert {path.stem for path in files if "    def put(" in path.read_text()} == set(HARNESSES)
