@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from smsevents.storage.base import ByteStore, StoredObject
+    from smsevents.storage.base import ByteStore, Incoming, StoredObject
 
 
 class Hooked:
@@ -17,6 +17,7 @@ class Hooked:
         """Pass everything on to a store."""
         self.inner = inner
         self.url = inner.url
+        self.prefers_long_reads = inner.prefers_long_reads
         self.happens: Callable[[str], object] = lambda _: None
 
     def on(self, call: str, number: int, happens: Callable[[], object]) -> None:
@@ -42,6 +43,11 @@ class Hooked:
         """Read a part of an object."""
         self.happens("read")
         return self.inner.read(key, start, size)
+
+    def incoming(self, key: str, start: int, size: int, *, ahead: bool = False) -> Incoming:
+        """Read a long part of an object."""
+        self.happens("read")
+        return self.inner.incoming(key, start, size, ahead=ahead)
 
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete objects."""

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
 from tests.support.servers import free_port
@@ -102,7 +101,7 @@ class SeaweedFS:
         while True:
             try:
                 self._put(SHARED)
-            except (OSError, urllib.error.HTTPError) as error:
+            except httpx2.HTTPError as error:
                 if time.monotonic() > ends or self._process.poll() is not None:
                     self.kill()
                     raise RuntimeError((self.folder / "output").read_text(errors="replace")[-4000:]) from error
@@ -123,9 +122,7 @@ class SeaweedFS:
         return f"s3://{SHARED}/packs/{os.getpid()}-{next(self._numbers)}"
 
     def _put(self, path: str, body: bytes = b"") -> None:
-        request = urllib.request.Request(f"{self.endpoint}/{path}", data=body, method="PUT")
-        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 -- our own server
-            response.read()
+        httpx2.put(f"{self.endpoint}/{path}", content=body, timeout=30).raise_for_status()
 
     def environment(self, who: str = OWNER, *, endpoint: str | None = None) -> Mapping[str, str]:
         """Return the variables by which somebody uses it, perhaps through a proxy."""

@@ -105,7 +105,7 @@ def _attach(database: Database, connection: Connection, store: ByteStore) -> Non
     if marker is None:
         if _holds_others(store):
             raise SettingError(
-                f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder, or an unused prefix, for the"
+                f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder or an unused prefix for the"
                 " packs."
             )
         marker = _mark(store, where)

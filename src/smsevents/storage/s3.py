@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as Client
 
 from smsevents.errors import ObjectGone, StoreUnavailable
-from smsevents.storage.base import StoredObject
+from smsevents.storage.base import StoredObject, ends_early
 from smsevents.storage.s3_address import address_of, options_for
 from smsevents.storage.s3_errors import code_of, status_of, unavailable
 from smsevents.storage.s3_incoming import IncomingObject
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from obstore import GetResult
+    from typing_extensions import Buffer
 
 KEYS_IN_REQUEST_MAX = 1000  # what one request of S3 lists, or deletes
 FAILED_IN_ROW_MAX = 3  # after so many deletions that fail, the others would fail, too
-PROBE_KEY = "smsevents-store.json.probe-"  # begins as the marker does, so that a store with nothing else counts as empty
+PROBE_KEY = (
+    "smsevents-store.json.probe-"  # begins as the marker does, so that a store with nothing else counts as empty
+)
 PROBE_BYTES = 16
+REQUESTS_AHEAD_MAX = 4  # that wait for their responses at the same time, in a process
 
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -37,17 +42,18 @@ _RANGE_NOT_SATISFIABLE = 416
 class S3Store:
     """Objects whose keys begin with a prefix, in a bucket."""
 
+    prefers_long_reads = True
+
     def __init__(self, url: str) -> None:
         """Use the bucket and the prefix of an `s3:` URL. Nothing is requested yet. Raises `SettingError`."""
         self._address = address_of(url)
         self._reads = self._client(writing=False)
         self._writes = self._client(writing=True)
+        self._requests = ThreadPoolExecutor(REQUESTS_AHEAD_MAX, "smsevents-requests")  # no thread until it is used
 
     def _client(self, *, writing: bool) -> Client:
         try:
-            return Client(
-                self._address.bucket, prefix=self._address.prefix or None, **options_for(writing=writing)
-            )
+            return Client(self._address.bucket, prefix=self._address.prefix or None, **options_for(writing=writing))
         except (BaseError, ValueError) as error:
             raise unavailable(self._address, "used", error) from None
 
@@ -77,14 +83,14 @@ class S3Store:
         except _AfterTheEnd:
             return b""
         if len(data) != due:
-            raise self.shorter(key)
+            raise ends_early(self.url, key)
         return data
 
-    def incoming(self, key: str, start: int, size: int) -> IncomingObject:
-        """Request a long part of an object, which is then taken in order, while the rest of it arrives."""
-        return IncomingObject(self, key, start, size)
+    def incoming(self, key: str, start: int, size: int, *, ahead: bool = False) -> IncomingObject:
+        """Return a long part of an object, which is taken in order, while the rest of it arrives."""
+        return IncomingObject(self, key, start, size, self._requests if ahead else None)
 
-    def stream(self, key: str, start: int, size: int, chunk_bytes: int) -> Iterator[bytes]:
+    def stream(self, key: str, start: int, size: int, chunk_bytes: int) -> Iterator[Buffer]:
         """Request a part of an object, which must have it. Return its chunks, which arrive as they are taken.
 
         Raises what `read` does. The iterator raises what the library does, see `failed`.
@@ -94,9 +100,9 @@ class S3Store:
                 found, due = self._get(key, start, size)
             except _AfterTheEnd:
                 due = 0
-        if due != size:
-            raise self.shorter(key)
-        return iter(found.stream(chunk_bytes))
+            if due != size:
+                raise ends_early(self.url, key)
+            return iter(found.stream(chunk_bytes))
 
     def _get(self, key: str, start: int, size: int) -> tuple[GetResult, int]:
         """Request a part of an object. Return the response, and the number of bytes that it should have.
@@ -111,19 +117,12 @@ class S3Store:
             raise
         end = min(start + size, found.meta["size"])
         if found.range != (start, end):
-            raise self.shorter(key)
+            raise ends_early(self.url, key)
         return found, end - start
 
-    def shorter(self, key: str) -> StoreUnavailable:
-        """Return the error for a response that does not have the bytes that were requested."""
-        return StoreUnavailable(
-            f"{self.url} of SMSEVENTS_SEGMENTS returned only a part of what was requested of {key}.",
-            "The server cannot reach a part of its stored events. Try again later, and tell its operator.",
-        )
-
-    def failed(self, key: str, error: Exception) -> StoreUnavailable:
+    def failed(self, error: Exception) -> StoreUnavailable:
         """Return the error for chunks that do not arrive."""
-        return unavailable(self._address, f"read ({key})", error)
+        return unavailable(self._address, "read", error)
 
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete objects, many with one request. What that does not confirm is deleted one by one."""

@@ -18,7 +18,7 @@ CONNECT_MAX_SECONDS = 5
 READ_PAUSE_MAX_SECONDS = 10  # without a byte
 READ_MAX_SECONDS = 60  # of one request; a longer read continues with another one
 WRITE_MAX_SECONDS = 120  # of one request: the largest pack in this time is 140 kB/s
-RETRIES_MAX = 3
+REPEATED_TRIES_MAX = 3
 RETRY_MAX_SECONDS = 10  # after this time since the first try, there is no other
 FIRST_PAUSE_MS = 50
 PAUSE_MAX_MS = 1000
@@ -76,7 +76,7 @@ def options_for(*, writing: bool, environment: Mapping[str, str] = os.environ) -
     if endpoint_in(environment).startswith("http://"):
         client["allow_http"] = True
     retries = {
-        "max_retries": RETRIES_MAX,
+        "max_retries": REPEATED_TRIES_MAX,
         "retry_timeout": timedelta(seconds=RETRY_MAX_SECONDS),
         "backoff": {
             "init_backoff": timedelta(milliseconds=FIRST_PAUSE_MS),

@@ -91,7 +91,7 @@ def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: Segmen
             yield Checked(pack, trackpoint, damage)
         reach: Entry | None = None
         for header in headers:
-            segment = PackedSegment(header, store.read)
+            segment = PackedSegment(header, store)
             yield Checked(header, trackpoint, damage_of_packed(segment, trackpoint, reach))
             reach = header.last
     except ObjectGone as gone:
