@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 KEYS_IN_REQUEST_MAX = 1000  # what one request of S3 lists, or deletes
-FAILED_IN_ROW_MAX = 3  # after so many deletions that fail, the others would fail, too
+FAILED_KEYS_IN_ROW_MAX = 3  # after so many deletions that fail, the others would fail, too
 PROBE_KEY = (
     "smsevents-store.json.probe-"  # begins as the marker does, so that a store with nothing else counts as empty
 )
 PROBE_BYTES = 16
-REQUESTS_AHEAD_MAX = 4  # that wait for their responses at the same time, in a process
+CONNECTIONS_AHEAD_MAX = 4  # that wait for their responses at the same time, in a process
 
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -49,7 +49,7 @@ class S3Store:
         self._address = address_of(url)
         self._reads = self._client(writing=False)
         self._writes = self._client(writing=True)
-        self._requests = ThreadPoolExecutor(REQUESTS_AHEAD_MAX, "smsevents-requests")  # no thread until it is used
+        self._requests = ThreadPoolExecutor(CONNECTIONS_AHEAD_MAX, "smsevents-requests")  # no thread until it is used
 
     def _client(self, *, writing: bool) -> Client:
         try:
@@ -151,7 +151,7 @@ class S3Store:
                 obstore.delete(self._writes, [key])
             except (BaseError, OSError):
                 failed += 1
-                if failed >= FAILED_IN_ROW_MAX:
+                if failed >= FAILED_KEYS_IN_ROW_MAX:
                     return gone
             else:
                 gone.append(key)
