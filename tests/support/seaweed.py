@@ -114,8 +114,12 @@ class SeaweedFS:
         name = f"packs-{os.getpid()}-{next(self._numbers)}"
         self._put(name)
         if versioned:
-            self._put(f"{name}?versioning", _ENABLED)
+            self.keep_versions(name)
         return name
+
+    def keep_versions(self, bucket: str) -> None:
+        """Turn versioning on for a bucket."""
+        self._put(f"{bucket}?versioning", _ENABLED)
 
     def place(self) -> str:
         """Return the URL of a place that is empty, in the bucket that all tests share: a bucket takes long to make."""

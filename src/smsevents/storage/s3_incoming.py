@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smsevents.storage.s3 import S3Store
 
 CHUNK_BYTES = 256 * 1024
-RESUMED_TRIES_MAX = 3  # without a byte in between
+RESUMED_TRIES_MAX = 1  # without a byte in between; the library has repeated each of them
 
 
 class IncomingObject:

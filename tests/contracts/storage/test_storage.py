@@ -28,7 +28,7 @@ KEY = "7/20260101/0199.pack"
 MARGIN_MS = 60_000  # the clock of a store may be another one
 
 
-@pytest.fixture(params=HARNESSES)
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow if kind == "s3" else ()) for kind in HARNESSES])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """Make a store of each kind."""
     with made(request.param, tmp_path) as harness:
