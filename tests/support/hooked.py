@@ -46,8 +46,7 @@ class Hooked:
 
     def incoming(self, key: str, start: int, size: int, *, ahead: bool = False) -> Incoming:
         """Read a long part of an object."""
-        self.happens("read")
-        return self.inner.incoming(key, start, size, ahead=ahead)
+        return _HookedPart(self, self.inner.incoming(key, start, size, ahead=ahead))
 
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete objects."""
@@ -71,3 +70,16 @@ class Hooked:
     def free_bytes(self) -> int | None:
         """Return what the store does."""
         return self.inner.free_bytes()
+
+
+class _HookedPart:
+    """A long part of an object, each step of which is a read."""
+
+    def __init__(self, store: Hooked, inner: Incoming) -> None:
+        self._store = store
+        self._inner = inner
+
+    def take(self, size: int) -> bytes:
+        """Take the next bytes."""
+        self._store.happens("read")
+        return self._inner.take(size)
