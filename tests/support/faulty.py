@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 Fault: TypeAlias = Literal[
-    "500", "503", "404", "reset", "stall", "truncated", "short range", "flipped", "lost response", "held", ""
+    "500", "503", "404", "reset", "stall", "truncated", "short range", "flipped", "lost response", "held", "partial", ""
 ]
 FAULTS: tuple[Fault, ...] = ("500", "503", "reset", "stall", "truncated", "short range", "flipped")
 
@@ -94,6 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in _ANSWERS:
             status, text = _ANSWERS[fault]
             self._send(status, {}, text)
+        elif fault == "partial":
+            text = "<DeleteResult><Error>%s<Code>InternalError</Code><Message>no</Message></Error></DeleteResult>"
+            self._send(200, {}, text.encode() % body[body.index(b"<Key>") : body.index(b"</Key>") + len(b"</Key>")])
         elif fault == "reset":
             self._abort()
         else:
@@ -111,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, headers, data[: len(data) // 2], claimed=len(data))
             if fault == "stall":
                 self.proxy.released.wait()
-            self._abort()
+            self.close_connection = True
         elif fault == "short range":
             start = int(self.headers["Range"].partition("=")[2].partition("-")[0])
             total = headers["Content-Range"].rpartition("/")[2]

@@ -84,9 +84,10 @@ def test_a_read_that_fails_each_time_is_an_error(store: ByteStore, proxy: Faulty
 
 def test_a_long_part_that_is_deleted_meanwhile_is_gone(store: ByteStore, proxy: FaultyProxy) -> None:
     """If the response breaks off and the object is gone then, the reader learns that it is gone."""
-    proxy.on("GET", "truncated", number=0)
+    proxy.on("GET", "truncated")
     part = store.incoming(KEY, 0, len(DATA))
     assert part.take(100_000) == DATA[:100_000]
+    proxy.well()
     store.delete([KEY])
     with pytest.raises(ObjectGone):
         part.take(1_400_000)
@@ -123,6 +124,18 @@ def test_a_deletion_that_fails_confirms_nothing(store: ByteStore, proxy: FaultyP
     assert sorted(store.delete([KEY, OTHER])) == [KEY, OTHER]
     with pytest.raises(ObjectGone):
         store.read(KEY, 0, 5)
+
+
+def test_a_deletion_that_is_done_in_part_confirms_only_that_part(store: ByteStore, proxy: FaultyProxy) -> None:
+    """If the store reports an error for one of many keys, that key is not confirmed, and the others are."""
+    store.put(OTHER, [DATA])
+    proxy.on("POST", "partial")
+    with pytest.raises(StoreUnavailable, match="InternalError"):
+        store.delete([KEY, OTHER])
+    proxy.on("POST", "partial", number=0)
+    assert sorted(store.delete([KEY, OTHER])) == [KEY, OTHER]  # repeated, one by one
+    proxy.well()
+    assert list(store.objects()) == []
 
 
 @pytest.mark.parametrize("fault", PASSING[:3])
