@@ -22,6 +22,7 @@ FAULTS: tuple[Fault, ...] = ("500", "503", "reset", "stall", "truncated", "short
 
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 _NO_KEY = b"<Error><Code>NoSuchKey</Code><Message>There is no such key.</Message></Error>"
+_PARTIAL = b"<DeleteResult><Error>%s<Code>InternalError</Code><Message>no</Message></Error></DeleteResult>"
 _FRAMING = {"content-length", "connection", "transfer-encoding", "date", "server"}
 _ANSWERS = {"500": (500, b""), "503": (503, _SLOW_DOWN), "404": (404, _NO_KEY)}
 
@@ -95,8 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, text = _ANSWERS[fault]
             self._send(status, {}, text)
         elif fault == "partial":
-            text = "<DeleteResult><Error>%s<Code>InternalError</Code><Message>no</Message></Error></DeleteResult>"
-            self._send(200, {}, text.encode() % body[body.index(b"<Key>") : body.index(b"</Key>") + len(b"</Key>")])
+            key = body[body.index(b"<Key>") : body.index(b"</Key>") + len(b"</Key>")]
+            self._send(200, {}, _PARTIAL % key)
         elif fault == "reset":
             self._abort()
         else:
