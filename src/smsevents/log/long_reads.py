@@ -1,13 +1,15 @@
 """Long reads: one request for all that a page passes on of a pack, taken in order, run after run.
 
 A request to a store on the network takes milliseconds before the first byte, so a page of an export should not wait for
-one. What follows in the same pack arrives by the same request. What follows in another pack is requested while the
-reader still takes from this one, if its client keeps up.
+one. What follows in the same pack arrives by the same request. The next packs are requested while the reader still
+takes from this one, if its client keeps up. What was requested and not taken waits in the connections.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from smsevents.segments.pack import PackedSegment, follows
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from smsevents.storage.base import ByteStore, Incoming
 
 LONG_READ_MAX_BYTES = 16 * 1024 * 1024  # as large as the largest pack
+PACKS_AHEAD_MAX = 2  # a pack may take less time than the first byte of the next one
 
 
 class _Part(NamedTuple):
@@ -32,18 +35,19 @@ class _Part(NamedTuple):
 
 
 class LongReads:
-    """The requests of one reader: the one that it takes from, and the next one. It reads files as they come."""
+    """The requests of one reader: the one that it takes from, and the next ones. It reads files as they come."""
 
     def __init__(self) -> None:
         """Begin without requests."""
         self._at: tuple[ByteStore, str, int] | None = None  # the next byte of the current request
         self._left_bytes = 0
         self._current: Incoming | None = None
-        self._following: tuple[_Part, Incoming] | None = None
+        self._following: deque[tuple[_Part, Incoming]] = deque()
 
     def forget(self) -> None:
         """Forget all requests: the reader continues elsewhere."""
-        self._at, self._current, self._following, self._left_bytes = None, None, None, 0
+        self._at, self._current, self._left_bytes = None, None, 0
+        self._following.clear()
 
     def of(self, pieces: Iterable[StoredPiece], *, ahead: bool) -> Read:
         """Return a function that reads the pieces of a page in order. It requests the next part `ahead`, if wanted."""
@@ -66,18 +70,28 @@ class LongReads:
         return data
 
     def _request(self, pieces: Iterable[StoredPiece], wanted: _Part, *, ahead: bool) -> None:
-        """Request the part that begins as `wanted` does, and perhaps the one after it."""
+        """Take from the part that begins as `wanted` does, and perhaps request those after it."""
         parts = _parts(pieces, wanted)
         part = next(parts, wanted)
-        following, self._following = self._following, None
         self._current = None
-        if following is not None and following[0][:3] == part[:3] and following[0].end >= wanted.end:
-            part, self._current = following
-        elif part.end > wanted.end:
+        while self._following and self._current is None:
+            requested, incoming = self._following.popleft()
+            if requested[:3] == part[:3] and requested.end >= wanted.end:
+                part, self._current = requested, incoming
+        if self._current is None and part.end > wanted.end:
             self._current = part.store.incoming(part.key, part.start, part.end - part.start)
         self._at, self._left_bytes = part[:3], part.end - part.start
-        if ahead and (after := next(parts, None)) is not None and after.store.prefers_long_reads:
-            self._following = after, after.store.incoming(after.key, after.start, after.end - after.start, ahead=True)
+        if ahead:
+            self._request_ahead(parts)
+
+    def _request_ahead(self, parts: Iterator[_Part]) -> None:
+        for number, part in enumerate(islice(parts, PACKS_AHEAD_MAX)):
+            if number < len(self._following) and self._following[number][0][:3] == part[:3]:
+                continue
+            while len(self._following) > number:  # what comes next has changed
+                self._following.pop()
+            incoming = part.store.incoming(part.key, part.start, part.end - part.start, ahead=True)
+            self._following.append((part, incoming))
 
 
 def _parts(pieces: Iterable[StoredPiece], first: _Part) -> Iterator[_Part]:

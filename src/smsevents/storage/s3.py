@@ -34,7 +34,7 @@ PROBE_KEY = (
     "smsevents-store.json.probe-"  # begins as the marker does, so that a store with nothing else counts as empty
 )
 PROBE_BYTES = 16
-CONNECTIONS_AHEAD_MAX = 4  # that wait for their responses at the same time, in a process
+CONNECTIONS_AHEAD_MAX = 8  # that wait for their responses at the same time, in a process
 
 _RANGE_NOT_SATISFIABLE = 416
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from obstore.exceptions import BaseError
@@ -29,7 +30,7 @@ class IncomingObject:
         self._key = key
         self._at = start  # of the next byte that arrives
         self._end = start + size
-        self._held: list[bytes] = []  # has arrived, and is not taken yet
+        self._held: deque[memoryview] = deque()  # has arrived, and is not taken yet
         self._held_bytes = 0
         self._chunks: Iterator[Buffer] | None = None
         self._requesting: Future[Iterator[Buffer]] | None = ahead.submit(self._request) if ahead else None
@@ -57,9 +58,9 @@ class IncomingObject:
             error: Exception | None = None
             chunks = self._requested()
             try:
-                data = bytes(next(chunks, b""))
+                data = memoryview(next(chunks, b""))
             except (BaseError, OSError, ValueError) as failure:
-                error, data = failure, b""
+                error, data = failure, memoryview(b"")
             if data:
                 self._arrived(data)
                 tries_left = RESUMED_TRIES_MAX
@@ -70,7 +71,7 @@ class IncomingObject:
                 raise self._store.failed(error) if error else ends_early(self._store.url, self._key)
         return self._taken(size)
 
-    def _arrived(self, data: bytes) -> None:
+    def _arrived(self, data: memoryview) -> None:
         self._at += len(data)
         if self._at > self._end:
             raise ends_early(self._store.url, self._key)
@@ -78,8 +79,15 @@ class IncomingObject:
         self._held_bytes += len(data)
 
     def _taken(self, size: int) -> bytes:
-        held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        rest = held[size:]
-        self._held = [rest] if rest else []
-        self._held_bytes = len(rest)
-        return held[:size]
+        """Return what has arrived first. It is copied once."""
+        parts: list[memoryview] = []
+        missing = size
+        while missing:
+            part = self._held.popleft()
+            if len(part) > missing:
+                self._held.appendleft(part[missing:])
+                part = part[:missing]
+            parts.append(part)
+            missing -= len(part)
+        self._held_bytes -= size
+        return b"".join(parts)
