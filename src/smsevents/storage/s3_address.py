@@ -65,7 +65,7 @@ def endpoint_in(environment: Mapping[str, str] = os.environ) -> str:
 def options_for(*, writing: bool, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the options of a client for requests that read, or that write. The client reads `AWS_*` by itself.
 
-    A stalled store must not hold a request for ever, so each has a limit, and so have its repetitions.
+    A stalled store must not hold a request without limit, so each has a limit, and so have its repetitions.
     """
     client: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=CONNECT_MAX_SECONDS),

@@ -186,7 +186,7 @@ def test_wrong_credentials_are_refused() -> None:
 
 
 def test_a_bucket_that_is_missing_is_refused_and_not_created() -> None:
-    """A missing bucket is no empty one: nothing is gone there, and nothing is written."""
+    """In a missing bucket nothing counts as gone, and nothing is written."""
     server = seaweedfs()
     with environment(server.environment()):
         store = open_store("s3://there-is-no-such-bucket/packs")

@@ -236,6 +236,24 @@ def test_an_object_that_arrives_after_its_row_is_gone_is_found(held: Held, store
     assert keys_in(store) == held.keys_named()
 
 
+def test_verification_takes_a_request_for_each_pack(held: Held, proxy: FaultyProxy) -> None:
+    """A pack is read at once to be verified. Damage is found as in a folder, and a failing store is not damage."""
+    assert held.damages() == []
+    packs = len(held.packs())
+    assert len([path for _, path, _ in proxy.requests if path.endswith(".pack")]) == packs
+    proxy.on("GET", "flipped", number=0)
+    (damage, *_) = held.damages()
+    assert "checksum" in damage
+    proxy.on("GET", "404", number=0)
+    (damage,) = held.damages()
+    assert "is missing" in damage
+    proxy.on("GET", "500")
+    with pytest.raises(StoreUnavailable):
+        held.damages()
+    proxy.well()
+    assert held.exported() == held.expected()
+
+
 def test_expired_packs_leave_the_bucket(held: Held, store: ByteStore) -> None:
     """Retention deletes the objects of packs that are too old."""
     before = len(held.keys_named())
