@@ -29,13 +29,13 @@ install: uv ## smsevents into .venv, for use; WITH="parquet sync" adds these ext
 	@$(SYNC) --no-dev $(addprefix --extra ,$(WITH))
 
 test: develop tools ## all tests that fit into 13 minutes on two cores
-	$(RUN) pytest $(PYTEST_ARGUMENTS)
+	$(RUN) --group seaweedfs pytest $(PYTEST_ARGUMENTS)
 
 test-fast: develop ## tests without a server process, browser or database server, under 30 seconds
 	$(RUN) pytest -m "not slow and not campaign" tests/unit tests/contracts $(PYTEST_ARGUMENTS)
 
 test-all: develop tools ## all tests and the long campaigns: full fuzz, kill and fault runs, every runtime
-	$(RUN) --group readers pytest -m "campaign or not campaign" $(PYTEST_ARGUMENTS)
+	$(RUN) --group readers --group seaweedfs pytest -m "campaign or not campaign" $(PYTEST_ARGUMENTS)
 
 check: develop ## format, lint, types, layers, docstrings of tests, words
 	$(RUN) ruff format --check .

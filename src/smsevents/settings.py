@@ -40,7 +40,8 @@ class Settings:
     )
     segments: str = _setting(
         "",
-        "where settled events are kept: `file://` and the absolute path of a folder; empty keeps all in the database",
+        "where settled events are kept: `file://` and the absolute path of a folder, or `s3://bucket/prefix`;"
+        " empty keeps all in the database",
     )
     host: str = _setting("127.0.0.1", "the address that `serve` listens on; `0.0.0.0` for every network")
     port: int = _setting(8080, "the TCP port that `serve` listens on")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from smsevents.storage.base import ByteStore, StoredObject
+    from smsevents.storage.base import ByteStore, Incoming, StoredObject
 
 
 class Hooked:
@@ -17,6 +17,7 @@ class Hooked:
         """Pass everything on to a store."""
         self.inner = inner
         self.url = inner.url
+        self.prefers_long_reads = inner.prefers_long_reads
         self.happens: Callable[[str], object] = lambda _: None
 
     def on(self, call: str, number: int, happens: Callable[[], object]) -> None:
@@ -43,6 +44,10 @@ class Hooked:
         self.happens("read")
         return self.inner.read(key, start, size)
 
+    def incoming(self, key: str, start: int, size: int, *, ahead: bool = False) -> Incoming:
+        """Read a long part of an object."""
+        return _HookedPart(self, self.inner.incoming(key, start, size, ahead=ahead))
+
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete objects."""
         self.happens("delete")
@@ -65,3 +70,16 @@ class Hooked:
     def free_bytes(self) -> int | None:
         """Return what the store does."""
         return self.inner.free_bytes()
+
+
+class _HookedPart:
+    """A long part of an object, each step of which is a read."""
+
+    def __init__(self, store: Hooked, inner: Incoming) -> None:
+        self._store = store
+        self._inner = inner
+
+    def take(self, size: int) -> bytes:
+        """Take the next bytes."""
+        self._store.happens("read")
+        return self._inner.take(size)

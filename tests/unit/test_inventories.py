@@ -20,7 +20,7 @@ PACKAGES = sorted(
 def test_a_package_lists_its_files(package: Path) -> None:
     """A package's docstring lists each of its files and packages, with what it is for, and nothing else."""
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
-    listed = re.findall(r"^([a-z_]+(?:\.py|/)) +\S", docstring, flags=re.MULTILINE)
+    listed = re.findall(r"^([a-z0-9_]+(?:\.py|/)) +\S", docstring, flags=re.MULTILINE)
     there = {path.name for path in package.glob("*.py")} - {"__init__.py"} | {
         f"{path.name}/" for path in package.iterdir() if path.is_dir() and any(path.glob("*.py"))
     }

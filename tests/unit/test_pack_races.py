@@ -69,13 +69,24 @@ def read_all(held: Held, page_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+class Distant(MemoryStore):
+    """A store that is as well read in long parts as one on the network."""
+
+    prefers_long_reads = True
+
+
+PAGES_BYTES = [100, 1_000_000]  # the smaller one has several reads in a page, and several pages
+READERS = [
+    *(pytest.param(MemoryStore, change, size) for change in CHANGES for size in PAGES_BYTES),
+    pytest.param(Distant, "erase", 100),
+    *(pytest.param(Distant, change, 100, marks=pytest.mark.campaign) for change in CHANGES if change != "erase"),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page_bytes", [100, 1_000_000]
-)  # the smaller one has several reads in a page, and several pages
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("kind", "change", "page_bytes"), READERS)
 def test_a_reader_survives_the_deletion_of_packs_at_each_fetch(
-    url: str, monkeypatch: pytest.MonkeyPatch, change: str, page_bytes: int
+    url: str, monkeypatch: pytest.MonkeyPatch, kind: type[MemoryStore], change: str, page_bytes: int
 ) -> None:
     """Between the transaction of a page and each read of a pack, all packs may be replaced and deleted.
 
@@ -86,7 +97,7 @@ def test_a_reader_survives_the_deletion_of_packs_at_each_fetch(
     happened = True
     while happened:
         happened = False
-        race = Race(f"{url}-{number}", MemoryStore())
+        race = Race(f"{url}-{number}", kind())
 
         def happens(race: Race = race) -> None:
             nonlocal happened

@@ -75,7 +75,7 @@ def test_an_object_describes_itself(entries: list[Entry], segment_bytes: int) ->
     assert pack.object_bytes == len(b"".join(parts))
     assert read_pack(KEY, pack.object_bytes, store.read) == (7, pack)
     headers = headers_in(pack.header, pack.index)
-    (run,) = loaded([PackedSegment(header, store.read) for header in headers])
+    (run,) = loaded([PackedSegment(header, store) for header in headers])
     assert isinstance(run, Run)
     assert [one.data for one in run.segments()] == [one.data for one in segments]
     assert b"".join(unpack([[run]])) == body_of(one for _, one in sorted(set(entries)))
@@ -95,7 +95,7 @@ def test_damage_of_an_object_is_noticed(entries: list[Entry], data: st.DataObjec
 
     def read_all() -> None:
         read_pack(KEY, len(changed), store.read)
-        loaded(PackedSegment(header, store.read) for header in headers_in(pack.header, pack.index))
+        loaded(PackedSegment(header, store) for header in headers_in(pack.header, pack.index))
 
     with pytest.raises(DamagedSegment, match=KEY):
         read_all()
@@ -298,7 +298,7 @@ def test_an_erasure_rewrites_only_the_packs_concerned(held: Held, store: MemoryS
     assert keys_in(store) == held.keys_named()
     for key in keys_in(store):
         _, pack = read_pack(key, next(one.size_bytes for one in store.objects(key)), store.read)
-        runs = loaded(PackedSegment(header, store.read) for header in headers_in(pack.header, pack.index))
+        runs = loaded(PackedSegment(header, store) for header in headers_in(pack.header, pack.index))
         assert b"erase me" not in b"".join(unpack([runs])) + b"".join(one.first[1] for one in [pack.header])
 
 

@@ -19,6 +19,8 @@ from smsevents.catalog.stores import StoreRecord, find_store, record_store
 from smsevents.errors import ObjectGone, SettingError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
     from smsevents.catalog.database import Database
@@ -77,10 +79,7 @@ def attach(database: Database, url: str) -> None:
     A store that has no marker yet must be empty. A store that was moved is recognized by its marker. Raises
     `SettingError` if the URL or the store cannot be used for this database, and `StoreUnavailable`.
     """
-    store = database.open_store(url)
-    store.check_writable()
-    if why := store.unsafe():
-        raise SettingError(f"SMSEVENTS_SEGMENTS is {url!r}, which cannot be used: {why}")
+    store = _opened_safe(database, url)
     with database.read() as connection:
         record = find_store(connection)
     is_same = record is not None and record.url == store.url
@@ -88,6 +87,15 @@ def attach(database: Database, url: str) -> None:
         return
     with database.exclusive() as connection:  # of several processes that start at once, one attaches the store
         _attach(database, connection, store)
+
+
+def _opened_safe(database: Database, url: str) -> ByteStore:
+    """Open a store that can be written, and in which deleted objects are really gone."""
+    store = database.open_store(url)
+    store.check_writable()
+    if why := store.unsafe():
+        raise SettingError(f"SMSEVENTS_SEGMENTS is {url!r}, which cannot be used: {why}")
+    return store
 
 
 def _attach(database: Database, connection: Connection, store: ByteStore) -> None:
@@ -99,7 +107,8 @@ def _attach(database: Database, connection: Connection, store: ByteStore) -> Non
     if marker is None:
         if _holds_others(store):
             raise SettingError(
-                f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder for the packs."
+                f"{store.url} of SMSEVENTS_SEGMENTS holds other files. Name an empty folder or an unused prefix for the"
+                " packs."
             )
         marker = _mark(store, where)
     elif marker.database != where:
@@ -108,7 +117,7 @@ def _attach(database: Database, connection: Connection, store: ByteStore) -> Non
         if _holds_others(store):
             raise SettingError(
                 f"{store.url} of SMSEVENTS_SEGMENTS holds packs of an earlier database at {where}. If you restored a"
-                " backup that has packs, run `smsevents adopt`. Otherwise name another folder."
+                " backup that has packs, run `smsevents adopt`. Otherwise name another place."
             )
         # a new identity: the other database may be in use, with the same location on another machine
         marker = _mark(store, where)
@@ -123,14 +132,19 @@ def _attach(database: Database, connection: Connection, store: ByteStore) -> Non
     database.forget_packs()
 
 
-def adopt(database: Database, url: str, *, incomplete: bool = False) -> int:
+def adopt(database: Database, url: str, *, incomplete: bool = False, copies: ByteStore | None = None) -> int:
     """Take over a store for this database, whatever its marker says, if it has all packs that the catalog names.
 
-    This follows after the database was moved, or restored from a backup. Return the number of packs. Raises
-    `StoreUnavailable` if a pack is missing, unless the store may be `incomplete`.
+    This follows after the database was moved, or restored from a backup. Packs that are missing come from `copies`,
+    such as those of the backup, if they are there. Return the number of packs. Raises
+    `StoreUnavailable` if a pack is missing, unless the store may be `incomplete`, and `SettingError` if the store
+    cannot be used.
     """
-    store = database.open_store(url)
-    store.check_writable()
+    store = _opened_safe(database, url)
+    if copies is not None:
+        with database.read() as connection:
+            named = list(keys_named(connection))
+        _bring(named, copies, store)
     with database.exclusive() as connection:
         found = count_packs(connection) if incomplete else require_all(connection, store)
         record = find_store(connection)
@@ -140,6 +154,15 @@ def adopt(database: Database, url: str, *, incomplete: bool = False) -> int:
         drop_pins(connection)  # a copy of the database has the pin of the backup that made it
     database.forget_packs()
     return found
+
+
+def _bring(named: Sequence[str], copies: ByteStore, store: ByteStore) -> None:
+    """Copy packs that a store does not have. One of another size was not copied completely, by whatever tool."""
+    there = {(one.key, one.size_bytes) for one in store.objects()}
+    sizes = {one.key: one.size_bytes for one in copies.objects()}
+    for key in named:
+        if key in sizes and (key, sizes[key]) not in there:
+            store.put(key, [copies.read(key, 0, sizes[key])])
 
 
 def require_all(connection: Connection, store: ByteStore) -> int:
@@ -168,15 +191,15 @@ def check_marker(where: str, store: ByteStore, record: StoreRecord) -> None:
 def _without_marker(where: str, store: ByteStore, record: StoreRecord) -> StoreUnavailable:
     return StoreUnavailable(
         f"{store.url} does not hold the packs of the database {where}: its {MARKER_KEY} is missing."
-        f" The packs were last in {record.url}. If the folder is on a disk of its own, mount that. If the folder was"
-        " moved, set SMSEVENTS_SEGMENTS to where it is now.",
+        f" The packs were last in {record.url}. If they are on a disk of its own, mount that. If they were moved,"
+        " set SMSEVENTS_SEGMENTS to where they are now.",
         _OUTSIDE,
     )
 
 
 def _of_another(store: ByteStore, marker: Marker) -> StoreUnavailable:
     return StoreUnavailable(
-        f"{store.url} belongs to the database {marker.database}. Name a folder of its own for each database. If the"
+        f"{store.url} belongs to the database {marker.database}. Name a place of its own for each database. If the"
         " database was moved or restored and nothing uses the other one any more, run `smsevents adopt`.",
         _OUTSIDE,
     )

@@ -71,4 +71,4 @@ class PackStore:
         """
         headers = self.headers(connection, pack)
         start = 0 if after is None else bisect_right(headers, after, key=lambda header: header.last)
-        return (PackedSegment(headers[number], self.store.read) for number in range(start, len(headers)))
+        return (PackedSegment(headers[number], self.store) for number in range(start, len(headers)))

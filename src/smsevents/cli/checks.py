@@ -168,14 +168,19 @@ def _packs(connection: Connection, where: str, settings: Settings) -> list[Check
         check_marker(where, store, record)
         count = require_all(connection, store)
         store.check_writable()
+        why = store.unsafe()
     except (SettingError, StoreUnavailable) as error:
         return [Check(name, State.WRONG, str(error))]
     told = f"{record.url} has {counted(count, 'pack')}"
+    if why:
+        return [Check(name, State.WRONG, f"{told}, but {why}")]
     if settings.segments and not record.packing:
-        return [Check(name, State.WARNING, f"{told}. The log was moved into the database: unset SMSEVENTS_SEGMENTS.")]
-    if count and not settings.segments:
-        return [Check(name, State.WARNING, f"{told}, but SMSEVENTS_SEGMENTS is not set, so no new ones are made.")]
-    return [Check(name, State.OK, told)]
+        told += ". The log was moved into the database: unset SMSEVENTS_SEGMENTS."
+    elif count and not settings.segments:
+        told += ", but SMSEVENTS_SEGMENTS is not set, so no new ones are made."
+    else:
+        return [Check(name, State.OK, told)]
+    return [Check(name, State.WARNING, told)]
 
 
 def _open_files(settings: Settings) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path  # noqa: TC003 -- typer reads it at run time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,8 @@ from smsevents.cli.database import settings_in_force, with_database
 from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import variable_of
+from smsevents.storage import EXAMPLES
+from smsevents.storage.files import FileStore
 from smsevents.timekeeper import Timekeeper
 from smsevents.upkeep.collecting import collect
 from smsevents.upkeep.compaction import compact_shop
@@ -94,9 +97,7 @@ def move(
 def _move_to_packs(database: Database, judgement: Judgement) -> None:
     url = settings_in_force().segments
     if not url:
-        raise SettingError(
-            f"{_VARIABLE} is not set. Set it to a folder for the packs, such as file:///srv/smsevents/packs."
-        )
+        raise SettingError(f"{_VARIABLE} is not set. Set it to a place for the packs, such as {EXAMPLES}.")
     attachment.attach(database, url)
     database.write(lambda connection: set_packing(connection, packing=True))
     past = past_before(database.dialect.now_ms())
@@ -157,6 +158,10 @@ def adopt(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Even if packs are missing; then run `verify --quarantine`.")
     ] = False,
+    copies: Annotated[
+        Path | None,
+        typer.Option("--from", help="Copy packs that are missing from this folder first: FILE.packs of a backup."),
+    ] = None,
 ) -> None:
     """Take over SMSEVENTS_SEGMENTS after the database was restored from a backup, or moved."""
     with opened_database() as database:
@@ -164,7 +169,8 @@ def adopt(
             record = find_store(connection)
         url = settings_in_force().segments or (record.url if record else "")
         if not url:
-            raise SettingError(f"{_VARIABLE} is not set. Set it to the folder that holds the packs.")
-        packs = attachment.adopt(database, url, incomplete=incomplete)
+            raise SettingError(f"{_VARIABLE} is not set. Set it to where the packs are.")
+        beside = None if copies is None else FileStore(copies.absolute())
+        packs = attachment.adopt(database, url, incomplete=incomplete, copies=beside)
     there = "It was not checked whether they are there." if incomplete else "All of them are there."
     typer.echo(f"{url} belongs to this database now, which names {counted(packs, 'pack')}. {there}", err=True)

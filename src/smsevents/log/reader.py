@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from smsevents.catalog.stored import stored_after
 from smsevents.errors import ObjectGone
+from smsevents.log.long_reads import LongReads
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES, page
 from smsevents.segments.pack import loaded, missing
 from smsevents.segments.spill import Spill
@@ -51,6 +52,7 @@ class Reader:
         self._after: Entry | None = None if window.is_empty else self._returned
         self._ahead: deque[StoredPiece] = deque()  # pieces of the page, up to `_after`, that were not returned yet
         self._is_deep = False
+        self._long_reads = LongReads()
 
     @property
     def next_is_slow(self) -> bool:
@@ -72,6 +74,7 @@ class Reader:
                     raise missing(error.key) from error
                 gone.add(error.key)
                 self._ahead.clear()
+                self._long_reads.forget()
                 self._after, self._source, self._is_deep = self._returned, self._catalog, False
 
     def _next(self, max_bytes: int) -> list[Piece]:
@@ -85,7 +88,7 @@ class Reader:
                 self._source = self._catalog
         # after the transaction: a slow store must not hold one open
         run = list(_run(self._ahead, max_bytes))
-        pieces = loaded(run)
+        pieces = loaded(run, self._long_reads.of(self._ahead, ahead=max_bytes > PAGE_HELD_MAX_BYTES))
         for piece in run:
             self._ahead.popleft()
             self._returned = _last_of(piece)

@@ -26,7 +26,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from isal import isal_zlib
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from smsevents.segments.segment import Piece, StoredPiece
+    from smsevents.storage.base import ByteStore
 
 MAGIC = b"smsepak1"
 TRAILER = struct.Struct("<8sqqqqIIII")
@@ -196,45 +197,54 @@ def missing(key: str) -> DamagedSegment:
 
 @dataclass(frozen=True, slots=True)
 class PackedSegment:
-    """A segment of a pack whose bytes are not loaded yet. `read` returns bytes, by key, start and size."""
+    """A segment of a pack in a store, whose bytes are not loaded yet."""
 
     header: SegmentHeader
-    read: Callable[[str, int, int], bytes]
+    store: ByteStore
 
     def load(self) -> Segment:
-        """Return the segment with its bytes. Raises `DamagedSegment`, and what `read` does."""
+        """Return the segment with its bytes. Raises `DamagedSegment`, and what the store does."""
         (segment,) = load_run([self]).segments()
         return segment
 
 
-def loaded(pieces: Iterable[StoredPiece]) -> list[Piece]:
-    """Return pieces with their bytes. Segments that follow one another in a pack are read in one request.
+Read: TypeAlias = "Callable[[ByteStore, str, int, int], bytes]"
+"""Returns bytes of an object in a store, by key, start and size."""
 
-    Raises `DamagedSegment`, and what the reads do.
+
+def read_at_once(store: ByteStore, key: str, start: int, size: int) -> bytes:
+    """Read with one request."""
+    return store.read(key, start, size)
+
+
+def loaded(pieces: Iterable[StoredPiece], read: Read = read_at_once) -> list[Piece]:
+    """Return pieces with their bytes. Segments that follow one another in a pack are read together.
+
+    Raises `DamagedSegment`, and what `read` does.
     """
     found: list[Piece] = []
     run: list[PackedSegment] = []
     for piece in pieces:
-        if run and not (isinstance(piece, PackedSegment) and _follows(piece.header, run[-1].header)):
-            found.append(load_run(run))
+        if run and not (isinstance(piece, PackedSegment) and follows(piece.header, run[-1].header)):
+            found.append(load_run(run, read))
             run = []
         if isinstance(piece, PackedSegment):
             run.append(piece)
         else:
             found.append(piece if isinstance(piece, bytes) else piece.load())
     if run:
-        found.append(load_run(run))
+        found.append(load_run(run, read))
     return found
 
 
-def load_run(run: Sequence[PackedSegment]) -> Run:
-    """Return segments that follow one another in a pack with their bytes, read in one request.
+def load_run(run: Sequence[PackedSegment], read: Read = read_at_once) -> Run:
+    """Return segments that follow one another in a pack with their bytes, read together.
 
-    Raises `DamagedSegment`, and what the read does.
+    Raises `DamagedSegment`, and what `read` does.
     """
     headers = [one.header for one in run]
     place = headers[0].place
-    data = run[0].read(place.key, place.start, sum(header.stored_bytes for header in headers))
+    data = read(run[0].store, place.key, place.start, sum(header.stored_bytes for header in headers))
     view = memoryview(data)
     at = 0
     for header in headers:
@@ -245,5 +255,6 @@ def load_run(run: Sequence[PackedSegment]) -> Run:
     return Run(headers, data)
 
 
-def _follows(header: SegmentHeader, before: SegmentHeader) -> bool:
+def follows(header: SegmentHeader, before: SegmentHeader) -> bool:
+    """Return whether a segment follows another one in the same pack."""
     return header.place.key == before.place.key and header.place.start == before.place.start + before.stored_bytes

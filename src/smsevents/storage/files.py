@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from smsevents.errors import DamagedSegment, ObjectGone, SettingError, StoreFull, StoreUnavailable
-from smsevents.storage.base import StoredObject
+from smsevents.storage.base import OUTSIDE, Parts, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,6 @@ PUT_TRIES_MAX = 5  # another process may remove an empty folder just after this 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _name = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*")
 _key = re.compile(rf"{_name.pattern}(/{_name.pattern})*")
-_OUTSIDE = "The server cannot reach a part of its stored events. Try again later, and tell its operator."
 
 
 def folder_of(url: str) -> Path:
@@ -50,6 +49,8 @@ def folder_of(url: str) -> Path:
 
 class FileStore:
     """Objects in the files of one folder."""
+
+    prefers_long_reads = False
 
     def __init__(self, folder: Path) -> None:
         """Use a folder, which must exist. Raises `StoreUnavailable`."""
@@ -128,6 +129,10 @@ class FileStore:
         finally:
             os.close(handle)
 
+    def incoming(self, key: str, start: int, size: int, *, ahead: bool = False) -> Parts:  # noqa: ARG002 -- of others
+        """Return a part of an object, each piece of which is read when it is taken."""
+        return Parts(self, key, start)
+
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """Unlink files, and folders that are empty then. Return the keys of the files that are gone, durably.
 
@@ -205,7 +210,7 @@ class FileStore:
             raise StoreUnavailable(
                 f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be written. Its files must belong to the user"
                 " that runs smsevents, and its disk must not be mounted read-only.",
-                _OUTSIDE,
+                OUTSIDE,
             )
         if self.free_bytes() == 0:
             raise self._full()
@@ -231,11 +236,11 @@ class FileStore:
                 f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be used: {error.strerror}."
                 " If it is on a disk of its own, mount that. Otherwise create the folder, for the user that runs"
                 " smsevents.",
-                _OUTSIDE,
+                OUTSIDE,
             ) from error
         if not stat.S_ISDIR(found.st_mode):
             raise StoreUnavailable(
-                f"{self.folder} of SMSEVENTS_SEGMENTS is not a folder. Name a folder for the packs.", _OUTSIDE
+                f"{self.folder} of SMSEVENTS_SEGMENTS is not a folder. Name a folder for the packs.", OUTSIDE
             )
         return found.st_dev, found.st_ino
 
@@ -245,7 +250,7 @@ class FileStore:
             raise StoreUnavailable(
                 f"The folder {self.folder} of SMSEVENTS_SEGMENTS was replaced, or its disk was mounted or unmounted."
                 " Put it back, or restart to use what is there now.",
-                _OUTSIDE,
+                OUTSIDE,
             )
 
     @contextmanager
@@ -259,7 +264,7 @@ class FileStore:
         if error.errno in _FULL:
             return self._full()
         return StoreUnavailable(
-            f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be {done}: {error.strerror}.", _OUTSIDE
+            f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be {done}: {error.strerror}.", OUTSIDE
         )
 
     def _full(self) -> StoreFull:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from smsevents.clock.system import now_ms
 from smsevents.errors import ObjectGone
-from smsevents.storage.base import StoredObject
+from smsevents.storage.base import Parts, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ class MemoryStore:
     """Objects in a dictionary."""
 
     url = "memory:"
+    prefers_long_reads = False
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -34,6 +35,10 @@ class MemoryStore:
         if found is None:
             raise ObjectGone(key)
         return found[0][start : start + size]
+
+    def incoming(self, key: str, start: int, size: int, *, ahead: bool = False) -> Parts:  # noqa: ARG002 -- of others
+        """Return a part of an object, each piece of which is read when it is taken."""
+        return Parts(self, key, start)
 
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """Drop objects."""

@@ -55,7 +55,7 @@ def _quarantine_of_pack(database: Database, checked: Checked, now: int) -> None:
         damaged.append((pack, str(error), b""))
     reach: Entry | None = None
     for header in headers:
-        segment = PackedSegment(header, store.read)
+        segment = PackedSegment(header, store)
         try:
             if damage := damage_of_packed(segment, checked.trackpoint, reach):
                 damaged.append((header, damage, _bytes_of(store, header)))

@@ -15,6 +15,7 @@ from smsevents.catalog.segments import newest_id, rows_between
 from smsevents.errors import DamagedSegment, ObjectGone
 from smsevents.segments.pack import TRAILER_BYTES, PackedSegment, headers_in, read_pack
 from smsevents.segments.segment import read_entries
+from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep.collecting import unknown_objects
 from smsevents.wire.events import NotAnEvent, NotJson, decode
 
@@ -87,11 +88,12 @@ def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: Segmen
         if index is None:
             return
         headers = headers_in(pack, index)
+        store = _at_hand(store, pack.place.key, pack.stored_bytes + len(index) + TRAILER_BYTES)
         if damage := _damage_of_pack(store, trackpoint, span_ms, pack, index):
             yield Checked(pack, trackpoint, damage)
         reach: Entry | None = None
         for header in headers:
-            segment = PackedSegment(header, store.read)
+            segment = PackedSegment(header, store)
             yield Checked(header, trackpoint, damage_of_packed(segment, trackpoint, reach))
             reach = header.last
     except ObjectGone as gone:
@@ -101,6 +103,15 @@ def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: Segmen
             yield Checked(pack, trackpoint, str(error))
     except DamagedSegment as error:
         yield Checked(pack, trackpoint, str(error))
+
+
+def _at_hand(store: ByteStore, key: str, size: int) -> ByteStore:
+    """Return a store for the many reads of one object of `size` bytes. If each would take long, it is read at once."""
+    if not store.prefers_long_reads:
+        return store
+    held = MemoryStore()
+    held.put(key, [store.read(key, 0, size + 1)])
+    return held
 
 
 def _damage_of_pack(store: ByteStore, trackpoint: int, span_ms: int, pack: SegmentHeader, index: bytes) -> str | None:

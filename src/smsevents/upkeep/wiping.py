@@ -17,6 +17,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from smsevents.catalog.attachment import is_store_needed
 from smsevents.catalog.pending_scrubs import add_pending, drop_pending, mark_done, pending, pending_since
 from smsevents.errors import StoreUnavailable
 from smsevents.upkeep.collecting import delete_due
@@ -65,13 +66,22 @@ def _delete_packs(database: Database, now: int) -> str | None:
     if (token := _pending(database).get(DELETE_PACKS)) is None:
         return None
     try:
-        why = delete_due(database, now)
+        why = delete_due(database, now) or _not_really_deleted(database)
     except StoreUnavailable as error:  # the files of the database can be wiped all the same
         why = str(error)
     if why:
         return why
     database.write(lambda connection: mark_done(connection, DELETE_PACKS, token))
     return None
+
+
+def _not_really_deleted(database: Database) -> str | None:
+    """Return why what was deleted from the store may still be in it, or None. This may have changed since the start."""
+    with database.read() as connection:
+        if not is_store_needed(connection):
+            return None
+        store = database.packs(connection).store
+    return store.unsafe()
 
 
 def _step_done(connection: Connection, steps: Sequence[str], token: str, now: int, took_ms: int | None) -> None:

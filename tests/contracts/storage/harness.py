@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from smsevents.storage import open_store
 from smsevents.storage.files import PART
 from smsevents.storage.memory import MemoryStore
+from tests.support.seaweed import environment, seaweedfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,36 @@ class MemoryHarness:
         """Do nothing."""
 
 
-HARNESSES: dict[str, Callable[[Path], Harness]] = {"files": FilesHarness, "memory": MemoryHarness}
+class BucketHarness:
+    """A prefix in a bucket of SeaweedFS. Another object has a key that begins with the same letters."""
+
+    name = "s3"
+
+    def __init__(self, _: Path) -> None:
+        """Choose a prefix."""
+        server = seaweedfs()
+        self._url = server.place()
+        self._variables = ExitStack()
+        self._variables.enter_context(environment(server.environment()))
+        open_store(f"{self._url}-of-others").put("7/20260101/theirs.pack", [b"theirs"])
+
+    def opened(self) -> ByteStore:
+        """Open the bucket by its URL."""
+        return open_store(self._url)
+
+    def leave_incomplete(self, key: str, data: bytes) -> None:
+        """Leave nothing: an object is written with one request, and appears complete."""
+
+    def close(self) -> None:
+        """Forget how to reach it."""
+        self._variables.close()
+
+
+HARNESSES: dict[str, Callable[[Path], Harness]] = {
+    "files": FilesHarness,
+    "memory": MemoryHarness,
+    "s3": BucketHarness,
+}
 
 
 @contextmanager

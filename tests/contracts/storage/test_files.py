@@ -82,7 +82,7 @@ def test_a_url_that_names_no_folder_is_refused(url: str) -> None:
         open_store(url)
 
 
-@pytest.mark.parametrize("url", ["s3://bucket", "/srv/packs", "packs", "http://x/y", "memory:", ":", "sqlite:///x"])
+@pytest.mark.parametrize("url", ["gs://bucket", "/srv/packs", "packs", "http://x/y", "memory:", ":", "sqlite:///x"])
 def test_a_url_of_another_kind_is_refused(url: str) -> None:
     """A URL of another kind is refused with one that works."""
     with pytest.raises(SettingError, match="file:///srv"):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smsevents.clock.system import now_ms
-from smsevents.errors import ObjectGone
+from smsevents.errors import ObjectGone, StoreUnavailable
 from tests.contracts.storage.harness import HARNESSES, Harness, made
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ KEY = "7/20260101/0199.pack"
 MARGIN_MS = 60_000  # the clock of a store may be another one
 
 
-@pytest.fixture(params=HARNESSES)
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow if kind == "s3" else ()) for kind in HARNESSES])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """Make a store of each kind."""
     with made(request.param, tmp_path) as harness:
@@ -92,6 +92,31 @@ def test_a_large_object_is_complete(store: ByteStore) -> None:
     store.put(KEY, [data[: 1024 * 1024 + 3], data[1024 * 1024 + 3 :]])
     assert store.read(KEY, 0, len(data)) == data
     assert store.read(KEY, len(data) - 5, 100) == data[-5:]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_long_part_is_taken_in_order(store: ByteStore, *, ahead: bool) -> None:
+    """What is taken of a part, in steps of any size, is the part."""
+    data = os.urandom(3 * 1024 * 1024)
+    store.put(KEY, [data])
+    part = store.incoming(KEY, 17, len(data) - 34, ahead=ahead)
+    sizes = [1, 300_000, 0, 1_000_000, 5]
+    taken = [part.take(size) for size in [*sizes, len(data) - 34 - sum(sizes)]]
+    assert [len(one) for one in taken[:-1]] == sizes
+    assert b"".join(taken) == data[17:-17]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_long_part_that_is_not_there_says_so(store: ByteStore, *, ahead: bool) -> None:
+    """Taking from an object that is gone, or that ends earlier, is an error, and never a part of it."""
+    store.put(KEY, [b"abcdef"])
+    for start, size in [(0, 7), (5, 2), (6, 1), (100, 1)]:
+        with pytest.raises(StoreUnavailable):
+            store.incoming(KEY, start, size, ahead=ahead).take(size)
+    store.delete([KEY])
+    with pytest.raises(ObjectGone) as gone:
+        store.incoming(KEY, 0, 6, ahead=ahead).take(6)
+    assert gone.value.key == KEY
 
 
 @pytest.mark.parametrize("key", [KEY, "7/none.pack", "8/20260101/none.pack", "none.pack"])
@@ -243,5 +268,5 @@ def test_the_stores_that_are_held_to_the_contract() -> None:
 
     from smsevents import storage  # noqa: PLC0415
 
-    modules = {path.stem for path in Path(storage.__file__).parent.glob("*.py")} - {"__init__", "base"}
-    assert modules == set(HARNESSES)
+    files = [path for path in Path(storage.__file__).parent.glob("*.py") if path.stem != "base"]
+    assert {path.stem for path in files if "    def put(" in path.read_text()} == set(HARNESSES)
