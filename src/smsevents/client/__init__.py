@@ -23,6 +23,7 @@ responses.py   an error response → the error that is raised
 retry.py       timeouts, retries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the error hierarchy
+messages.py    the columns of messages, and which filters leave their states right
 pull/          downloads the events of a window into files, day by day
 dlt_source.py  the events as a dlt source, for warehouses; needs the extra `sync`
 warehouse_rows.py  the rows of the warehouse's table, in Arrow
