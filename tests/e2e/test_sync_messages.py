@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import UNSET
+from typer.testing import CliRunner
 
 import smsevents.client.sync as sync_module
+from smsevents.cli import app
 from smsevents.client import ConfigurationError, Filter, dlt_source, warehouse_messages
 from smsevents.client.sync import SyncReport, sync
+from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, HOUR_MS, date_of
 from tests.support.messages import NAMES, Row, message_line, messages_of, ordered_rows
 from tests.support.old_syncs import sync_as_before
@@ -146,13 +149,13 @@ def test_messages_begin_and_end(standin: StandIn, tmp_path: Path, intervals: lis
 
     account.lines = [late_event(date=later - 1)]
     assert run(standin, warehouse, later + HOUR_MS, messages=False).messages_table is UNSET
-    assert run(standin, warehouse, later + 2 * HOUR_MS).messages_table is UNSET
     assert rows_of(warehouse) == before
     run(standin, warehouse, later + 3 * HOUR_MS, messages=True)
     assert rows_of(warehouse) == messages_of(lines + account.lines, as_table=True)
     assert intervals == [None, None]
 
 
+@pytest.mark.campaign
 def test_an_earlier_version_in_between(standin: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of events of an earlier version gets messages; if one loads events later, all messages are made again."""
     warehouse = duckdb_at(tmp_path / "w.duckdb")
@@ -178,6 +181,7 @@ def nothing(*_: object, **__: object) -> None:
     """Do nothing."""
 
 
+@pytest.mark.campaign
 def test_two_shops_share_the_table(standin: StandIn, tmp_path: Path) -> None:
     """Each shop has its own messages in the table, and a sync of one changes none of the other."""
     warehouse = duckdb_at(tmp_path / "w.duckdb")
@@ -236,3 +240,20 @@ def test_an_empty_shop(standin: StandIn, tmp_path: Path) -> None:
     run(standin, warehouse, NOW_MS + HOUR_MS)
 
     assert rows_of(warehouse) == messages_of(account.lines, as_table=True)
+
+
+def test_the_command(standin: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sync --messages` says how many messages there are, and refuses a filter by status before anything is sent."""
+    now = now_ms()
+    lines = [message_line(7, str(user), "ACCEPTED", now - HOUR_MS, now - 2 * HOUR_MS) for user in range(3)]
+    standin.answers(Account(lines=lines))
+    monkeypatch.setenv("SMSEVENTS_API_KEY", "key")
+    words = ["sync", "7", "--url", standin.url, "--destination", f"duckdb:///{tmp_path / 'w.duckdb'}", "--messages"]
+
+    refused = CliRunner().invoke(app, [*words, "--status", "DELIVERED"])
+    assert "Omit --messages; or omit --status" in str(refused.exception)
+    assert standin.requests == []
+
+    done = CliRunner().invoke(app, [*words, "--days", "2"])
+    assert done.exit_code == 0
+    assert "3 messages in sms.sms_messages." in done.output
