@@ -158,10 +158,14 @@ class JsonLines(Format):
         """Yield the entries of a file. Raises `DamagedFile`."""
         return sound(path, self._read(path, checker))
 
-    def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
+    def blocks(self, path: Path) -> Iterator[bytes]:
+        """Yield the complete lines of a file without a check, some at a time."""
         with _opened(path, gzip=self._gzip) as file:
             while block := file.read(PULL_RUN_READ_BYTES):
-                yield checker.entries(block + file.readline())
+                yield block + file.readline()
+
+    def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
+        return map(checker.entries, self.blocks(path))
 
 
 class Csv(Format):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,14 @@ from smsevents.client.pull.days import HIVE_COLUMN, Split, bounds_of, day_of, pa
 from smsevents.client.pull.directory import remove_empty
 from smsevents.client.pull.drafts import FileRecord
 from smsevents.client.pull.errors import DirectoryUnusable
+from smsevents.client.pull.formats import Csv, JsonLines
 from smsevents.client.pull.lines import EntryChecker
 from smsevents.client.pull.message_formats import message_writer
 from smsevents.client.pull.messages import messages_of, records_of, sent_of
 from smsevents.client.pull.sort import Sorter
 from smsevents.client.pull.terms import MessagesSummary, PullObserver
 from smsevents.wire.limits import DAY_MS
+from smsevents.wire.lines import join_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from smsevents.client.pull.directory import Directory
     from smsevents.client.pull.drafts import Draft, NewFile
     from smsevents.client.pull.messages import Message
+    from smsevents.wire.lines import Entry
 
 FOLDER = "_messages"
 MESSAGES = "messages"  # the name of a file that no time of sending distinguishes
@@ -83,16 +87,17 @@ class _Reading:
     affected: set[str]
 
 
-def message_part(sent_ms: int, split: Split) -> str:
-    """Return the path in the folder, without the suffix, of the file with the messages sent at a time.
+@lru_cache(maxsize=4096)
+def message_part(sent_day: int, split: Split) -> str:
+    """Return the path in the folder, without the suffix, of the file with the messages sent on a day.
 
-    The time is 0 if it is impossible.
+    The day is the number of days since 1970, or 0 if the time is impossible.
     """
     if split is Split.NONE:
         return MESSAGES
     if split is Split.HIVE:
-        return f"{HIVE_COLUMN}={day_of(sent_ms) if sent_ms else HIVE_UNDATED}/{MESSAGES}"
-    return part_of(day_of(sent_ms), split) if sent_ms else UNDATED
+        return f"{HIVE_COLUMN}={day_of(sent_day * DAY_MS) if sent_day else HIVE_UNDATED}/{MESSAGES}"
+    return part_of(day_of(sent_day * DAY_MS), split) if sent_day else UNDATED
 
 
 class MessageFiles:
@@ -199,20 +204,32 @@ class MessageFiles:
 
         Return the parts of all of it.
         """
-        directory = self._directory
-        layout = directory.layout
-        checker = EntryChecker(layout.trackpoint, *bounds_of(part, layout.split))
         parts: dict[int, str] = {}  # of the days of sending
-        for batch in directory.format.read(directory.file(part), checker):
+        for records in self._records_of(part):
             check()
-            records = records_of(batch)
             for day in {at // DAY_MS for at, _ in records} - parts.keys():
-                parts[day] = message_part(day * DAY_MS, self._split)
+                parts[day] = message_part(day, self._split)
             if wanted is not None:
                 days = {day for day, name in parts.items() if name in wanted}
-                records = [one for one in records if one[0] // DAY_MS in days]
-            sorter.add(records)
+                sorter.add([one for one in records if one[0] // DAY_MS in days])
+            else:
+                sorter.add(records)
         return sorted(set(parts.values()))
+
+    def _records_of(self, part: str) -> Iterator[list[Entry]]:
+        """Yield the records of a file of events. A file whose hash is as recorded needs no further check."""
+        directory = self._directory
+        layout, format_, path = directory.layout, directory.format, directory.file(part)
+        record = directory.record_of(part)
+        if record and directory.is_intact(part, record):
+            if isinstance(format_, JsonLines):
+                return map(records_of, format_.blocks(path))
+            if not isinstance(format_, Csv):
+                from smsevents.client.pull.message_parquet import records  # noqa: PLC0415 -- pyarrow is an extra
+
+                return records(path)
+        checker = EntryChecker(layout.trackpoint, *bounds_of(part, layout.split))
+        return map(records_of, map(join_lines, format_.read(path, checker)))
 
     def _write(
         self,
@@ -223,7 +240,7 @@ class MessageFiles:
     ) -> set[str]:
         """Write sorted messages into their files. Return the parts."""
         written: set[str] = set()
-        pieces = ((part, list(some)) for batch in batches for part, some in groupby(batch, self._part_of))
+        pieces = (piece for batch in batches for piece in self._pieces(batch))
         for part, batches_of_part in groupby(pieces, lambda piece: piece[0]):
             with self._draft() as draft:
                 for _, some in batches_of_part:
@@ -233,8 +250,17 @@ class MessageFiles:
             written.add(part)
         return written
 
+    def _pieces(self, messages: list[Message]) -> Iterator[tuple[str, list[Message]]]:
+        """Split sorted messages by their parts."""
+        part = self._part_of(messages[0])
+        if part == self._part_of(messages[-1]):
+            yield part, messages
+            return
+        for each, some in groupby(messages, self._part_of):
+            yield each, list(some)
+
     def _part_of(self, message: Message) -> str:
-        return message_part(sent_of(message.sent_ms), self._split)
+        return message_part(sent_of(message.sent_ms) // DAY_MS, self._split)
 
     def _draft(self) -> Draft[list[Message]]:
         directory = self._directory
