@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from smsevents.wire.lines import Entry
 
 _SOURCE = ("source_type", "campaign_id", "campaign_name", "node_id", "node_name")
-_ROWS_READ_AT_ONCE = 16 * 1024
+_ROWS_READ_AT_ONCE = 4096
 _ESCAPED = '["\\\\\\x00-\\x1f\\x{85}\\x{2028}\\x{2029}]'  # what JSON does not have as it is
 
 _OWN = (
@@ -44,7 +44,9 @@ def records(path: Path) -> Iterator[list[Entry]]:
     """Yield the records of the events in a file that is as a pull wrote it, some at a time."""
     texts = ["status", *_SOURCE]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
-        for batch in file.iter_batches(_ROWS_READ_AT_ONCE, columns=["user_id", "date", "send_date", *texts]):
+        for batch in file.iter_batches(
+            _ROWS_READ_AT_ONCE, use_threads=False, columns=["user_id", "date", "send_date", *texts]
+        ):
             sent = batch.column("send_date").cast(pa.int64())
             is_possible = pc.and_(pc.greater_equal(sent, TIME_MIN_MS), pc.less_equal(sent, TIME_MAX_MS))
             at = pc.if_else(pc.fill_null(is_possible, False), sent, 0)
