@@ -15,6 +15,7 @@ from smsevents.cli import app
 from smsevents.client import errors
 from smsevents.client.dlt_source import COLUMNS
 from smsevents.client.sync import SyncReport
+from smsevents.client.warehouse_messages import MESSAGE_TABLE_COLUMNS
 from smsevents.clock.system import now_ms
 from tests.support.documents import ROOT, Page, bare
 from tests.support.lines import DAY_MS, line
@@ -42,6 +43,14 @@ def test_columns() -> None:
     """The table of columns is that of the code: names, types and meanings, in their order."""
     assert CLIENT.table("Column") == [
         [f"`{name}`", f"`{column['data_type']}`", column["description"]] for name, column in COLUMNS.items()
+    ]
+
+
+def test_columns_of_messages() -> None:
+    """The table of the columns of messages is that of the code."""
+    assert CLIENT.table("Column of a message") == [
+        [f"`{name}`", f"`{column['data_type']}`", column["description"]]
+        for name, column in MESSAGE_TABLE_COLUMNS.items()
     ]
 
 
@@ -99,7 +108,7 @@ def test_examples_run(surroundings: StandIn, example: str) -> None:
 
     assert surroundings.requests
     if "dlt" in example:
-        [query] = [text for language, text in CLIENT.blocks if language == "sql"]
+        query = next(text for language, text in CLIENT.blocks if language == "sql")
         with duckdb.connect("marketing.duckdb") as connection:
             [(status, count)] = connection.execute(query).fetchall()
         assert status == "DELIVERED"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -10,16 +11,25 @@ import typer
 
 from smsevents.cli import app, pull_reports
 from smsevents.client.arrow import SCHEMA
+from smsevents.client.messages import MESSAGE_COLUMNS
+from smsevents.client.pull.days import start_of
 from smsevents.client.pull.fetch import PULL_BACKOFF_FIRST_SECONDS, PULL_DAY_TRIES_MAX
+from smsevents.client.pull.formats import FormatName
+from smsevents.client.pull.message_parquet import MESSAGE_SCHEMA
 from smsevents.client.pull.parquet import Parquet
 from smsevents.client.pull.schedule import PULL_FAILED_DAYS_MAX
 from smsevents.wire.columns import COLUMNS
 from smsevents.wire.lines import Entry, parse_entries
 from tests.support.documents import ROOT, Page, bare
 from tests.support.lines import body_of, line
+from tests.support.messages import message_line
+from tests.support.pulling import DAYS, TRACKPOINT
+from tests.support.standin import Account
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.pulling import Site
 
 PULL = ROOT / "docs" / "pull.md"
 
@@ -58,6 +68,39 @@ def test_columns_of_pull() -> None:
     types = {"int64": "int64", "string": "string", "timestamp[ms, UTC]": "timestamp[ms, tz=UTC]"}
     assert [(types[row[1].partition(", null")[0]], ", null" in row[1]) for row in rows] == [
         (str(field.type), field.nullable) for field in SCHEMA
+    ]
+
+
+def test_columns_of_messages() -> None:
+    """The table of the columns of messages has their names and types, and says which may be null."""
+    rows = Page(PULL).table("Column of a message")
+
+    assert tuple(bare(row[0]) for row in rows) == MESSAGE_COLUMNS
+    types = {"int64": "int64", "string": "string", "timestamp[ms, UTC]": "timestamp[ms, tz=UTC]"}
+    assert [(types[row[1].partition(", null")[0]], ", null" in row[1]) for row in rows] == [
+        (str(field.type), field.nullable) for field in MESSAGE_SCHEMA
+    ]
+
+
+def test_messages_are_joined_with_their_events(site: Site) -> None:
+    """The query that joins messages with events finds the message of each event."""
+    [query] = [text for kind, text in Page(PULL).blocks if kind == "sql" and "JOIN" in text]
+    sent = start_of(DAYS[0])
+    lines = [
+        message_line(TRACKPOINT, "1", status, sent + at, sent, node)
+        for node in (None, "n")
+        for at, status in enumerate(["ACCEPTED", "DELIVERED"])
+    ]
+    site.wish = {"format": FormatName.PARQUET}
+    site.standin.answers(Account(lines=lines))
+    site.pull(messages=True)
+
+    with duckdb.connect() as connection:
+        rows = connection.execute(query.replace("/srv/sms", str(site.path))).fetchall()
+
+    assert sorted(rows) == [
+        ("1", "DELIVERED", status, timedelta(milliseconds=left))
+        for status, left in [("ACCEPTED", 1), ("ACCEPTED", 1), ("DELIVERED", 0), ("DELIVERED", 0)]
     ]
 
 

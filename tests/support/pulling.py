@@ -15,9 +15,11 @@ from smsevents.client.pull.days import Split, bounds_of, end_of, start_of
 from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.formats import FormatName, format_named
 from smsevents.client.pull.lines import EntryChecker
+from smsevents.client.pull.message_files import MessageFiles
 from smsevents.client.pull.pull import Pull
 from smsevents.client.pull.terms import PullObserver, PullOptions, Stopping, Summary
 from tests.support.lines import HOUR_MS, body_of, date_of, line
+from tests.support.messages import message_rows
 from tests.support.servers import PLAIN
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Heard(PullObserver):
         self.files: dict[str, bool] = {}
         self.warnings: list[str] = []
         self.gone: list[str] = []
+        self.messages: dict[str, bool] = {}
 
     def warned(self, text: str) -> None:
         """Record a warning."""
@@ -65,6 +68,11 @@ class Heard(PullObserver):
     def removed(self, name: str) -> None:
         """Record a file that was removed."""
         self.gone.append(name)
+
+    def messages_written(self, name: str, record: object, *, changed: bool) -> None:
+        """Record a file of messages that was written again, and whether it has changed."""
+        assert record is not None
+        self.messages[name] = changed
 
     def retried(self, day: date, error: ClientError, wait_seconds: float) -> None:
         """Record a retry."""
@@ -90,8 +98,15 @@ class Site:
     heard: Heard = field(default_factory=Heard)
     waits: Waits = field(default_factory=Waits)
 
-    def pull(self, source: Source | PlainSource | None = None, *, now: int | None = None, **choice: Any) -> Summary:
-        """Pull once."""
+    def pull(
+        self,
+        source: Source | PlainSource | None = None,
+        *,
+        now: int | None = None,
+        messages: bool | None = None,
+        **choice: Any,
+    ) -> Summary:
+        """Pull once, as the command does."""
         self.now = now or self.now
         self.heard, self.waits = Heard(), Waits()
         wish = DirectoryOptions(trackpoint=TRACKPOINT, url="http://server", **self.wish)
@@ -105,7 +120,11 @@ class Site:
                 report=self.heard,
                 stopping=self.waits,
             )
-            return one.run()
+            files = MessageFiles(opened, messages)
+            summary = one.run()
+            if files.are_kept:
+                summary.messages = files.update(self.heard, lambda: None)
+            return summary
 
     @contextmanager
     def _source(self, source: Any) -> Iterator[Source]:
@@ -130,10 +149,15 @@ class Site:
         ) as client:
             yield client.export_batches
 
+    def messages(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows of the files of messages, by their names."""
+        folder = self.path / "_messages"
+        return {path.relative_to(folder).as_posix(): message_rows(path) for path in sorted(folder.rglob("*.*"))}
+
     def names(self) -> list[str]:
         """Return the paths of the files within the directory."""
         found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
-        return sorted(path.as_posix() for path in found if path.parts[0] != ".smsevents")
+        return sorted(path.as_posix() for path in found if path.parts[0] not in {".smsevents", "_messages"})
 
     def lines(self) -> list[bytes]:
         """Return all lines of all files, as the formats read them, file by file."""
@@ -153,7 +177,7 @@ class Site:
         """Return the names in the state folder, except those that are always present."""
         state = self.path / ".smsevents"
         found = [str(path.relative_to(state)) for path in state.rglob("*")]
-        return sorted(set(found) - {"lock", "manifest.json", "staged"})
+        return sorted(set(found) - {"lock", "manifest.json", "messages.json", "staged"})
 
 
 def batch_of(lines: list[bytes]) -> Batch:

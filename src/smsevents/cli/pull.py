@@ -28,12 +28,15 @@ from smsevents.cli.pull_reports import JsonReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
 from smsevents.cli.times import DaysOption, option_interval
 from smsevents.client import Client, Filter
+from smsevents.client.messages import check_messages
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
 from smsevents.client.pull.directory import Directory, DirectoryOptions
+from smsevents.client.pull.errors import Stopped
 from smsevents.client.pull.formats import FormatName  # noqa: TC001 -- typer reads it at run time
+from smsevents.client.pull.message_files import MessageFiles
 from smsevents.client.pull.pull import Pull
-from smsevents.client.pull.single import SingleFile
+from smsevents.client.pull.single import SingleFile, messages_path
 from smsevents.client.pull.terms import (
     PULL_JOBS,
     PULL_JOBS_MAX,
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsevents.client import Timeouts
-    from smsevents.client.pull.directory import FileRecord
+    from smsevents.client.pull.drafts import FileRecord
 
 LOOKBACK_MAX_DAYS = 36_500
 EXIT_INTERRUPTED = 130  # the exit status that a shell reports for a program ended by SIGINT
@@ -103,6 +106,13 @@ def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     replace: Annotated[
         bool, typer.Option("--replace", help="Fetch all days again and drop what the server no longer has.")
     ] = False,
+    messages: Annotated[
+        bool | None,
+        typer.Option(
+            "--messages/--no-messages",
+            help="Also write files with one row per message and its state. Default: the directory's setting, or not.",
+        ),
+    ] = None,
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON lines to standard output.")] = False,
     quiet: QuietOption = False,
@@ -117,6 +127,8 @@ def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
         raise typer.BadParameter("name either a directory or, with --output, a file", param_hint="DIRECTORY")
     if output is not None and (split or replace):
         raise typer.BadParameter("--split and --replace are for directories, not for --output", param_hint="--output")
+    if messages:
+        check_messages(where)  # before the directory is created
     choice = _choice(from_, to, days, PullOptions(jobs=jobs, lookback_days=lookback, replace=replace))
     wish = DirectoryOptions(
         trackpoint=trackpoint,
@@ -127,7 +139,7 @@ def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
         filter=where,
     )
     target = SingleFile(output, wish) if output else Directory(directory or Path(), wish)
-    _run(target, choice, timeouts_of(min_rate), json=json, quiet=quiet)
+    _run(target, choice, timeouts_of(min_rate), messages=messages, json=json, quiet=quiet)
 
 
 def _choice(from_: str | None, to: str | None, days: int | None, options: PullOptions) -> PullOptions:
@@ -142,7 +154,15 @@ def _choice(from_: str | None, to: str | None, days: int | None, options: PullOp
     return replace_fields(options, first=first, last=last)
 
 
-def _run(target: SingleFile | Directory, choice: PullOptions, timeouts: Timeouts, *, json: bool, quiet: bool) -> None:
+def _run(  # noqa: PLR0913 -- each is an option or a group of them
+    target: SingleFile | Directory,
+    choice: PullOptions,
+    timeouts: Timeouts,
+    *,
+    messages: bool | None,
+    json: bool,
+    quiet: bool,
+) -> None:
     """Pull into a directory or a file, and end the command with the exit code that fits."""
     stopping = Stopping()
     started = time.monotonic()
@@ -150,6 +170,7 @@ def _run(target: SingleFile | Directory, choice: PullOptions, timeouts: Timeouts
         stack.enter_context(target)
         opened, single = (target.directory, target) if isinstance(target, SingleFile) else (target, None)
         layout = opened.layout
+        message_files = MessageFiles(opened, messages)
         client = stack.enter_context(
             Client(layout.trackpoint, asked_key(), url=layout.url, sleep=stopping.sleep, timeouts=timeouts)
         )
@@ -161,13 +182,16 @@ def _run(target: SingleFile | Directory, choice: PullOptions, timeouts: Timeouts
         one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
         summary = one.run()
-        record = single.keep() if single and summary.is_complete else None
+        if message_files.are_kept:
+            summary.messages = message_files.update(report, interrupt.check)
+        kept = message_files if message_files.are_kept else None
+        record = single.keep(kept) if single and summary.is_complete else None
     if isinstance(report, JsonReport):
         report.summary(summary, time.monotonic() - started)
         _check_output(report.broken)
     _tell(summary, layout.filter, quiet=json or quiet)
     if single:
-        _tell_file(single, record, quiet=json or quiet)
+        _tell_file(single, record, kept, quiet=json or quiet)
     if not summary.is_complete:
         sys.exit(EXIT_INTERRUPTED if interrupt.came else EXIT_FAILED)
 
@@ -204,12 +228,20 @@ class _Interrupt:
         self.came = True
         self._stopping.stop()
 
+    def check(self) -> None:
+        """Raise `Stopped` after Ctrl-C."""
+        if self.came:
+            raise Stopped("The pull was interrupted.")
 
-def _tell_file(single: SingleFile, record: FileRecord | None, *, quiet: bool) -> None:
+
+def _tell_file(single: SingleFile, record: FileRecord | None, messages: MessageFiles | None, *, quiet: bool) -> None:
     if record is None:
         typer.echo(f"smsevents: {single.path} was not written, because it would not be complete.", err=True)
     elif not quiet:
         typer.echo(f"{single.path}: {record.events:,} events, {record.bytes:,} bytes.", err=True)
+        if messages:
+            made = messages.record_of_all()
+            typer.echo(f"{messages_path(single.path)}: {made.events:,} messages, {made.bytes:,} bytes.", err=True)
 
 
 def _tell(summary: Summary, where: Filter, *, quiet: bool) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from smsevents.cli.output import OutputFailed
+from smsevents.client.pull.single import messages_path
 from smsevents.client.pull.terms import PullObserver
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from smsevents.client.errors import ClientError
     from smsevents.client.pull.days import Plan
-    from smsevents.client.pull.directory import FileRecord, Layout
+    from smsevents.client.pull.directory import Layout
+    from smsevents.client.pull.drafts import FileRecord
+    from smsevents.client.pull.message_files import MessageFile
     from smsevents.client.pull.terms import Stopping, Summary
 
 
@@ -76,6 +79,16 @@ class FileLine(Struct, tag_field="kind", tag="file"):
     changed: bool
 
 
+class MessagesLine(Struct, tag_field="kind", tag="messages"):
+    """A file of messages is up to date."""
+
+    file: str
+    messages: int
+    bytes: int
+    sha256: str
+    changed: bool
+
+
 class RemovedLine(Struct, tag_field="kind", tag="removed"):
     """A file was removed because none of its events is left."""
 
@@ -97,6 +110,8 @@ class SummaryLine(Struct, tag_field="kind", tag="summary"):
     events_new: int
     files_written: int
     bytes_written: int
+    messages_written: int
+    messages_error: str | None
     seconds: float
 
 
@@ -168,12 +183,17 @@ class JsonReport(PullObserver):
         """Write that a file is up to date."""
         self._write(FileLine(self._shown(name), record.events, new, record.bytes, record.sha256, changed))
 
+    def messages_written(self, name: str, record: MessageFile, *, changed: bool) -> None:
+        """Write that a file of messages is up to date."""
+        shown = messages_path(self._path).name if self._single else name
+        self._write(MessagesLine(shown, record.messages, record.bytes, record.sha256, changed))
+
     def _shown(self, name: str) -> str:
         return self._path.name if self._single else name
 
     def summary(self, summary: Summary, seconds: float) -> None:
         """Write the last line."""
-        plan = summary.plan
+        plan, messages = summary.plan, summary.messages
         self._write(
             SummaryLine(
                 complete=summary.is_complete,
@@ -188,6 +208,8 @@ class JsonReport(PullObserver):
                 events_new=summary.events_new,
                 files_written=summary.files_written,
                 bytes_written=summary.bytes_written,
+                messages_written=messages.messages_written if messages else 0,
+                messages_error=str(messages.error) if messages and messages.error else None,
                 seconds=round(seconds, 3),
             )
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from smsevents.client.errors import ClientError
-    from smsevents.client.pull.terms import Summary
+    from smsevents.client.pull.terms import MessagesSummary, Summary
 
 _number = re.compile(r"[0-9][0-9,]*")
 HISTORY_DAYS = HISTORY_MS // DAY_MS
@@ -30,6 +30,8 @@ def summary_text(summary: Summary) -> str:
         f"{interval}{len(summary.fetched)} of {len(plan.fetch)} days fetched, {summary.events_new:,} new events of"
         f" {summary.events_received:,}, {summary.files_written} files with {summary.bytes_written:,} bytes written."
     )
+    if summary.messages:
+        text += _messages_text(summary.messages)
     if summary.absent:
         text += f" {absent_text(summary)}"
     elif plan.expired:
@@ -47,6 +49,12 @@ def summary_text(summary: Summary) -> str:
     if untried := len(summary.missing) - len(set(summary.failed) & set(summary.missing)):
         text += f" {untried} days were not attempted."
     return text + _what_next(summary)
+
+
+def _messages_text(messages: MessagesSummary) -> str:
+    if messages.error:
+        return f" The files of messages are not up to date; the next pull updates them. {messages.error}"
+    return f" Messages: {messages.files_written} files with {messages.messages_written:,} messages written."
 
 
 def absent_text(summary: Summary) -> str:

@@ -56,6 +56,13 @@ def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
         ),
     ] = None,
     days: DaysOption = None,
+    messages: Annotated[
+        bool | None,
+        typer.Option(
+            "--messages/--no-messages",
+            help="Also keep the table sms_messages: one row per message and its state. Default: as before, or not.",
+        ),
+    ] = None,
     min_rate: PaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object to standard output.")] = False,
     quiet: QuietOption = False,
@@ -83,6 +90,7 @@ def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
             lookback_days=lookback,
             from_ms=start.start if start else None,
             where=where,
+            messages=messages,
             timeouts=timeouts_of(min_rate),
             progress=lambda done: None if json or quiet else _tell(done),
         )
@@ -91,7 +99,8 @@ def sync(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     elif not quiet:
         typer.echo(
             f"{_time(report.synced_from)} to {_time(report.synced_to)}: {report.received:,} events received in"
-            f" {report.loads} loads, now in {report.dataset}.{report.table} of {report.destination}.",
+            f" {report.loads} loads, now in {report.dataset}.{report.table} of {report.destination}."
+            f"{_messages(report)}",
             err=True,
         )
     if report.warning is not UNSET:
@@ -113,6 +122,12 @@ def _files_of_this_user() -> Iterator[None]:
 
 def _tell(report: SyncReport) -> None:
     typer.echo(f"received {report.received:,} events, synced to {_time(report.synced_to)}", err=True)
+
+
+def _messages(report: SyncReport) -> str:
+    if report.messages is UNSET:
+        return ""
+    return f" {report.messages:,} messages in {report.dataset}.{report.messages_table}."
 
 
 def _lost(start: int, end: int) -> str:

@@ -23,9 +23,11 @@ responses.py   an error response → the error that is raised
 retry.py       timeouts, retries, waits
 clients.py     `Client`, `AsyncClient`
 errors.py      the error hierarchy
+messages.py    the columns of messages, and which filters leave their states right
 pull/          downloads the events of a window into files, day by day
 dlt_source.py  the events as a dlt source, for warehouses; needs the extra `sync`
 warehouse_rows.py  the rows of the warehouse's table, in Arrow
+warehouse_messages.py  the table of messages, which the warehouse makes from that of events
 sync.py        runs of dlt: from the warehouse's position to now
 sync_step.py   the rows of one of these runs, and how they are loaded
 reached.py     how far a sync got, by two clocks

@@ -64,6 +64,7 @@ SOURCE = "smsevents"
 TABLE = "sms_events"
 LOOKBACK_DAYS = 3
 DAYS_MAX = 36_500
+MESSAGES_PENDING = -1  # in the place of a position: the table of messages has to be made
 
 DUCKDB, POSTGRES = "duckdb", "postgres"
 
@@ -148,18 +149,20 @@ def check_days(lookback_days: float, days_max: float | None) -> None:
         raise ConfigurationError(f"The number of days must be from 0 to {DAYS_MAX:,}.")
 
 
-def source_of(
+def source_of(  # noqa: PLR0913, PLR0917 -- what a run needs
     account: Account,
     rows: Callable[[int | None, Filter], Iterable[Any]],
     reached: Reached,
     disposition: TWriteDispositionConfig,
     where: Filter | None,
+    messages: bool | None = None,
 ) -> DltSource:
     """Return the source of one run.
 
     `rows` takes how far the last run got, if any, and the filter that holds for the table, and yields the rows to load:
     record batches of `ROWS`, or files that dlt imports; the table must not have columns of dlt then. When all rows were
-    yielded, `reached` says how far this run got. `where` is the filter that the caller wants, if any.
+    yielded, `reached` says how far this run got. `where` is the filter that the caller wants, if any. `messages` says
+    whether the caller keeps a table of messages from now on; None means what earlier runs did.
     """
     place = place_of(account)
 
@@ -180,6 +183,7 @@ def source_of(
             is_postgres = kind_of(destination) == POSTGRES
             yield dlt.mark.with_hints(nothing, dlt.mark.make_hints(file_format="csv")) if is_postgres else nothing
         state[place] = reached.by_both_clocks(before)
+        _note_messages(state, account, messages, before, is_empty=is_empty)
 
     @dlt.source(name=SOURCE, max_table_nesting=0)
     def smsevents() -> Any:  # noqa: ANN401 -- dlt accepts nearly anything
@@ -195,6 +199,18 @@ def source_of(
 
     source: DltSource = smsevents()
     return source
+
+
+def _note_messages(
+    state: dict[str, Any], account: Account, wanted: bool | None, before: int | None, *, is_empty: bool
+) -> None:
+    """Note whether the table of messages, if there is one, is still right after this load."""
+    key = messages_key(account)
+    if wanted is False:
+        state.pop(key, None)
+    elif wanted or key in state:
+        is_right = is_empty and before is not None and state.get(key) == before
+        state[key] = state[place_of(account)] if is_right else MESSAGES_PENDING
 
 
 def kind_of(destination: Destination[Any, Any] | None) -> str:
@@ -228,6 +244,11 @@ def _with_bookkeeping(batch: pa.RecordBatch) -> pa.RecordBatch:
 def place_of(account: Account) -> str:
     """Return the name under which the state of an account is stored."""
     return f"{account.url} {account.trackpoint}"
+
+
+def messages_key(account: Account) -> str:
+    """Return the name under which the state has the position at which the table of messages was made."""
+    return f"{place_of(account)} messages"
 
 
 def interval_of(synced_to: int | None, now: int, lookback_days: float, days_max: float | None) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from smsevents.client.gathered import gathered
 from smsevents.client.head import CLOCK_DIFFERENCE_MAX_MS
 from smsevents.client.lines import printable
 from smsevents.client.locks import held
+from smsevents.client.messages import check_messages
 from smsevents.client.reached import Reached
 from smsevents.client.retry import Retry, Timeouts
 from smsevents.clock import system as clock
@@ -42,11 +43,19 @@ from smsevents.client.dlt_source import (
     check_days,
     check_driver,
     interval_of,
+    messages_key,
     place_of,
     read,
     source_of,
 )
 from smsevents.client.sync_step import StepRows, disposition_of
+from smsevents.client.warehouse_messages import (
+    MESSAGES_TABLE,
+    check_destination,
+    count_messages,
+    is_current,
+    load_messages,
+)
 
 import dlt  # isort: skip -- after dlt_source, which says what to install if dlt is missing
 from dlt.common.destination import Destination  # isort: skip -- the same
@@ -73,6 +82,7 @@ _TIMEOUTS = Timeouts()
 class SyncReport:
     """The result of a sync. Times are Unix milliseconds; `received` counts received events, including repeated ones.
 
+    `messages_table` and `messages` are the table of messages and how many it has of the shop, if it is kept.
     `lost_from` and `lost_to` delimit the time since the previous sync that is no longer in the server's history, and
     `warning` reports clocks that differ. Each is UNSET, and left out of the JSON, if there is nothing to report.
     """
@@ -88,6 +98,8 @@ class SyncReport:
     received: int
     lost_from: int | UnsetType = UNSET
     lost_to: int | UnsetType = UNSET
+    messages_table: str | UnsetType = UNSET
+    messages: int | UnsetType = UNSET
     warning: str | UnsetType = UNSET
 
 
@@ -102,6 +114,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     step_days: float = STEP_DAYS,
     from_ms: int | None = None,
     where: Filter | None = None,
+    messages: bool | None = None,
     retry: Retry = _RETRY,
     timeouts: Timeouts = _TIMEOUTS,
     ssl_context: ssl.SSLContext | None = None,
@@ -119,6 +132,9 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
     is before the time at which it would begin anyway, so it leaves no gap. `where` leaves out events; the warehouse
     keeps it, and a later sync with another one is refused.
 
+    With `messages`, there is a second table, `sms_messages`, with one row per message and its state. Later syncs keep
+    it right, unless `messages` is false; then it stays as it is. A filter by status is refused with it.
+
     Raises `ClientError` or a subclass, such as `SyncFailed` if the warehouse rejects the events. Events loaded before
     the error stay, and the next sync continues from there.
     """
@@ -131,6 +147,10 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
         pipeline = _pipeline(account, destination, dataset, folder)
         before = _synced_to(pipeline, account)
         chosen = remembered(_state(pipeline), place_of(account), where, is_begun=before is not None) or NO_FILTER
+        has_messages = messages_key(account) in _state(pipeline) if messages is None else messages
+        if has_messages:
+            check_messages(chosen)
+            check_destination(pipeline)
         first = begun_at(from_ms, before, now, interval_of(before, now, lookback_days, step_days))
         reached = Reached()
         step = first
@@ -151,7 +171,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
                 for batches in gathered(read(client, reached, chosen, retry, sleep)):
                     rows.add(batches)
             rows.finish()
-            _load(pipeline, account, rows, reached, where)
+            _load(pipeline, account, rows, reached, where, messages)
             received += rows.rows
             loads += 1
             synced_to = _synced_to(pipeline, account)
@@ -170,6 +190,8 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
                 received=received,
                 lost_from=lost[0] if lost else UNSET,
                 lost_to=lost[1] if lost else UNSET,
+                messages_table=MESSAGES_TABLE if has_messages else UNSET,
+                messages=_count(pipeline, account) if has_messages else UNSET,
                 warning=reached.warning or UNSET,
             )
             progress(report)
@@ -202,12 +224,34 @@ def _pipeline(account: Account, destination: str, dataset: str, folder: str) -> 
     return pipeline
 
 
-def _load(pipeline: dlt.Pipeline, account: Account, rows: StepRows, reached: Reached, where: Filter | None) -> None:
-    """Load the rows of one step."""
+def _load(  # noqa: PLR0913, PLR0917 -- what a step needs
+    pipeline: dlt.Pipeline,
+    account: Account,
+    rows: StepRows,
+    reached: Reached,
+    where: Filter | None,
+    messages: bool | None,
+) -> None:
+    """Load the rows of one step, and then bring the messages up to date, if there is a table of them."""
+    was_current = is_current(_state(pipeline), account)
     with _told():
         disposition = disposition_of(pipeline, account.trackpoint, rows)
-        pipeline.run(source_of(account, lambda *_: rows.items(), reached, disposition, where))
+        pipeline.run(source_of(account, lambda *_: rows.items(), reached, disposition, where, messages))
     rows.remove()
+    state = _state(pipeline)
+    if messages_key(account) in state and not is_current(state, account):
+        with _told("messages"):
+            load_messages(
+                pipeline,
+                account,
+                Path(pipeline.pipelines_dir),
+                (rows.oldest_ms, rows.newest_ms) if was_current else None,
+            )
+
+
+def _count(pipeline: dlt.Pipeline, account: Account) -> int:
+    with _told("messages"):
+        return count_messages(pipeline, account.trackpoint)
 
 
 def _synced_to(pipeline: dlt.Pipeline, account: Account) -> int | None:
@@ -253,7 +297,7 @@ def _destination(name: str, dataset: str) -> Destination[Any, Any]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(what: str = "events") -> Iterator[None]:
     """Turn dlt's errors into `SyncFailed`. A `ClientError` that dlt wrapped is raised unchanged."""
     try:
         yield
@@ -263,7 +307,7 @@ def _told() -> Iterator[None]:
             if isinstance(cause, ClientError):
                 raise cause from error
         said = printable(str(causes[-1]), SAID_MAX_CHARACTERS) or type(causes[-1]).__name__
-        raise SyncFailed(f"The warehouse did not accept the events: {said} Fix this and sync again.") from error
+        raise SyncFailed(f"The warehouse did not accept the {what}: {said} Fix this and sync again.") from error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

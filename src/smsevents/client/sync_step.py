@@ -25,7 +25,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from smsevents.client.dlt_source import DUCKDB, POSTGRES, TABLE, bookkeeping, kind_of
 from smsevents.client.gathered import ROWS_MIN
 from smsevents.client.warehouse_rows import ROWS, canonical_lines, rows_of
-from smsevents.wire.times import EPOCH, is_time
+from smsevents.wire.times import EPOCH, TIME_MAX_MS, TIME_MIN_MS, is_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +59,7 @@ class StepRows:
         self.rows = 0
         self.is_ordered = True
         self.first_ms = self.last_ms = 0  # the dates of the first and the last row
+        self.oldest_ms, self.newest_ms = TIME_MAX_MS, TIME_MIN_MS  # of the dates that are possible times
 
     def add(self, batches: Sequence[Batch]) -> None:
         """Add the events of batches."""
@@ -92,6 +93,8 @@ class StepRows:
             self.first_ms = dates[0]
         self.rows += len(lines)
         self.last_ms = dates[-1]
+        self.oldest_ms = min(self.oldest_ms, max(min(dates), TIME_MIN_MS))
+        self.newest_ms = max(self.newest_ms, min(max(dates), TIME_MAX_MS))
         if self.is_ordered:
             entries = list(zip(dates, lines, strict=True))
             before = [self._last, *entries[:-1]] if self._last else entries[:-1]

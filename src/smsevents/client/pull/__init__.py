@@ -9,7 +9,13 @@ sort.py       any number of entries → sorted and unique, in bounded memory
 formats.py    JSON lines and CSV
 parquet.py    Parquet
 directory.py  the files, the manifest, and the lock of a directory
+drafts.py     new files, until they replace others
 single.py     one file instead of a directory
+text_files.py      files of text, plain or as gzip
+messages.py        events → records that sort by message → messages
+message_files.py   the files of messages, and which of them an update replaces
+message_formats.py JSON lines and CSV of messages
+message_parquet.py Parquet of messages
 terms.py      the inputs and outputs of a pull: options, source, reports, summary
 pull.py       a pull, from its plan to its summary
 schedule.py   which day is next, how many threads, and when to give up

@@ -15,7 +15,8 @@ from smsevents.client.pull.sort import PULL_RUN_READ_BYTES, Sorter, batches_of_l
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smsevents.client.pull.directory import Directory, Draft, NewFile
+    from smsevents.client.pull.directory import Directory
+    from smsevents.client.pull.drafts import Draft, NewFile
     from smsevents.client.pull.formats import Format
     from smsevents.client.pull.lines import Lines
     from smsevents.wire.lines import Entry
@@ -36,7 +37,7 @@ class Arrivals:
         self._stack = ExitStack()
         kept = tempfile.SpooledTemporaryFile(PULL_KEPT_MAX_BYTES, dir=str(directory.state))  # noqa: SIM115 -- the next line
         self._kept = self._stack.enter_context(kept)
-        self._draft: Draft | None = None
+        self._draft: Draft[Lines] | None = None
         self._last: Entry | None = None
         self._sorter: Sorter | None = None
 
@@ -52,7 +53,7 @@ class Arrivals:
             return
         if self._sorter is None and lines.is_ascending and (self._last is None or self._last < lines.first):
             if self._draft is None:
-                self._draft = self._stack.enter_context(self._directory.draft(self._format))
+                self._draft = self._stack.enter_context(self._directory.draft(self._format.writer))
             self._last = lines.last
             self._kept.write(lines.text)
             self._draft.add(lines)

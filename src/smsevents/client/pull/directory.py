@@ -21,15 +21,14 @@ days of the file are then fetched again and merged with its contents.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import threading
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import msgspec
 from msgspec import Struct
@@ -39,12 +38,13 @@ from smsevents.client.filters import NO_FILTER, Filter
 from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER
 from smsevents.client.platforms import flush_folder, try_lock
 from smsevents.client.pull.days import Split, part_of
-from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable, OtherOptions
+from smsevents.client.pull.drafts import Draft, FileRecord, NewFile, Rows_contra, Writer, digest_of, private_file
+from smsevents.client.pull.errors import DamagedFile, DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
 from smsevents.client.pull.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from smsevents.wire.lines import Entry
 
@@ -92,14 +92,6 @@ class DirectoryOptions(Struct, frozen=True, kw_only=True):
     filter: Filter | None = None
 
 
-class FileRecord(Struct, frozen=True):
-    """The manifest's record of a file."""
-
-    events: int
-    bytes: int
-    sha256: str
-
-
 class Manifest(Struct, kw_only=True):
     """The state of a directory.
 
@@ -112,13 +104,6 @@ class Manifest(Struct, kw_only=True):
     days: dict[date, int] = {}
     files: dict[str, FileRecord] = {}
     lost: list[date] = []
-
-
-class NewFile(Struct, frozen=True):
-    """A complete, flushed file under a temporary name."""
-
-    path: Path
-    record: FileRecord
 
 
 class Staged(Struct, frozen=True):
@@ -251,39 +236,58 @@ class Directory:
         except FileNotFoundError:
             return None
 
-    def draft(self, format_: Format) -> Draft:
-        """Begin a file under a temporary name."""
+    def records(self) -> dict[str, FileRecord]:
+        """Return the records of all files that are there, by their parts. Raises `DamagedFile` if one differs."""
+        found = {}
+        for name, record in self._manifest.files.items():
+            part = name.removesuffix(self.format.suffix)
+            if self.record_of(part) is not None:
+                found[part] = record
+            elif self.file(part).exists():
+                raise DamagedFile(
+                    f"{self.file(part)} is not as a pull recorded it. Pull its days again; if it was changed by another"
+                    " program, move it away first."
+                )
+        return found
+
+    def draft(self, writer_of: Callable[[IO[bytes]], Writer[Rows_contra]]) -> Draft[Rows_contra]:
+        """Begin a file under a temporary name, in the format of a writer."""
         with self._changing:
             self._numbers += 1
             path = self.state / f"{_NEW}{self._numbers}"
-        return Draft(path, format_)
+        return Draft(path, writer_of)
 
     def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
         """Write a file under a temporary name and flush it to disk."""
-        with self.draft(format_) as draft:
+        with self.draft(format_.writer) as draft:
             for batch in batches:
                 draft.add(Lines.of(batch))
             return draft.complete()
 
     def is_intact(self, part: str, record: FileRecord) -> bool:
         """Return whether the contents of a part's file are as recorded."""
-        return _digest_of(self.file(part)) == record.sha256
+        return digest_of(self.file(part)) == record.sha256
 
     def put(self, part: str, new: NewFile, days: Mapping[date, int]) -> None:
         """Replace a part's file with a new file, and record it and the days fetched for it."""
         path = self.file(part)
         with self._changing:
-            new.path.chmod(self._permissions(path))
-            self._make_folder(path.parent)
-            new.path.replace(path)
+            self.place(new.path, path)
             self._unflushed.add(path.parent)
             self._manifest.files[self.name_of(part)] = new.record
             self._record(days)
 
+    def place(self, new: Path, path: Path) -> None:
+        """Rename a flushed file to its final name in the directory, and give it the permissions of its place."""
+        new.chmod(self._permissions(path))
+        self._make_folder(path.parent)
+        new.replace(path)
+
     def _make_folder(self, folder: Path) -> None:
-        """Create the folder of a partition, with the permissions of the newest one."""
+        """Create a folder in the directory, with the permissions of the newest partition."""
         if folder.exists():
             return
+        self._make_folder(folder.parent)
         mode = next(
             (there.stat().st_mode & _PERMISSIONS for there in self._partitions() if there.exists()), PRIVATE_FOLDER
         )
@@ -310,10 +314,8 @@ class Directory:
         with self._changing:
             had_file = path.exists()
             path.unlink(missing_ok=True)  # first: a missing file is fetched again, but a leftover file would be merged
-            if path.parent != self.path:
-                with suppress(OSError):  # other programs may have put files there
-                    path.parent.rmdir()
-                    self._unflushed.discard(path.parent)
+            if path.parent != self.path and remove_empty(path.parent):
+                self._unflushed.discard(path.parent)
             self._manifest.files.pop(self.name_of(part), None)
             self._record(days)
         return had_file
@@ -342,13 +344,17 @@ class Directory:
         for folder in {*self._unflushed, self.path}:  # the files that it names, and the folders of partitions
             flush_folder(folder)
         self._unflushed.clear()
-        new = self.state / f"{_NEW}manifest"
-        with _private(new, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(self._manifest), indent=1))
+        self.write_state(MANIFEST, self._manifest)
+        self._unrecorded, self._recorded_at = False, time.monotonic()
+
+    def write_state(self, name: str, state: Struct) -> None:
+        """Replace a file of the state folder, and flush it to disk."""
+        new = self.state / f"{_NEW}{name}"
+        with private_file(new, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(state), indent=1))
             file.flush()
             os.fsync(file.fileno())
-        _put(new, self._manifest_path)
-        self._unrecorded, self._recorded_at = False, time.monotonic()
+        _put(new, self.state / name)
 
     def stage(self, day: date, fetched_ms: int, new: NewFile) -> Staged:
         """Keep a complete day, in STAGED_FORMAT, until its part can be merged. It survives if the process is killed."""
@@ -371,46 +377,6 @@ class Directory:
 
 
 STAGED_FORMAT = JsonLines(compressed=True)
-
-
-class Draft:
-    """A file that is being written. Use it in a `with` block, which removes it unless it was completed."""
-
-    def __init__(self, path: Path, format_: Format) -> None:
-        self._path = path
-        self._events = 0
-        self._is_complete = False
-        self._stack = ExitStack()
-        self._file = self._stack.enter_context(_private(path, "xb"))
-        self._writer = self._stack.enter_context(closing(format_.writer(self._file)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._is_complete:
-            self.discard()
-
-    def add(self, lines: Lines) -> None:
-        """Write lines, which must come sorted and without duplicates."""
-        self._writer.add(lines)
-        self._events += len(lines)
-
-    def complete(self) -> NewFile:
-        """End the file and flush it to disk."""
-        self._writer.finish()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._stack.close()
-        self._is_complete = True
-        return NewFile(self._path, FileRecord(self._events, self._path.stat().st_size, _digest_of(self._path)))
-
-    def discard(self) -> None:
-        """Remove the file."""
-        try:
-            self._stack.close()
-        finally:
-            self._path.unlink(missing_ok=True)
 
 
 class Counted:
@@ -453,23 +419,13 @@ def _unusable(path: Path, error: OSError) -> DirectoryUnusable:
     return DirectoryUnusable(f"{path} cannot be used: {error.strerror or error}{where}.")
 
 
-def _private(path: Path, mode: str) -> IO[Any]:
-    """Open a file. If it is created, only this user can access it."""
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE))
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _locked(path: Path, directory: Path) -> IO[str]:
     """Open and lock a file. The kernel releases the lock when the file is closed, however the process ends."""
-    file: IO[str] = _private(path, "a+")
+    file: IO[str] = private_file(path, "a+")
     if not try_lock(file.fileno()):
         file.seek(0)
         holder = file.read().strip() or "unknown"
@@ -482,6 +438,15 @@ def _locked(path: Path, directory: Path) -> IO[str]:
     file.write(str(os.getpid()))
     file.flush()
     return file
+
+
+def remove_empty(folder: Path) -> bool:
+    """Remove a folder unless other programs have put files there. Return whether it was removed."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _put(new: Path, path: Path) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from smsevents.client.pull.arrivals import Arrivals
     from smsevents.client.pull.clocks import Fetch, FetchClocks
-    from smsevents.client.pull.directory import Directory, NewFile
+    from smsevents.client.pull.directory import Directory
+    from smsevents.client.pull.drafts import NewFile
     from smsevents.client.pull.ledger import Ledger
     from smsevents.client.pull.schedule import Part
     from smsevents.client.pull.terms import PullObserver

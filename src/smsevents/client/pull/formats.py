@@ -20,10 +20,10 @@ from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.errors import BadEvent, DamagedFile
 from smsevents.client.pull.lines import EntryChecker, Lines, settled
 from smsevents.client.pull.sort import PULL_RUN_READ_BYTES
+from smsevents.client.pull.text_files import Gzip, Plain, TextWriter
 from smsevents.wire.columns import COLUMNS, event_of, row_of
 from smsevents.wire.deflate import igzip, isal_zlib
 from smsevents.wire.events import Event, SmsEvent, encode_lines
-from smsevents.wire.gzip_stream import GZIP_WBITS
 from smsevents.wire.lines import Entry, is_ascending, unique
 from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from smsevents.client.pull.drafts import Rows_contra, Writer
     from smsevents.wire.canonical import Source
 
-GZIP_LEVEL = 1  # isal's: within a few percent of its higher levels in size, and twice as fast
 _ROWS_AT_ONCE = 1024
 _MARK = "\ufeff".encode()
 _FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and full width
@@ -54,26 +54,13 @@ class FormatName(StrEnum):
     PARQUET = "parquet"
 
 
-class Writer(Protocol):
-    """Writes sorted events to an open file."""
-
-    def add(self, lines: Lines) -> None:
-        """Write lines."""
-
-    def finish(self) -> None:
-        """Write the end of the format. Neither flush nor close the file."""
-
-    def close(self) -> None:
-        """Free what the writer holds, finished or not. What it then writes to an unfinished file is of no use."""
-
-
 class Format(Protocol):
     """A way to store sorted events in a file."""
 
     suffix: str
     has_columns: bool  # if so, an event is stored as its row, see `lines.settled`
 
-    def writer(self, file: IO[bytes]) -> Writer:
+    def writer(self, file: IO[bytes]) -> Writer[Lines]:
         """Return a writer to an open file."""
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
@@ -142,52 +129,6 @@ def resettled(batches: Iterator[list[Entry]], checker: EntryChecker) -> Iterator
         yield unique(held)
 
 
-class _Plain:
-    """Writes bytes as they are."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-
-    def finish(self) -> None:
-        """Write nothing: the end is where the bytes end."""
-
-
-class _Gzip:
-    """Compresses bytes into one gzip member. Deflate runs outside Python's global lock."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)
-
-    def write(self, data: bytes) -> None:
-        self._file.write(self._compressor.compress(data))
-
-    def finish(self) -> None:
-        self._file.write(self._compressor.flush())
-
-
-class _TextWriter:
-    """Writes lines as bytes."""
-
-    def __init__(self, out: _Plain | _Gzip, text_of: Callable[[Lines], bytes], start: bytes = b"") -> None:
-        self._out = out
-        self._text_of = text_of
-        if start:
-            out.write(start)
-
-    def add(self, lines: Lines) -> None:
-        self._out.write(self._text_of(lines))
-
-    def finish(self) -> None:
-        self._out.finish()
-
-    def close(self) -> None:
-        """Free nothing."""
-
-
 def _opened(path: Path, *, gzip: bool) -> IO[bytes]:
     if not gzip:
         return path.open("rb")
@@ -205,18 +146,26 @@ class JsonLines(Format):
         self._gzip = compressed
         self.suffix = ".jsonl.gz" if compressed else ".jsonl"
 
-    def writer(self, file: IO[bytes]) -> Writer:
+    def writer(self, file: IO[bytes]) -> Writer[Lines]:
         """Return a writer of the lines as they are."""
-        return _TextWriter(_Gzip(file) if self._gzip else _Plain(file), lambda lines: lines.text)
+        return self.text_writer(file, lambda lines: lines.text)
+
+    def text_writer(self, file: IO[bytes], text_of: Callable[[Rows_contra], bytes]) -> Writer[Rows_contra]:
+        """Return a writer of the lines that `text_of` makes of rows."""
+        return TextWriter(Gzip(file) if self._gzip else Plain(file), text_of)
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile`."""
         return sound(path, self._read(path, checker))
 
-    def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
+    def blocks(self, path: Path) -> Iterator[bytes]:
+        """Yield the complete lines of a file without a check, some at a time."""
         with _opened(path, gzip=self._gzip) as file:
             while block := file.read(PULL_RUN_READ_BYTES):
-                yield checker.entries(block + file.readline())
+                yield block + file.readline()
+
+    def _read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
+        return map(checker.entries, self.blocks(path))
 
 
 class Csv(Format):
@@ -237,10 +186,23 @@ class Csv(Format):
         self._delimiter = ";" if excel else ","
         self.suffix = ".csv.gz" if compressed else ".csv"
 
-    def writer(self, file: IO[bytes]) -> Writer:
+    def writer(self, file: IO[bytes]) -> Writer[Lines]:
         """Return a writer of the header and a row for each event."""
-        start = (_MARK if self._excel else b"") + self._text([COLUMNS])
-        return _TextWriter(_Gzip(file) if self._gzip else _Plain(file), self._rows, start)
+        return self._writer(file, COLUMNS, self._rows)
+
+    def table_writer(
+        self, file: IO[bytes], names: Sequence[str], cells_of: Callable[[Rows_contra], Iterable[Sequence[str]]]
+    ) -> Writer[Rows_contra]:
+        """Return a writer of a header and of the cells that `cells_of` makes of rows."""
+        if self._excel:
+            return self._writer(file, names, lambda rows: self._text(map(_guarded, row) for row in cells_of(rows)))
+        return self._writer(file, names, lambda rows: self._text(cells_of(rows)))
+
+    def _writer(
+        self, file: IO[bytes], names: Sequence[str], text_of: Callable[[Rows_contra], bytes]
+    ) -> Writer[Rows_contra]:
+        start = (_MARK if self._excel else b"") + self._text([names])
+        return TextWriter(Gzip(file) if self._gzip else Plain(file), text_of, start)
 
     def _rows(self, lines: Lines) -> bytes:
         """Return the rows of lines. Only users and sources may need quotes, and a shop has few sources."""

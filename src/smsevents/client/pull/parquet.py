@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Generic
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smsevents.client.arrow import SCHEMA, TIME, record_batch
+from smsevents.client.pull.drafts import Rows_contra
 from smsevents.client.pull.errors import BadEvent
 from smsevents.client.pull.formats import Format, resettled, sound
 from smsevents.wire.columns import COLUMNS, event_of
 from smsevents.wire.events import encode_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from smsevents.client.pull.formats import Writer
+    from smsevents.client.pull.drafts import Writer
     from smsevents.client.pull.lines import EntryChecker, Lines
     from smsevents.wire.lines import Entry
 
@@ -25,7 +26,6 @@ PULL_ROW_GROUP_ROWS = 64 * 1024
 
 ZSTD_LEVEL = 3
 _ROWS_READ_AT_ONCE = 4096
-_TEXTS = ["user_id", "status", "source_type", "campaign_id", "campaign_name", "node_id", "node_name"]
 
 
 class Parquet(Format):
@@ -37,36 +37,51 @@ class Parquet(Format):
     def __init__(self, *, compressed: bool) -> None:
         self._compressed = compressed
 
-    def writer(self, file: IO[bytes]) -> Writer:
+    def writer(self, file: IO[bytes]) -> Writer[Lines]:
         """Return a writer of row groups."""
-        return _Writer(file, compressed=self._compressed)
+        return self.table_writer(file, SCHEMA, lambda lines: record_batch(lines.columns))
+
+    def table_writer(
+        self, file: IO[bytes], schema: pa.Schema, batch_of: Callable[[Rows_contra], pa.RecordBatch]
+    ) -> Writer[Rows_contra]:
+        """Return a writer of row groups of the batches that `batch_of` makes of rows."""
+        return _Writer(file, schema, batch_of, compressed=self._compressed)
 
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile`."""
         return resettled(sound(path, _read(path, checker)), checker)
 
 
-class _Writer:
+class _Writer(Generic[Rows_contra]):
     """Writes row groups of PULL_ROW_GROUP_ROWS, and what remains as the last one.
 
     So the same events make the same file, in whatever batches they come.
     """
 
-    def __init__(self, file: IO[bytes], *, compressed: bool) -> None:
+    def __init__(
+        self,
+        file: IO[bytes],
+        schema: pa.Schema,
+        batch_of: Callable[[Rows_contra], pa.RecordBatch],
+        *,
+        compressed: bool,
+    ) -> None:
+        self._schema = schema
+        self._batch_of = batch_of
         self._writer = pq.ParquetWriter(
             file,
-            SCHEMA,
+            schema,
             compression="zstd" if compressed else "none",
             compression_level=ZSTD_LEVEL if compressed else None,
-            use_dictionary=_TEXTS,
-            column_encoding={"date": "DELTA_BINARY_PACKED", "send_date": "DELTA_BINARY_PACKED"},
+            use_dictionary=[field.name for field in schema if field.type == pa.string()],
+            column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if field.type == TIME},
             write_page_checksum=True,
         )
         self._held: list[pa.RecordBatch] = []
         self._rows = 0
 
-    def add(self, lines: Lines) -> None:
-        batch = record_batch(lines.columns)
+    def add(self, rows: Rows_contra, /) -> None:
+        batch = self._batch_of(rows)
         while self._rows + len(batch) >= PULL_ROW_GROUP_ROWS:
             rest = PULL_ROW_GROUP_ROWS - self._rows
             self._hold(batch.slice(0, rest))
@@ -79,7 +94,7 @@ class _Writer:
         self._rows += len(batch)
 
     def _write_group(self) -> None:
-        self._writer.write_table(pa.Table.from_batches(self._held, SCHEMA), row_group_size=PULL_ROW_GROUP_ROWS)
+        self._writer.write_table(pa.Table.from_batches(self._held, self._schema), row_group_size=PULL_ROW_GROUP_ROWS)
         self._held, self._rows = [], 0
 
     def finish(self) -> None:

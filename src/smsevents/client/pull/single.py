@@ -17,12 +17,16 @@ from smsevents.client.errors import ConfigurationError
 from smsevents.client.locks import PRIVATE_FILE, held
 from smsevents.client.platforms import flush_folder
 from smsevents.client.pull.days import ALL, Split
-from smsevents.client.pull.directory import Directory, DirectoryOptions, FileRecord
+from smsevents.client.pull.directory import Directory, DirectoryOptions
 from smsevents.client.pull.errors import DirectoryInUse, DirectoryUnusable
 from smsevents.client.pull.formats import FormatName
+from smsevents.client.pull.message_files import MESSAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from smsevents.client.pull.drafts import FileRecord
+    from smsevents.client.pull.message_files import MessageFiles
 
 _ENDINGS = {
     ".jsonl": FormatName.JSONL,
@@ -66,10 +70,11 @@ class SingleFile:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def keep(self) -> FileRecord:
+    def keep(self, messages: MessageFiles | None = None) -> FileRecord:
         """Rename the pulled file to its final name, in place of an existing one. Without events, the file is empty.
 
-        Raises `DirectoryUnusable`; then an existing file is unchanged.
+        The file of messages, if there is one, is renamed before it. Raises `DirectoryUnusable`; then the file of events
+        is unchanged.
         """
         directory = self.directory
         try:
@@ -77,12 +82,26 @@ class SingleFile:
             if record is None:
                 empty = directory.write(directory.format, [])
                 record, new = empty.record, empty.path
-            new.chmod(self.path.stat().st_mode & _PERMISSIONS if self.path.exists() else PRIVATE_FILE)
-            new.replace(self.path)
+            if messages:
+                messages.record_of_all()
+                _put(messages.file(MESSAGES), messages_path(self.path))
+            _put(new, self.path)
             flush_folder(self.path.parent)
         except OSError as error:
             raise DirectoryUnusable(f"{self.path} cannot be written: {error.strerror or error}.") from error
         return record
+
+
+def messages_path(events: Path) -> Path:
+    """Return the file of messages beside a file of events: `sms.messages.csv.gz` for `sms.csv.gz`."""
+    gzip = _GZIP_ENDING if events.suffix == _GZIP_ENDING else ""
+    path = events.with_suffix("") if gzip else events
+    return path.with_name(f"{path.stem}.{MESSAGES}{path.suffix}{gzip}")
+
+
+def _put(new: Path, path: Path) -> None:
+    new.chmod(path.stat().st_mode & _PERMISSIONS if path.exists() else PRIVATE_FILE)
+    new.replace(path)
 
 
 def _options_for(name: str, wish: DirectoryOptions) -> DirectoryOptions:

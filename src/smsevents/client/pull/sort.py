@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_right
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Self
 
 from smsevents.client.pull.lines import batches_of
+from smsevents.wire.deflate import igzip
 from smsevents.wire.lines import Entry, join_lines, parse_entries, unique
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ PULL_RUNS_MAX = 16  # all jobs together must stay below the open-file limit of a
 PULL_RUN_READ_BYTES = 256 * 1024
 
 BATCH_ENTRIES = 4096
+_COMPRESSION_LEVEL = 1  # fast: the files are read once
 # Memory for an entry besides the bytes of its line: a tuple, an integer, the header of a bytes object.
 _ENTRY_OVERHEAD_BYTES = 150
 _line_of = itemgetter(1)
@@ -31,18 +34,31 @@ _line_of = itemgetter(1)
 class _Run:
     """Sorted lines in an unnamed temporary file, which never outlives the process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_compressed: bool) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 -- closed by `close`
+        self._is_compressed = is_compressed
         self.last: Entry = (0, b"")
 
     def append(self, entries: list[Entry]) -> None:
-        for batch in batches_of(entries, BATCH_ENTRIES):
-            self._file.write(join_lines(batch))
+        """Add entries at the end, when nothing was read yet or all was read."""
+        with self._writer() as file:
+            for batch in batches_of(entries, BATCH_ENTRIES):
+                file.write(join_lines(batch))
         self.last = entries[-1]
+
+    @contextmanager
+    def _writer(self) -> Iterator[IO[bytes]]:
+        if not self._is_compressed:
+            yield self._file
+            return
+        # a member of its own; those of a file are read as one
+        with igzip.open(self._file, "wb", _COMPRESSION_LEVEL) as file:  # type: ignore[no-untyped-call]
+            yield file
 
     def batches(self) -> Iterator[list[Entry]]:
         self._file.seek(0)
-        return batches_of_lines(self._file, PULL_RUN_READ_BYTES)
+        file = igzip.open(self._file, "rb") if self._is_compressed else self._file  # type: ignore[no-untyped-call]
+        return batches_of_lines(file, PULL_RUN_READ_BYTES)
 
     def close(self) -> None:
         self._file.close()
@@ -55,12 +71,21 @@ class Sorter:
     """
 
     def __init__(
-        self, folder: Path, *, held_max_bytes: int = PULL_SORT_HELD_MAX_BYTES, runs_max: int = PULL_RUNS_MAX
+        self,
+        folder: Path,
+        *,
+        held_max_bytes: int = PULL_SORT_HELD_MAX_BYTES,
+        runs_max: int = PULL_RUNS_MAX,
+        is_compressed: bool = False,
     ) -> None:
-        """Put temporary files into `folder`. The limits apply to the buffer and the number of runs merged at once."""
+        """Put temporary files into `folder`, compressed if that is true.
+
+        The limits apply to the buffer and the number of runs merged at once.
+        """
         self._folder = folder
         self._held_max_bytes = held_max_bytes
         self._runs_max = runs_max
+        self._is_compressed = is_compressed
         self._held: list[Entry] = []
         self._held_bytes = 0
         # Runs by level: `runs_max` runs of a level are merged into one run of the next level. So each entry
@@ -100,7 +125,7 @@ class Sorter:
         runs = self._levels[0]
         if not runs or runs[-1].last >= held[0]:
             self._make_room(0)
-            runs.append(_Run(self._folder))
+            runs.append(_Run(self._folder, is_compressed=self._is_compressed))
         runs[-1].append(held)
 
     def _make_room(self, level: int) -> None:
@@ -110,7 +135,7 @@ class Sorter:
         if level + 1 == len(self._levels):
             self._levels.append([])
         self._make_room(level + 1)
-        whole = _Run(self._folder)
+        whole = _Run(self._folder, is_compressed=self._is_compressed)
         self._levels[level + 1].append(whole)
         for batch in merged([run.batches() for run in runs]):
             whole.append(batch)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from smsevents.client.head import OnHead
     from smsevents.client.lines import Batch
     from smsevents.client.pull.days import Plan
-    from smsevents.client.pull.directory import FileRecord
+    from smsevents.client.pull.drafts import FileRecord
+    from smsevents.client.pull.message_files import MessageFile
 
 PULL_JOBS = 4
 PULL_JOBS_MAX = 16
@@ -71,6 +72,19 @@ class PullObserver:
     def removed(self, name: str) -> None:
         """PullObserver that a file was removed because none of its events is left."""
 
+    def messages_written(self, name: str, record: MessageFile, *, changed: bool) -> None:
+        """PullObserver that a file of messages is up to date; an unchanged file is not rewritten."""
+
+
+@dataclass
+class MessagesSummary:
+    """What a pull wrote into the files of messages, or why they are not up to date."""
+
+    files_written: int = 0
+    messages_written: int = 0
+    bytes_written: int = 0
+    error: ClientError | None = None
+
 
 @dataclass
 class Summary:
@@ -93,6 +107,7 @@ class Summary:
     events_new: int = 0
     files_written: int = 0
     bytes_written: int = 0
+    messages: MessagesSummary | None = None  # if the directory has files of messages
 
     @property
     def missing(self) -> list[date]:
@@ -102,7 +117,8 @@ class Summary:
     @property
     def is_complete(self) -> bool:
         """Whether every day of the window that can be available is available."""
-        return not (self.missing or self.failed or self.lost or self.kept or self.has_nothing)
+        is_behind = self.messages is not None and self.messages.error is not None
+        return not (self.missing or self.failed or self.lost or self.kept or self.has_nothing or is_behind)
 
 
 class Stopping:
