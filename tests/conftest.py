@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support import postgres
 from tests.support.logs import Held
 from tests.support.pulling import Site
 from tests.support.servers import Server
@@ -38,6 +39,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("server"))
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a PostgreSQL server, for its superuser."""
+    yield from postgres.running(tmp_path_factory.mktemp("postgres"))
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[str]:
+    """Yield the URL of a pgbouncer in transaction mode before that server, for the same user."""
+    yield from postgres.pooled(tmp_path_factory.mktemp("pgbouncer"), postgres_url)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""A PostgreSQL server of the tests' own: in a temporary folder, on a free port, gone when they are over."""
+"""A PostgreSQL server of the tests' own: in a temporary folder, on a free port, gone when they are over.
+
+Each test that keeps a log in it has a database of its own there, whose owner is an ordinary user.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,13 @@ import pwd
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from tests.support.servers import free_port
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 START_MAX_SECONDS = 60
 # the server refuses to run as root, so root runs it as one of these users
 UNPRIVILEGED = ("postgres", "nobody")
+OWNER = "keeper"  # of the databases of tests
 
 
 def programs() -> Path:
@@ -58,6 +66,63 @@ def running(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(60)
+
+
+def pooled(folder: Path, url: str) -> Iterator[str]:
+    """Start a pgbouncer before a server, yield its URL for the same user, and stop it."""
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        assert "CI" not in os.environ, "CI must have pgbouncer"
+        pytest.skip("pgbouncer is not installed; `make test` installs it where it may")
+    parts, port = urlsplit(url), free_port()
+    users = folder / "users"
+    users.write_text(f'"{parts.username}" ""\n"{OWNER}" ""\n')
+    settings = folder / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={parts.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\n"
+        "pool_mode = transaction\ndefault_pool_size = 30\nmax_client_conn = 500\n"
+    )
+    runs_as: dict[str, Any] = {"cwd": "/"}
+    if (user := _user()) is not None:
+        _let_through(folder)
+        runs_as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, str(settings)], stdout=log, stderr=log, **runs_as)
+    try:
+        _wait_until_ready(programs(), port, process, folder / "log")
+        yield f"postgresql://{parts.username}:unused@127.0.0.1:{port}/postgres"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextmanager
+def administered(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Connect to a server as the superuser for the block, each statement being a transaction of its own."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def create_database(url: str) -> str:
+    """Create an empty database of the ordinary user on a server, and return its name."""
+    name = f"log_{token_hex(6)}"
+    with administered(url) as connection:
+        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone() is None:
+            connection.execute(f"CREATE ROLE {OWNER} LOGIN IN ROLE pg_read_all_stats")
+        connection.execute(f"CREATE DATABASE {name} OWNER {OWNER}")
+    return name
+
+
+def url_of(url: str, name: str, user: str = OWNER) -> str:
+    """Return the URL of a database for a user, on the server of a URL or through its pgbouncer."""
+    return f"postgresql://{user}@127.0.0.1:{urlsplit(url).port}/{name}"
+
+
+def drop_database(url: str, name: str) -> None:
+    """Remove a database, with all connections to it."""
+    with administered(url) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _user() -> pwd.struct_passwd | None:
