@@ -42,15 +42,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """Yield the URL of a PostgreSQL server, for its superuser."""
-    yield from postgres.running(tmp_path_factory.mktemp("postgres"))
+    with postgres.open_folder() as folder:
+        yield from postgres.running(folder)
 
 
 @pytest.fixture(scope="session")
-def pgbouncer_url(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[str]:
+def pgbouncer_url(postgres_url: str) -> Iterator[str]:
     """Yield the URL of a pgbouncer in transaction mode before that server, for the same user."""
-    yield from postgres.pooled(tmp_path_factory.mktemp("pgbouncer"), postgres_url)
+    with postgres.open_folder() as folder:
+        yield from postgres.pooled(folder, postgres_url)
 
 
 @pytest.fixture

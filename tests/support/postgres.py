@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,15 @@ def programs() -> Path:
             return folder
     assert "CI" not in os.environ, "CI must have PostgreSQL"
     pytest.skip("PostgreSQL is not installed; `make test` installs it where it may")
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that other users can reach, for the block. Each run of pytest closes the folders of all runs."""
+    with tempfile.TemporaryDirectory(prefix="smsevents-postgres-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 def running(folder: Path) -> Iterator[str]:

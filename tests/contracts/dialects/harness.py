@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from smsevents.catalog import open_catalog
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
@@ -153,7 +153,7 @@ class PostgresHarness:
 
     def use_up_room(self) -> None:
         """Let each new shop fail as it does on a full disk."""
-        self._run(
+        self.query(
             "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
             "CREATE TRIGGER full_disk BEFORE INSERT ON shops FOR EACH ROW EXECUTE FUNCTION full_disk()",
@@ -161,16 +161,18 @@ class PostgresHarness:
 
     def damage(self) -> None:
         """Remove a table."""
-        self._run("DROP TABLE shops CASCADE")
+        self.query("DROP TABLE shops CASCADE")
 
     def copied(self, target: Path) -> list[tuple[int, str]]:
         """Fail: there is no copy."""
         raise AssertionError(target)
 
-    def _run(self, *statements: str) -> None:
+    def query(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as the superuser, without smsevents. Return the rows of the last one."""
         with administered(url_of(self._server, self._name, "tester")) as connection:
             for statement in statements:
-                connection.execute(statement)
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
 
 
 HARNESSES = ("sqlite", "postgres", "pgbouncer")
