@@ -8,6 +8,7 @@ postgres/  PostgreSQL
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.dialects.postgres.provider import PostgresProvider
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from smsevents.catalog.dialects.base import Diagnosis, Dialect, Provider
 
 _PROVIDERS: dict[str, Provider] = {"sqlite": SqliteProvider(), "postgresql": PostgresProvider()}
+
+_password = re.compile(r"(://[^:/?#]*):.*@")
+_password_parameter = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 EXAMPLES = "; ".join(provider.example for provider in _PROVIDERS.values())
 
@@ -37,8 +41,8 @@ def diagnose(url: str) -> Diagnosis:
 
 
 def shown(url: str) -> str:
-    """Return a URL without the password, for messages. Raises `SettingError` for a URL that cannot be used."""
-    return _provider(url).shown(url)
+    """Return a URL without passwords, for messages. It need not be one that can be used."""
+    return _password_parameter.sub(r"\1***", _password.sub(r"\1:***@", url))
 
 
 def hand_down_identity(url: str) -> None:

@@ -189,9 +189,6 @@ class Provider(Protocol):
     def diagnose(self, url: str) -> Diagnosis:
         """Examine a database without opening it for use."""
 
-    def shown(self, url: str) -> str:
-        """Return a URL without the password, for messages."""
-
     def hand_down_identity(self, url: str) -> None:
         """Record for child processes which database is meant."""
 

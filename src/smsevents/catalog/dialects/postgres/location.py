@@ -33,11 +33,10 @@ _DEFAULTS = {
 
 @dataclass(frozen=True)
 class Location:
-    """Where a database is. `conninfo` has the password; `where` has neither it nor the user, and `shown` is a URL."""
+    """Where a database is. `conninfo` has all parameters; `where` names hosts and database, for messages."""
 
     conninfo: str
     where: str
-    shown: str
 
 
 def location_of(url: str) -> Location:
@@ -53,14 +52,16 @@ def location_of(url: str) -> Location:
     except psycopg.Error as error:
         # the message of libpq may quote the URL
         raise SettingError(f"SMSEVENTS_DATABASE is not a URL that PostgreSQL understands. Use {EXAMPLE}.") from error
-    wrong = next((port for port in str(parts.get("port") or "").split(",") if port and not port.isdecimal()), None)
-    if wrong is not None:
-        raise SettingError(f"SMSEVENTS_DATABASE has {wrong!r} where the port should be. Use {EXAMPLE}.")
+    if any(port and not port.isdecimal() for port in str(parts.get("port") or "").split(",")):
+        # what is in its place may be a part of the password
+        raise SettingError(
+            "SMSEVENTS_DATABASE has a port that is not a number. Write special characters of a password as percent"
+            f" codes, such as %2F for a slash. Use {EXAMPLE}."
+        )
     if not parts.get("dbname"):
         raise SettingError(f"SMSEVENTS_DATABASE names no database after the host. Use {EXAMPLE}.")
     where = f"{SCHEME}://{_hosts(parts)}/{parts['dbname']}"
-    user = f"{parts['user']}@" if parts.get("user") else ""
-    return Location(make_conninfo("", **{**_DEFAULTS, **parts}), where, where.replace("://", f"://{user}", 1))
+    return Location(make_conninfo("", **{**_DEFAULTS, **parts}), where)
 
 
 def _hosts(parts: Mapping[str, object]) -> str:

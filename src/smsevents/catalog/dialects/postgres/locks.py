@@ -1,8 +1,10 @@
 """Locks that several transactions need: which process rewrites a shop, which one scrubs the tables.
 
 Each is an advisory lock in a transaction of its own, on a connection of its own, for as long as it is held. So it ends
-with its process, however that ends, and also works through pgbouncer. Such a transaction has neither a snapshot nor a
-transaction id, so it keeps no deleted rows.
+with its process, however that ends, and also works through pgbouncer.
+
+Such a transaction has neither a snapshot nor a transaction id, so it keeps no deleted rows. That is why its statements
+use the simple protocol: in the extended one, the last statement would keep its snapshot.
 
 PostgreSQL grants locks in the order in which they are asked for, and refuses a share while somebody waits to be alone.
 """
@@ -46,8 +48,7 @@ class Locks:
     def shared(self, place: Place, who: str) -> Iterator[None]:
         """Share a lock for the block. Raises `Busy` if a process has it alone or waits for that; `who` says which."""
         with self._transaction(None) as connection:
-            row = connection.execute("SELECT pg_try_advisory_xact_lock_shared(%s, %s)", place).fetchone()
-            if row != (True,):
+            if run_all(connection, f"SELECT pg_try_advisory_xact_lock_shared{place}") != [(True,)]:
                 raise _busy(who)
             with self._noted(place, connection):
                 yield
@@ -60,7 +61,7 @@ class Locks:
         """
         with self._transaction(patience_seconds) as connection:
             try:
-                connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", place)
+                run_all(connection, f"SELECT pg_advisory_xact_lock{place}")
             except psycopg.Error as error:
                 if error.sqlstate == _LOCK_NOT_AVAILABLE:
                     raise _busy(who) from error
@@ -68,7 +69,7 @@ class Locks:
             with self._noted(place, connection):
                 yield
             try:
-                connection.execute("SELECT 1")
+                run_all(connection, "SELECT 1")
             except psycopg.Error as error:
                 raise StoreUnavailable(
                     "The connection to the database that held the lock was lost, so another process may have worked"
@@ -125,8 +126,7 @@ class Locks:
     @contextmanager
     def _noted(self, place: Place, connection: psycopg.Connection[Any]) -> Iterator[None]:
         """Note that a connection holds a lock. Behind pgbouncer, the server process is known only now."""
-        row = connection.execute("SELECT pg_backend_pid()").fetchone()
-        pid = 0 if row is None else int(row[0])
+        pid = int(run_all(connection, "SELECT pg_backend_pid()")[0][0])
         with self._mutex:
             self._held.setdefault(place, []).append(pid)
         try:

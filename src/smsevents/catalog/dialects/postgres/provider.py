@@ -38,11 +38,6 @@ class PostgresProvider:
 
         return PostgresDiagnosis(location)
 
-    @staticmethod
-    def shown(url: str) -> str:
-        """Return the URL without password and parameters."""
-        return _location_of(url).shown
-
     @classmethod
     def hand_down_identity(cls, url: str) -> None:
         """Put the identity of the database into the environment."""

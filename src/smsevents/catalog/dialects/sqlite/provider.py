@@ -29,11 +29,6 @@ class SqliteProvider:
         return SqliteDiagnosis(path_of(url).absolute())
 
     @staticmethod
-    def shown(url: str) -> str:
-        """Return the URL: it has no password."""
-        return url
-
-    @staticmethod
     def hand_down_identity(url: str) -> None:
         """Put the identity of the file into the environment."""
         os.environ[IDENTITY_VARIABLE] = identity_of(path_of(url))
