@@ -130,7 +130,7 @@ def test_a_commit_in_doubt_is_a_503_and_is_repeated_safely(
 def _rows(postgres_url: str, name: str, table: str) -> int:
     """Return the number of rows of a table."""
     with administered(url_of(postgres_url, name, "tester")) as connection:
-        ((count,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()  # type: ignore[call-overload]  # noqa: S608 -- our own names
+        ((count,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()  # noqa: S608 -- our own names
     return int(count)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from smsevents.wire.lines import Entry
 
 
-ROWS_FETCHED_AT_FIRST = 4  # of a database that sends all rows of a statement at once
+ROWS_FETCHED_AT_FIRST = 6  # a page; of a database that sends all rows of a statement at once
 ROWS_FETCHED_MAX = 16  # about 1 MB of segments
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smsevents.catalog import open_catalog
+from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.in_order import InOrder
 from smsevents.catalog.replacement import replace_stored
 from smsevents.catalog.segments import headers_of, insert_segments, lock_segments, newest_settled_id
@@ -157,7 +158,7 @@ def test_a_scan_misses_no_segment(site: Site) -> None:
     point = Held()
 
     def slow(connection: Connection) -> None:
-        recorder.dialect_of(connection).begin_append(connection, SHOP)
+        dialect_of(connection).begin_append(connection, SHOP)
         for user in ("b", "a"):
             insert_segments(connection, SHOP, pack(entries("x", user, "z")))
         point()
