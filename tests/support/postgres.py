@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -54,18 +55,46 @@ def open_folder() -> Iterator[Path]:
 
 def running(folder: Path) -> Iterator[str]:
     """Start a server in an empty folder, yield its URL, and stop it."""
-    server = programs()
+    data, runs_as = _prepared(folder)
+    make = [str(programs() / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C"]
+    subprocess.run([*make, "--no-sync"], check=True, capture_output=True, timeout=120, **runs_as)
+    yield from _served(folder, data, runs_as)
+
+
+def standing_by(folder: Path, url: str) -> Iterator[str]:
+    """Start a synchronous standby of a server in an empty folder, yield its URL, and stop it."""
+    data, runs_as = _prepared(folder)
+    primary = f"host=127.0.0.1 port={urlsplit(url).port} user=tester application_name=standby"
+    copy = [str(programs() / "pg_basebackup"), "-d", primary, "-D", str(data), "-R", "-c", "fast", "--no-sync"]
+    subprocess.run(copy, check=True, capture_output=True, timeout=120, **runs_as)
+    with administered(url) as connection:  # after the copy, so that the standby needs none when it is promoted
+        connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        connection.execute("SELECT pg_reload_conf()")
+    yield from _served(folder, data, runs_as)
+
+
+def kill(url: str) -> None:
+    """Kill a server, as a lost machine would. Its other processes end by themselves."""
+    with administered(url) as connection:
+        ((folder,),) = connection.execute("SELECT current_setting('data_directory')").fetchall()
+    os.kill(int((Path(folder) / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+
+def _prepared(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Make the folder of a server's data, and return it with the user to run as."""
     data = folder / "data"
-    data.mkdir()
+    data.mkdir(mode=0o700)
     user = _user()
     runs_as: dict[str, Any] = {"cwd": "/"}
     if user is not None:
         os.chown(data, user.pw_uid, user.pw_gid)
         _let_through(folder)
         runs_as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    make = [str(server / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C"]
-    subprocess.run([*make, "--no-sync"], check=True, capture_output=True, timeout=120, **runs_as)
-    port = free_port()
+    return data, runs_as
+
+
+def _served(folder: Path, data: Path, runs_as: dict[str, Any]) -> Iterator[str]:
+    server, port = programs(), free_port()
     settings = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", "fsync=off"]
     command = [str(server / "postgres"), "-D", str(data), *(word for one in settings for word in ("-c", one))]
     with (folder / "log").open("wb") as log:
