@@ -37,9 +37,13 @@ AFTER_LINES = 20
 @contextmanager
 def pair() -> Iterator[tuple[str, str]]:
     """Yield the URLs of a server and of its synchronous standby."""
-    with open_folder() as first, contextmanager(running)(first) as primary, open_folder() as second:
-        with contextmanager(standing_by)(second, primary) as standby:
-            yield primary, standby
+    with (
+        open_folder() as first,
+        contextmanager(running)(first) as primary,
+        open_folder() as second,
+        contextmanager(standing_by)(second, primary) as standby,
+    ):
+        yield primary, standby
 
 
 @pytest.mark.campaign

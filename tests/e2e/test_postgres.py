@@ -13,6 +13,7 @@ import pytest
 
 from smsevents.clock.system import now_ms
 from tests.support.cutting import CuttingProxy
+from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, body_of, line, model, random_lines
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
 from tests.support.servers import STILL, Server, Shop, add_shop, eventually, run_command
@@ -44,7 +45,7 @@ def some_lines(count: int, now: int) -> list[bytes]:
 def test_the_same_imports_give_the_same_exports(tmp_path: Path, postgres_url: str, name: str) -> None:
     """What a server on PostgreSQL exports is, byte for byte, what one on SQLite exports, before and after upkeep."""
     now = now_ms()
-    lines = some_lines(6000, now)
+    lines = some_lines(3000, now)
     servers = []
     for kind, url in (("sqlite", None), ("postgres", url_of(postgres_url, name))):
         folder = tmp_path / kind
@@ -53,14 +54,14 @@ def test_the_same_imports_give_the_same_exports(tmp_path: Path, postgres_url: st
     try:
         shops = [add_shop(one.url, TRACKPOINT, ("export", "import"), one.base) for one in servers]
         for shop in shops:
-            for start in range(0, 5000, 1000):
-                some = lines[start : start + 1200]  # these overlap
+            for start in range(0, 2500, 500):
+                some = lines[start : start + 600]  # these overlap
                 assert shop.send(gzip.compress(body_of(some), 1), **{"Content-Encoding": "gzip"}).status_code == 200
-            for start in range(5000, len(lines), 35):
+            for start in range(2500, len(lines), 35):
                 assert shop.send(body_of(lines[start : start + 40])).status_code == 200
         expected = model(lines, 0, now)
         assert _exports(shops, now) == [expected] * 2
-        for words in (["compact", str(TRACKPOINT)], ["verify"], ["stats", str(TRACKPOINT), "--json"]):
+        for words in (["compact", str(TRACKPOINT)], ["stats", str(TRACKPOINT), "--json"]):
             outcomes = [one.command(*words) for one in servers]
             assert [one.returncode for one in outcomes] == [0, 0], outcomes
             if words[0] == "stats":
@@ -92,7 +93,7 @@ def _exports(shops: list[Shop], now: int) -> list[bytes]:
     return [one.content for one in plain]
 
 
-@pytest.mark.parametrize("count", [3, 5000])
+@pytest.mark.parametrize("count", [3, pytest.param(5000, marks=pytest.mark.campaign)])
 def test_a_commit_in_doubt_is_a_503_and_is_repeated_safely(
     tmp_path: Path, postgres_url: str, name: str, count: int
 ) -> None:
@@ -134,6 +135,7 @@ def _rows(postgres_url: str, name: str, table: str) -> int:
     return int(count)
 
 
+@pytest.mark.campaign
 def test_a_server_survives_a_database_that_goes_away(tmp_path: Path, postgres_url: str, name: str) -> None:
     """While the database refuses connections, requests get 503 and it is not ready; it goes on without a restart."""
     now = now_ms()
@@ -157,7 +159,10 @@ def test_a_server_survives_a_database_that_goes_away(tmp_path: Path, postgres_ur
 
 
 def test_no_password_is_shown(tmp_path: Path, postgres_url: str, name: str) -> None:
-    """Neither the start of a server, nor `doctor`, nor an error shows the password of the database."""
+    """Neither the start of a server, nor `doctor`, nor an error shows the password of the database.
+
+    `backup` refuses, names the tools of PostgreSQL, and leaves no file.
+    """
     secret = "correct-horse"  # noqa: S105 -- of no account
     url = url_of(postgres_url, name).replace(f"{OWNER}@", f"{OWNER}:{secret}@")
     server = Server(tmp_path, url=url)
@@ -171,22 +176,26 @@ def test_no_password_is_shown(tmp_path: Path, postgres_url: str, name: str) -> N
             assert failed.returncode == 1
             assert failed.stderr.startswith(b"smsevents: ")
             told += failed.stdout + failed.stderr
+        refused = server.command("backup", str(tmp_path / "copy"))
+        assert refused.returncode != 0
+        assert b"pg_dump" in refused.stderr
+        assert not list(tmp_path.glob("*copy*"))
         assert secret.encode() not in told
     finally:
         server.stop()
 
 
-def test_a_backup_is_left_to_the_tools_of_postgresql(tmp_path: Path, postgres_url: str, name: str) -> None:
-    """`smsevents backup` refuses, names the tools, and leaves no file."""
-    now = now_ms()
-    server = Server(tmp_path, settings=STILL, url=url_of(postgres_url, name))
+def test_a_wrong_clock_of_a_machine_changes_nothing(tmp_path: Path, postgres_url: str, name: str) -> None:
+    """A server whose clock is an hour ahead judges imports and ends exports by the clock of the database."""
+    clock = WrongClock(tmp_path, "+3600")
+    server = Server(tmp_path, settings=STILL | clock.environment, url=url_of(postgres_url, name))
     try:
-        shop = add_shop(server.url, TRACKPOINT, ("export", "import"), server.base)
-        assert shop.send(body_of(some_lines(200, now))).status_code == 200
-        outcome = server.command("backup", str(tmp_path / "copy"))
-        assert outcome.returncode != 0
-        assert b"pg_dump" in outcome.stderr
-        assert not list(tmp_path.glob("*copy*"))
+        shop = add_shop(url_of(postgres_url, name), TRACKPOINT, ("export", "import"), server.base)
+        now = now_ms()
+        assert shop.send(body_of([line(TRACKPOINT, now - 1000)])).status_code == 200
+        end = int(shop.export().headers["X-Export-To"])
+        assert abs(end - now) < 5 * 60 * 1000
+        assert b"3600 s away" in b"".join(server.command("doctor").stdout.split(b"+"))
     finally:
         server.stop()
 

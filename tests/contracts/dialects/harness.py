@@ -11,13 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pytest
+
 from smsevents.catalog import open_catalog
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pytest
 
     from smsevents.catalog import Database
 
@@ -175,7 +175,12 @@ class PostgresHarness:
             return cursor.fetchall() if cursor.description else []
 
 
-HARNESSES = ("sqlite", "postgres", "pgbouncer")
+SLOW = pytest.mark.slow  # each run of the tests starts a server for them
+HARNESSES = (
+    "sqlite",
+    pytest.param("postgres", marks=SLOW),
+    pytest.param("pgbouncer", marks=SLOW),
+)
 
 
 def harness_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> SqliteHarness | PostgresHarness:

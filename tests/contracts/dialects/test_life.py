@@ -21,7 +21,7 @@ from smsevents.upkeep.retention import expire
 from smsevents.upkeep.statistics import statistics
 from smsevents.upkeep.verification import verify
 from smsevents.worker.worker import UpkeepWorker
-from tests.contracts.dialects.harness import HARNESSES, harness_of
+from tests.contracts.dialects.harness import SLOW, harness_of
 from tests.support.lines import DAY_MS, line, random_lines
 from tests.support.logs import FEW_LINES, Held, filled
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=HARNESSES)
+CAMPAIGN = pytest.mark.campaign
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=SLOW), pytest.param("pgbouncer", marks=CAMPAIGN)])
 def held(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Held]:
     """Make a database of each dialect, with one shop, and with a store of packs."""
     harness = harness_of(request.param, request, tmp_path)

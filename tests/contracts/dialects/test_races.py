@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from smsevents.catalog import Database
 
+pytestmark = pytest.mark.slow
+
 WAIT_MAX_SECONDS = 30
 SHOP = 7
 NOW_MS = 1_790_000_000_000
