@@ -8,15 +8,17 @@ import random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
+from smsevents.catalog import open_catalog, open_existing
+from smsevents.catalog.dialects.postgres import rights
 from smsevents.clock.system import now_ms
+from smsevents.errors import NoDatabase, StoreUnavailable
 from tests.support.cutting import CuttingProxy
 from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, body_of, line, model, random_lines
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
-from tests.support.servers import STILL, Server, Shop, add_shop, eventually, run_command
+from tests.support.servers import STILL, Server, Shop, add_shop, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,29 +202,44 @@ def test_a_wrong_clock_of_a_machine_changes_nothing(tmp_path: Path, postgres_url
         server.stop()
 
 
-def test_a_database_without_the_rights_is_refused(postgres_url: str, name: str, tmp_path: Path) -> None:
-    """A database that the user does not own, or that is of another program, is refused with what to do about it."""
+def test_a_database_without_the_rights_is_refused(
+    postgres_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is too old, not durable, of another program or of another user is refused, with what to do."""
+    url = url_of(postgres_url, name)
     with administered(url_of(postgres_url, name, "tester")) as connection:
         connection.execute(f"ALTER DATABASE {name} OWNER TO tester")
-        environment = {"SMSEVENTS_DATABASE": url_of(postgres_url, name), "PATH": ""}
-        assert b"may not create tables" in _refused(environment)
+        assert "may not create tables" in _refused(url)
         connection.execute("CREATE TABLE theirs ()")
-        assert b"belongs to another program" in _refused(environment)
+        assert "belongs to another program, with tables like `theirs`" in _refused(url)
         connection.execute("DROP TABLE theirs")
         connection.execute(f"ALTER DATABASE {name} OWNER TO {OWNER}")
         connection.execute(f"ALTER ROLE {OWNER} IN DATABASE {name} SET synchronous_commit = off")
-        assert b"synchronous_commit is off" in _refused(environment)
+        assert "synchronous_commit is off" in _refused(url)
         connection.execute(f"ALTER ROLE {OWNER} IN DATABASE {name} RESET ALL")
-        add_shop(environment["SMSEVENTS_DATABASE"], TRACKPOINT)
+        with pytest.raises(NoDatabase, match="no tables yet"):
+            open_existing(url)
+        add_shop(url, TRACKPOINT)
         connection.execute("ALTER TABLE segments OWNER TO tester")
-        assert b"does not own the table `segments`" in _refused(environment)
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(psycopg.OperationalError, match="does not exist"), psycopg.connect(url_of(postgres_url, "no")):
-        pass
+        assert "does not own the table `segments`" in _refused(url)
+        connection.execute(f"ALTER TABLE segments OWNER TO {OWNER}")
+        connection.execute(f"ALTER ROLE {OWNER} IN DATABASE {name} SET default_transaction_read_only = on")
+        assert "read-only" in _refused(url)  # as a standby is, when no host is the primary
+        connection.execute(f"ALTER ROLE {OWNER} IN DATABASE {name} RESET ALL")
+        open_existing(url).close()
+        monkeypatch.setattr(rights, "_OLDEST_VERSION", 99)
+        assert "smsevents needs 99 or later" in _refused(url)
+        connection.execute(f"CREATE DATABASE {name}_latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        monkeypatch.undo()
+        assert "its encoding is LATIN1" in _refused(url + "_latin")
+    finally:
+        drop_database(postgres_url, f"{name}_latin")
+    assert "does not exist" in _refused(url_of(postgres_url, "nowhere"))
 
 
-def _refused(environment: dict[str, str]) -> bytes:
-    outcome = run_command("shop", "add", "1", environment=environment)
-    assert outcome.returncode == 1, outcome
-    assert outcome.stderr.count(b"\n") == 1
-    return outcome.stderr
+def _refused(url: str) -> str:
+    """Open a database that cannot be used, and return what the operator is told."""
+    with pytest.raises(StoreUnavailable) as refused:
+        open_catalog(url)
+    return str(refused.value)
