@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from smsevents.catalog.dialects.postgres.provider import EXAMPLE
 from smsevents.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXAMPLE = "postgresql://user:password@host/database"
 SCHEME = "postgresql"
 
 # A server that does not respond is given up after these, and the next host is tried. A URL may name other values.

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 IDENTITY_VARIABLE = "_SMSEVENTS_DATABASE_IDENTITY"
 
 
+EXAMPLE = "postgresql://user:password@host/database"
+
+
 class PostgresProvider:
     """PostgreSQL databases, by their URL."""
 
-    example = "postgresql://user:password@host/database"
+    example = EXAMPLE
 
     @staticmethod
     def open(url: str, *, create: bool) -> PostgresDialect:
