@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support import postgres
 from tests.support.logs import Held
 from tests.support.pulling import Site
 from tests.support.servers import Server
@@ -38,6 +39,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("server"))
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Yield the URL of a PostgreSQL server, for its superuser."""
+    with postgres.open_folder() as folder:
+        yield from postgres.running(folder)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(postgres_url: str) -> Iterator[str]:
+    """Yield the URL of a pgbouncer in transaction mode before that server, for the same user."""
+    with postgres.open_folder() as folder:
+        yield from postgres.pooled(folder, postgres_url)
 
 
 @pytest.fixture

@@ -36,7 +36,8 @@ class Settings:
     """The settings that an operator may change. Create them with `Settings.from_environment`."""
 
     database: str = _setting(
-        "sqlite:///smsevents.db", "where the log is kept: `sqlite:///` and a path, from the working directory"
+        "sqlite:///smsevents.db",
+        "where the log is kept: `sqlite:///` and a path, from the working directory, or `postgresql://` and a database",
     )
     segments: str = _setting(
         "",

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from smsevents.catalog.trusted_time import find_mark, first_mark_of, put_mark
-from smsevents.clock.system import SYSTEM_CLOCKS
+from smsevents.clock.system import Clocks
 from smsevents.clock.trusted import (
     NO_EVIDENCE,
     Memory,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.clock.system import Clocks, Reading
+    from smsevents.clock.system import Reading
     from smsevents.clock.trusted import Doubt, Judgement, Mark
 
 KNOWN_MAX_MS = 2000  # how long a mark that another process wrote may go unseen
@@ -42,10 +42,10 @@ WHAT_TO_DO = "If the clock is wrong, set it right. If it is right, run `smsevent
 class Timekeeper:
     """Keeps the trusted time of one database. Thread-safe."""
 
-    def __init__(self, database: Database, clocks: Clocks = SYSTEM_CLOCKS) -> None:
-        """Use a database and the clocks of the machine."""
+    def __init__(self, database: Database, clocks: Clocks | None = None) -> None:
+        """Use a database and clocks. The default is the database's wall clock, and the machine's that cannot be set."""
         self._database = database
-        self._clocks = clocks
+        self._clocks = clocks or Clocks(wall_ms=database.dialect.now_ms)
         self._lock = threading.Lock()
         self._known: tuple[Mark, Reading] | None = None  # the mark as last read from the database, and when
         self._memory: Memory | None = None

@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from tests.support import postgres
 from tests.support.warehouses import Warehouse, duckdb_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the URL of a PostgreSQL server."""
-    yield from postgres.running(tmp_path_factory.mktemp("postgres"))
 
 
 @pytest.fixture(params=["duckdb", "postgres"])

@@ -9,7 +9,8 @@ importers.py   clients that import until they are stopped
 standin.py     a third-party server that responds as a test says
 pulling.py     a directory to pull into
 warehouses.py  warehouses to sync into
-postgres.py    a PostgreSQL server
+postgres.py    a PostgreSQL server, and a pgbouncer before it
+cutting.py     a proxy that loses the response to a commit
 documents.py   the pages of the documentation
 campaigns.py   how often a test repeats what it does at random
 """

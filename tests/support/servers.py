@@ -64,11 +64,20 @@ class Server:
     """A `smsevents serve` process on a database of its own."""
 
     def __init__(
-        self, folder: Path, *, workers: int = 1, settings: dict[str, str] | None = None, files_max: int | None = None
+        self,
+        folder: Path,
+        *,
+        workers: int = 1,
+        settings: dict[str, str] | None = None,
+        files_max: int | None = None,
+        url: str | None = None,
     ) -> None:
-        """Start it and wait until it is ready; `files_max` is its limit of open files (`ulimit -n`)."""
+        """Start it and wait until it is ready; `files_max` is its limit of open files (`ulimit -n`).
+
+        `url` names another database than a SQLite file in the folder.
+        """
         self.path = folder / "log.db"
-        self.url = f"sqlite:///{self.path}"
+        self.url = url or f"sqlite:///{self.path}"
         self.log_path = folder / "server.log"
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"

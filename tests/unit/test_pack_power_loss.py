@@ -56,9 +56,9 @@ class Recording(Database):
         self.dialect.copy_to(path)
 
     @contextmanager
-    def exclusive(self) -> Iterator[Connection]:
+    def exclusive(self, *, beside: bool = False) -> Iterator[Connection]:
         """Write, and keep a copy of the outcome."""
-        with super().exclusive() as connection:
+        with super().exclusive(beside=beside) as connection:
             yield connection
             self._recorded.mark("committing")
         self.commits += 1

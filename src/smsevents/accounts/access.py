@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 from smsevents.accounts.last_use import Uses
 from smsevents.catalog import shops as statements
 from smsevents.catalog.shops import Key, Shop
-from smsevents.clock.system import now_ms
 from smsevents.errors import Forbidden, InvalidRequest, ShopExists, TimeInDoubt, Unauthorized, UnknownKey
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
@@ -60,21 +59,22 @@ class Access:
     def __init__(
         self,
         database: Database,
-        clock: Callable[[], int] = now_ms,
+        clock: Callable[[], int] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         timekeeper: Timekeeper | None = None,
     ) -> None:
         """Use a database, a wall clock in Unix milliseconds, and a monotonic clock in seconds.
 
-        With a timekeeper, an expired key stays expired even if the clock is set back. A key that has expired only by
-        a clock in doubt is refused with `TimeInDoubt`, which asks the client to try again.
+        The default wall clock is that of the database. With a timekeeper, an expired key stays expired even if the
+        clock is set back. A key that has expired only by a clock in doubt is refused with `TimeInDoubt`, which asks the
+        client to try again.
         """
         self._database = database
-        self._now = clock
+        self._now = clock or database.dialect.now_ms
         self._monotonic = monotonic
         self._timekeeper = timekeeper
         self._cache: dict[str, tuple[float, Key]] = {}
-        self._uses = Uses(database, clock, monotonic)
+        self._uses = Uses(database, self._now, monotonic)
 
     def add_shop(self, trackpoint: int, name: str) -> Shop:
         """Add a shop. Raises `ShopExists`."""

@@ -9,6 +9,10 @@ Each write has its own savepoint: if one is refused, the others of its transacti
 Some writes can be **joined**: those of one kind and key that wait for the same commit are done by one call, which
 gets all of their items. They share a savepoint.
 
+Some writes may run **beside** those of other processes: imports, which lock what they rely on. Every other write runs
+as if it were alone. Where a database has several writers, the two kinds get transactions of their own, and a
+transaction that collided with another one is run again.
+
 The dialect knows which database this is, and how it differs from others.
 """
 
@@ -30,6 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from smsevents import storage
 from smsevents.catalog.attachment import open_recorded
 from smsevents.catalog.dialects import open_dialect
+from smsevents.catalog.dialects.base import DIALECT_OPTION, Collided
 from smsevents.catalog.hot import run_text
 from smsevents.catalog.pack_store import PackStore
 from smsevents.catalog.stores import find_store
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from smsevents.storage.base import ByteStore
 
 WRITES_IN_GROUP_MAX = 256
-READ_CONNECTIONS_KEPT = 8  # open for the next read, because opening one takes longer than a small read
+WRITE_TRIES_MAX = 5  # of a transaction that collides with others
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -55,6 +60,7 @@ class _Write(Generic[T]):
     run: Callable[[Connection], T]
     outcome: Future[T]
     is_large: bool = False
+    beside: bool = False
 
 
 Join = Callable[[Connection, K, Sequence[I], ExitStack], Sequence[Exception | None]]
@@ -73,6 +79,7 @@ class _Joined(Generic[K, I]):
     item: I
     outcome: Future[None]
     is_large = False
+    beside = True
 
 
 class Database:
@@ -96,6 +103,7 @@ class Database:
         self._lock = threading.Lock()
         self._closed = False
         self._engine = self.dialect.engine()
+        self._engine.update_execution_options(**{DIALECT_OPTION: self.dialect})
         self._idle: deque[Connection] = deque()  # open, without a transaction
 
     @contextmanager
@@ -116,7 +124,7 @@ class Database:
             self._keep(connection)
 
     def _keep(self, connection: Connection) -> None:
-        if len(self._idle) < READ_CONNECTIONS_KEPT:
+        if len(self._idle) < self.dialect.reads_kept:
             self._idle.append(connection)
             if not self._closed:
                 return
@@ -130,11 +138,14 @@ class Database:
                 self._idle.pop().close()
 
     @contextmanager
-    def exclusive(self) -> Iterator[Connection]:
-        """Open a write transaction, which is committed at the end of the block. Migrations and the writer use it."""
+    def exclusive(self, *, beside: bool = False) -> Iterator[Connection]:
+        """Open a write transaction, which is committed at the end of the block. Migrations and the writer use it.
+
+        With `beside`, other processes may write at the same time.
+        """
         self.dialect.check_same()
         with self.dialect.translated("written"), self._engine.connect() as connection:
-            yield connection.execution_options(write=True)
+            yield connection.execution_options(write=True, beside=beside)
             self.dialect.check_same()
             connection.commit()
 
@@ -142,18 +153,20 @@ class Database:
         """Run a write and return its result once it is durable. Raises what `run` raised, or `StoreUnavailable`."""
         return self.submit(run).result()
 
-    def submit(self, run: Callable[[Connection], T], size_bytes: int = 0) -> Future[T]:
+    def submit(self, run: Callable[[Connection], T], size_bytes: int = 0, *, beside: bool = False) -> Future[T]:
         """Pass a write of about `size_bytes` bytes to the writer. The future has its result once it is durable.
 
-        Raises `StoreUnavailable` once the database is being closed.
+        `run` may be called again after what it did was rolled back. With `beside`, other processes may write between
+        its statements. Raises `StoreUnavailable` once the database is being closed.
         """
         outcome: Future[T] = Future()
-        self._put(_Write(run, outcome, is_large=size_bytes >= LARGE_WRITE_MIN_BYTES))
+        self._put(_Write(run, outcome, is_large=size_bytes >= LARGE_WRITE_MIN_BYTES, beside=beside))
         return outcome
 
     def submit_joined(self, join: Join[K, I], key: K, item: I) -> Future[None]:
         """Pass a small item to the writer, which writes it together with others of its key that wait.
 
+        This is a write `beside` those of other processes, and `join` may be called again, see `submit`.
         The future is done once the item is durable. Raises `StoreUnavailable` once the database is being closed.
         """
         outcome: Future[None] = Future()
@@ -195,6 +208,7 @@ class Database:
             writer.join()
         self._close_idle()
         self._engine.dispose()
+        self.dialect.close()
 
     def _write_loop(self) -> None:
         large: deque[_Write[Any] | _Joined[Any, Any]] = deque()
@@ -209,20 +223,26 @@ class Database:
                     large.append(following)
                 else:
                     group.append(following)
-            self._write_group(group)
+            for part in self._parts(group):
+                self._write_group(part)
             if large:
                 self._write_group([large.popleft()])
+
+    def _parts(self, group: list[_Write[Any] | _Joined[Any, Any]]) -> Iterator[list[_Write[Any] | _Joined[Any, Any]]]:
+        """Split a group into the parts that get transactions of their own."""
+        if self.dialect.has_one_writer:
+            yield group
+            return
+        for beside in (True, False):
+            yield [write for write in group if write.beside is beside]
 
     def _write_group(self, group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> None:
         """Run writes in one transaction. Each future gets its outcome only after the commit."""
         group = [write for write in group if write.outcome.set_running_or_notify_cancel()]
         if not group:
             return
-        outcomes: list[Callable[[], None]] = []
         try:
-            with ExitStack() as held, self.exclusive() as connection:
-                for write in _joined(group):
-                    outcomes += _run(write, connection, held)
+            outcomes = self._run_group(group)
             self.dialect.wrote(found_room=True)
         except Exception as failure:  # noqa: BLE001 -- nothing in the group was stored: every caller raises it
             if isinstance(failure, StoreFull):
@@ -230,6 +250,21 @@ class Database:
             outcomes = [partial(write.outcome.set_exception, failure) for write in group]
         for tell in outcomes:
             tell()
+
+    def _run_group(self, group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> list[Callable[[], None]]:
+        """Run writes in one transaction, again if it collides with others. Return what reports to their callers."""
+        for tried in range(1, WRITE_TRIES_MAX + 1):
+            outcomes: list[Callable[[], None]] = []
+            try:
+                with ExitStack() as held, self.exclusive(beside=group[0].beside) as connection:
+                    for write in _joined(group):
+                        outcomes += _run(write, connection, held)
+            except Collided:
+                if tried == WRITE_TRIES_MAX:
+                    raise
+            else:
+                break
+        return outcomes
 
 
 _SAVEPOINT = "one_write"  # plain SQL: SQLAlchemy's own savepoints cost as much as the write of one event

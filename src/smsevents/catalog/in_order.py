@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, bindparam, func, select
+from sqlalchemy import BigInteger, Integer, LargeBinary, bindparam, func, select, tuple_
 
+from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.hot import Hot
 from smsevents.segments.header import SegmentHeader
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from smsevents.segments.header import Place
     from smsevents.wire.lines import Entry
+
+
+ROWS_FETCHED_AT_FIRST = 6  # a page; of a database that sends all rows of a statement at once
+ROWS_FETCHED_MAX = 16  # about 1 MB of segments
 
 
 def span_of(first_ms: int, last_ms: int) -> int:
@@ -72,13 +77,31 @@ class InOrder:
     def __init__(self, table: Table, columns: Sequence[Column[Any]]) -> None:
         """Select these columns of a table: integers, texts and bytes."""
         self._in_order = Hot(_in_order_statement(table, columns))
+        self._next_in_order = Hot(_next_in_order_statement(table, columns))
         self._reaching_over = Hot(_reaching_over_statement(table))
 
     def in_order(
         self, connection: Connection, trackpoint: int, after: Entry, until_ms: int
     ) -> Generator[tuple[Any, ...], None, None]:
         """Go through the rows of a shop that begin at the date of an entry or later, up to a time (Unix ms)."""
-        return self._in_order.each(connection, {"trackpoint": trackpoint, "after": after[0], "until": until_ms})
+        values: dict[str, Any] = {"trackpoint": trackpoint, "after": after[0], "until": until_ms}
+        if dialect_of(connection).fetches_lazily:
+            return self._in_order.each(connection, values)
+        return self._in_order_by_pages(connection, values)
+
+    def _in_order_by_pages(
+        self, connection: Connection, values: dict[str, Any]
+    ) -> Generator[tuple[Any, ...], None, None]:
+        """Do what `in_order` does with one statement for some rows, each of which continues after the last row."""
+        values |= {"line": b"", "id": 0}  # before all rows of that date: a line is never empty
+        at_most = ROWS_FETCHED_AT_FIRST
+        while True:
+            rows = self._next_in_order.all(connection, values | {"at_most": at_most})
+            yield from rows
+            if len(rows) < at_most:
+                return
+            values["id"], values["after"], values["line"], *_ = rows[-1]
+            at_most = min(2 * at_most, ROWS_FETCHED_MAX)
 
     def reaching_over(self, connection: Connection, trackpoint: int, after: Entry) -> list[int]:
         """Return the ids of rows that begin before the date of `after` and reach past it, by their first entry."""
@@ -96,6 +119,18 @@ def _in_order_statement(table: Table, columns: Sequence[Column[Any]]) -> Select[
         select(*columns)
         .where(c.trackpoint == trackpoint, c.first_date >= after, c.first_date <= until)
         .order_by(c.first_date, c.first_line)
+    )
+
+
+def _next_in_order_statement(table: Table, columns: Sequence[Column[Any]]) -> Select[Any]:
+    """Build the statement that finds some of these rows, after the row with a date, a line and an id."""
+    c = table.c
+    after_row = (bindparam("after", type_=BigInteger), bindparam("line", type_=LargeBinary))
+    return (
+        _in_order_statement(table, columns)
+        .where(tuple_(c.first_date, c.first_line, c.id) > tuple_(*after_row, bindparam("id", type_=BigInteger)))
+        .order_by(c.id)
+        .limit(bindparam("at_most", type_=Integer))
     )
 
 

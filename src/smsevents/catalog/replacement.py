@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.objects import lock_announced, make_dead, make_live
 from smsevents.catalog.packs import delete_packs, insert_pack, lock_packs
 from smsevents.catalog.segments import delete_segments, insert_segments, lock_segments
@@ -43,6 +44,8 @@ def replace_stored(  # noqa: PLR0913, PLR0917 -- what goes, what comes, and when
 
     Objects of packs in `gone` are to be deleted `kept_ms` after `now` (Unix ms).
     """
+    if not dialect_of(connection).begin_replacement(connection, trackpoint):
+        return False  # the lock of the shop was lost, and an erasure may have begun meanwhile
     rows, packed = _ids(read, "row"), _ids(read, "pack")
     if lock_segments(connection, rows) != len(rows) or lock_packs(connection, packed) != len(packed):
         return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, func, insert, literal, select, true, union_all
 
 from smsevents.catalog.batches import batches
+from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.dialects.hints import NotByIndex
 from smsevents.catalog.hot import Hot
 from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
@@ -169,6 +170,17 @@ def _of_shop(trackpoint: int | None) -> ColumnElement[bool]:
 def newest_id(connection: Connection) -> int:
     """Return the highest id of a segment, or 0."""
     return connection.execute(select(func.max(_c.id))).scalar() or 0
+
+
+def newest_settled_id(connection: Connection) -> int:
+    """Return the highest id up to which every segment has appeared, for a scan that continues after it next time.
+
+    Where a database gives ids out before the commit, segments do not appear in their order. Read this before the read
+    that looks at the segments: what is not counted here, and appears in between, is then at least seen.
+    """
+    unfinished = dialect_of(connection).unfinished_id(connection)
+    newest = newest_id(connection)
+    return newest if unfinished is None else min(newest, unfinished)
 
 
 def line_bytes_after(connection: Connection, after_id: int) -> int:

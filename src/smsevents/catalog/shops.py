@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
+from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.hot import Hot
 from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
@@ -120,12 +121,17 @@ def note_uses(connection: Connection, uses: dict[str, int]) -> None:
 
 
 def block_user(connection: Connection, trackpoint: int, digest: bytes, now: int) -> None:
-    """Block a user, by digest: the user's events are not recorded any more."""
+    """Block a user, by digest: the user's events are not recorded any more.
+
+    Imports that were checked before have then been stored, or are refused.
+    """
+    dialect_of(connection).begin_block(connection, trackpoint)
     connection.execute(_BLOCK, {"trackpoint": trackpoint, "digest": digest, "now": now})
 
 
 def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool:
     """Let a user's events be recorded again. Return whether the user was blocked."""
+    dialect_of(connection).begin_block(connection, trackpoint)
     return bool(
         connection.execute(
             delete(blocked_users).where(blocked_users.c.trackpoint == trackpoint, blocked_users.c.digest == digest)

@@ -182,7 +182,13 @@ objects = Table(
     Column("since_ms", BigInteger, nullable=False),
     Column("delete_after_ms", BigInteger),
     Column("bytes", BigInteger, nullable=False),
-    Index("objects_to_do", "state", "since_ms", sqlite_where=text("state <> 'live'")),
+    Index(
+        "objects_to_do",
+        "state",
+        "since_ms",
+        sqlite_where=text("state <> 'live'"),
+        postgresql_where=text("state <> 'live'"),
+    ),
 )
 
 # While a pin has not expired, no object is deleted: a backup copies the objects that its copy of the catalog names.

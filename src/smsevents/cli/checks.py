@@ -104,7 +104,7 @@ def _clock(connection: Connection, now: int) -> Check:
         "SELECT max(moment) FROM (SELECT max(created_ms) AS moment FROM shops"
         " UNION ALL SELECT max(created_ms) FROM keys UNION ALL SELECT max(revoked_ms) FROM keys"
         " UNION ALL SELECT max(blocked_ms) FROM blocked_users"
-        " UNION ALL SELECT max(last_date) - :future FROM segments)",
+        " UNION ALL SELECT max(last_date) - :future FROM segments) AS moments",
         future=FUTURE_MAX_MS,
     )
     told = f"it is {utc(now)}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smsevents.catalog.dialects import EXAMPLES, is_known
+from smsevents.catalog.dialects import EXAMPLES, is_known, shown
 from smsevents.settings import Settings, is_injected, variable_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _chosen: ContextVar[str | None] = ContextVar("chosen_database", default=None)
 def _checked(url: str | None) -> str | None:
     """Refuse a value that is not a URL. It is usually a plain path, which would give a confusing error later."""
     if url is not None and not is_known(url):
-        raise typer.BadParameter(f"{url!r} is not a database URL; use {EXAMPLES}")
+        raise typer.BadParameter(f"{shown(url)!r} is not a database URL; use {EXAMPLES}")
     return url
 
 

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from smsevents.catalog.checks import Check, State
+from smsevents.catalog.dialects import shown
 from smsevents.cli.checks import examine
 from smsevents.cli.console import EXIT_FAILED, show_table
 from smsevents.cli.database import settings_in_force, sources, with_database
@@ -60,13 +61,22 @@ def _report() -> DoctorReport:
     settings = settings_in_force(environment)
     source = sources()
     shown = [
-        Setting(variable, os.environ[variable] if variable in wrong else getattr(settings, one.name), source[one.name])
+        Setting(
+            variable,
+            _shown(os.environ[variable] if variable in wrong else getattr(settings, one.name)),
+            source[one.name],
+        )
         for one in fields(Settings)
         for variable in [variable_of(one.name)]
     ]
     checks = [Check("settings", State.WRONG, detail) for detail in wrong.values()]
     checks += examine(settings, now_ms())
     return DoctorReport(ok=all(one.state is not State.WRONG for one in checks), settings=shown, checks=checks)
+
+
+def _shown(value: str | int) -> str | int:
+    """Return a value without passwords."""
+    return shown(value) if isinstance(value, str) else value
 
 
 def _usable(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from smsevents.catalog import Database, open_catalog, open_existing
+from smsevents.catalog.dialects import shown
 from smsevents.cli.database import OPTION, settings_in_force, sources
 from smsevents.errors import NoDatabase
 from smsevents.settings import variable_of
@@ -56,7 +57,7 @@ def _looked_for(url: str) -> str:
     """Return a sentence: which setting names the database, and what to do if it is the wrong one."""
     source = sources()["database"]
     if source in {OPTION, DATABASE_VARIABLE}:
-        named = f"{source} is {url!r}: change it if the database is elsewhere."
+        named = f"{source} is {shown(url)!r}: change it if the database is elsewhere."
     else:
         named = f"{DATABASE_VARIABLE} is not set, so the working directory was searched: set it to your database."
     return f"{named} `smsevents shop add` creates a new database."

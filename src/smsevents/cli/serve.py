@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from smsevents.catalog import open_catalog
+from smsevents.catalog.dialects import shown
 from smsevents.cli.database import settings_in_force, with_database
 from smsevents.cli.opening import say_doubt, tell_created
 from smsevents.cli.packs import use_store
@@ -45,5 +46,5 @@ def serve(
     finally:
         database.close()
     url = url_of(settings.host, settings.port)
-    typer.echo(f"smsevents serves {settings.database} on {url} (docs: {url}/docs)", err=True)
+    typer.echo(f"smsevents serves {shown(settings.database)} on {url} (docs: {url}/docs)", err=True)
     run(settings, workers, sockets)

@@ -23,7 +23,7 @@ from smsevents.wire.limits import LINE_MAX_BYTES
 from smsevents.wire.lines import split_days, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from smsevents.log.checked_lines import Rules
     from smsevents.segments.segment import Segment
@@ -148,9 +148,9 @@ class Ingest:
             self._lines.take_last(self._rest)
         return self._lines.finish()
 
-    def segments(self) -> Iterator[Segment]:
-        """Go through the segments. Call this after `finish`."""
-        return iter(self._spool)
+    def segments(self) -> Iterable[Segment]:
+        """Return the segments, to go through them any number of times. Call this after `finish`."""
+        return self._spool
 
     @property
     def stored_bytes(self) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from smsevents.catalog.dialects.base import Busy
+from smsevents.catalog.dialects.base import Busy, dialect_of
 from smsevents.catalog.segments import grow_segment, growing_segment
 from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.errors import BlockedMeanwhile, DamagedSegment
@@ -73,6 +73,7 @@ class Joining:
     def _store(
         self, connection: Connection, trackpoint: int, imports: Sequence[_Import], held: ExitStack
     ) -> list[Exception | None]:
+        dialect_of(connection).begin_append(connection, trackpoint)
         require_shop(connection, trackpoint)
         blocked = blocked_digests(connection, trackpoint)
         entries = unique([entry for one in imports if one.blocked == blocked for entry in one.entries])
@@ -80,14 +81,15 @@ class Joining:
         for day in split_days(entries):
             key = (trackpoint, day[0][0] // DAY_MS)
             if may_grow is None and key in self._growing:
-                may_grow = self._shares(trackpoint, held)
+                may_grow = self._shares(connection, trackpoint, held)
             self._store_day(connection, key, list(day), may_grow=may_grow or False)
         return [None if one.blocked == blocked else BlockedMeanwhile() for one in imports]
 
-    def _shares(self, trackpoint: int, held: ExitStack) -> bool:
+    @staticmethod
+    def _shares(connection: Connection, trackpoint: int, held: ExitStack) -> bool:
         """Share the shop until the transaction has ended. Return False if an erasure has or awaits it."""
         try:
-            held.enter_context(self._database.dialect.shop_step(trackpoint))
+            dialect_of(connection).share_until_end(connection, trackpoint, held)
         except Busy:
             return False
         return True

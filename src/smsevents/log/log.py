@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from smsevents.clock.system import Clocks, now_ms
+from smsevents.clock.system import Clocks
 from smsevents.log.blocked import BlockedUsers
 from smsevents.log.ingest import NO_LIMITS
 from smsevents.log.reader import Reader
@@ -30,19 +30,19 @@ class Log:
     def __init__(
         self,
         database: Database,
-        clock: Callable[[], int] = now_ms,
+        clock: Callable[[], int] | None = None,
         timekeeper: TimeJudge | None = None,
         joining: Joining | None = None,
     ) -> None:
         """Use a database, a clock in Unix milliseconds, and a timekeeper that judges this clock.
 
-        With `joining`, small imports share segments.
+        The default clock is that of the database. With `joining`, small imports share segments.
         """
         self._database = database
-        self._time = timekeeper or Timekeeper(database, Clocks(wall_ms=clock))
+        self.now = clock or database.dialect.now_ms
+        self._time = timekeeper or Timekeeper(database, Clocks(wall_ms=self.now))
         self._joining = joining
         self.blocked = BlockedUsers(database)
-        self.now = clock
 
     def recording(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.segments import insert_segments
 from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.errors import BlockedMeanwhile
@@ -140,14 +141,17 @@ def append_segments(
 ) -> Future[None]:
     """Store segments of `size_bytes` stored bytes, all or none. The future is done when they are durable.
 
+    They may be gone through more than once, because a write may have to be repeated.
+
     It raises `UnknownShop` if there is no such shop, and `StoreUnavailable` if the database cannot be written, or if
     the digests of the blocked users are no longer those in `blocked`.
     """
 
     def store(connection: Connection) -> None:
+        dialect_of(connection).begin_append(connection, trackpoint)
         require_shop(connection, trackpoint)
         if blocked_digests(connection, trackpoint) != blocked:
             raise BlockedMeanwhile
         insert_segments(connection, trackpoint, segments)
 
-    return database.submit(store, size_bytes)
+    return database.submit(store, size_bytes, beside=True)

@@ -22,7 +22,7 @@ import structlog
 from smsevents.catalog import open_served
 from smsevents.catalog.leases import LEASE_SECONDS, release_lease, take_lease
 from smsevents.catalog.packs import shops_with_packs
-from smsevents.catalog.segments import line_bytes_after, newest_id, shops_changed
+from smsevents.catalog.segments import line_bytes_after, newest_id, newest_settled_id, shops_changed
 from smsevents.catalog.stores import is_packing
 from smsevents.clock.system import Clocks
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
@@ -115,7 +115,8 @@ class UpkeepWorker:
         if expired.segments or expired.packs:
             logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
         with self._database.read() as connection:
-            newest = newest_id(connection)
+            newest = newest_settled_id(connection)
+        with self._database.read() as connection:
             now = self._now()
             due = self._settling.shops_due(now)
             changed = shops_changed(connection, self._looked_at if due is not None else 0)

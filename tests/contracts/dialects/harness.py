@@ -6,14 +6,18 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
 
 from smsevents.catalog import open_catalog
+from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from smsevents.catalog import Database
 
@@ -21,8 +25,11 @@ if TYPE_CHECKING:
 class Harness(Protocol):
     """A database of a dialect that a test may damage."""
 
-    name: str
+    package: str  # of the dialect
     url: str
+    can_copy: bool  # whether smsevents copies the database itself
+    gives_back_room: bool  # whether it returns room to the file system step by step
+    tells_room: bool
 
     def opened(self) -> Database:
         """Open the database, as one more process would; it is closed after the test."""
@@ -42,11 +49,15 @@ class Harness(Protocol):
     def copied(self, target: Path) -> list[tuple[int, str]]:
         """Return the shops of a copy that the dialect made."""
 
+    def close(self) -> None:
+        """Close what was opened."""
+
 
 class SqliteHarness:
     """A SQLite file in a folder of its own."""
 
-    name = "sqlite"
+    package = "sqlite"
+    can_copy = gives_back_room = tells_room = True
 
     def __init__(self, folder: Path) -> None:
         """Use a folder that is empty."""
@@ -95,7 +106,90 @@ class SqliteHarness:
             return connection.execute("SELECT trackpoint, name FROM shops ORDER BY trackpoint").fetchall()
 
 
-HARNESSES = {"sqlite": SqliteHarness}
+class PostgresHarness:
+    """A database of its own on the PostgreSQL server of the tests."""
+
+    package = "postgres"
+    can_copy = gives_back_room = tells_room = False
+
+    def __init__(self, server: str, through: str | None = None) -> None:
+        """Use the server of a URL for its superuser, perhaps through a pgbouncer."""
+        self._server = server
+        self._name = create_database(server)
+        self.url = url_of(through or server, self._name)
+        self._databases: list[Database] = []
+
+    def opened(self) -> Database:
+        """Open the database."""
+        self._databases.append(open_catalog(self.url))
+        return self._databases[-1]
+
+    def close(self) -> None:
+        """Close what was opened, and remove the database."""
+        for database in self._databases:
+            database.close()
+        drop_database(self._server, self._name)
+
+    def bytes_stored(self) -> bytes:
+        """Return the bytes of all files of tables and indexes. The write-ahead log is not among them."""
+        with administered(self._server) as connection:
+            connection.execute("CHECKPOINT")  # removes the files of tables that were rewritten
+            ((folder, number),) = connection.execute(
+                "SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = %s", (self._name,)
+            ).fetchall()
+        return b"".join(file.read_bytes() for file in sorted(Path(folder, "base", str(number)).iterdir()))
+
+    def replace(self) -> None:
+        """Put another database under the name."""
+        with administered(self._server) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (self._name,)
+            )
+            while connection.execute("SELECT 1 FROM pg_stat_activity WHERE datname = %s", (self._name,)).fetchone():
+                time.sleep(0.01)
+            connection.execute(f"ALTER DATABASE {self._name} RENAME TO {self._name}_old")
+            connection.execute(f"CREATE DATABASE {self._name} OWNER {OWNER}")
+        open_catalog(url_of(self._server, self._name)).close()
+
+    def use_up_room(self) -> None:
+        """Let each new shop fail as it does on a full disk."""
+        self.query(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
+            "CREATE TRIGGER full_disk BEFORE INSERT ON shops FOR EACH ROW EXECUTE FUNCTION full_disk()",
+        )
+
+    def damage(self) -> None:
+        """Remove a table."""
+        self.query("DROP TABLE shops CASCADE")
+
+    def copied(self, target: Path) -> list[tuple[int, str]]:
+        """Fail: there is no copy."""
+        raise AssertionError(target)
+
+    def query(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as the superuser, without smsevents. Return the rows of the last one."""
+        with administered(url_of(self._server, self._name, "tester")) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+SLOW = pytest.mark.slow  # each run of the tests starts a server for them
+HARNESSES = (
+    "sqlite",
+    pytest.param("postgres", marks=SLOW),
+    pytest.param("pgbouncer", marks=SLOW),
+)
+
+
+def harness_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> SqliteHarness | PostgresHarness:
+    """Make the harness of a kind of database."""
+    if kind == "sqlite":
+        return SqliteHarness(folder)
+    server = request.getfixturevalue("postgres_url")
+    return PostgresHarness(server, request.getfixturevalue("pgbouncer_url") if kind == "pgbouncer" else None)
+
 
 _HOLDER = """
 import sys, time

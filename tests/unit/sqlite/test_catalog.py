@@ -177,7 +177,6 @@ BAD_URLS = [
     "sqlite://data/log.db",
     "mysql://user@host/name",
     "https://example.com/log.db",
-    "postgresql://user@host:port/name",
 ]
 
 

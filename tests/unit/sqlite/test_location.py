@@ -34,7 +34,7 @@ FOREIGN = "CREATE TABLE bookmarks (name TEXT)"
         ("sqlite://user:secret@/log.db", "no host and no user"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite://", "names no file"),
-        ("postgresql://user:secret@host/name", "begins with 'postgresql', which is not a known kind"),
+        ("oracle://user:secret@host/name", "begins with 'oracle', which is not a known kind"),
     ],
 )
 def test_no_part_of_a_url_is_ignored(url: str, told: str) -> None:

@@ -1,21 +1,27 @@
 """How SQL databases differ from each other, and nothing else. The scheme of a URL chooses the dialect.
 
-base.py   what the catalog requires of a database
-hints.py  hints for the planner of a database
-sqlite/   SQLite
+base.py    what the catalog requires of a database
+hints.py   hints for the planner of a database
+sqlite/    SQLite
+postgres/  PostgreSQL
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from smsevents.catalog.dialects.postgres.provider import PostgresProvider
 from smsevents.catalog.dialects.sqlite.provider import SqliteProvider
 from smsevents.errors import SettingError
 
 if TYPE_CHECKING:
     from smsevents.catalog.dialects.base import Diagnosis, Dialect, Provider
 
-_PROVIDERS: dict[str, Provider] = {"sqlite": SqliteProvider()}
+_PROVIDERS: dict[str, Provider] = {"sqlite": SqliteProvider(), "postgresql": PostgresProvider()}
+
+_password = re.compile(r"(://[^:/?#]*):.*@")
+_password_parameter = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 EXAMPLES = "; ".join(provider.example for provider in _PROVIDERS.values())
 
@@ -32,6 +38,11 @@ def open_dialect(url: str, *, create: bool) -> Dialect:
 def diagnose(url: str) -> Diagnosis:
     """Examine the database that `url` names. Raises `SettingError` for a URL that cannot be used."""
     return _provider(url).diagnose(url)
+
+
+def shown(url: str) -> str:
+    """Return a URL without passwords, for messages. It need not be one that can be used."""
+    return _password_parameter.sub(r"\1***", _password.sub(r"\1:***@", url))
 
 
 def hand_down_identity(url: str) -> None:

@@ -5,11 +5,14 @@ The tests in `tests/contracts/dialects` check every dialect against this contrac
 **Reads.** All statements of one read see the database as it is at the first of them, whatever is written meanwhile.
 
 **Writes.** If one statement of a transaction reads rows and a later one writes based on them, no other write may come
-in between. SQLite has only one writer. A database with several writers must lock the rows that are read, in the order
-of their ids. `replace_stored` counts the rows that it locked, and so notices a row that is gone.
+in between. SQLite has only one writer. A database with several writers lets only one such transaction run at a time.
+Transactions that run `beside` others lock what they rely on, by `begin_append` and `begin_block`. `replace_stored`
+locks the rows that were read, in the order of their ids, and counts them: it notices a row that is gone.
 
 **Locks.** Steps of the upkeep share a shop. A process that needs exclusive access waits for the running steps to end,
 and no new step begins meanwhile. A lock ends with the process that holds it, however the process ends.
+
+**Clock.** All processes of a database act by one clock, `now_ms`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
 
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 
 class Busy(StoreUnavailable):
     """Another process holds the lock."""
+
+
+class Collided(StoreUnavailable):
+    """The transaction collided with another one and was rolled back. It can be run again at once."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,23 @@ class Dialect(Protocol):
     def where(self) -> str:
         """The location of the database, for its operator."""
 
+    @property
+    def reads_kept(self) -> int:
+        """How many connections for reads may be kept open outside of the engine's pool."""
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether only one write transaction runs at a time, whatever it does."""
+
+    @property
+    def fetches_lazily(self) -> bool:
+        """Whether a cursor fetches rows when they are asked for, and not all of them at first."""
+
     def engine(self) -> Engine:
         """Create the engine. Its connections begin a read, or with the execution option `write=True` a write.
 
-        Raises `StoreUnavailable`.
+        With `beside=True`, other writes may be committed between the statements of the write. Raises
+        `StoreUnavailable`.
         """
 
     def translated(self, done: Literal["read", "written"]) -> AbstractContextManager[None]:
@@ -87,6 +107,27 @@ class Dialect(Protocol):
 
     def now_ms(self) -> int:
         """Return the time (Unix ms) of the clock that all processes of the database share."""
+
+    def begin_append(self, connection: Connection, trackpoint: int) -> None:
+        """Until the write ends, let nobody block a user of the shop. Do this before the blocked users are read."""
+
+    def begin_block(self, connection: Connection, trackpoint: int) -> None:
+        """Wait until the running appends to the shop have ended, and let none begin before this write has ended."""
+
+    def begin_replacement(self, connection: Connection, trackpoint: int) -> bool:
+        """Return whether this process still has the right to rewrite segments of the shop that `shop_step` gave it.
+
+        It is kept until the write ends.
+        """
+
+    def share_until_end(self, connection: Connection, trackpoint: int, held: ExitStack) -> None:
+        """Share a shop, as `shop_step` does, until the write has ended. `held` is closed after that. Raises `Busy`."""
+
+    def unfinished_id(self, connection: Connection) -> int | None:
+        """Return an id so that no other segment with this id or a lower one will ever appear, or None for any id.
+
+        `stored.newest_settled_id` explains how it is used.
+        """
 
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
         """Share a shop to rewrite some of its segments. Raises `Busy` if a process has or awaits exclusive access."""
@@ -109,7 +150,7 @@ class Dialect(Protocol):
     def copy_to(self, target: Path) -> None:
         """Write the database as it is at one moment into an empty file, without deleted rows.
 
-        Raises `StoreUnavailable`.
+        Raises `StoreUnavailable`, and `InvalidRequest` for a database that has its own tools for that.
         """
 
     def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
@@ -117,6 +158,18 @@ class Dialect(Protocol):
 
     def sizes(self) -> DatabaseSizes:
         """Return the size of the database, and the free space beside it."""
+
+    def close(self) -> None:
+        """Close what the dialect itself has open."""
+
+
+DIALECT_OPTION = "smsevents_dialect"  # an execution option of the engine
+
+
+def dialect_of(connection: Connection) -> Dialect:
+    """Return the dialect of a connection that a `Database` opened."""
+    found: Dialect = connection.get_execution_options()[DIALECT_OPTION]
+    return found
 
 
 class Provider(Protocol):

@@ -21,7 +21,7 @@ from smsevents.clock.system import now_ms
 from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
 
@@ -37,6 +37,9 @@ class SqliteDialect:
     """One SQLite database."""
 
     scrub_steps = (VACUUM, EMPTY_WAL)
+    reads_kept = 8  # opening one takes longer than a small read
+    has_one_writer = True
+    fetches_lazily = True
 
     def __init__(self, path: Path, *, create: bool) -> None:
         """Check what is at a path. Raises `NoDatabase` or `StoreUnavailable`."""
@@ -106,6 +109,26 @@ class SqliteDialect:
         """Return the time of the machine's clock (Unix ms): all processes of a file run on that machine."""
         return now_ms()
 
+    def begin_append(self, connection: Connection, trackpoint: int) -> None:
+        """Do nothing: there is one writer."""
+
+    def begin_block(self, connection: Connection, trackpoint: int) -> None:
+        """Do nothing: there is one writer."""
+
+    @staticmethod
+    def begin_replacement(connection: Connection, trackpoint: int) -> bool:  # noqa: ARG004 -- there is one writer
+        """Return True: a lock of this machine cannot be lost while the process runs."""
+        return True
+
+    def share_until_end(self, connection: Connection, trackpoint: int, held: ExitStack) -> None:  # noqa: ARG002 -- `held` ends it
+        """Share a shop until `held` is closed."""
+        held.enter_context(self.shop_step(trackpoint))
+
+    @staticmethod
+    def unfinished_id(connection: Connection) -> int | None:  # noqa: ARG004 -- there is one writer
+        """Return None: ids appear in their order."""
+        return None
+
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
         """Share a shop with other steps of the upkeep."""
         return locks.shop_step(self.path, trackpoint)
@@ -153,3 +176,6 @@ class SqliteDialect:
         """Return the sizes of the files."""
         log_bytes = files.size_of(self.path.with_name(self.path.name + "-wal")) or 0
         return DatabaseSizes(files.size_of(self.path), log_bytes, free_bytes(self.path.absolute().parent))
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""

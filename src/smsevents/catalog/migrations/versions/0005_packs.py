@@ -8,11 +8,14 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add the tables of packs. They stay empty until a store is named."""
+    """Add the tables of packs. They stay empty until a store is named. PostgreSQL differs as in 0001."""
+    is_postgres = op.get_bind().dialect.name == "postgresql"
+    shop = [] if is_postgres else [sa.ForeignKey("shops.trackpoint")]
+    in_order = ["trackpoint", "first_date"] if is_postgres else ["trackpoint", "first_date", "first_line"]
     op.create_table(
         "packs",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
-        sa.Column("trackpoint", sa.BigInteger(), sa.ForeignKey("shops.trackpoint"), nullable=False),
+        sa.Column("trackpoint", sa.BigInteger(), *shop, nullable=False),
         sa.Column("first_date", sa.BigInteger(), nullable=False),
         sa.Column("first_line", sa.LargeBinary(), nullable=False),
         sa.Column("last_date", sa.BigInteger(), nullable=False),
@@ -28,7 +31,7 @@ def upgrade() -> None:
         sa.Column("inner_index", sa.LargeBinary(), nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_index("packs_in_order", "packs", ["trackpoint", "first_date", "first_line"])
+    op.create_index("packs_in_order", "packs", in_order)
     op.create_index("packs_by_span", "packs", ["trackpoint", "span_ms", "first_date"])
     op.create_index("packs_by_end", "packs", ["last_date"])
     op.create_table(
@@ -40,7 +43,8 @@ def upgrade() -> None:
         sa.Column("delete_after_ms", sa.BigInteger()),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
     )
-    op.create_index("objects_to_do", "objects", ["state", "since_ms"], sqlite_where=sa.text("state <> 'live'"))
+    not_live = sa.text("state <> 'live'")
+    op.create_index("objects_to_do", "objects", ["state", "since_ms"], sqlite_where=not_live, postgresql_where=not_live)
     op.create_table(
         "pins",
         sa.Column("name", sa.Text(), primary_key=True),

@@ -1,0 +1,127 @@
+"""An examination of a PostgreSQL database that is not opened for use."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from smsevents.catalog.checks import Check, State
+from smsevents.catalog.dialects.postgres.connections import connect
+from smsevents.catalog.dialects.postgres.failures import ours
+from smsevents.catalog.dialects.postgres.rights import require_usable
+from smsevents.clock.system import now_ms
+from smsevents.errors import NoDatabase, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog.dialects.postgres.location import Location
+
+CLOCK_AWAY_MAX_MS = 60_000
+
+
+class PostgresDiagnosis:
+    """An examination of the database at a location."""
+
+    def __init__(self, location: Location) -> None:
+        """Examine the database."""
+        self._location = location
+        self._checks = self._examined()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a readable database of smsevents."""
+        return self._checks[0].state is State.OK
+
+    @property
+    def where(self) -> str:
+        """The hosts and the name of the database."""
+        return self._location.where
+
+    def checks(self) -> list[Check]:
+        """Return the results of the checks. The one of the database itself comes first."""
+        return list(self._checks)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open the database for reading. Each statement is a transaction of its own: one may fail without harm."""
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: connect(self._location),
+            poolclass=NullPool,
+            use_native_hstore=False,
+        )
+        with engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Do nothing: there are no files."""
+
+    def _examined(self) -> list[Check]:
+        try:
+            with connect(self._location) as connection:
+                return self._examine(connection)
+        except psycopg.Error as error:
+            return [Check("database", State.WRONG, str(ours("read", self.where, error)))]
+        except NoDatabase as error:
+            detail = f"{error} `smsevents shop add` creates them, and so does `smsevents serve`."
+            return [Check("database", State.WARNING, detail)]
+        except StoreUnavailable as error:
+            return [Check("database", State.WRONG, str(error))]
+
+    def _examine(self, connection: psycopg.Connection[Any]) -> list[Check]:
+        require_usable(connection, self.where, create=False)
+        ((size, version, standby, synchronous, fsync, sees_all, now),) = connection.execute(
+            "SELECT pg_database_size(current_database()), current_setting('server_version'), pg_is_in_recovery(),"
+            " current_setting('synchronous_standby_names'), current_setting('fsync') = 'on',"
+            " pg_has_role('pg_read_all_stats', 'USAGE'), (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+        ).fetchall()
+        return [
+            Check("database", State.OK, f"{self.where}, {size:,} bytes, PostgreSQL {version}"),
+            _writable(is_standby=standby),
+            _durability(synchronous, fsync=fsync),
+            _clock(now),
+            _statistics(sees_all=sees_all),
+        ]
+
+
+def _writable(*, is_standby: bool) -> Check:
+    if is_standby:
+        return Check("writable", State.WRONG, "This server is a standby. Name all hosts, so that the primary is found.")
+    return Check("writable", State.OK, "yes")
+
+
+def _durability(synchronous: str, *, fsync: bool) -> Check:
+    name = "durability"
+    if not fsync:
+        return Check(name, State.WRONG, "fsync is off: a power failure loses events. Turn it on.")
+    if not synchronous:
+        detail = (
+            "There is no synchronous standby: if the primary is lost, so are the events that were acknowledged last."
+        )
+        return Check(name, State.WARNING, detail)
+    return Check(name, State.OK, f"commits wait for {synchronous}")
+
+
+def _clock(database_ms: int) -> Check:
+    away = now_ms() - database_ms
+    if abs(away) > CLOCK_AWAY_MAX_MS:
+        detail = f"The clock of this machine is {away / 1000:+.0f} s away from that of the database, which counts."
+        return Check("clock of the database", State.WARNING, detail)
+    return Check("clock of the database", State.OK, "the same as that of this machine")
+
+
+def _statistics(*, sees_all: bool) -> Check:
+    if sees_all:
+        return Check("role", State.OK, "may see whether others read old rows")
+    detail = (
+        "The user lacks the role pg_read_all_stats. While other users are connected to the database, an erasure is not"
+        " reported as wiped, because they may still read old rows."
+    )
+    return Check("role", State.WARNING, detail)

@@ -1,0 +1,129 @@
+"""The life of a log on every dialect: imports, upkeep and packs, and after each step every event is there once."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smsevents.catalog.objects import State, count_objects
+from smsevents.catalog.stores import set_packing
+from smsevents.storage.memory import MemoryStore
+from smsevents.upkeep.compaction import compact_shop
+from smsevents.upkeep.erasure import forget
+from smsevents.upkeep.packing import unpack_shop
+from smsevents.upkeep.quarantining import quarantine
+from smsevents.upkeep.retention import expire
+from smsevents.upkeep.statistics import statistics
+from smsevents.upkeep.verification import verify
+from smsevents.worker.worker import UpkeepWorker
+from tests.contracts.dialects.harness import SLOW, harness_of
+from tests.support.lines import DAY_MS, line, random_lines
+from tests.support.logs import FEW_LINES, Held, filled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+CAMPAIGN = pytest.mark.campaign
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=SLOW), pytest.param("pgbouncer", marks=CAMPAIGN)])
+def held(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Held]:
+    """Make a database of each dialect, with one shop, and with a store of packs."""
+    harness = harness_of(request.param, request, tmp_path)
+    made = Held(harness.url, MemoryStore())
+    yield made
+    made.database.close()
+    harness.close()
+
+
+@contextmanager
+def intact(held: Held) -> Iterator[None]:
+    """Check after the block that the log is exported as expected, and that nothing is damaged."""
+    yield
+    assert held.exported() == held.expected()
+    assert held.damages() == []
+
+
+def user_of(line: bytes) -> str:
+    """Return the user of a line."""
+    user: str = json.loads(line)["smsEvent"]["userId"]
+    return user
+
+
+def test_the_life_of_a_log(held: Held) -> None:
+    """Import, compact, pack, import late events, repack, erase, expire, unpack: no step loses or repeats an event."""
+    with intact(held):
+        lines = filled(held)
+    with intact(held):
+        late = random_lines(
+            random.Random(2),  # noqa: S311 -- invented data
+            held.trackpoint,
+            60,
+            held.now - 20 * DAY_MS,
+            held.now - DAY_MS,
+        )
+        held.put(late)
+    with intact(held):
+        assert compact_shop(held.database, held.trackpoint, held.now, None, FEW_LINES).before
+        held.pack(FEW_LINES)
+        assert statistics(held.database, held.trackpoint).overlapping == 0
+    with intact(held):
+        gone = {user_of(lines[0]), user_of(late[0])}
+        now = held.database.dialect.now_ms()
+        erased = forget(held.database, held.trackpoint, sorted(gone), now, block=True)
+        assert (erased.events, erased.wiped) == (2, True)
+        held.lines -= {one for one in held.lines if user_of(one) in gone}
+    with intact(held):
+        held.now += 80 * DAY_MS
+        assert expire(held.database, held.now).packs
+        held.collect()
+        with held.database.read() as connection:
+            assert count_objects(connection, State.DEAD) == (0, 0)
+    with intact(held):
+        held.database.write(partial(set_packing, packing=False))
+        assert unpack_shop(held.database, held.trackpoint, held.packs())
+        assert held.packs() == []
+        assert held.headers()
+
+
+def test_a_worker_keeps_the_log(held: Held) -> None:
+    """Rounds of an upkeep worker settle and pack what imports bring in any order, and find nothing more to do."""
+    lines = random_lines(
+        random.Random(3),  # noqa: S311 -- invented data
+        held.trackpoint,
+        600,
+        held.now - 9 * DAY_MS,
+        held.now - 2 * DAY_MS,
+    )
+    for start in range(0, 600, 100):
+        held.put(lines[start : start + 100])
+    worker = UpkeepWorker(held.database, lambda: held.now, packs=True)
+    with intact(held):
+        for _ in range(3):
+            assert worker.round()
+            held.now += 11 * 60 * 1000
+        found = statistics(held.database, held.trackpoint)
+        assert (found.overlapping, found.events) == (0, 600)
+    worker.release_lease()
+
+
+def test_a_damaged_segment_is_set_aside(held: Held) -> None:
+    """A segment that is not what its row says is found, and set aside; all other events are exported."""
+    held.put([line(held.trackpoint, held.now - 2 * DAY_MS)])
+    (header,) = held.headers()
+    wrong = f"UPDATE segments SET events = events + 1 WHERE id = {header.id}"  # noqa: S608 -- a number
+    held.database.write(lambda c: c.exec_driver_sql(wrong).close())
+    held.lines.clear()
+    held.put([line(held.trackpoint, held.now)])
+    (found,) = [one for one in verify(held.database, None) if one.damage]
+    quarantine(held.database, found, held.now)
+    assert held.exported() == held.expected()
+    assert held.damages() == []
+    assert statistics(held.database, held.trackpoint).quarantined == 1
