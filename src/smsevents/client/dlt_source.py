@@ -64,7 +64,6 @@ SOURCE = "smsevents"
 TABLE = "sms_events"
 LOOKBACK_DAYS = 3
 DAYS_MAX = 36_500
-MESSAGES_PENDING = -1  # in the place of a position: the table of messages has to be made
 
 DUCKDB, POSTGRES = "duckdb", "postgres"
 
@@ -210,7 +209,7 @@ def _note_messages(
         state.pop(key, None)
     elif wanted or key in state:
         is_right = is_empty and before is not None and state.get(key) == before
-        state[key] = state[place_of(account)] if is_right else MESSAGES_PENDING
+        state[key] = state[place_of(account)] if is_right else None
 
 
 def kind_of(destination: Destination[Any, Any] | None) -> str:
@@ -247,7 +246,10 @@ def place_of(account: Account) -> str:
 
 
 def messages_key(account: Account) -> str:
-    """Return the name under which the state has the position at which the table of messages was made."""
+    """Return the name under which the state has the position at which the table of messages was made, or None.
+
+    None means that the table has to be made. Without that name in the state, there is no such table.
+    """
     return f"{place_of(account)} messages"
 
 

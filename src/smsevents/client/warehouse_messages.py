@@ -22,7 +22,7 @@ from dlt.common.destination.client import SqlModel
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from sqlglot import exp
 
-from smsevents.client.dlt_source import COLUMNS, MESSAGES_PENDING, SOURCE, TABLE, messages_key, place_of
+from smsevents.client.dlt_source import COLUMNS, SOURCE, TABLE, messages_key, place_of
 from smsevents.client.errors import ConfigurationError
 from smsevents.client.messages import ACCEPTED, DELIVERED, MESSAGE_COLUMNS
 from smsevents.wire.events import STATUSES
@@ -187,5 +187,5 @@ def _is_state(status: str) -> str:
 
 def is_current(state: dict[str, Any], account: Account) -> bool:
     """Return whether the table has the messages of all events that were loaded, by the state of the source."""
-    known = state.get(messages_key(account), MESSAGES_PENDING)
-    return bool(known != MESSAGES_PENDING and known == state.get(place_of(account)))
+    known = state.get(messages_key(account))
+    return known is not None and bool(known == state.get(place_of(account)))
