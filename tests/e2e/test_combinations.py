@@ -1,0 +1,106 @@
+"""Every database with every place of packs: the same imports give the same exports, and an erasure reaches all."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smsevents.clock.system import now_ms
+from tests.support.lines import DAY_MS, body_of, line, model
+from tests.support.postgres import create_database, drop_database, url_of
+from tests.support.seaweed import seaweedfs
+from tests.support.servers import run_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _pytest.mark import ParameterSet
+
+TRACKPOINT = 4541245641234564
+EVENTS = 9_000  # of about 170 bytes after compression: more than a pack needs
+IN_MAKE_TEST = {
+    ("postgres", "files"),
+    ("pgbouncer", "seaweedfs"),
+}  # with what other tests have, each seam is there once
+
+pytestmark = pytest.mark.slow
+
+
+def _pairs() -> list[ParameterSet]:
+    return [
+        pytest.param(database, place, marks=[] if (database, place) in IN_MAKE_TEST else [pytest.mark.campaign])
+        for database in ("sqlite", "postgres", "pgbouncer")
+        for place in ("database", "files", "seaweedfs")
+    ]
+
+
+@pytest.mark.parametrize(("database", "place"), _pairs())
+def test_a_log_is_the_same_everywhere(
+    tmp_path: Path, request: pytest.FixtureRequest, database: str, place: str
+) -> None:
+    """Imports, packs, an erasure and the way back into the database leave exactly the events of the plain model."""
+    environment = dict(os.environ)
+    if place == "seaweedfs":
+        server = seaweedfs()
+        environment |= {**server.environment(), "SMSEVENTS_SEGMENTS": server.place()}
+    elif place == "files":
+        (tmp_path / "packs").mkdir()
+        environment["SMSEVENTS_SEGMENTS"] = f"file://{tmp_path}/packs"
+    if database == "sqlite":
+        _live(environment | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path}/log.db"}, tmp_path, place)
+        return
+    url = request.getfixturevalue("postgres_url")
+    reached = request.getfixturevalue("pgbouncer_url") if database == "pgbouncer" else url
+    name = create_database(url)
+    try:
+        _live(environment | {"SMSEVENTS_DATABASE": url_of(reached, name)}, tmp_path, place)
+    finally:
+        drop_database(url, name)
+
+
+def _live(environment: dict[str, str], folder: Path, place: str) -> None:
+    """Import, pack, erase a user, and move back; compare each export with the model."""
+    now = now_ms()
+    chance = random.Random(7)  # noqa: S311 -- invented data
+    lines = [
+        line(
+            TRACKPOINT,
+            now - 3 * DAY_MS - chance.randrange(5 * DAY_MS),
+            f"user {chance.randrange(50)}",
+            campaign=f"{chance.getrandbits(1200):x}",
+        )
+        for _ in range(EVENTS)
+    ]
+    body = folder / "events.jsonl"
+    body.write_bytes(body_of(lines))
+
+    def run(*words: str) -> bytes:
+        done = run_command(*words, environment=environment)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def check(expected: list[bytes]) -> None:
+        assert run("export", str(TRACKPOINT), "--days", "30") == model(expected, 0, now)
+        run("verify")
+
+    run("shop", "add", str(TRACKPOINT))
+    for _ in range(2):  # the second time, every event is there already
+        run("import", str(TRACKPOINT), str(body))
+    check(lines)
+    if place != "database":
+        run("move", "packs")
+    run("compact", str(TRACKPOINT))
+    packs = json.loads(run("stats", str(TRACKPOINT), "--json"))["packs"]
+    assert (packs > 0) is (place != "database")
+    check(lines)
+    run("forget", str(TRACKPOINT), "user 7")
+    rest = [one for one in lines if json.loads(one)["smsEvent"]["userId"] != "user 7"]
+    assert len(rest) < len(lines)
+    check(rest)
+    if place != "database":
+        run("move", "database")
+        check(rest)
