@@ -67,6 +67,7 @@ def test_the_longer_cases_run_through(plan: Plan) -> None:
     assert {path.stem for path in (plan.docs / "charts").glob("*.svg")} >= set(cases)
 
 
+@pytest.mark.campaign
 def test_a_tree_beside_itself(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     """Two source trees are compared in pairs by processor time, and the result is shown in a table."""
     before.main(plan, SOURCE, SOURCE, events=500, pairs=1)

@@ -41,7 +41,9 @@ def surroundings(shop: Shop, home: Path) -> dict[str, str]:
     return os.environ | {"SMSEVENTS_API_KEY": shop.key, "SMSEVENTS_URL": shop.base, "HOME": str(home)}
 
 
-@pytest.mark.parametrize("offset", ["+10d", "-10d", "+200d"])
+@pytest.mark.parametrize(
+    "offset", ["+10d", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("-10d", "+200d"))]
+)
 def test_pull_once_with_a_wrong_clock(server: Server, tmp_path: Path, offset: str) -> None:
     """After one pull with a wrong clock, even with `--replace`, the next one has every event."""
     shop = server.shop()

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 TRACKPOINT = 4541245641234564
 EVENTS = 9_000  # of about 170 bytes after compression: more than a pack needs
-IN_MAKE_TEST = {
-    ("postgres", "files"),
-    ("pgbouncer", "seaweedfs"),
-}  # with what other tests have, each seam is there once
+IN_MAKE_TEST = {("pgbouncer", "seaweedfs")}  # other tests have the other seams
 
 pytestmark = pytest.mark.slow
 

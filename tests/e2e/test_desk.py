@@ -230,7 +230,7 @@ def run_unchecked(*words: str, environment: dict[str, str]) -> subprocess.Comple
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [pytest.param(VERSIONS[0], marks=pytest.mark.campaign), *VERSIONS[1:]])
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_every_package_has_a_wheel(platform: str, version: str) -> None:
     """All packages that `pip install '.[parquet,sync]'` needs have wheels for the platform."""
@@ -246,7 +246,7 @@ def test_every_package_has_a_wheel(platform: str, version: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [pytest.param(VERSIONS[0], marks=pytest.mark.campaign), *VERSIONS[1:]])
 def test_windows_on_arm_does_without_isal(version: str, tmp_path: Path) -> None:
     """On Windows on ARM, for which isal has no wheel, the client's packages have wheels without it."""
     file = tmp_path / "requirements.in"

@@ -66,7 +66,7 @@ def served(
         server.stop()
 
 
-@pytest.mark.parametrize(("offset", "workers"), [("+100d", 2), ("-100d", 1)])
+@pytest.mark.parametrize(("offset", "workers"), [("+100d", 2), pytest.param("-100d", 1, marks=pytest.mark.campaign)])
 def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, offset: str, workers: int) -> None:
     """While the clock of a running server is wrong, nothing is deleted and everything reports it, until it is right."""
     clock = WrongClock(tmp_path)
