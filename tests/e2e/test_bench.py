@@ -29,7 +29,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     """Cases write their results, including every single round, followed by the tables and charts."""
-    cases = ["export", "requests", "scale", "disk"]
+    cases = ["export", "disk"]
     run(plan, cases)
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
@@ -41,11 +41,6 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     assert {row.labels["digest"] for row in exported} == {exported[0].labels["digest"]}
     plain = [row for row in exported if row.labels["encoding"] == "plain"]
     assert [row.figures["bytes"] for row in plain] == [[row.labels["line_bytes"]] for row in plain]
-    assert [row.labels["what"] for row in results["requests"].rows] == [
-        *("bare route", "small export", "small export", "import of one event"),
-    ]
-    assert results["requests"].rows[0].figures["rate_by_bare_ratio"] == [1]
-    assert [row.labels["shop_events"] for row in results["scale"].rows] == [EVENTS // 10, EVENTS]
     page = (plan.docs / "performance.md").read_text("utf-8")
     assert f"{EVENTS:,} events, {exported[0].labels['line_bytes']:,} bytes of lines" in page
     assert {path.stem for path in (plan.docs / "charts").glob("*.svg")} >= set(cases)
@@ -54,7 +49,7 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
 @pytest.mark.campaign
 def test_the_longer_cases_run_through(plan: Plan) -> None:
     """The cases that take longer write their results and charts, too."""
-    cases = ["import", "latency", "workers", "readers", "shops", "sync", "soak"]
+    cases = ["import", "requests", "scale", "latency", "workers", "readers", "shops", "sync", "soak"]
     run(plan, cases)
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
@@ -63,6 +58,11 @@ def test_the_longer_cases_run_through(plan: Plan) -> None:
         "one event a request, 1 at a time",
         "one event a request, 50 at a time",
     }
+    assert [row.labels["what"] for row in results["requests"].rows] == [
+        *("bare route", "small export", "small export", "import of one event"),
+    ]
+    assert results["requests"].rows[0].figures["rate_by_bare_ratio"] == [1]
+    assert [row.labels["shop_events"] for row in results["scale"].rows] == [EVENTS // 10, EVENTS]
     assert results["soak"].rows[-1].figures["imported_events"][-1] > 0
     assert {path.stem for path in (plan.docs / "charts").glob("*.svg")} >= set(cases)
 
@@ -83,6 +83,7 @@ def test_a_tree_beside_itself(plan: Plan, capsys: pytest.CaptureFixture[str]) ->
     assert all(f"| {name} |" in shown for name in names)
 
 
+@pytest.mark.campaign
 def test_what_cannot_be_compared_is_refused(plan: Plan, tmp_path: Path) -> None:
     """A folder that is not a source tree, and sides whose exports differ, are errors."""
     data = dataset(plan.folder, 500)

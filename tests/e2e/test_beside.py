@@ -217,7 +217,7 @@ def assert_sound(running: Server) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("kills", few_or_many(12, 300))
+@pytest.mark.parametrize("kills", few_or_many(6, 300))
 def test_kills_beside_compaction_lose_nothing(tmp_path: Path, kills: int) -> None:
     """After many kills of a server and a compaction, every acknowledged event is there exactly once and verifies."""
     running = Server(tmp_path, settings=STILL)

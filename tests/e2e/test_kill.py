@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLIENTS = 6
 
 
-@pytest.mark.parametrize("kills", few_or_many(4, 100))
+@pytest.mark.parametrize("kills", few_or_many(2, 100))
 @pytest.mark.parametrize("workers", [1, 2])
 def test_acknowledged_events_survive_kills(tmp_path: Path, workers: int, kills: int) -> None:
     """After each of several kills at random moments, every acknowledged event is exported exactly once."""

@@ -296,6 +296,14 @@ def test_files_that_were_removed_are_made_again(site: Site) -> None:
     (folder / "notes.jsonl.gz").unlink()
     assert site.messages() == right
 
+    state.unlink()
+    (folder / f"{DAYS[2]}.jsonl.gz").write_bytes(b"")
+    site.pull()
+    assert site.messages() == right
+    state.unlink()
+    site.pull(messages=False)
+    assert not folder.exists()
+
 
 def test_events_whose_file_was_removed_have_no_messages(site: Site) -> None:
     """If a user removes the file of a day, as to erase it, its events do not stay in the messages."""

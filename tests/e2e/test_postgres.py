@@ -8,15 +8,19 @@ import random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
+from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog, open_existing
 from smsevents.catalog.dialects.postgres import rights
+from smsevents.catalog.dialects.postgres.scrub import REWRITE
 from smsevents.clock.system import now_ms
 from smsevents.errors import NoDatabase, StoreUnavailable
 from tests.support.cutting import CuttingProxy
 from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, body_of, line, model, random_lines
+from tests.support.logs import log_at, store
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
 from tests.support.servers import STILL, Server, Shop, add_shop, eventually
 
@@ -243,3 +247,60 @@ def _refused(url: str) -> str:
     with pytest.raises(StoreUnavailable) as refused:
         open_catalog(url)
     return str(refused.value)
+
+
+def test_statistics_hold_no_events(postgres_url: str, name: str) -> None:
+    """After an analysis, the statistics of PostgreSQL, which no erasure reaches, have no line of events."""
+    database = open_catalog(url_of(postgres_url, name))
+    try:
+        Access(database).add_shop(TRACKPOINT, "")
+        for at in range(20):
+            store(log_at(database, now_ms), TRACKPOINT, [line(TRACKPOINT, now_ms() - at * DAY_MS, f"user {at}")])
+    finally:
+        database.close()
+    with psycopg.connect(url_of(postgres_url, name), autocommit=True) as connection:
+        connection.execute("ANALYZE")
+        found = connection.execute(
+            "SELECT tablename || '.' || attname, histogram_bounds::text || coalesce(most_common_vals::text, '')"
+            " FROM pg_stats WHERE schemaname = 'public'"
+        ).fetchall()
+    columns = {column for column, _ in found}
+    assert "segments.first_date" in columns
+    assert not columns & {"segments.first_line", "segments.last_line", "segments.data"}
+    assert not [column for column, values in found if values and b"user 7".hex() in values]
+
+
+def test_a_transaction_of_another_database_delays_the_wipe(postgres_url: str, name: str) -> None:
+    """While any transaction of the server runs that began before a deletion, the deleted rows do not count as wiped."""
+    other = create_database(postgres_url)
+    database = open_catalog(url_of(postgres_url, name))
+    try:
+        with administered(url_of(postgres_url, other, "tester")) as connection:
+            connection.execute("CREATE TABLE notes (note text)")
+            connection.execute("BEGIN")
+            connection.execute("INSERT INTO notes VALUES ('not committed yet')")
+            with database.dialect.scrub_alone(1):
+                assert not database.dialect.scrub(REWRITE).done
+                connection.execute("COMMIT")
+                assert database.dialect.scrub(REWRITE).done
+    finally:
+        database.close()
+        drop_database(postgres_url, other)
+
+
+def test_writes_are_durable_and_end_with_their_machine(postgres_url: str, name: str) -> None:
+    """A write waits for synchronous standbys whatever its user's default is, and the server notices a lost client."""
+    with administered(postgres_url) as connection:
+        connection.execute(f'ALTER ROLE {OWNER} IN DATABASE "{name}" SET synchronous_commit = local')
+    database = open_catalog(url_of(postgres_url, name))
+    try:
+        with database.exclusive() as connection:
+            durability = connection.exec_driver_sql("SHOW synchronous_commit").scalar()
+            noticed = [
+                connection.exec_driver_sql(f"SHOW tcp_{what}").scalar()
+                for what in ("keepalives_idle", "keepalives_interval", "keepalives_count", "user_timeout")
+            ]
+    finally:
+        database.close()
+    assert durability == "on"
+    assert noticed == ["30", "10", "3", "30000"]

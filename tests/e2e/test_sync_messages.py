@@ -228,6 +228,19 @@ def test_a_destination_without_models_is_refused(
     assert standin.requests == []
 
 
+def test_a_table_that_was_emptied(standin: StandIn, tmp_path: Path) -> None:
+    """If somebody empties the table, the next sync makes all of its rows again, although it reads few events."""
+    warehouse = duckdb_at(tmp_path / "w.duckdb")
+    lines = some_messages(20)
+    standin.answers(Account(lines=lines))
+    run(standin, warehouse, messages=True)
+    warehouse.query("DELETE FROM sms.sms_messages")
+
+    run(standin, warehouse, NOW_MS + HOUR_MS)
+
+    assert rows_of(warehouse) == messages_of(lines, as_table=True)
+
+
 def test_an_empty_shop(standin: StandIn, tmp_path: Path) -> None:
     """A shop without events has an empty table, which is filled later."""
     warehouse = duckdb_at(tmp_path / "w.duckdb")

@@ -171,5 +171,5 @@ class Machine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+Machine.TestCase.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
 TestLog = Machine.TestCase

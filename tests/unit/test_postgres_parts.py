@@ -28,6 +28,8 @@ WHERE = "postgresql://host/log"
     [
         ("postgresql://user:secret@host:port/name", "a port that is not a number"),
         ("postgresql://user:secret/more@host/name", "percent codes"),
+        ("postgresql://user:p@secret@host/name", "percent codes, such as %40"),
+        ("postgresql://user:12/secret@host/name", "percent codes, such as %40"),
         ("postgresql://user:secret@host/", "names no database"),
         ("postgresql://user:secret@host/name?no_such_word=1", "not a URL that PostgreSQL understands"),
         ("postgresql+psycopg://user:secret@host/name", "the driver cannot be chosen"),

@@ -53,7 +53,7 @@ def summary_text(summary: Summary) -> str:
 
 def _messages_text(messages: MessagesSummary) -> str:
     if messages.error:
-        return f" The files of messages are not up to date; the next pull updates them. {messages.error}"
+        return f" The files of messages are not up to date. {messages.error} A pull after that updates them."
     return f" Messages: {messages.files_written} files with {messages.messages_written:,} messages written."
 
 

@@ -53,6 +53,7 @@ from smsevents.client.warehouse_messages import (
     MESSAGES_TABLE,
     check_destination,
     count_messages,
+    has_messages,
     is_current,
     load_messages,
 )
@@ -239,7 +240,9 @@ def _load(  # noqa: PLR0913, PLR0917 -- what a step needs
         pipeline.run(source_of(account, lambda *_: rows.items(), reached, disposition, where, messages))
     rows.remove()
     state = _state(pipeline)
-    if messages_key(account) in state and not is_current(state, account):
+    if messages_key(account) in state and not (
+        is_current(state, account) and has_messages(pipeline, account.trackpoint)
+    ):
         with _told("messages"):
             load_messages(
                 pipeline,

@@ -77,11 +77,14 @@ def check_destination(pipeline: dlt.Pipeline) -> None:
 def load_messages(pipeline: dlt.Pipeline, account: Account, folder: Path, interval: tuple[int, int] | None) -> None:
     """Bring the table up to date with the events: all, or those of a closed interval in Unix milliseconds.
 
+    A table without messages of the shop is made from all events.
+
     The query is kept in a folder until it has run. Raises the errors of dlt.
     """
     with pipeline.sql_client() as client:
         is_new = not _has_rows(client, account.trackpoint)
-        query = message_query(client, account.trackpoint, interval)
+        # somebody may have emptied the table, so all of it is made again
+        query = message_query(client, account.trackpoint, None if is_new else interval)
         model = SqlModel(query, client.capabilities.sqlglot_dialect)
     path = folder / f"{MESSAGES_TABLE}.{MODEL}"
     path.write_text(str(model), encoding="utf-8")
@@ -113,6 +116,12 @@ def count_messages(pipeline: dlt.Pipeline, trackpoint: int) -> int:
         table, shop = client.make_qualified_table_name(MESSAGES_TABLE), client.escape_column_name("trackpoint")
         found = client.execute_sql(f"SELECT COUNT(*) FROM {table} WHERE {shop} = %s", trackpoint)  # noqa: S608 -- our names
     return int(found[0][0]) if found else 0
+
+
+def has_messages(pipeline: dlt.Pipeline, trackpoint: int) -> bool:
+    """Return whether the table has a message of a shop. Somebody may have emptied it."""
+    with pipeline.sql_client() as client:
+        return _has_rows(client, trackpoint)
 
 
 def _has_rows(client: SqlClientBase[object], trackpoint: int) -> bool:

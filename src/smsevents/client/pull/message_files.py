@@ -115,11 +115,13 @@ class MessageFiles:
         self._split = directory.layout.split
         self._unflushed: set[Path] = set()
         try:
-            self.are_kept = self._state_path.exists() if wanted is None else wanted
+            self._state = _State()  # if it was lost, the files are still there
+            are_there = self._state_path.exists() or any(self._orphans())
+            self.are_kept = are_there if wanted is None else wanted
             if self.are_kept:
                 check_messages(directory.layout.filter)
                 self._state = self._opened_state()
-            elif self._state_path.exists():
+            elif are_there:
                 self._remove_all(self._opened_state())
         except OSError as error:
             raise directory.unusable(error) from error

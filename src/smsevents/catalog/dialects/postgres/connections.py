@@ -33,8 +33,16 @@ LOCK_WAIT_MAX_MS = 30_000  # in a transaction; it then fails, and its client tri
 
 IDENTITY_TABLE = "database_identity"
 
+# A server notices only after two hours that a machine disappeared. The transaction would keep its locks until then.
+# Behind pgbouncer, this is about the connection of pgbouncer, which has settings of its own.
+GONE_CLIENT = (
+    "SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3;"
+    " SET LOCAL tcp_user_timeout = 30000"
+)
+
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+# a commit waits for the disk of the primary and of its synchronous standbys, whatever the user's default is
+_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; {GONE_CLIENT}"
 _LOCK_TIMEOUT = f"SET LOCAL lock_timeout = {LOCK_WAIT_MAX_MS}"
 _ALONE = f"SELECT pg_advisory_xact_lock({Key.ALONE}, 0)"
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"

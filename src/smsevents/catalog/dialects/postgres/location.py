@@ -52,6 +52,12 @@ def location_of(url: str) -> Location:
     except psycopg.Error as error:
         # the message of libpq may quote the URL
         raise SettingError(f"SMSEVENTS_DATABASE is not a URL that PostgreSQL understands. Use {EXAMPLE}.") from error
+    if "@" in f"{parts.get('host')}{parts.get('dbname')}".removeprefix("@"):  # a socket without a file begins with it
+        # what is in their place may be a part of the password
+        raise SettingError(
+            "SMSEVENTS_DATABASE has an @ in the host or in the name of the database. Write special characters of a"
+            f" password as percent codes, such as %40 for an @. Use {EXAMPLE}."
+        )
     if any(port and not port.isdecimal() for port in str(parts.get("port") or "").split(",")):
         # what is in its place may be a part of the password
         raise SettingError(

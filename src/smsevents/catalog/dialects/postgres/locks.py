@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from smsevents.catalog.dialects.base import Busy
-from smsevents.catalog.dialects.postgres.connections import is_open, run_all
+from smsevents.catalog.dialects.postgres.connections import GONE_CLIENT, is_open, run_all
 from smsevents.catalog.dialects.postgres.failures import ours
 from smsevents.errors import StoreUnavailable
 
@@ -116,7 +116,7 @@ class Locks:
 
     @staticmethod
     def _begin(connection: psycopg.Connection[Any], patience_seconds: float | None) -> str:
-        statements = ["BEGIN", "SET LOCAL idle_in_transaction_session_timeout = 0"]
+        statements = ["BEGIN", GONE_CLIENT, "SET LOCAL idle_in_transaction_session_timeout = 0"]
         if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
             statements.append("SET LOCAL transaction_timeout = 0")
         if patience_seconds is not None:

@@ -31,16 +31,17 @@ _LOCK_NOT_AVAILABLE = "55P03"
 # by which the rows of a table are ordered when it is rewritten
 _ORDER = {"segments": "segments_in_order", "packs": "packs_in_order"}
 
-# Whoever may still see rows that were deleted before a transaction. What other users do is hidden from a user without
-# the role pg_read_all_stats, so they count as if they did.
+# Whoever may still see rows that were deleted before a transaction. A transaction of any database of the server counts:
+# no snapshot begins after one that is still running, and CLUSTER copies what its own snapshot may see. What other users
+# do is hidden from a user without the role pg_read_all_stats, so they count as if they did.
 _HOLDERS = """
     SELECT
         (SELECT count(*) FROM pg_stat_activity
-            WHERE (datname = current_database() OR datname IS NULL) AND pid <> pg_backend_pid()
+            WHERE pid <> pg_backend_pid()
             AND (query = '<insufficient privilege>' AND datname IS NOT NULL
-                OR age(backend_xmin) >= age(%(before)s::xid) OR age(backend_xid) >= age(%(before)s::xid)))
-        + (SELECT count(*) FROM pg_prepared_xacts
-            WHERE database = current_database() AND age(transaction) >= age(%(before)s::xid))
+                OR age(backend_xid) >= age(%(before)s::xid)
+                OR (datname = current_database() OR datname IS NULL) AND age(backend_xmin) >= age(%(before)s::xid)))
+        + (SELECT count(*) FROM pg_prepared_xacts WHERE age(transaction) >= age(%(before)s::xid))
         + (SELECT count(*) FROM pg_replication_slots WHERE age(xmin) >= age(%(before)s::xid))
 """
 

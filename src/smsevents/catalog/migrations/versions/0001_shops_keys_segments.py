@@ -64,6 +64,9 @@ def _prepare_postgres() -> None:
     identity = sa.table("database_identity", sa.column("identity"))
     op.get_bind().execute(sa.insert(identity).values(identity=secrets.token_hex(16)))
     op.execute("ALTER TABLE segments ALTER COLUMN data SET STORAGE EXTERNAL")
+    # statistics would keep events after they were erased
+    for column in ("first_line", "last_line", "data"):
+        op.execute(f"ALTER TABLE segments ALTER COLUMN {column} SET STATISTICS 0")
     op.execute(
         "ALTER TABLE segments SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,"
         " toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_threshold = 1000)"

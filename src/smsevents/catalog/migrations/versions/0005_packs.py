@@ -31,6 +31,9 @@ def upgrade() -> None:
         sa.Column("inner_index", sa.LargeBinary(), nullable=False),
         sqlite_autoincrement=True,
     )
+    if is_postgres:  # statistics would keep events after they were erased
+        for column in ("first_line", "last_line", "inner_index"):
+            op.execute(f"ALTER TABLE packs ALTER COLUMN {column} SET STATISTICS 0")
     op.create_index("packs_in_order", "packs", in_order)
     op.create_index("packs_by_span", "packs", ["trackpoint", "span_ms", "first_date"])
     op.create_index("packs_by_end", "packs", ["last_date"])
