@@ -94,7 +94,7 @@ def test_a_log_in_random_order_becomes_sorted(held: Held) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("segment_bytes", [300, 2000, 20_000])
+@pytest.mark.parametrize("segment_bytes", [300, 2000, pytest.param(20_000, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("held_max_bytes", [600, 5000, 50_000])
 def test_many_steps(held: Held, segment_bytes: int, held_max_bytes: int) -> None:
     """Whatever a step may hold, and be it less than a segment, the log ends up sorted and the same."""
