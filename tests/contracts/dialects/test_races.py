@@ -314,14 +314,19 @@ def test_writes_that_collide_are_run_again(site: Site) -> None:
     site.put("b", start_ms=NOW_MS + 10)
     first, second = site.ids()
     start = threading.Barrier(2)
+    has_both = threading.Event()
     tries: list[int] = []
 
     def lock(connection: Connection, ids: tuple[int, int]) -> int:
         tries.append(ids[0])
+        if len(tries) > 2:  # else it might take its row before the one that waits for it, and collide again
+            assert has_both.wait(WAIT_MAX_SECONDS)
         locked = lock_segments(connection, [ids[0]])
         if len(tries) <= 2:
             start.wait(WAIT_MAX_SECONDS)
-        return locked + lock_segments(connection, [ids[1]])
+        locked += lock_segments(connection, [ids[1]])
+        has_both.set()
+        return locked
 
     outcomes = [
         site.one.submit(lambda c: lock(c, (first, second)), beside=True),
