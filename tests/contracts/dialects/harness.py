@@ -53,7 +53,26 @@ class Harness(Protocol):
         """Close what was opened."""
 
 
-class SqliteHarness:
+class _Opening:
+    """Opens a database, and closes what it opened."""
+
+    def __init__(self, url: str) -> None:
+        """Use the database of a URL."""
+        self.url = url
+        self._databases: list[Database] = []
+
+    def opened(self) -> Database:
+        """Open the database."""
+        self._databases.append(open_catalog(self.url))
+        return self._databases[-1]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for database in self._databases:
+            database.close()
+
+
+class SqliteHarness(_Opening):
     """A SQLite file in a folder of its own."""
 
     package = "sqlite"
@@ -62,18 +81,7 @@ class SqliteHarness:
     def __init__(self, folder: Path) -> None:
         """Use a folder that is empty."""
         self._path = folder / "log.db"
-        self.url = f"sqlite:///{self._path}"
-        self._databases: list[Database] = []
-
-    def opened(self) -> Database:
-        """Open the file."""
-        self._databases.append(open_catalog(self.url))
-        return self._databases[-1]
-
-    def close(self) -> None:
-        """Close what was opened."""
-        for database in self._databases:
-            database.close()
+        super().__init__(f"sqlite:///{self._path}")
 
     def bytes_stored(self) -> bytes:
         """Return the bytes of the file and of all files beside it."""
@@ -106,7 +114,7 @@ class SqliteHarness:
             return connection.execute("SELECT trackpoint, name FROM shops ORDER BY trackpoint").fetchall()
 
 
-class PostgresHarness:
+class PostgresHarness(_Opening):
     """A database of its own on the PostgreSQL server of the tests."""
 
     package = "postgres"
@@ -116,18 +124,11 @@ class PostgresHarness:
         """Use the server of a URL for its superuser, perhaps through a pgbouncer."""
         self._server = server
         self._name = create_database(server)
-        self.url = url_of(through or server, self._name)
-        self._databases: list[Database] = []
-
-    def opened(self) -> Database:
-        """Open the database."""
-        self._databases.append(open_catalog(self.url))
-        return self._databases[-1]
+        super().__init__(url_of(through or server, self._name))
 
     def close(self) -> None:
         """Close what was opened, and remove the database."""
-        for database in self._databases:
-            database.close()
+        super().close()
         drop_database(self._server, self._name)
 
     def bytes_stored(self) -> bytes:

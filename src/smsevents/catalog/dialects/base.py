@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,14 @@ class Busy(StoreUnavailable):
 
 class Collided(StoreUnavailable):
     """The transaction collided with another one and was rolled back. It can be run again at once."""
+
+
+def no_room() -> StoreFull:
+    """Return the error for a write that found no room."""
+    text = "There is no room left on the disk of the database. Nothing of this was stored;"
+    return StoreFull(
+        f"{text} free some room and try again.", f"{text} try again later, and tell the operator of the server."
+    )
 
 
 @dataclass(frozen=True)

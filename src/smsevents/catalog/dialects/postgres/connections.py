@@ -45,7 +45,7 @@ _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; {GONE_CLIENT}"
 _LOCK_TIMEOUT = f"SET LOCAL lock_timeout = {LOCK_WAIT_MAX_MS}"
 _ALONE = f"SELECT pg_advisory_xact_lock({Key.ALONE}, 0)"
-_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+CLOCK_SQL = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 
 class BinaryCursor(psycopg.Cursor[Any]):
@@ -89,7 +89,7 @@ def begin_statements(*, write: bool, alone: bool, with_identity: bool) -> str:
     if write and alone:
         statements.append(_ALONE)
     told = f"(SELECT identity FROM {IDENTITY_TABLE})" if with_identity else "NULL"  # noqa: S608 -- a constant
-    return "; ".join([*statements, f"SELECT {_CLOCK}, {told}"])
+    return "; ".join([*statements, f"SELECT {CLOCK_SQL}, {told}"])
 
 
 def begun(connection: psycopg.Connection[Any], statements: str) -> tuple[int, str | None]:

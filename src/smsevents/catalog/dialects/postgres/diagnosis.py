@@ -10,7 +10,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from smsevents.catalog.checks import Check, State
-from smsevents.catalog.dialects.postgres.connections import connect
+from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, connect
 from smsevents.catalog.dialects.postgres.failures import ours
 from smsevents.catalog.dialects.postgres.rights import require_usable
 from smsevents.clock.system import now_ms
@@ -80,7 +80,7 @@ class PostgresDiagnosis:
         ((size, version, standby, synchronous, fsync, sees_all, now),) = connection.execute(
             "SELECT pg_database_size(current_database()), current_setting('server_version'), pg_is_in_recovery(),"
             " current_setting('synchronous_standby_names'), current_setting('fsync') = 'on',"
-            " pg_has_role('pg_read_all_stats', 'USAGE'), (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+            f" pg_has_role('pg_read_all_stats', 'USAGE'), {CLOCK_SQL}"
         ).fetchall()
         return [
             Check("database", State.OK, f"{self.where}, {size:,} bytes, PostgreSQL {version}"),

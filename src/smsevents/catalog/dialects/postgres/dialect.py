@@ -14,7 +14,7 @@ import psycopg
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.postgres import guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
-from smsevents.catalog.dialects.postgres.connections import begin_statements, begun, connect, postgres_engine
+from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, begin_statements, begun, connect, postgres_engine
 from smsevents.catalog.dialects.postgres.failures import ours, translated
 from smsevents.catalog.dialects.postgres.keys import Key, key_of
 from smsevents.catalog.dialects.postgres.locks import Locks
@@ -181,7 +181,7 @@ class PostgresDialect:
 
     def _measure(self, connection: psycopg.Connection[Any]) -> None:
         asked_ms = self._clock.since_start_ms()
-        ((now,),) = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchall()
+        ((now,),) = connection.execute(f"SELECT {CLOCK_SQL}").fetchall()
         self._clock.measured(asked_ms, now)
 
     def _begin(self, connection: Connection) -> None:

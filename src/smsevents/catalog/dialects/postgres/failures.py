@@ -9,8 +9,8 @@ import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from smsevents.catalog.dialects.base import Collided
-from smsevents.errors import StoreFull, StoreUnavailable
+from smsevents.catalog.dialects.base import Collided, no_room
+from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,6 @@ _DAMAGED_CLASS = "XX"
 _GONE_CLASSES = {"08", "57"}  # connection exceptions, and a server that shuts down or starts
 
 _OUTSIDE = "The database of the server cannot be {done}. Try again later, and tell the operator of the server."
-_NO_ROOM = "There is no room left on the disk of the database. Nothing of this was stored; {rest}"
 
 
 @contextmanager
@@ -52,10 +51,7 @@ def ours(done: str, where: str, error: Exception) -> StoreUnavailable:
     if code in _COLLIDED:
         return Collided(f"The database cannot be {done}: {told}. Try again in a moment.", outside)
     if code in _FULL:
-        return StoreFull(
-            _NO_ROOM.format(rest="free some room and try again."),
-            _NO_ROOM.format(rest="try again later, and tell the operator of the server."),
-        )
+        return no_room()
     return StoreUnavailable(f"The database {where} cannot be {done}: {told}. {_help(code, cause)}", outside)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from smsevents.catalog.dialects.base import no_room
 from smsevents.catalog.dialects.sqlite.location import why_unusable
-from smsevents.errors import StoreFull, StoreUnavailable
+from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +25,6 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _PRIMARY = 0xFF
 
 _OUTSIDE = "The database of the server cannot be {done}: {cause}. Try again later, and tell the operator of the server."
-_NO_ROOM_OUTSIDE = (
-    "There is no room left on the disk of the database. Nothing of this was stored; try again later, and tell the"
-    " operator of the server."
-)
 
 
 @contextmanager
@@ -47,11 +44,7 @@ def _ours(done: str, path: Path, error: Exception) -> StoreUnavailable:
     outside = _OUTSIDE.format(done=done, cause=cause)
     code = getattr(cause, "sqlite_errorcode", 0) & _PRIMARY
     if code == sqlite3.SQLITE_FULL:
-        return StoreFull(
-            "There is no room left on the disk of the database. Nothing of this was stored;"
-            " free some room and try again.",
-            _NO_ROOM_OUTSIDE,
-        )
+        return no_room()
     if code in _NOT_USABLE and (why := why_unusable(path)):
         return StoreUnavailable(f"The database {path} cannot be {done}: {why}", outside)
     if code in _BUSY:
