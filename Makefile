@@ -28,7 +28,7 @@ demo: install ## a throw-away shop with 90 days of events, exported before your 
 install: uv ## smsevents into .venv, for use; WITH="parquet sync" adds these extras
 	@$(SYNC) --no-dev $(addprefix --extra ,$(WITH))
 
-test: develop tools ## all tests that fit into 13 minutes on two cores
+test: develop tools ## all tests but the campaigns, about 20 minutes on two cores
 	$(RUN) --group seaweedfs pytest $(PYTEST_ARGUMENTS)
 
 test-fast: develop ## tests without a server process, browser or database server, under 30 seconds
