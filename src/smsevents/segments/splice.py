@@ -33,7 +33,7 @@ class GzipMember:
 
     def take(self, pieces: Iterable[Piece]) -> bytes:
         """Return the bytes of the next pieces. The header precedes the first ones."""
-        run = [self._head]
+        run = [self._head] if self._head else []  # one item is passed on, two would be copied
         self._head = b""
         for piece in pieces:
             if isinstance(piece, bytes):

@@ -37,8 +37,8 @@ class Line(Protocol):
         """The headers that every response has."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Send bytes to the client, or buffer them if the client is slow."""
+    def write(self, *parts: bytes) -> None:
+        """Send bytes, in parts, to the client, or buffer them if the client is slow."""
         ...
 
     async def writable(self) -> None:
@@ -194,9 +194,11 @@ class Exchange:
                 raise ValueError("the response does not have the length that it announced")
         if self._is_chunked:
             framed = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
-            body = b"".join([*framed, b"0\r\n\r\n"] if is_last else framed)
-        if body:
-            self._line.write(body)
+            parts = [*framed, b"0\r\n\r\n"] if is_last else framed
+        else:
+            parts = [body] if body else []
+        if parts:
+            self._line.write(*parts)
         if is_last:
             self._end()
 

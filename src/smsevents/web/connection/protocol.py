@@ -43,6 +43,7 @@ PIPELINED_MAX_BYTES = 64 * 1024  # how much may wait while a response is sent; m
 # How long the rest of an unread body is read after the response, so that the connection can continue and the client
 # sees the response rather than a reset.
 BODY_REST_MAX_SECONDS = 5
+JOINED_MAX_BYTES = 64 * 1024  # to copy less than this takes less time than to send it in parts
 UNSENT_MAX_SECONDS = 30  # how long a client may read nothing of the data that waits for it after a response
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, with a time of zero
 _NO_RESET = struct.pack("ii", 0, 0)
@@ -194,9 +195,12 @@ class HttpConnection(asyncio.Protocol):
         """The headers that every response has: the date."""
         return self._server_state.default_headers
 
-    def write(self, data: bytes) -> None:
-        """Send bytes, or buffer them if the client is slow."""
-        self._transport.write(data)
+    def write(self, *parts: bytes) -> None:
+        """Send bytes, in parts, or buffer them if the client is slow."""
+        if sum(map(len, parts)) < JOINED_MAX_BYTES:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)  # one call of the system, without a copy
 
     async def writable(self) -> None:
         """Wait until the client has taken most of what was sent."""
