@@ -15,10 +15,11 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from smsevents.errors import StoreUnavailable, TooManyAtOnce
+from smsevents.web.results import LoopWork, Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -158,46 +159,6 @@ class _Work:
         self.outcome.cancel()
 
 
-class _LoopWork:
-    """A call that a coroutine waits for. Its future is the event loop's own: two joined ones would take longer."""
-
-    __slots__ = ("_loop", "outcome", "run", "since")
-
-    def __init__(self, run: Callable[[], object]) -> None:
-        self.run = run
-        self._loop = asyncio.get_running_loop()
-        self.outcome: asyncio.Future[object] = self._loop.create_future()
-        self.since = time.monotonic()
-
-    def do(self) -> None:
-        """Run the call, unless it was cancelled, and set its result in the event loop."""
-        if self.outcome.cancelled():
-            return
-        result: object = None
-        error: BaseException | None = None
-        try:
-            result = self.run()
-        except BaseException as raised:  # noqa: BLE001 -- passed on to the caller, who raises it
-            error = raised
-        self._call(self._set, result, error)
-
-    def drop(self) -> None:
-        """Cancel the call, which has not begun."""
-        self._call(self.outcome.cancel)
-
-    def _call(self, tell: Callable[..., object], *values: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
-            self._loop.call_soon_threadsafe(tell, *values)
-
-    def _set(self, result: object, error: BaseException | None) -> None:
-        if self.outcome.done():  # cancelled while it ran
-            return
-        if error is None:
-            self.outcome.set_result(result)
-        else:
-            self.outcome.set_exception(error)
-
-
 class FairThreads:
     """Threads for one kind of work, which tenants use in turn: much work of one tenant cannot block the others."""
 
@@ -217,18 +178,24 @@ class FairThreads:
         self._name = name
         self._threads_max = threads
         self._waited = waited
-        self._turns: Turns[_Work | _LoopWork] = Turns(tenant_threads_max)
+        self._turns: Turns[_Work | LoopWork] = Turns(tenant_threads_max)
         self._parked = 0  # work items that no thread could take, because their tenants were at their limit
         self._tokens: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one for each waiting work; False ends a thread
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._closed = False
+        self._results: Results | None = None
 
     async def run(self, tenant: Hashable, work: Callable[[], T]) -> T:
         """Run the work in a thread when it is its turn. Work that already runs continues if the caller is cancelled."""
-        waiting = _LoopWork(work)
+        loop = asyncio.get_running_loop()
+        if self._results is None or self._results.loop is not loop:
+            self._results = Results(loop)
+        results = self._results
+        waiting = LoopWork(work, results)
         self._put(tenant, waiting)
+        results.expect()
         return await waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
 
     def submit(self, tenant: Hashable, work: Callable[[], T]) -> Future[T]:
@@ -237,7 +204,7 @@ class FairThreads:
         self._put(tenant, waiting)
         return waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
 
-    def _put(self, tenant: Hashable, waiting: _Work | _LoopWork) -> None:
+    def _put(self, tenant: Hashable, waiting: _Work | LoopWork) -> None:
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("The server is stopping. Try again in a moment.")
@@ -265,6 +232,8 @@ class FairThreads:
             if not work.outcome.cancelled():
                 self._waited(time.monotonic() - work.since)
             work.do()
+            if isinstance(work, LoopWork):
+                work.pass_on(more=len(self._turns) > 0)
             del work, taken  # its memory must not be held until the next work arrives
             with self._lock:
                 self._turns.done(tenant)
