@@ -129,6 +129,9 @@ BLANK = [
     "\ufeff",
     "\u2028",
     "\u3000 \u200e",
+    "\u034f",
+    "\u2800 \ufe0f",
+    "\U000e01ef",
 ]
 
 
@@ -149,7 +152,15 @@ def possible(data: dict[str, Any]) -> bool:
     """Return whether an event is possible, by the rules written here again."""
     times = (data["smsEvent"]["date"], data["source"]["sendDate"])
     unseen = {"Cc", "Cf", "Zs", "Zl", "Zp"}
-    visible = [one for one in data["smsEvent"]["userId"] if unicodedata.category(one) not in unseen]
+    fillers = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    visible = [
+        one
+        for one in data["smsEvent"]["userId"]
+        if unicodedata.category(one) not in unseen
+        and one not in fillers
+        and not "\ufe00" <= one <= "\ufe0f"
+        and not "\U000e0100" <= one <= "\U000e01ef"
+    ]
     return all(946_684_800_000 <= time < 4_102_444_800_000 for time in times) and bool(visible)
 
 

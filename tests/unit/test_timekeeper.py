@@ -217,6 +217,25 @@ def test_a_clock_ahead_deletes_nothing(running: Running) -> None:
     assert running.timekeeper.note().doubt is None
 
 
+@pytest.mark.parametrize("hours_behind", [2, 23, 24, 25, 400])
+def test_a_clock_behind_when_time_is_first_noted_refuses_nobody_for_good(tmp_path: Path, hours_behind: int) -> None:
+    """If the clock is before the time at which the shop was added, an event far ahead of it is refused for now only."""
+    log = Running(tmp_path)
+    log.machine.restart(6 * HOUR_MS)
+    log.machine.wrong_ms = -(hours_behind + 6) * HOUR_MS
+    log.restarted()
+
+    ahead = line(SHOP, log.machine.true_ms + 25 * HOUR_MS)
+    with pytest.raises(TimeInDoubt):
+        log.put([ahead])
+    assert log.stored() == 0
+
+    log.machine.wrong_ms = 0
+    log.machine.passes(25 * HOUR_MS)
+    assert log.put([ahead]) == ImportResult(1, 0)
+    log.database.close()
+
+
 def test_a_round_deletes_by_the_time_that_passed(running: Running) -> None:
     """After a machine was off for three days, what became old meanwhile goes only when events bear the clock out."""
     running.machine.restart(3 * DAY_MS)

@@ -89,7 +89,8 @@ class Mark:
     `expected_ms` is what the wall clock should say; it is later than `trusted_ms` by the time that no process counted.
     The clock has been steady since `steady`; `evidence` is what imports revealed since then, its witness as a time.
     `generation` counts how often the trusted time was set rather than advanced. `worked_ms` is the trusted time of the
-    last upkeep. After a start of the machine the mark is not `settled` until events have shown that the clock is right.
+    last upkeep. After a start of the machine, or with a clock that was behind at first, the mark is not `settled` until
+    events have shown that the clock is right.
     """
 
     trusted_ms: int
@@ -156,11 +157,14 @@ def first_mark(now: Reading, newest_ms: int | None, *, has_events: bool) -> Mark
     """Return the first mark for a database that has none.
 
     `newest_ms` is the newest time stored in the database, or None. A clock that is far from it is not trusted. If the
-    database has events, which could be lost, the mark is never later than `newest_ms`.
+    database has events, which could be lost, the mark is never later than `newest_ms`. If the clock is before it, the
+    mark is not settled: events may be dated ahead of a right clock, but a clock may also be late.
     """
     trusted = now.wall_ms
+    is_behind = False
     if newest_ms is not None:
         late_ms = now.wall_ms - newest_ms
+        is_behind = late_ms < -STEP_MAX_MS
         if not -FUTURE_MAX_MS <= late_ms <= (0 if has_events else UNATTENDED_MAX_MS):
             trusted = newest_ms
     return Mark(
@@ -172,7 +176,7 @@ def first_mark(now: Reading, newest_ms: int | None, *, has_events: bool) -> Mark
         doubt=None,
         generation=0,
         worked_ms=trusted,
-        settled=True,
+        settled=not is_behind,
     )
 
 
