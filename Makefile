@@ -35,7 +35,7 @@ test-fast: develop ## tests without a server process, browser or database server
 	$(RUN) pytest -m "not slow and not campaign" tests/unit tests/contracts $(PYTEST_ARGUMENTS)
 
 test-all: develop tools ## all tests and the long campaigns: full fuzz, kill and fault runs, every runtime
-	$(RUN) --group readers --group seaweedfs pytest -m "campaign or not campaign" $(PYTEST_ARGUMENTS)
+	$(RUN) --group readers --group seaweedfs pytest --hypothesis-profile random -m "campaign or not campaign" $(PYTEST_ARGUMENTS)
 
 check: develop ## format, lint, types, layers, docstrings of tests, words
 	$(RUN) ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# how long an example takes tells of the machine, which may be busy, and not of the code
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+WORKERS_BY_CORES_RATIO = 2  # most tests wait half of their time for other processes
+
+# How long an example takes tells of the machine, which may be busy, and not of the code. `make test` tries the same
+# examples each time, so that a failure comes from a change; `make test-all` tries new ones.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the programs that tests start: a shell that runs the tests in the background ignores it."""
+    """Let Ctrl-C and SIGHUP reach the programs that tests start: a shell or `nohup` may have them ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes run the tests."""
+    return len(os.sched_getaffinity(0)) * WORKERS_BY_CORES_RATIO
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
