@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsevents.web.fair import FairThreads
-from smsevents.web.results import RESULT_KEPT_MAX_SECONDS, RESULTS_TOGETHER_MAX, LoopWork, Results
+from smsevents.web.results import RESULT_KEPT_MAX_SECONDS, WAKE_UP_RESULTS_MAX, LoopWork, Results
 
 WAIT_MAX_SECONDS = 30
 
@@ -36,7 +36,7 @@ def finished(results: Results, value: object) -> LoopWork:
     return work
 
 
-@pytest.mark.parametrize("count", [1, RESULTS_TOGETHER_MAX, RESULTS_TOGETHER_MAX * 2 + 1])
+@pytest.mark.parametrize("count", [1, WAKE_UP_RESULTS_MAX, WAKE_UP_RESULTS_MAX * 2 + 1])
 def test_results_of_short_work_wake_the_loop_together(count: int) -> None:
     """While more work waits and no time passes, the loop is woken once: for a number of results, or the last."""
     loop = CountingLoop()
@@ -47,7 +47,7 @@ def test_results_of_short_work_wake_the_loop_together(count: int) -> None:
         before = loop.wakes
         for number, one in enumerate(done, 1):
             one.pass_on(more=number < count)
-            assert loop.wakes - before == (number >= min(count, RESULTS_TOGETHER_MAX))
+            assert loop.wakes - before == (number >= min(count, WAKE_UP_RESULTS_MAX))
         return await asyncio.gather(*(one.outcome for one in done))
 
     with closing(loop):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RESULTS_TOGETHER_MAX = 16
+WAKE_UP_RESULTS_MAX = 16
 RESULT_KEPT_MAX_SECONDS = 0.0005
 RESULT_LOOK_SECONDS = 0.001  # how often the loop looks for results while it expects several
 
@@ -95,7 +95,7 @@ class Results:
             return
         has_timer = self._expected > 1
         is_young = now < self._oldest + RESULT_KEPT_MAX_SECONDS
-        if more and has_timer and is_young and len(self._done) < RESULTS_TOGETHER_MAX:
+        if more and has_timer and is_young and len(self._done) < WAKE_UP_RESULTS_MAX:
             return
         self._is_woken = True
         with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
