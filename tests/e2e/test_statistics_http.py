@@ -197,7 +197,7 @@ def test_csv_has_the_rows(shop: Shop, kind: str) -> None:
 
 
 def test_an_empty_interval_has_no_buckets(shop: Shop) -> None:
-    """An interval before the history is no error: it has no buckets and no events."""
+    """An interval before the history is allowed: it has no buckets and no events."""
     body = asked(shop, from_="2001-01-01", to="2001-01-02", step="1d")
     assert (body["events"], body["buckets"], body["rows"]) == (0, [], [])
     assert asked(shop, "/messages", from_="2001-01-01", to="2001-01-02")["total"]["sent"] == 0
