@@ -10,5 +10,6 @@ checked_lines.py  which lines are stored, dropped or refused
 plausible.py      which events cannot be true
 refusals.py       why an import is refused, in words for its sender
 reader.py         the one way out: the events of a window, page by page
+filtered.py       the way out through a filter
 long_reads.py     the requests of a reader to a store on the network
 """

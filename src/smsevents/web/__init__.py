@@ -7,6 +7,7 @@ listen.py           the sockets that the server listens on
 connection/         HTTP/1.1 over sockets: heads, bodies, limits of a connection
 
 exports.py          POST /shop/{trackpointId}/export-sms-events
+export_request.py   the body of an export request
 export_chunks.py    the chunks of an export, read in threads
 export_pace.py      how much of an export is read at a time, and when
 export_response.py  an export as ASGI messages

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from smsevents.log.filtered import NOTHING_YET
 from smsevents.segments.splice import GzipMember, count, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from smsevents.log.reader import Reader
+    from smsevents.log.filtered import AnyReader
     from smsevents.web.state import ExportLane
 
 EXPORT_CHUNK_MIN_BYTES = 256 * 1024
@@ -27,7 +28,7 @@ class ExportChunks:
     """Reads chunk after chunk, and keeps nothing of a chunk once it was returned."""
 
     def __init__(
-        self, reader: Reader, lane: ExportLane, trackpoint: int, *, gzip: bool, counted: Callable[[int], None]
+        self, reader: AnyReader, lane: ExportLane, trackpoint: int, *, gzip: bool, counted: Callable[[int], None]
     ) -> None:
         """Read in the threads of a lane, in turns of a shop. `counted` receives the event count of each page."""
         self._reader = reader
@@ -52,17 +53,24 @@ class ExportChunks:
                 if self._member is not None:
                     taken.append(self._member.end())
                 return Chunk(b"".join(taken), is_last=True)
+            if not data:  # a step through a filter that kept nothing yet: the thread is for others now
+                break
             taken.append(data)
             held += len(data)
         return Chunk(b"".join(taken), is_last=False)
 
     def _next_run(self, page_max_bytes: int) -> bytes | None:
-        """Return the next page (gzip) or the next piece of a page (plain) as bytes, or None after the last."""
+        """Return the next page (gzip) or the next piece of a page (plain) as bytes, or None after the last.
+
+        The bytes are empty if a reader with a filter has nothing yet.
+        """
         if lines := next(self._lines, b""):
             return lines
         pieces = self._reader.next_page(page_max_bytes)
         if not pieces:
             return None
+        if pieces == NOTHING_YET:
+            return b""
         self._counted(count(pieces))
         if self._member is not None:
             return self._member.take(pieces)
