@@ -105,7 +105,7 @@ def some_filters(chance: random.Random, lines: list[bytes], count: int) -> list[
         "type": ["flow", "one-off"],
         "userId": [f"u{number}" for number in range(1, 14)],
     }
-    found = []
+    found: list[dict[str, Any]] = []
     while len(found) < count:
         chosen: dict[str, Any] = {
             name: chance.sample(some, chance.randint(1, min(3, len(some))))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from litestar import Request, post
+from litestar import HttpMethod, Request, Response, post, route
 from litestar.types import ASGIApp
 
 from smsevents.errors import UnsupportedEncoding
@@ -19,7 +19,7 @@ from smsevents.web.export_chunks import ExportChunks
 from smsevents.web.export_pace import ExportPace
 from smsevents.web.export_request import ExportRequest, filter_warning, read_request
 from smsevents.web.export_response import ExportResponse
-from smsevents.wire.event_filter import MEMBERS
+from smsevents.wire.event_filter import FILTERS_HEADER, MEMBERS
 from smsevents.wire.limits import DAY_MS
 from smsevents.wire.window import warning_of
 
@@ -69,6 +69,12 @@ async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
             await response.send(scope, receive, send)
 
     return send_within_limit
+
+
+@route("/shop/{trackpointId:str}/export-sms-events", http_method=HttpMethod.OPTIONS, sync_to_thread=False)
+def export_options() -> Response[None]:
+    """Tell a client which methods and filters the export takes, without a key: it says nothing about a shop."""
+    return Response(None, status_code=204, headers={"Allow": "OPTIONS, POST", FILTERS_HEADER: ", ".join(MEMBERS)})
 
 
 def _counter_of(trackpoint: int) -> Callable[[int], None]:

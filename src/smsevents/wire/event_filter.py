@@ -16,6 +16,10 @@ TEXT_MEMBERS = ("status", "campaign", "node", "type", "userId")
 TIME_MEMBERS = ("sentFrom", "sentTo")
 MEMBERS = (*TEXT_MEMBERS, *TIME_MEMBERS)
 
+# The response to OPTIONS has this header if the export of a server takes filters; its value is their names.
+FILTERS_HEADER = "X-Export-Filters"
+REQUEST_MAX_BYTES = 16 * 1024  # of an export's request, unless the operator of the server raised the limit
+
 ANY: frozenset[str] = frozenset()
 
 
