@@ -22,7 +22,7 @@ from smsevents.wire.events import INT64_MAX
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 KEY_CACHE_SECONDS = 2
 
-Scope = Literal["export", "import", "admin"]
+Scope = Literal["export", "import", "admin", "stats"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 _KEY_CACHE_MAX_KEYS = 10_000
@@ -150,20 +150,20 @@ class Access:
         match = _shape.fullmatch(text or "")
         return self._good(text, self._find(match[1]) if match else None)
 
-    def authorize(self, text: str | None, trackpoint: int, scope: Scope) -> Key:
-        """Return the key that was sent, if it has `scope` for the shop.
+    def authorize(self, text: str | None, trackpoint: int, *scopes: Scope) -> Key:
+        """Return the key that was sent, if it has one of `scopes` for the shop.
 
         Raises `Unauthorized` or `Forbidden`. The text of `Forbidden` does not reveal whether the shop exists.
         """
-        return _allowed(self.authenticate(text), trackpoint, scope)
+        return _allowed(self.authenticate(text), trackpoint, scopes)
 
-    def authorize_remembered(self, text: str | None, trackpoint: int, scope: Scope) -> Key | None:
+    def authorize_remembered(self, text: str | None, trackpoint: int, *scopes: Scope) -> Key | None:
         """Do what `authorize` does from the cache alone. Return None if the database must be read."""
         match = _shape.fullmatch(text or "")
         remembered = self._remembered(match[1]) if match else None
         if match and remembered is None:
             return None
-        return _allowed(self._good(text, remembered), trackpoint, scope)
+        return _allowed(self._good(text, remembered), trackpoint, scopes)
 
     def _good(self, text: str | None, key: Key | None) -> Key:
         """Return the stored key if the complete text matches it and it is still in use."""
@@ -209,9 +209,9 @@ class Access:
         return found[1] if found is not None and self._monotonic() < found[0] else None
 
 
-def _allowed(key: Key, trackpoint: int, scope: Scope) -> Key:
-    if key.trackpoint != trackpoint or scope not in key.scopes:
-        raise Forbidden(_WRONG_SHOP.format(scope=scope))
+def _allowed(key: Key, trackpoint: int, scopes: Sequence[Scope]) -> Key:
+    if key.trackpoint != trackpoint or not key.scopes & set(scopes):
+        raise Forbidden(_WRONG_SHOP.format(scope="` or `".join(scopes)))
     return key
 
 

@@ -21,6 +21,7 @@ from smsevents.web.memory import forget_the_start, keep_freed_memory
 from smsevents.web.metrics import show_metrics
 from smsevents.web.request_log import RequestLog
 from smsevents.web.state import AppState
+from smsevents.web.statistics import delivery_time, messages, sms_stats
 from smsevents.web.users import forget_user
 from smsevents.worker.attendance import attended
 from smsevents.worker.lifeline import end_with_parent
@@ -62,6 +63,9 @@ def create_app(settings: Settings | None = None) -> RequestLog:
                 export_sms_events,
                 import_sms_events,
                 forget_user,
+                sms_stats,
+                delivery_time,
+                messages,
                 live,
                 ready,
                 show_metrics,

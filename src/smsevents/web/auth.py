@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from smsevents.web.state import AppState
 
 
-async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackpoint_id: str, scope: Scope) -> int:
-    """Return the trackpoint in the path, if the key has `scope` there.
+async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackpoint_id: str, *scopes: Scope) -> int:
+    """Return the trackpoint in the path, if the key has one of `scopes` there.
 
     Raises `NoSuchPath` for anything but a positive 64-bit integer, `Unauthorized` or `Forbidden`. Until the key is
     found valid, the response reveals nothing about the shop and none of the body is read. Raises `InvalidRequest` for
@@ -32,8 +32,8 @@ async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackp
         raise InvalidRequest("There are several X-Api-Key headers, and they differ. Send one.")
     key = keys.pop() if keys else None
     info = info_of(request.scope)
-    good = app.access.authorize_remembered(key, trackpoint, scope)
+    good = app.access.authorize_remembered(key, trackpoint, *scopes)
     if good is None:
-        good = await app.doors.run(info.client, lambda: app.access.authorize(key, trackpoint, scope))
+        good = await app.doors.run(info.client, lambda: app.access.authorize(key, trackpoint, *scopes))
     info.key_id, info.trackpoint = good.id, trackpoint
     return trackpoint
