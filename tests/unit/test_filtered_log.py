@@ -111,7 +111,7 @@ def test_damage_is_found_through_a_filter(held: Held) -> None:
     with held.database.read() as connection:
         segment = find_segment(connection, header.id)
     assert segment is not None
-    lines = b'"campaign":{"id":"b2c8",\n'
+    lines = b'"name":"Black Friday"},"\n'
     bad = altered(
         segment,
         deflate(lines),
@@ -124,4 +124,4 @@ def test_damage_is_found_through_a_filter(held: Held) -> None:
     append_segments(held.database, held.trackpoint, [bad]).result()
 
     with pytest.raises(DamagedSegment, match="its lines are not events"):
-        list(held.log.read(held.trackpoint, Window(0, held.now), filter_of({"campaign": "b2c8"})))
+        list(held.log.read(held.trackpoint, Window(0, held.now), filter_of({"campaign": "Black Friday"})))

@@ -113,8 +113,9 @@ def test_more_sources_than_are_remembered() -> None:
     ("chosen", "lines"),
     [
         ({"status": "DELIVERED"}, b'{"status":"DELIVERED","date":1'),
-        ({"campaign": "a"}, b'"campaign":{"id":"a",\n'),
-        ({"campaign": "a"}, b'"campaign":{"id":"a","source":{},"sendDate":\n'),
+        ({"status": "DELIVERED"}, b'"status":"DELIVERED","date":1"status":"DELIVERED","date":1\n'),
+        ({"campaign": "a"}, b'"name":"a"},"\n'),
+        ({"campaign": "a"}, b'"name":"a"},"source":{},"sendDate":\n'),
         ({"sentFrom": 1}, b"garbage\n"),
         ({"userId": ["u"] + [str(number) for number in range(20)]}, b"garbage\n"),
     ],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from smsevents.errors import DamagedSegment
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
 from smsevents.segments.segment import Segment, inflate
+from smsevents.segments.selection import Selection
 from smsevents.wire.line_filter import LineFilter
 from smsevents.wire.lines import NotLines
 
@@ -67,11 +68,11 @@ class FilteredReader:
         return self._kept_bytes >= FILTER_KEPT_MIN_BYTES or self._looked_at_bytes >= FILTER_WAIT_MAX_BYTES
 
     def _fill(self, max_bytes: int) -> bool:
-        """Read the next page if the current one is used up. Return whether there is anything to look at."""
+        """Read the next page if the current one is used up. Return whether there is anything to look at now."""
         if not self._ahead and not self._is_over:
             for piece in self._reader.next_page(max_bytes):
                 self._ahead.extend([piece] if isinstance(piece, bytes | Segment) else piece.segments())
-            self._is_over = not self._ahead
+            self._is_over = not self._ahead and self._reader.is_over
         return bool(self._ahead)
 
     def _look(self, piece: Segment | bytes) -> int:
@@ -99,3 +100,15 @@ class FilteredReader:
 
 
 AnyReader: TypeAlias = "Reader | FilteredReader"
+
+
+def selection_of(wanted: EventFilter) -> Selection:
+    """Return the selection by which tallies leave out segments. They know no users."""
+    return Selection(
+        statuses=wanted.status,
+        types=wanted.type,
+        campaigns=wanted.campaign,
+        nodes=wanted.node,
+        sent_from=wanted.sentFrom,
+        sent_to=wanted.sentTo,
+    )

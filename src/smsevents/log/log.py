@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from smsevents.clock.system import Clocks
 from smsevents.log.blocked import BlockedUsers
-from smsevents.log.filtered import FilteredReader
+from smsevents.log.filtered import FilteredReader, selection_of
 from smsevents.log.ingest import NO_LIMITS
 from smsevents.log.reader import Reader
 from smsevents.log.recorder import Recorder
@@ -73,5 +73,6 @@ class Log:
 
     def read(self, trackpoint: int, window: Window, wanted: EventFilter = EVERYTHING) -> AnyReader:
         """Return a reader of a shop's events in the window that match the filter."""
-        reader = Reader(self._database, trackpoint, window)
-        return FilteredReader(reader, wanted) if wanted else reader
+        if not wanted:
+            return Reader(self._database, trackpoint, window)
+        return FilteredReader(Reader(self._database, trackpoint, window, selection_of(wanted)), wanted)

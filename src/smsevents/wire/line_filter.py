@@ -9,7 +9,7 @@ remembered: a shop has far fewer sources than events.
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -40,31 +40,36 @@ class LineFilter:
         self._statuses = frozenset(map(encode_text, wanted.status))
         self._users = frozenset(map(encode_text, wanted.userId))
         self._sources: dict[bytes, bool] = {}
-        self._needles, by_needle = _needles_of(wanted)
-        self._tests = [test for name, test in self._all_tests() if name != by_needle]
+        self._needles = _needles_of(wanted)
+        self._tests = dict(self._all_tests())
 
     def keep(self, lines: bytes) -> bytes:
         r"""Return the lines that match, in their order. Each line ends with `\n`. Raises `NotLines`."""
-        if not self._needles and not self._tests:
-            return lines
-        found = _lines_with(lines, self._needles) if self._needles else _split(lines)
+        needles, tests = self._needles.exact, self._tests
+        if any(needle in lines for needle in self._needles.loose):
+            needles = needles + self._needles.loose
+        elif needles:
+            tests = {name: test for name, test in tests.items() if name != self._needles.decide}
         try:
-            for test in self._tests:
-                found = filter(test, found)
-            return b"".join(found)
+            found = _lines_with(lines, needles) if needles else lines if self._needles.is_empty else b""
+            if not tests or not found:
+                return found
+            each: Iterable[bytes] = _split(found)
+            for test in tests.values():
+                each = filter(test, each)
+            return b"".join(each)
         except (ValueError, msgspec.MsgspecError) as error:
             raise NotLines from error
 
     def _all_tests(self) -> Iterator[tuple[str, Callable[[bytes], bool]]]:
-        """Go through the tests of a line that the filter needs, each with the member that it decides."""
+        """Go through the tests of a line that the filter needs, by what they decide."""
         wanted = self._wanted
         if wanted.status:
             yield "status", self._has_status
         if wanted.userId:
             yield "userId", self._has_user
         if wanted.campaign or wanted.node or wanted.type:
-            # one search finds all lines of a type; an id may also be a name, so that is always tested
-            yield ("type" if not wanted.campaign and not wanted.node else "source"), self._has_source
+            yield "source", self._has_source
         if wanted.sentFrom is not None or wanted.sentTo is not None:
             yield "sent", self._was_sent
 
@@ -87,28 +92,44 @@ class LineFilter:
         return known
 
 
-def _needles_of(wanted: EventFilter) -> tuple[list[bytes], str]:
-    """Return texts of which each wanted line has one, and the member that they decide alone, if they do.
+class _Needles(NamedTuple):
+    """Texts of which each wanted line has one.
 
-    They are those of the member that probably leaves the fewest lines.
+    If a line has an exact one, the test named `decide` holds. A loose one, the name of a campaign or node, may also be
+    that of the other.
     """
+
+    exact: list[bytes]
+    loose: list[bytes]
+    decide: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to search for."""
+        return not self.exact and not self.loose
+
+
+def _needles_of(wanted: EventFilter) -> _Needles:
+    """Return the texts of the member that probably leaves the fewest lines."""
     users, nodes, campaigns, types, statuses = (
         sorted(map(encode_text, texts))
         for texts in (wanted.userId, wanted.node, wanted.campaign, wanted.type, wanted.status)
     )
+    parts_of_source = sum(map(bool, (nodes, campaigns, types)))
+    source = "source" if parts_of_source == 1 else ""
     named = b'"name":%b},"'  # of a campaign or of a node
     choices = [
-        ("userId", [b'"userId":%b,"status":' % user for user in users]),
-        ("", [one % node for node in nodes for one in (b'"node":{"id":%b,', named)]),
-        ("", [one % campaign for campaign in campaigns for one in (b'"campaign":{"id":%b,', named)]),
-        ("type", [b'"source":{"type":%b,' % one for one in types]),
-        ("status", [b'"status":%b,"date":' % status for status in statuses]),
-        ("", _sent_needles(wanted)),
+        _Needles([b'"userId":%b,"status":' % user for user in users], [], "userId"),
+        _Needles([b'"node":{"id":%b,' % node for node in nodes], [named % node for node in nodes], source),
+        _Needles([b'"campaign":{"id":%b,' % one for one in campaigns], [named % one for one in campaigns], source),
+        _Needles([b'"source":{"type":%b,' % one for one in types], [], source),
+        _Needles([b'"status":%b,"date":' % status for status in statuses], [], "status"),
+        _Needles(_sent_needles(wanted), []),
     ]
-    for member, needles in choices:
-        if 0 < len(needles) <= NEEDLES_MAX:
-            return needles, member
-    return [], ""
+    for needles in choices:
+        if 0 < len(needles.exact) + len(needles.loose) <= NEEDLES_MAX:
+            return needles
+    return _Needles([], [])
 
 
 def _sent_needles(wanted: EventFilter) -> list[bytes]:
@@ -122,33 +143,38 @@ def _sent_needles(wanted: EventFilter) -> list[bytes]:
     return [_SENT + bytes(digit for digit, _ in shared)]
 
 
-def _lines_with(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
+def _lines_with(lines: bytes, needles: list[bytes]) -> bytes:
+    """Return the lines that contain one of the needles, in order. Raises `ValueError` if they are not lines."""
+    found = [needle for needle in needles if needle in lines]
+    if not found:
+        return b""
+    return _lines_with_one(lines, found[0]) if len(found) == 1 else b"".join(_lines_with_any(lines, found))
+
+
+def _lines_with_one(lines: bytes, needle: bytes) -> bytes:
+    """Return the lines that contain a needle, each of them once. At least one does.
+
+    Between two needles are the rest of a line, perhaps lines without the needle, and the start of a line.
+    """
+    first, *between, last = lines.split(needle)
+    kept = [part if part.count(b"\n") == 1 else _ends_of(part) for part in between]
+    return needle.join([first[first.rfind(b"\n") + 1 :], *kept, last[: last.index(b"\n") + 1]])
+
+
+def _ends_of(part: bytes) -> bytes:
+    """Return the rest of a line that a part begins with, and the start of the line that it ends with."""
+    return part[: part.index(b"\n") + 1] + part[part.rindex(b"\n") + 1 :]
+
+
+def _lines_with_any(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
     """Go through the lines that contain one of the needles, in order, each with its line feed."""
-    places = _places((lines.find(needle), needle) for needle in needles)
-    while len(places) > 1:
+    places = [(lines.find(needle), needle) for needle in needles]
+    while places:
         at = min(places)[0]
-        end = lines.find(b"\n", at) + 1
-        if not end:
-            raise NotLines
+        end = lines.index(b"\n", at) + 1
         yield lines[lines.rfind(b"\n", 0, at) + 1 : end]
-        places = _places((lines.find(needle, end) if at < end else at, needle) for at, needle in places)
-    for at, needle in places:
-        yield from _lines_with_one(lines, needle, at)
-
-
-def _places(found: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    return [place for place in found if place[0] >= 0]
-
-
-def _lines_with_one(lines: bytes, needle: bytes, at: int) -> Iterator[bytes]:
-    """Go through the lines that contain a needle, which occurs at `at` for the first time."""
-    find, rfind = lines.find, lines.rfind  # this loop is most of the work of a filter that keeps many lines
-    while at >= 0:
-        end = find(b"\n", at) + 1
-        if not end:
-            raise NotLines
-        yield lines[rfind(b"\n", 0, at) + 1 : end]
-        at = find(needle, end)
+        places = [(lines.find(needle, end) if place < end else place, needle) for place, needle in places]
+        places = [place for place in places if place[0] >= 0]
 
 
 def _split(lines: bytes) -> Iterator[bytes]:
