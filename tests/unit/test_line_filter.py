@@ -71,9 +71,10 @@ def test_it_keeps_what_a_plain_model_keeps(lines: list[bytes], data: st.DataObje
     chosen = data.draw(filters(words | st.sampled_from(values) if values else words, times))
     wanted = filter_of(chosen)
 
-    found = LineFilter(wanted).keep(body_of(lines))
+    line_filter = LineFilter(wanted)
+    found = [line_filter.keep(body_of(lines)) for _ in range(2)]  # a filter learns how many lines match
 
-    assert found == body_of(wanted_of(lines, chosen))
+    assert found == [body_of(wanted_of(lines, chosen))] * 2
     assert [wanted.matches(decode(one)[0]) for one in lines] == [is_wanted(one, chosen) for one in lines]
     assert bool(wanted) == bool(chosen)
 
@@ -113,7 +114,6 @@ def test_more_sources_than_are_remembered() -> None:
     ("chosen", "lines"),
     [
         ({"status": "DELIVERED"}, b'{"status":"DELIVERED","date":1'),
-        ({"status": "DELIVERED"}, b'"status":"DELIVERED","date":1"status":"DELIVERED","date":1\n'),
         ({"campaign": "a"}, b'"name":"a"},"\n'),
         ({"campaign": "a"}, b'"name":"a"},"source":{},"sendDate":\n'),
         ({"sentFrom": 1}, b"garbage\n"),

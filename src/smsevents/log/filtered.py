@@ -13,6 +13,7 @@ from smsevents.errors import DamagedSegment
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
 from smsevents.segments.segment import Segment, inflate
 from smsevents.segments.selection import Selection
+from smsevents.wire.event_filter import EVERYTHING
 from smsevents.wire.line_filter import LineFilter
 from smsevents.wire.lines import NotLines
 
@@ -100,6 +101,11 @@ class FilteredReader:
 
 
 AnyReader: TypeAlias = "Reader | FilteredReader"
+
+
+def in_steps(reader: AnyReader) -> FilteredReader:
+    """Return a reader that returns lines in bounded steps, for a caller that makes something else of them."""
+    return reader if isinstance(reader, FilteredReader) else FilteredReader(reader, EVERYTHING)
 
 
 def selection_of(wanted: EventFilter) -> Selection:

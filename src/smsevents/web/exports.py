@@ -57,14 +57,17 @@ async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
         headers["X-Export-Warning"] = warning
     if gzip:
         headers["Content-Encoding"] = "gzip"
-    chunks = ExportChunks(
-        app.log.read(trackpoint, window, wanted), app.exports, trackpoint, gzip=gzip, counted=_counter_of(trackpoint)
-    )
+    reader = app.log.read(trackpoint, window, wanted)
+    chunks = ExportChunks(reader, app.exports, trackpoint, gzip=gzip, counted=counter_of(trackpoint))
+    return streamed(app, trackpoint, chunks, headers)
+
+
+def streamed(app: AppState, trackpoint: int, chunks: ExportChunks, headers: dict[str, str]) -> ASGIApp:
+    """Return the response that sends the chunks; it counts towards the exports that may run at the same time."""
     stall_max_seconds = app.settings.stall_max_seconds
     response = ExportResponse(chunks, ExportPace(app.exports.ahead), headers, stall_max_seconds=stall_max_seconds)
 
     async def send_within_limit(scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; it counts towards the exports that may run at the same time."""
         with app.exports.limit.enter(trackpoint), metrics.exports_running.track_inprogress():
             await response.send(scope, receive, send)
 
@@ -77,7 +80,7 @@ def export_options() -> Response[None]:
     return Response(None, status_code=204, headers={"Allow": "OPTIONS, POST", FILTERS_HEADER: ", ".join(MEMBERS)})
 
 
-def _counter_of(trackpoint: int) -> Callable[[int], None]:
+def counter_of(trackpoint: int) -> Callable[[int], None]:
     """Return the function that counts the exported events of a shop."""
     of_shop = tenant_metrics.events_out_of_shop(tenant_metrics.shop_label(trackpoint))
 

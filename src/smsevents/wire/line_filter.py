@@ -27,7 +27,6 @@ NEEDLES_MAX = 8  # each is searched for by itself; with more of them, looking at
 _USER, _STATUS, _DATE = b'"userId":', b',"status":', b',"date":'
 _SOURCE, _SENT = b'"source":', b',"sendDate":'
 
-
 _decoder = msgspec.json.Decoder(Flow | OneOff)
 
 
@@ -46,18 +45,17 @@ class LineFilter:
     def keep(self, lines: bytes) -> bytes:
         r"""Return the lines that match, in their order. Each line ends with `\n`. Raises `NotLines`."""
         needles, tests = self._needles.exact, self._tests
+        if not tests:
+            return lines
         if any(needle in lines for needle in self._needles.loose):
             needles = needles + self._needles.loose
         elif needles:
             tests = {name: test for name, test in tests.items() if name != self._needles.decide}
         try:
-            found = _lines_with(lines, needles) if needles else lines if self._needles.is_empty else b""
-            if not tests or not found:
-                return found
-            each: Iterable[bytes] = _split(found)
+            found: Iterable[bytes] = _lines_with(lines, needles) if needles else _split(lines)
             for test in tests.values():
-                each = filter(test, each)
-            return b"".join(each)
+                found = filter(test, found)
+            return b"".join(found)
         except (ValueError, msgspec.MsgspecError) as error:
             raise NotLines from error
 
@@ -103,11 +101,6 @@ class _Needles(NamedTuple):
     loose: list[bytes]
     decide: str = ""
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to search for."""
-        return not self.exact and not self.loose
-
 
 def _needles_of(wanted: EventFilter) -> _Needles:
     """Return the texts of the member that probably leaves the fewest lines."""
@@ -143,31 +136,25 @@ def _sent_needles(wanted: EventFilter) -> list[bytes]:
     return [_SENT + bytes(digit for digit, _ in shared)]
 
 
-def _lines_with(lines: bytes, needles: list[bytes]) -> bytes:
-    """Return the lines that contain one of the needles, in order. Raises `ValueError` if they are not lines."""
-    found = [needle for needle in needles if needle in lines]
-    if not found:
-        return b""
-    return _lines_with_one(lines, found[0]) if len(found) == 1 else b"".join(_lines_with_any(lines, found))
+def _lines_with(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
+    """Go through the lines that contain one of the needles, in order, each with its line feed.
 
-
-def _lines_with_one(lines: bytes, needle: bytes) -> bytes:
-    """Return the lines that contain a needle, each of them once. At least one does.
-
-    Between two needles are the rest of a line, perhaps lines without the needle, and the start of a line.
+    Raises `ValueError` if they are not lines.
     """
-    first, *between, last = lines.split(needle)
-    kept = [part if part.count(b"\n") == 1 else _ends_of(part) for part in between]
-    return needle.join([first[first.rfind(b"\n") + 1 :], *kept, last[: last.index(b"\n") + 1]])
+    found = [needle for needle in needles if needle in lines]
+    return _lines_with_one(lines, found[0]) if len(found) == 1 else _lines_with_any(lines, found)
 
 
-def _ends_of(part: bytes) -> bytes:
-    """Return the rest of a line that a part begins with, and the start of the line that it ends with."""
-    return part[: part.index(b"\n") + 1] + part[part.rindex(b"\n") + 1 :]
+def _lines_with_one(lines: bytes, needle: bytes) -> Iterator[bytes]:
+    find, rfind = lines.find, lines.rfind  # for many lines, this loop is most of the work
+    at = find(needle)
+    while at >= 0:
+        end = lines.index(b"\n", at) + 1
+        yield lines[rfind(b"\n", 0, at) + 1 : end]
+        at = find(needle, end)
 
 
 def _lines_with_any(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
-    """Go through the lines that contain one of the needles, in order, each with its line feed."""
     places = [(lines.find(needle), needle) for needle in needles]
     while places:
         at = min(places)[0]
