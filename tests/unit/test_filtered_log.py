@@ -5,26 +5,32 @@ from __future__ import annotations
 import gzip
 import random
 import zlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smsevents.catalog import tallies
+from smsevents.catalog.outlines import may_match
 from smsevents.catalog.segments import find_segment
 from smsevents.errors import DamagedSegment
-from smsevents.log import filtered
+from smsevents.log import filtered, selected
 from smsevents.log.filtered import NOTHING_YET
 from smsevents.log.recorder import append_segments
+from smsevents.segments import tally
 from smsevents.segments.segment import deflate, pack
 from smsevents.segments.splice import splice, unpack
 from smsevents.storage.memory import MemoryStore
+from smsevents.upkeep.tallying import Backfill
 from smsevents.wire.window import Window
+from tests.support.databases import damage
 from tests.support.entries import altered
 from tests.support.filters import filter_of, some_filters, varied_lines, wanted_of
 from tests.support.lines import DAY_MS, body_of, date_of, line
 from tests.support.logs import FEW_LINES, Held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -43,13 +49,31 @@ def read(held: Held, chosen: dict[str, Any], start: int, end: int) -> bytes:
     return plain
 
 
-@pytest.mark.parametrize("step_bytes", [1, 700, filtered.FILTER_STEP_BYTES])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.fixture
+def small_tallies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count segments of any size, and let pages end after few segments that were left out."""
+    monkeypatch.setattr(tally, "TALLY_LINES_MIN_BYTES", 1)
+    monkeypatch.setattr(tallies, "TALLY_LINES_MIN_BYTES", 1)
+    monkeypatch.setattr(selected, "LEFT_OUT_MAX", 2)
+
+
+def tallied(held: Held) -> int:
+    """Count the segments that have no tally yet. Return how many there were."""
+    return sum(Backfill().steps(held.database, 2**62))
+
+
+@pytest.mark.usefixtures("small_tallies")
+@pytest.mark.parametrize("step_bytes", [1, filtered.FILTER_STEP_BYTES])
+@pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_full_export_without_the_other_lines(
     held: Held, monkeypatch: pytest.MonkeyPatch, seed: int, step_bytes: int
 ) -> None:
-    """After random imports, repetitions, late events, compactions and packing, each filter gives its lines once."""
+    """After random imports, repetitions, late events, compactions and packing, each filter gives its lines once.
+
+    Some segments have a tally, by which they are left out, and some have none.
+    """
     monkeypatch.setattr(filtered, "FILTER_STEP_BYTES", step_bytes)
+    monkeypatch.setattr(selected, "may_match", noted := Noted(may_match))
     chance = random.Random(seed)  # noqa: S311 -- invented data
     begin, end = held.now - 12 * DAY_MS, held.now
     sent: list[bytes] = []
@@ -62,12 +86,103 @@ def test_it_is_the_full_export_without_the_other_lines(
             held.compact(FEW_LINES, everything=chance.random() < 0.5)
         if step % 4 == 2:
             held.pack(FEW_LINES)
+        if chance.random() < 0.6:
+            tallied(held)
         everything = held.exported().splitlines()
         assert body_of(everything) == held.expected()
         for chosen in some_filters(chance, sent, 4):
             start, stop = sorted(chance.randint(begin, end) for _ in range(2))
             within = [one for one in everything if start <= date_of(one) <= stop]
             assert read(held, chosen, start, stop) == body_of(wanted_of(within, chosen))
+    assert noted.no > 20
+    assert noted.yes > 20
+
+
+class Noted:
+    """Counts how often a function said yes and no."""
+
+    def __init__(self, function: Callable[..., bool]) -> None:
+        self._function = function
+        self.yes = self.no = 0
+
+    def __call__(self, *words: Any) -> bool:
+        """Call the function."""
+        found = self._function(*words)
+        self.yes, self.no = self.yes + found, self.no + (not found)
+        return found
+
+
+def put_days(held: Held) -> bytes:
+    """Store a segment for each of some days, count all of them, and return the lines of the one that was rejected."""
+    for day in range(8, 3, -1):
+        start, status = held.now - day * DAY_MS, "REJECTED" if day == 5 else "DELIVERED"
+        held.put([line(held.trackpoint, start + number, status=status) for number in range(5)])
+    return body_of(wanted_of(held.exported().splitlines(), {"status": "REJECTED"}))
+
+
+@pytest.mark.usefixtures("small_tallies")
+def test_a_segment_that_cannot_match_is_not_read(held: Held) -> None:
+    """Damage in segments without matching events is not met, and damage in one with them is."""
+    rejected = put_days(held)
+    assert tallied(held) == 5
+    for number, header in enumerate(held.headers()):
+        if number != 3:
+            damage(held.path, header.id)
+
+    assert read(held, {"status": "REJECTED"}, 0, held.now) == rejected
+    assert read(held, {"campaign": "none"}, 0, held.now) == b""
+    assert read(held, {"campaign": "Black Friday", "sentFrom": 0, "sentTo": 1}, 0, held.now) == b""
+    with pytest.raises(DamagedSegment):
+        read(held, {"status": "DELIVERED"}, 0, held.now)
+
+
+class NotedReads(MemoryStore):
+    """A store that notes what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes_read = 0
+
+    def read(self, key: str, start: int, size: int) -> bytes:
+        """Return a part of an object."""
+        self.bytes_read += size
+        return super().read(key, start, size)
+
+
+@pytest.mark.usefixtures("small_tallies")
+def test_a_segment_of_a_pack_that_cannot_match_is_not_read(url: str) -> None:
+    """Of packs, only the segments that may match are read, and for a filter that none of them matches, nothing."""
+    store = NotedReads()
+    held = Held(url, store)
+    rejected = put_days(held)
+    held.pack(FEW_LINES)
+    tallied(held)
+    assert not held.headers()
+    everything = sum(pack_.stored_bytes for pack_ in held.packs())
+    store.bytes_read = 0
+
+    assert read(held, {"campaign": "none"}, 0, held.now) == b""
+    assert store.bytes_read == 0
+    assert read(held, {"status": "REJECTED"}, 0, held.now) == rejected
+    assert 0 < store.bytes_read < everything
+    held.database.close()
+
+
+@pytest.mark.usefixtures("small_tallies")
+def test_a_search_stops_between_segments(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page ends after some segments that were left out, however many follow, and the next one continues there."""
+    put_in_small_segments(held, 2000)
+    tallied(held)
+    monkeypatch.setattr(selected, "may_match", noted := Noted(may_match))
+    reader = held.log.read(held.trackpoint, Window(0, held.now), filter_of({"campaign": "none"}))
+    counts = []
+    while reader.next_page():
+        counts.append(noted.no)
+
+    steps = [after - before for before, after in pairwise(counts)]
+    assert max(steps) <= 3
+    assert noted.no < 1.6 * len(held.headers())
+    assert noted.yes == 0
 
 
 def put_in_small_segments(held: Held, count: int) -> list[bytes]:

@@ -63,7 +63,7 @@ def kept(wanted: EventFilter, lines: Iterable[bytes]) -> list[bytes]:
     return LineFilter(wanted).keep(body_of(lines)).splitlines()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(some_lines, st.data())
 def test_it_keeps_what_a_plain_model_keeps(lines: list[bytes], data: st.DataObject) -> None:
     """Whatever texts and times there are, the lines kept are those that match by their JSON, in order."""
