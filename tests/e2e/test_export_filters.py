@@ -105,7 +105,7 @@ def test_a_filtered_export_is_the_full_one_without_the_other_lines(filled: Fille
     ],
 )
 def test_a_filter_that_no_event_matches_is_an_empty_export(filled: Filled, chosen: dict[str, Any]) -> None:
-    """Values that no event has are no error: the export is complete and empty."""
+    """A value that no event has is not an error: the export is complete and empty."""
     _, plain = raw(filled.shop, chosen, "identity")
     _, packed = raw(filled.shop, chosen, "gzip")
 

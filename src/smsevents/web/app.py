@@ -14,7 +14,7 @@ from smsevents.settings import Settings, variable_of
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
 from smsevents.web.downloads import download_sms_events
-from smsevents.web.exports import export_options, export_sms_events
+from smsevents.web.exports import export_sms_events
 from smsevents.web.gathering import ADDRESS_VARIABLE, reported
 from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
@@ -60,7 +60,6 @@ def create_app(settings: Settings | None = None) -> RequestLog:
     return RequestLog(
         Litestar(
             route_handlers=[
-                export_options,  # before the other handler of its path, or the framework adds one of its own
                 export_sms_events,
                 download_sms_events,
                 import_sms_events,

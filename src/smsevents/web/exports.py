@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from litestar import HttpMethod, Request, Response, post, route
+from litestar import HttpMethod, Request, route
+from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from smsevents.errors import UnsupportedEncoding
@@ -36,9 +37,11 @@ KIB = 1024
 _MEMBERS = frozenset({"from", "to", *MEMBERS})
 
 
-@post("/shop/{trackpointId:str}/export-sms-events", status_code=200)
+@route("/shop/{trackpointId:str}/export-sms-events", http_method=[HttpMethod.POST, HttpMethod.OPTIONS], status_code=200)
 async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
-    """Export the events of a shop."""
+    """Export the events of a shop, or return which filters an export takes."""
+    if request.method == HttpMethod.OPTIONS:
+        return _options()
     app: AppState = request.app.state.app
     trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "export")
     if request.scope["query_string"]:
@@ -74,10 +77,9 @@ def streamed(app: AppState, trackpoint: int, chunks: ExportChunks, headers: dict
     return send_within_limit
 
 
-@route("/shop/{trackpointId:str}/export-sms-events", http_method=HttpMethod.OPTIONS, sync_to_thread=False)
-def export_options() -> Response[None]:
-    """Tell a client which methods and filters the export takes, without a key: it says nothing about a shop."""
-    return Response(None, status_code=204, headers={"Allow": "OPTIONS, POST", FILTERS_HEADER: ", ".join(MEMBERS)})
+def _options() -> ASGIResponse:
+    """Return which methods and filters the export takes. This needs no key, because it says nothing about a shop."""
+    return ASGIResponse(status_code=204, headers={"Allow": "POST, OPTIONS", FILTERS_HEADER: ", ".join(MEMBERS)})
 
 
 def counter_of(trackpoint: int) -> Callable[[int], None]:
