@@ -8,6 +8,7 @@ import os
 import random
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import httpx
 import pytest
 
@@ -15,6 +16,7 @@ from smsevents.client import ACCOUNTS, NEVER, AsyncClient, BadLine, BadRequest, 
 from smsevents.client.account import Account as Resolved
 from smsevents.client.core import Core, Options
 from smsevents.client.retry import Timeouts
+from smsevents.client.sync import sync
 from smsevents.client.transport import iterated
 from smsevents.clock.system import now_ms
 from tests.support.filters import some_filters, varied_lines, wanted_of
@@ -237,6 +239,22 @@ def test_pull_has_the_server_filter(server: Server, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert file.read_bytes() == body_of(expected)
     assert server.metric(OUT) - before == len(expected) > 0
+
+
+def test_sync_sends_its_filter(standin: StandIn, tmp_path: Path) -> None:
+    """`sync` with a filter sends it with each request to a server that takes it, and loads what matches."""
+    lines = lines_of()
+    standin.filters = ALL
+    standin.answers(Account(lines=lines, copies=1))
+    destination = f"duckdb:///{tmp_path / 'warehouse.duckdb'}"
+
+    report = sync(TRACKPOINT, "key", url=standin.url, destination=destination, step_days=5, where=EXPIRED, retry=NEVER)
+
+    expected = wanted_of(lines, MEMBERS)
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        assert connection.execute("SELECT count(*) FROM sms.sms_events").fetchall() == [(len(expected),)]
+    assert report.received == len(expected) > 0
+    assert {json.dumps(members_of(request)) for request in standin.requests} == {json.dumps(MEMBERS)}
 
 
 def test_the_command_export_filters(url: str, tmp_path: Path) -> None:
