@@ -27,7 +27,7 @@ from smsevents.errors import InvalidRequest
 from smsevents.settings import Settings, variable_of
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import metrics, tenant_metrics
-from smsevents.web.exports import ExportRequest
+from smsevents.web.export_request import ExportRequest
 from smsevents.web.house_metrics import House
 from smsevents.web.problems import STATUSES, Problem
 from smsevents.wire import events

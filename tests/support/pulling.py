@@ -6,6 +6,7 @@ import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -147,7 +148,7 @@ class Site:
             now_ms=lambda: self.now,
             ssl_context=PLAIN,
         ) as client:
-            yield client.export_batches
+            yield partial(client.export_received, where=self.wish.get("filter"))
 
     def messages(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows of the files of messages, by their names."""

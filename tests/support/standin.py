@@ -42,6 +42,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def interval(self) -> dict[str, int]:
@@ -129,6 +130,8 @@ class StandIn:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.now_ms: Callable[[], int] | None = now_ms  # what the header Date says; None leaves it out
+        self.filters: str | None = None  # the filters that it claims to take; None: it does not know OPTIONS
+        self.asked = 0  # how often a client asked for them
         self.left = 0  # clients that went away before the end of a response
         self._sources: list[Any] = [Answer()]
         self._lock = threading.Lock()
@@ -174,10 +177,19 @@ class StandIn:
             connection.settimeout(SOCKET_MAX_SECONDS)
             try:
                 request = _read(connection)
-                if request is not None:
+                if request is not None and request.method == "OPTIONS":
+                    self._answer_options(connection)
+                elif request is not None:
                     self._answer(connection, request)
             except OSError:
                 return  # the client went away, as clients do
+
+    def _answer_options(self, connection: socket.socket) -> None:
+        """Respond to OPTIONS, apart from all other requests."""
+        with self._lock:
+            self.asked += 1
+        status = "405 No" if self.filters is None else f"204 Yes\r\nX-Export-Filters: {self.filters}"
+        connection.sendall(f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
 
     def _answer(self, connection: socket.socket, request: Request) -> None:
         with self._lock:
@@ -242,4 +254,5 @@ def _read(connection: socket.socket) -> Request | None:
         if not got:
             return None
         body += got
-    return Request(first.split(" ")[1], headers, body)
+    method, path, _ = first.split(" ")
+    return Request(path, headers, body, method)

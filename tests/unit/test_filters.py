@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from smsevents.client import ConfigurationError, Filter, TruncatedStream
 from smsevents.client.filters import NO_FILTER, remembered
+from tests.support.filters import is_interval, is_wanted
 from tests.support.lines import line
 from tests.support.pulling import batch_of
 
@@ -40,11 +41,6 @@ lines = st.lists(
 )
 
 
-def is_interval(chosen: dict[str, Any]) -> bool:
-    """Return whether `sentFrom` is not after `sentTo`."""
-    return bool(chosen.get("sentFrom", 0) <= chosen.get("sentTo", START))
-
-
 some_words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3)
 times = st.integers(START - 305, START - 275)
 members: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -59,23 +55,6 @@ members: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "sentTo": times,
     },
 ).filter(is_interval)
-
-
-def is_wanted(one: bytes, chosen: dict[str, Any]) -> bool:
-    """Return whether a line matches, by its JSON alone."""
-    event = json.loads(one)
-    sms, source = event["smsEvent"], event["source"]
-    node = source.get("node", {})
-    held = {
-        "status": {sms["status"]},
-        "userId": {sms["userId"]},
-        "type": {source["type"]},
-        "campaign": set(source["campaign"].values()),
-        "node": set(node.values()),
-    }
-    return all(held[name] & set(chosen[name]) for name in held if name in chosen) and (
-        chosen.get("sentFrom", source["sendDate"]) <= source["sendDate"] <= chosen.get("sentTo", source["sendDate"])
-    )
 
 
 def batches_of(some: list[bytes], size: int = 7) -> Generator[Batch]:

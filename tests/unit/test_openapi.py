@@ -8,10 +8,11 @@ import pytest
 
 from smsevents.upkeep.erasure import Erased
 from smsevents.web.describe import ALWAYS, WITH_BODY
-from smsevents.web.exports import ExportRequest
+from smsevents.web.export_request import ExportRequest
 from smsevents.web.openapi import description
 from smsevents.web.problems import STATUSES
 from smsevents.wire import events
+from smsevents.wire.event_filter import MEMBERS, TEXT_MEMBERS, TIME_MEMBERS
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
 from smsevents.wire.results import ImportResult
 from smsevents.wire.window import resolve
@@ -49,16 +50,25 @@ def test_lines_would_be_stored_today() -> None:
     assert len(lines) == 2
 
 
+# by a part of the path
+SCOPES = {
+    "export": "export",
+    "import": "import",
+    "users": "admin",
+    "stats": "stats",
+    "/sms-events": "export",
+}
+
+
 def test_each_call_names_its_scope() -> None:
     """Each call says which scope its key needs, and the description of the key names them all."""
-    needed = {path: scope for path in PATHS for scope in ["export", "import", "users", "stats"] if scope in path}
-    scopes = {"export": "export", "import": "import", "users": "admin", "stats": "stats"}
+    needed = {path: scope for path in PATHS for scope in SCOPES if scope in path}
     key = description(NOW)["components"]["securitySchemes"]["key"]["description"]
 
     for path, word in needed.items():
         [operation] = PATHS[path].values()
-        assert f"`{scopes[word]}`" in operation["description"]
-        assert f"`{scopes[word]}`" in key
+        assert f"`{SCOPES[word]}`" in operation["description"]
+        assert f"`{SCOPES[word]}`" in key
     assert len(needed) == len(PATHS)
 
 
@@ -89,9 +99,14 @@ def test_every_field_of_a_response_is_described(path: str, struct: type[Struct],
 def test_every_field_of_a_request_is_described() -> None:
     """The schema of an export's request has each member that it may have, and takes no other one."""
     [body] = PATHS["/shop/{trackpointId}/export-sms-events"]["post"]["requestBody"]["content"].values()
-    assert set(body["schema"]["properties"]) == set(ExportRequest.__struct_encode_fields__) == {"from", "to"}
+    properties = body["schema"]["properties"]
+    assert set(properties) == set(ExportRequest.__struct_encode_fields__) == {"from", "to", *MEMBERS}
     assert body["schema"]["additionalProperties"] is False
-    assert all(one["type"] == ["integer", "null"] for one in body["schema"]["properties"].values())
+    times = {name for name, one in properties.items() if one["type"] == ["integer", "null"]}
+    texts = {name for name, one in properties.items() if one["type"] == ["string", "array", "null"]}
+    assert times == {"from", "to", *TIME_MEMBERS}
+    assert texts == set(TEXT_MEMBERS)
+    assert all(one["description"] for one in properties.values())
 
 
 def test_every_status_that_an_operation_can_have_is_described() -> None:

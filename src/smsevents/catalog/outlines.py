@@ -1,7 +1,7 @@
 """A shop's segments in order with their tallies, without their bytes: what can be counted is not read.
 
 outlines_after  all of a shop's segments in an interval, as outlines
-selected_after  those that may have wanted events, to be read in place of `stored_after`
+may_match       whether one of them may have wanted events
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from smsevents.catalog.database import Database
     from smsevents.segments.header import SegmentHeader
     from smsevents.segments.pack import PackedSegment
-    from smsevents.segments.segment import Segment, StoredSegment
+    from smsevents.segments.segment import Segment
     from smsevents.segments.selection import Selection
     from smsevents.segments.tally import Tally
     from smsevents.wire.lines import Entry
@@ -55,7 +55,7 @@ class Outline:
     def __init__(self, header: SegmentHeader, encoded: bytes | None) -> None:
         """Describe a segment; `encoded` is its tally as it is stored."""
         self._header = header
-        self._encoded = encoded
+        self.encoded = encoded
 
     @property
     def header(self) -> SegmentHeader:
@@ -65,10 +65,10 @@ class Outline:
     @cached_property
     def tally(self) -> Tally | None:
         """The tally of the segment, or None. Raises `DamagedSegment`."""
-        if self._encoded is None:
+        if self.encoded is None:
             return None
         try:
-            return decode_tally(self._encoded)
+            return decode_tally(self.encoded)
         except UnreadableTally as error:
             raise self._header.damaged(f"its tally cannot be read ({error})") from error
 
@@ -145,19 +145,6 @@ def _outline_of(connection: Connection, row: Sequence[Any]) -> Outline:
     return RowOutline(header_of(header, stored_bytes, IN_ROW), encoded, connection)
 
 
-def selected_after(  # noqa: PLR0913, PLR0917 -- those of `stored_after`, and what is wanted
-    database: Database, connection: Connection, trackpoint: int, after: Entry, until_ms: int, selection: Selection
-) -> Generator[StoredSegment, None, None]:
-    """Do what `stored_after` does, but leave out segments that cannot have wanted events, by their tallies.
-
-    A segment without a tally may have them. Raises what `stored_after` does.
-    """
-    with closing(outlines_after(database, connection, trackpoint, after, until_ms)) as outlines:
-        for outline in outlines:
-            if may_match(outline, selection):
-                yield outline.packed if isinstance(outline, PackedOutline) else outline.load()
-
-
 def digest_of_stored(connection: Connection, trackpoint: int, start_ms: int, end_ms: int) -> bytes:
     """Return a digest that changes whenever what is stored of a shop in a closed interval (Unix ms) changes.
 
@@ -177,8 +164,9 @@ def digest_of_stored(connection: Connection, trackpoint: int, start_ms: int, end
 
 def may_match(outline: Outline, selection: Selection) -> bool:
     """Return whether a segment may have wanted events. One without a tally may. Raises `DamagedSegment`."""
-    tally = outline.tally
     try:
-        return tally is None or selection.may_match(tally)
-    except NotLines as error:
+        if outline.encoded is None:
+            return True
+        return selection.may_name(outline.encoded) and selection.may_match(decode_tally(outline.encoded))
+    except (UnreadableTally, NotLines) as error:
         raise outline.header.damaged(f"its tally cannot be read ({error})") from error

@@ -1,4 +1,4 @@
-"""The options that choose events: those of `pull` and `sync`. The client applies them to each event that arrives."""
+"""The options that choose events: those of `pull`, `sync` and `export`."""
 
 from __future__ import annotations
 

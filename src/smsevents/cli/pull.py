@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace as replace_fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -179,7 +180,8 @@ def _run(  # noqa: PLR0913 -- each is an option or a group of them
             if json
             else stack.enter_context(_progress())
         )
-        one = Pull(client.export_batches, opened, choice, clock=now_ms, report=report, stopping=stopping)
+        source = partial(client.export_received, where=layout.filter)
+        one = Pull(source, opened, choice, clock=now_ms, report=report, stopping=stopping)
         interrupt = _Interrupt(stopping)
         summary = one.run()
         if message_files.are_kept:

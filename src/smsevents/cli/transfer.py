@@ -17,8 +17,10 @@ from smsevents.accounts.access import Access
 from smsevents.cli.console import Trackpoint, progress
 from smsevents.cli.database import with_database
 from smsevents.cli.files import complete_file
+from smsevents.cli.filtering import with_filter
 from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.cli.times import DaysOption, option_interval
+from smsevents.client import Filter  # noqa: TC001 -- typer reads it at run time
 from smsevents.clock.system import now_ms
 from smsevents.clock.trusted import utc
 from smsevents.demo.generate import generate as generate_lines
@@ -27,6 +29,7 @@ from smsevents.log.log import Log
 from smsevents.log.refusals import FILE
 from smsevents.segments.splice import count, splice, unpack
 from smsevents.timekeeper import Timekeeper
+from smsevents.wire.event_filter import EVERYTHING
 from smsevents.wire.file_formats import GZIP
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
 from smsevents.wire.times import is_time, unit_of
@@ -115,6 +118,7 @@ def _read(source: BinaryIO) -> bytes:
 
 
 @with_database
+@with_filter
 def export(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     trackpoint: Trackpoint,
     from_: Annotated[
@@ -136,6 +140,8 @@ def export(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write gzip.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print what was exported.")] = False,
+    *,
+    where: Filter | None = None,
 ) -> None:
     """Write a shop's events to standard output, by the rules of the HTTP export; the last 90 days by default."""
     now = now_ms()
@@ -152,14 +158,15 @@ def export(  # noqa: PLR0913, PLR0917 -- each parameter is an option
         database = stack.enter_context(opened_database())
         Access(database).shop(trackpoint)
         out = stack.enter_context(complete_file(path)) if path else sys.stdout.buffer
-        pages = _Counted(Log(database).read(trackpoint, window))
+        pages = _Counted(Log(database).read(trackpoint, window, where.on_the_wire() if where else EVERYTHING))
         for run in splice(pages) if packed else unpack(pages):
             out.write(run)
             size_bytes += len(run)
         out.flush()
     if not quiet:
         interval = f"{utc(window.start)} to {utc(window.end)}"
-        typer.echo(f"{interval}: exported {pages.events:,} events, {size_bytes:,} bytes", err=True)
+        only = f" with {where}" if where else ""
+        typer.echo(f"{interval}: exported {pages.events:,} events{only}, {size_bytes:,} bytes", err=True)
 
 
 class _Counted:

@@ -10,6 +10,7 @@ The client does not import the server, only the wire model (`smsevents.wire.even
 
 account.py     the server, the shop and the API key
 filters.py     which events the caller wants
+asked_filter.py  what a request says of a filter
 interval.py    the caller's times → the body of the request
 core.py        exports and imports; the core that both clients share
 transport.py   sends requests and reads responses, blocking or on an event loop; translates the HTTP library's errors

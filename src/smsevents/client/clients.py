@@ -113,16 +113,31 @@ class Client(_Named):
 
         `from_` and `to` are days (`"2026-11-25"` or a `date`: the complete day, UTC), datetimes with a time zone (or
         the same as ISO text), a `timedelta` before now, or Unix milliseconds. Without both, the export covers the
-        last 90 days. `where` leaves out the events that do not match; all lines are checked nevertheless. Not every
-        server guarantees order or uniqueness. `on_head` receives what the response headers
+        last 90 days. `where` leaves out the events that do not match: a server that takes filters does not send
+        them, and the client filters what comes, after it has checked each line. Not every server guarantees order or
+        uniqueness. `on_head` receives what the response headers
         say about time, once for each try that begins well.
 
         The export is complete when the iterator ends without an error. Until the first batch, failures are retried
         as `retry` says. Raises `ConfigurationError` immediately. While the export is read, it raises `Unreachable`,
         `Refused` and its subclasses, `UnexpectedResponse`, `TruncatedStream` and `BadLine`.
         """
-        batches = self._iterated(self._core.batches(interval.body(from_, to, self._now_ms()), on_head))
+        batches = self.export_received(from_, to, where=where, on_head=on_head)
         return where.batches(batches) if where else batches
+
+    def export_received(
+        self,
+        from_: Time | None = None,
+        to: Time | None = None,
+        *,
+        where: Filter | None = None,
+        on_head: OnHead | None = None,
+    ) -> Generator[Batch]:
+        """Export what the server sends: a server that takes filters leaves out what `where` does, others nothing.
+
+        So filter what comes. For the rest see `export_batches`.
+        """
+        return self._iterated(self._core.batches(interval.body(from_, to, self._now_ms()), on_head, where))
 
     def export_blocks(
         self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
@@ -262,7 +277,7 @@ class AsyncClient(_Named):
         on_head: OnHead | None = None,
     ) -> AsyncGenerator[Batch]:
         """Export a closed interval in batches of complete, checked lines; see `Client.export_batches`."""
-        batches = self._core.batches(interval.body(from_, to, self._now_ms()), on_head)
+        batches = self._core.batches(interval.body(from_, to, self._now_ms()), on_head, where)
         return where.batches_async(batches) if where else batches
 
     async def export_blocks(

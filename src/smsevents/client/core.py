@@ -1,6 +1,6 @@
 """The core that both clients share: exports and imports, from the request to the last byte.
 
-    export   request → retries until the first batch is yielded → check the headers
+    export   which filters the server takes → request → retries until the first batch is yielded → check the headers
              → chunks → (decompress, verify the checksum) → complete lines → checked events → batches
     import   events or lines → gzip, in a spool → request → result
 
@@ -21,7 +21,17 @@ import msgspec
 
 from smsevents import __version__
 from smsevents.client import responses
-from smsevents.client.errors import ClientError, ConfigurationError, TooSlow, TruncatedStream, UnexpectedResponse
+from smsevents.client.account import ACCOUNTS
+from smsevents.client.asked_filter import body_of, known_filters
+from smsevents.client.errors import (
+    BadRequest,
+    ClientError,
+    ConfigurationError,
+    TooSlow,
+    TruncatedStream,
+    UnexpectedResponse,
+    Unreachable,
+)
 from smsevents.client.head import export_head
 from smsevents.client.lines import BatchChecker, Splitter, shortened
 from smsevents.client.pace import ResponsePace
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable
 
     from smsevents.client.account import Account, Action
+    from smsevents.client.filters import Filter
     from smsevents.client.head import OnHead
     from smsevents.client.lines import Batch
     from smsevents.client.retry import Retry, Timeouts
@@ -43,6 +54,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"smsevents/{__version__}"
 SPOOL_MAX_BYTES = 16 * 1024 * 1024
+OPTIONS_SILENCE_MAX_SECONDS = 10  # of a server that is asked which filters it takes, which only saves work
 
 _GZIP_LEVEL = 1
 _PACK_BYTES = 256 * 1024
@@ -61,34 +73,64 @@ class Options:
 
 
 class Core:
-    """Exports and imports of one account, over either transport. It holds no state between calls."""
+    """Exports and imports of one account, over either transport. It remembers only which filters the server takes."""
 
     def __init__(self, account: Account, transport: Transport, options: Options) -> None:
         self._account = account
         self._transport = transport
         self._options = options
+        self._known_filters: frozenset[str] | None = None  # None: the server was not asked yet
 
-    async def batches(self, interval: bytes, on_head: OnHead | None = None) -> AsyncGenerator[Batch]:
+    async def batches(
+        self, interval: bytes, on_head: OnHead | None = None, where: Filter | None = None
+    ) -> AsyncGenerator[Batch]:
         """Yield an export in batches; `interval` is the body of the request. `on_head` receives each head that is good.
+
+        A server that takes filters leaves out what `where` does; the caller filters what comes in any case. If the
+        server then refuses the request, it is sent again without the filter.
 
         A failed export is retried until the first batch is yielded. After that, a second export could duplicate
         events that the caller already has, or omit events that the first one contained.
         """
         tries = Tries(self._options.retry, self._options.jitter)
+        body = body_of(interval, where, await self._filters()) if where else interval
         while True:
             given = False
             try:
-                async with aclosing(self._export(interval, on_head)) as batches:
+                async with aclosing(self._export(body, on_head)) as batches:
                     async for batch in batches:
                         given = True
                         yield batch
             except ClientError as error:
                 if given:
                     raise
+                if body != interval and isinstance(error, BadRequest):
+                    self._known_filters = frozenset()  # behind one address, servers may differ
+                    body = interval
+                    continue
                 wait = tries.wait_seconds(error)
             else:
                 return
             await self._transport.sleep(wait)
+
+    async def _filters(self) -> frozenset[str]:
+        """Return the filters that the server takes. The first call asks it. A server that fails is asked again."""
+        if self._account.url in ACCOUNTS.values():
+            return frozenset()
+        if self._known_filters is None:
+            pace = self._pace()
+            url = url_of(self._account.address("export"))
+            timeouts = timeout_extension(self._options.timeouts)
+            timeouts["read"] = min(timeouts["read"], OPTIONS_SILENCE_MAX_SECONDS)
+            headers = {"Host": url.netloc.decode(), "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+            request = httpx2.Request("OPTIONS", url, headers=headers, extensions={"timeout": timeouts})
+            try:
+                response = await self._transport.send(request, pace)
+            except Unreachable:
+                return frozenset()  # the export will say what is wrong
+            await self._transport.close(response)
+            self._known_filters = known_filters(response.headers) if response.is_success else frozenset()
+        return self._known_filters
 
     async def import_(self, items: AsyncIterable[Event | bytes]) -> ImportResult:
         """Send events or lines as one import, all or nothing.

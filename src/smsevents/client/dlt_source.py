@@ -301,26 +301,35 @@ def read(
 ) -> Iterator[Batch]:
     """Yield the wanted events of the interval of `reached`, and of the days that turn out to be missing, day by day.
 
-    After a truncation, the events of a day are yielded again. `reached` hears of all events, also of unwanted ones.
+    After a truncation, the events of a day are yielded again. `reached` hears of all events that the server sends, also
+    of unwanted ones.
     """
-    batches = _all_batches(client, reached, retry, sleep)
+    batches = _all_batches(client, reached, where, retry, sleep)
     return where.batches(batches) if where else batches
 
 
-def _all_batches(client: Client, reached: Reached, retry: Retry, sleep: Callable[[float], None]) -> Generator[Batch]:
+def _all_batches(
+    client: Client, reached: Reached, where: Filter, retry: Retry, sleep: Callable[[float], None]
+) -> Generator[Batch]:
     for start, end in chain(days_of(reached.start, reached.end), missed_days(reached)):
-        for batch in _day(client, start, end, retry, sleep, reached.heard):
+        for batch in _day(client, start, end, where, retry, sleep, reached.heard):
             reached.newest(map(int, batch.columns.dates))
             yield batch
 
 
 def _day(  # noqa: PLR0913, PLR0917 -- its dependencies are passed in
-    client: Client, start: int, end: int, retry: Retry, sleep: Callable[[float], None], on_head: OnHead
+    client: Client,
+    start: int,
+    end: int,
+    where: Filter,
+    retry: Retry,
+    sleep: Callable[[float], None],
+    on_head: OnHead,
 ) -> Iterator[Batch]:
     tries = Tries(retry, random.random)
     while True:
         try:
-            yield from client.export_batches(start, end, on_head=on_head)
+            yield from client.export_received(start, end, where=where, on_head=on_head)
         except TruncatedStream as error:
             if not error.lines or error.recovery is Recovery.NEVER:
                 raise  # the client has already retried, or retrying is useless

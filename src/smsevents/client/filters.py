@@ -1,7 +1,8 @@
 """Filters: which events of an export the caller wants.
 
-The client applies a filter to every event itself, after the line was checked, so it holds with any server. Nothing of
-it is sent. A stream that is truncated, or a line that is not an event, is an error with a filter as without one.
+The client applies a filter to every event itself, after the line was checked, so it holds with any server. A server
+that takes filters gets it, too, and sends less. A stream that is truncated, or a line that is not an event, is an error
+with a filter as without one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from smsevents.client.errors import ConfigurationError
 from smsevents.client.lines import Batch, printable
 from smsevents.clock import system as clock
 from smsevents.wire.columns import FLOW, ONE_OFF
-from smsevents.wire.events import STATUSES, Event, Flow
+from smsevents.wire.event_filter import TEXT_MEMBERS, TIME_MEMBERS, EventFilter
+from smsevents.wire.events import STATUSES, Event
 from smsevents.wire.times import EPOCH, MILLISECOND
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 
     def __post_init__(self) -> None:
         """Check the members, and bring them into one form, so that equal filters are equal."""
-        for name in ("status", "campaign", "node", "type", "userId"):
+        for name in TEXT_MEMBERS:
             force_setattr(self, name, _texts(name, getattr(self, name)))
         force_setattr(self, "status", tuple(_known("status", one.upper(), STATUSES) for one in self.status))
         force_setattr(self, "type", tuple(_known("type", one.lower(), TYPES) for one in self.type))
@@ -73,32 +75,21 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
         """Describe the filter: `status DELIVERED or EXPIRED, campaign Black Friday`."""
         words = [
             f"{name} {' or '.join(printable(one) if one else repr(one) for one in values)}"
-            for name in ("status", "campaign", "node", "type", "userId")
+            for name in TEXT_MEMBERS
             if (values := getattr(self, name))
         ]
-        words += [
-            f"{name} {_time_text(time)}" for name in ("sentFrom", "sentTo") if (time := getattr(self, name)) is not None
-        ]
+        words += [f"{name} {_time_text(time)}" for name in TIME_MEMBERS if (time := getattr(self, name)) is not None]
         return ", ".join(words) or "all events"
+
+    def on_the_wire(self) -> EventFilter:
+        """Return the filter as a server applies it."""
+        start, end = _sent(self.sentFrom, self.sentTo)
+        texts = {name: frozenset(getattr(self, name)) for name in TEXT_MEMBERS}
+        return EventFilter(**texts, sentFrom=start, sentTo=end)
 
     def predicate(self) -> Callable[[Event], bool]:
         """Return a function that tells whether an event matches."""
-        tests: list[Callable[[Event], bool]] = []
-        statuses, types, users = (frozenset(one) for one in (self.status, self.type, self.userId))
-        if statuses:
-            tests.append(lambda event: event.smsEvent.status in statuses)
-        if users:
-            tests.append(lambda event: event.smsEvent.userId in users)
-        if types:
-            tests.append(lambda event: (FLOW if isinstance(event.source, Flow) else ONE_OFF) in types)
-        if campaigns := frozenset(self.campaign):
-            tests.append(lambda event: event.source.campaign.id in campaigns or event.source.campaign.name in campaigns)
-        if nodes := frozenset(self.node):
-            tests.append(lambda event: _has_node(event, nodes))
-        if self.sentFrom is not None or self.sentTo is not None:
-            start, end = self.sentFrom, self.sentTo
-            tests.append(lambda event: _lies_within(event.source.sendDate, start, end))
-        return lambda event: all(test(event) for test in tests)
+        return self.on_the_wire().matches
 
     def chooser(self) -> Callable[[list[Item], Sequence[Event]], list[Item]]:
         """Return a function that keeps the items whose events match; an item is what was made of an event."""
@@ -168,14 +159,6 @@ def _chosen_columns(columns: EventColumns, chosen: list[bool]) -> EventColumns:
         sources=list(compress(columns.sources, chosen)),
         sent=list(compress(columns.sent, chosen)),
     )
-
-
-def _has_node(event: Event, nodes: frozenset[str]) -> bool:
-    return isinstance(event.source, Flow) and (event.source.node.id in nodes or event.source.node.name in nodes)
-
-
-def _lies_within(time_ms: int, start: Any, end: Any) -> bool:  # noqa: ANN401 -- numbers or None; see __post_init__
-    return (start is None or time_ms >= start) and (end is None or time_ms <= end)
 
 
 def _time_text(time_ms: int) -> str:

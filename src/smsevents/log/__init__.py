@@ -10,5 +10,8 @@ checked_lines.py  which lines are stored, dropped or refused
 plausible.py      which events cannot be true
 refusals.py       why an import is refused, in words for its sender
 reader.py         the one way out: the events of a window, page by page
+pages.py          where a reader's pages come from
+selected.py       pages without the segments that cannot have wanted events
+filtered.py       the way out through a filter
 long_reads.py     the requests of a reader to a store on the network
 """

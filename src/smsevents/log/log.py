@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 
 from smsevents.clock.system import Clocks
 from smsevents.log.blocked import BlockedUsers
+from smsevents.log.filtered import FilteredReader, selection_of
 from smsevents.log.ingest import NO_LIMITS
 from smsevents.log.reader import Reader
 from smsevents.log.recorder import Recorder
 from smsevents.log.refusals import BODY
 from smsevents.timekeeper import Timekeeper
+from smsevents.wire.event_filter import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smsevents.catalog import Database
+    from smsevents.log.filtered import AnyReader
     from smsevents.log.ingest import Limits
     from smsevents.log.joining import Joining
     from smsevents.log.recorder import TimeJudge
     from smsevents.log.refusals import Origin
+    from smsevents.wire.event_filter import EventFilter
     from smsevents.wire.window import Window
 
 
@@ -67,6 +71,8 @@ class Log:
         )
         return closing(recorder)
 
-    def read(self, trackpoint: int, window: Window) -> Reader:
-        """Return a reader of a shop's events in the window."""
-        return Reader(self._database, trackpoint, window)
+    def read(self, trackpoint: int, window: Window, wanted: EventFilter = EVERYTHING) -> AnyReader:
+        """Return a reader of a shop's events in the window that match the filter."""
+        if not wanted:
+            return Reader(self._database, trackpoint, window)
+        return FilteredReader(Reader(self._database, trackpoint, window, selection_of(wanted)), wanted)

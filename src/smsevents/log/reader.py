@@ -10,26 +10,24 @@ spill instead: it merges these segments once, and the following pages come from 
 from __future__ import annotations
 
 from collections import deque
-from contextlib import closing
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from smsevents.catalog.stored import stored_after
 from smsevents.errors import ObjectGone
 from smsevents.log.long_reads import LongReads
-from smsevents.segments.merge import PAGE_HELD_MAX_BYTES, page
+from smsevents.log.pages import CatalogPages
+from smsevents.log.selected import SelectedPages
+from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
 from smsevents.segments.pack import loaded, missing
-from smsevents.segments.spill import Spill
-from smsevents.wire.lines import end_of, entry_at
+from smsevents.segments.selection import EVERYTHING
+from smsevents.wire.lines import entry_at
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
-
-    from sqlalchemy import Connection
+    from collections.abc import Iterable, Iterator
 
     from smsevents.catalog import Database
-    from smsevents.segments.merge import Page
-    from smsevents.segments.segment import Piece, StoredPiece, StoredSegment
+    from smsevents.log.pages import PageSource, StoredPages
+    from smsevents.segments.segment import Piece, StoredPiece
+    from smsevents.segments.selection import Selection
     from smsevents.wire.lines import Entry
     from smsevents.wire.window import Window
 
@@ -43,9 +41,16 @@ class Reader:
     Raises `StoreUnavailable`, and `DamagedSegment` for a segment whose bytes have changed since they were written.
     """
 
-    def __init__(self, database: Database, trackpoint: int, window: Window) -> None:
-        """Read the log of a shop. Nothing is read before the caller asks for the first page."""
-        self._catalog = CatalogPages(database, trackpoint, window.end)
+    def __init__(self, database: Database, trackpoint: int, window: Window, selection: Selection = EVERYTHING) -> None:
+        """Read the log of a shop. Nothing is read before the caller asks for the first page.
+
+        Segments that cannot have events of a selection are left out. All other events are returned.
+        """
+        self._catalog: StoredPages = (
+            CatalogPages(database, trackpoint, window.end)
+            if selection == EVERYTHING
+            else SelectedPages(database, trackpoint, window.end, selection)
+        )
         self._source: PageSource = self._catalog
         # this sorts before every entry of that millisecond, as a line is never empty
         self._returned: Entry = (window.start, b"")
@@ -59,8 +64,15 @@ class Reader:
         """Whether the next page has much to merge."""
         return self._is_deep and not self._ahead
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all pieces of the window were returned."""
+        return self._after is None and not self._ahead
+
     def next_page(self, max_bytes: int = PAGE_HELD_MAX_BYTES) -> list[Piece]:
         """Return the next pieces, about `max_bytes` in all. The list is empty at the end of the window.
+
+        With a selection, it may be empty before, so that the caller can do something else; `is_over` tells.
 
         A pack that the catalog named may be gone from the store when it is read. Another one then has its events, so
         the page is read again from there. If the catalog still names the same pack, it is missing.
@@ -86,6 +98,8 @@ class Reader:
             self._after, self._is_deep = found.after, found.deep
             if not found.deep:
                 self._source = self._catalog
+            if self._catalog.is_stepwise:
+                break
         # after the transaction: a slow store must not hold one open
         run = list(_run(self._ahead, max_bytes))
         pieces = loaded(run, self._long_reads.of(self._ahead, ahead=max_bytes > PAGE_HELD_MAX_BYTES))
@@ -119,51 +133,3 @@ def _last_of(piece: StoredPiece) -> Entry:
     if not isinstance(piece, bytes):
         return piece.header.last
     return entry_at(piece, piece.rfind(b"\n", 0, len(piece) - 1) + 1)[0]
-
-
-class PageSource(Protocol):
-    """A source of pages."""
-
-    def page(self, after: Entry, max_bytes: int) -> Page:
-        """Return the page after an entry. It is `deep` if the next page is slow."""
-
-
-class CatalogPages:
-    """Pages of a shop's segments in the catalog and its packs. Each page is read in its own transaction."""
-
-    def __init__(self, database: Database, trackpoint: int, end_ms: int) -> None:
-        """Read up to and including a time (Unix ms)."""
-        self._database = database
-        self._trackpoint = trackpoint
-        self._end_ms = end_ms
-        self._until = end_of(end_ms)
-
-    def page(self, after: Entry, max_bytes: int) -> Page:
-        """Return the page that follows an entry."""
-        with self._database.read() as connection, closing(self._stored(connection, after)) as stored:
-            return page(stored, after, self._until, page_max_bytes=max_bytes)
-
-    def spilled(self, after: Entry) -> SpilledPages:
-        """Merge the segments that overlap after an entry, up to the first gap between them."""
-        with self._database.read() as connection, closing(self._stored(connection, after)) as stored:
-            return SpilledPages(Spill(stored, after, self._until), self._until)
-
-    def _stored(self, connection: Connection, after: Entry) -> Generator[StoredSegment, None, None]:
-        return stored_after(self._database, connection, self._trackpoint, after, self._end_ms)
-
-
-class SpilledPages:
-    """Pages of a spill. The last one reaches to the end of the spill, and is no longer `deep`."""
-
-    def __init__(self, spill: Spill, until: Entry) -> None:
-        """Read a spill. `until` is the end of the window."""
-        self._spill = spill
-        self._until = until
-
-    def page(self, after: Entry, max_bytes: int) -> Page:
-        """Return the page that follows an entry."""
-        found = page(self._spill.after(after), after, self._spill.reach, page_max_bytes=max_bytes)
-        if found.after is not None:
-            return replace(found, deep=True)
-        reach = self._spill.reach
-        return replace(found, after=reach if reach < self._until else None, deep=False)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from smsevents.segments.tally import QUARTER_MS
+from smsevents.segments.tally import QUARTER_MS, raw_tally
+from smsevents.wire.events import encode_text
 from smsevents.wire.lines import NotLines
 
 if TYPE_CHECKING:
     from smsevents.segments.tally import Tally
 
+NAMES_SEARCHED_MAX = 32  # of more texts, searching for each takes longer than decoding
 SOURCES_KEPT_MAX = 4096  # decoded; of several kB each in the worst case
 
 
@@ -54,7 +56,7 @@ def source_of(text: bytes) -> Source:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which events are wanted. An empty set stands for all; campaigns and nodes are ids.
+    """Which events are wanted. An empty set stands for all. A campaign or node is wanted by its id or by its name.
 
     `sent_from` and `sent_to` are the ends of a closed interval of `sendDate`, in Unix milliseconds.
     """
@@ -77,8 +79,8 @@ class Selection:
         source = source_of(text)
         return (
             (not self.types or source.type in self.types)
-            and (not self.campaigns or source.campaign_id in self.campaigns)
-            and (not self.nodes or source.node_id in self.nodes)
+            and (not self.campaigns or not self.campaigns.isdisjoint((source.campaign_id, source.campaign_name)))
+            and (not self.nodes or not self.nodes.isdisjoint((source.node_id, source.node_name)))
         )
 
     def takes_sent(self, sent_ms: int) -> bool:
@@ -86,6 +88,27 @@ class Selection:
         return (self.sent_from is None or self.sent_from <= sent_ms) and (
             self.sent_to is None or sent_ms <= self.sent_to
         )
+
+    @cached_property
+    def _names(self) -> list[list[bytes]]:
+        """For types, campaigns and nodes: texts of which the source of each wanted event has one."""
+        name = b'"name":%b}'
+        found = [
+            [b'{"type":%b,' % encode_text(one) for one in self.types],
+            [text % encode_text(one) for one in self.campaigns for text in (b'"campaign":{"id":%b,', name)],
+            [text % encode_text(one) for one in self.nodes for text in (b'"node":{"id":%b,', name)],
+        ]
+        return [some for some in found if 0 < len(some) <= NAMES_SEARCHED_MAX]
+
+    def may_name(self, encoded: bytes) -> bool:
+        """Return whether a stored tally may name wanted sources. This is a search, much faster than decoding.
+
+        Raises `UnreadableTally`.
+        """
+        if not self._names:
+            return True
+        raw = raw_tally(encoded)
+        return all(any(text in raw for text in some) for some in self._names)
 
     def may_match(self, tally: Tally) -> bool:
         """Return whether a segment with this tally may have wanted events. Raises `NotLines`."""
@@ -104,3 +127,6 @@ class Selection:
                 if (first is None or first <= sent) and (last is None or sent <= last):
                     return True
         return False
+
+
+EVERYTHING = Selection()

@@ -37,8 +37,9 @@ class GzipMember:
         self._head = b""
         for piece in pieces:
             if isinstance(piece, bytes):
-                self._add(isal_zlib.crc32(piece), len(piece))
-                run.append(deflate(piece))
+                if piece:
+                    self._add(isal_zlib.crc32(piece), len(piece))
+                    run.append(deflate(piece))
             else:
                 for header in headers_of(piece):
                     self._add(header.line_crc, header.line_bytes)

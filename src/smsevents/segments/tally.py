@@ -21,6 +21,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
+from isal import isal_zlib
 
 from smsevents.wire.limits import HOUR_MS
 from smsevents.wire.lines import NotLines
@@ -145,16 +146,24 @@ def encoded_tally_of(lines: bytes) -> bytes | None:
     return encoded if len(encoded) <= TALLY_MAX_BYTES else None
 
 
-def decode_tally(data: bytes) -> Tally:
-    """Return a tally from its stored form. Raises `UnreadableTally`."""
-    inflater = zlib.decompressobj()
+def raw_tally(data: bytes) -> bytes:
+    """Return the MessagePack of a stored tally. Raises `UnreadableTally`."""
+    inflater = isal_zlib.decompressobj()
     try:
-        tally = _decoder.decode(inflater.decompress(data, TALLY_RAW_MAX_BYTES))
-    except (zlib.error, msgspec.MsgspecError) as error:
+        raw = inflater.decompress(data, TALLY_RAW_MAX_BYTES)
+    except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stub says that it is an instance
         raise UnreadableTally(str(error)) from error
     if not inflater.eof:
         raise UnreadableTally("it is not complete")
-    return tally
+    return raw
+
+
+def decode_tally(data: bytes) -> Tally:
+    """Return a tally from its stored form. Raises `UnreadableTally`."""
+    try:
+        return _decoder.decode(raw_tally(data))
+    except msgspec.MsgspecError as error:
+        raise UnreadableTally(str(error)) from error
 
 
 def quarters_of(tally: Tally, cells: Cells) -> Iterator[tuple[int, int, int]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
-from smsevents.segments.selection import Selection
+from smsevents.segments.selection import EVERYTHING, Selection
 from smsevents.stats.calendar import Buckets, buckets_of
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.window import Window, history_start
@@ -20,9 +20,6 @@ Axis = Literal["event", "send"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 Part = Literal["status", "type", "campaign", "node"]
 PARTS: tuple[Part, ...] = get_args(Part)
-
-
-EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)

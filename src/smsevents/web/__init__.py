@@ -7,9 +7,12 @@ listen.py           the sockets that the server listens on
 connection/         HTTP/1.1 over sockets: heads, bodies, limits of a connection
 
 exports.py          POST /shop/{trackpointId}/export-sms-events
+export_request.py   the body of an export request
 export_chunks.py    the chunks of an export, read in threads
 export_pace.py      how much of an export is read at a time, and when
 export_response.py  an export as ASGI messages
+downloads.py        GET /shop/{trackpointId}/sms-events
+event_tables.py     events as CSV, for downloads
 imports.py          POST /shop/{trackpointId}/import-sms-events
 users.py            DELETE /shop/{trackpointId}/users/{userId}
 statistics.py       GET /shop/{trackpointId}/sms-stats, and delivery-time and messages below it

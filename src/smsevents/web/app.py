@@ -13,6 +13,7 @@ from smsevents.networks import parse_networks
 from smsevents.settings import Settings, variable_of
 from smsevents.web import problems
 from smsevents.web.docs import docs_routes
+from smsevents.web.downloads import download_sms_events
 from smsevents.web.exports import export_sms_events
 from smsevents.web.gathering import ADDRESS_VARIABLE, reported
 from smsevents.web.health import live, ready
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> RequestLog:
         Litestar(
             route_handlers=[
                 export_sms_events,
+                download_sms_events,
                 import_sms_events,
                 forget_user,
                 sms_stats,

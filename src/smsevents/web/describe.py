@@ -100,11 +100,19 @@ def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
 def request_schema_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the JSON schema of a struct in a request. Fields that are omitted or null have their default."""
     schema = schema_of(struct)
+    required = schema.get("required", ())
     schema["properties"] = {
-        name: {**one, "type": [one["type"], "null"]} if name not in schema.get("required", ()) else one
-        for name, one in schema["properties"].items()
+        name: one if name in required else _nullable(one) for name, one in schema["properties"].items()
     }
     return {name: one for name, one in schema.items() if name != "required" or one}
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field that may be null. The types that it may have come in one list, with their limits."""
+    kinds = [kind for kind in schema.get("anyOf", [schema]) if kind != {"type": "null"}]
+    limits = {name: value for kind in kinds for name, value in kind.items()}
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**limits, **rest, "type": [*(kind["type"] for kind in kinds), "null"]}
 
 
 def json_response(description: str, struct: type[msgspec.Struct], example: msgspec.Struct) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from smsevents.log.filtered import NOTHING_YET
 from smsevents.segments.splice import GzipMember, count, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from smsevents.log.reader import Reader
+    from smsevents.log.filtered import AnyReader
+    from smsevents.web.event_tables import EventTable
     from smsevents.web.state import ExportLane
 
 EXPORT_CHUNK_MIN_BYTES = 256 * 1024
@@ -26,16 +28,28 @@ class Chunk(NamedTuple):
 class ExportChunks:
     """Reads chunk after chunk, and keeps nothing of a chunk once it was returned."""
 
-    def __init__(
-        self, reader: Reader, lane: ExportLane, trackpoint: int, *, gzip: bool, counted: Callable[[int], None]
+    def __init__(  # noqa: PLR0913 -- what is read, and what becomes of it
+        self,
+        reader: AnyReader,
+        lane: ExportLane,
+        trackpoint: int,
+        *,
+        gzip: bool,
+        counted: Callable[[int], None],
+        table: EventTable | None = None,
     ) -> None:
-        """Read in the threads of a lane, in turns of a shop. `counted` receives the event count of each page."""
+        """Read in the threads of a lane, in turns of a shop. `counted` receives the event count of each page.
+
+        With a table, its head and rows are sent instead of the lines; the reader should take bounded steps then.
+        """
         self._reader = reader
         self._lane = lane
         self._trackpoint = trackpoint
         self._member = GzipMember() if gzip else None
         self._lines: Iterator[bytes] = iter(())  # pieces of the current page that are not taken yet, for plain lines
         self._counted = counted
+        self._table = table
+        self._head = b"" if table is None else table.head()
 
     async def next(self, page_max_bytes: int) -> Chunk:
         """Return the next chunk, read in pages of limited size. Raises what `Reader.next_page` raises."""
@@ -44,7 +58,7 @@ class ExportChunks:
 
     def _take(self, page_max_bytes: int) -> Chunk:
         """Collect enough to be worth a thread switch and a network call. A small export comes as one chunk."""
-        taken: list[bytes] = []
+        taken = self._started()
         held = 0
         while held < EXPORT_CHUNK_MIN_BYTES:
             data = self._next_run(page_max_bytes)
@@ -52,18 +66,34 @@ class ExportChunks:
                 if self._member is not None:
                     taken.append(self._member.end())
                 return Chunk(b"".join(taken), is_last=True)
+            if not data:  # a step through a filter that kept nothing yet: the thread is for others now
+                break
             taken.append(data)
             held += len(data)
         return Chunk(b"".join(taken), is_last=False)
 
+    def _started(self) -> list[bytes]:
+        """Return the head of the table, if there is one that was not taken yet."""
+        head, self._head = self._head, b""
+        if not head:
+            return []
+        return [head if self._member is None else self._member.take([head])]
+
     def _next_run(self, page_max_bytes: int) -> bytes | None:
-        """Return the next page (gzip) or the next piece of a page (plain) as bytes, or None after the last."""
+        """Return the next page (gzip) or the next piece of a page (plain) as bytes, or None after the last.
+
+        The bytes are empty if a reader with a filter has nothing yet.
+        """
         if lines := next(self._lines, b""):
             return lines
         pieces = self._reader.next_page(page_max_bytes)
         if not pieces:
             return None
+        if pieces == NOTHING_YET:
+            return b""
         self._counted(count(pieces))
+        if self._table is not None:
+            pieces = [self._table.rows(b"".join(lines_of(pieces)))]
         if self._member is not None:
             return self._member.take(pieces)
         self._lines = lines_of(pieces)

@@ -1,60 +1,53 @@
 """`POST /shop/{trackpointId}/export-sms-events`: a shop's events in a time window, as one stream.
 
-key → body → window → reader → chunks (gzip member or plain lines) → response
+key → body → window and filter → reader → chunks (gzip member or plain lines) → response
 """
 
 from __future__ import annotations
 
-import codecs
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from litestar import Request, post
+from litestar import HttpMethod, Request, route
+from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from smsevents.errors import InvalidRequest, UnsupportedEncoding
+from smsevents.errors import UnsupportedEncoding
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.auth import authorized_shop
 from smsevents.web.body import stream
 from smsevents.web.describe import LINES, TRACKPOINT, WITH_BODY, example_lines, problems, request_schema_of
 from smsevents.web.export_chunks import ExportChunks
 from smsevents.web.export_pace import ExportPace
+from smsevents.web.export_request import ExportRequest, filter_warning, read_request
 from smsevents.web.export_response import ExportResponse
-from smsevents.wire.events import Milliseconds
-from smsevents.wire.file_formats import START_MAX_BYTES, format_of
+from smsevents.wire.event_filter import FILTERS_HEADER, MEMBERS
 from smsevents.wire.limits import DAY_MS
-from smsevents.wire.window import Window, resolve, warning_of
+from smsevents.wire.window import warning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from litestar.types import Receive, Scope, Send
 
+    from smsevents.web.export_request import Asked
     from smsevents.web.state import AppState
 
 
 KIB = 1024
+_MEMBERS = frozenset({"from", "to", *MEMBERS})
 
 
-class ExportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of an export request. A member that is null counts as omitted."""
-
-    from_: Milliseconds | None = msgspec.field(name="from", default=None)
-    to: Milliseconds | None = None
-
-
-_decoder = msgspec.json.Decoder(ExportRequest)
-
-
-@post("/shop/{trackpointId:str}/export-sms-events", status_code=200)
+@route("/shop/{trackpointId:str}/export-sms-events", http_method=[HttpMethod.POST, HttpMethod.OPTIONS], status_code=200)
 async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
-    """Export the events of a shop."""
+    """Export the events of a shop, or return which filters an export takes."""
+    if request.method == HttpMethod.OPTIONS:
+        return _options()
     app: AppState = request.app.state.app
     trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "export")
     if request.scope["query_string"]:
-        query.refuse_members(request.query_params, {"from", "to"})
+        query.refuse_members(request.query_params, _MEMBERS)
     with app.exports.limit.enter(trackpoint):  # a request whose body is still arriving holds a connection, too
-        window = await _window(request, app)
+        window, wanted = await _asked(request, app)
     gzip = negotiate.wants_gzip(negotiate.joined(request, b"accept-encoding"))
     headers = {
         "Content-Type": negotiate.media_type(negotiate.joined(request, b"accept")),
@@ -63,25 +56,33 @@ async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
         "X-Export-To": str(window.end),
         "Cache-Control": "no-store",
     }
-    if warning := warning_of(window):
+    if warning := warning_of(window) or filter_warning(wanted):
         headers["X-Export-Warning"] = warning
     if gzip:
         headers["Content-Encoding"] = "gzip"
-    chunks = ExportChunks(
-        app.log.read(trackpoint, window), app.exports, trackpoint, gzip=gzip, counted=_counter_of(trackpoint)
-    )
+    reader = app.log.read(trackpoint, window, wanted)
+    chunks = ExportChunks(reader, app.exports, trackpoint, gzip=gzip, counted=counter_of(trackpoint))
+    return streamed(app, trackpoint, chunks, headers)
+
+
+def streamed(app: AppState, trackpoint: int, chunks: ExportChunks, headers: dict[str, str]) -> ASGIApp:
+    """Return the response that sends the chunks; it counts towards the exports that may run at the same time."""
     stall_max_seconds = app.settings.stall_max_seconds
     response = ExportResponse(chunks, ExportPace(app.exports.ahead), headers, stall_max_seconds=stall_max_seconds)
 
     async def send_within_limit(scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; it counts towards the exports that may run at the same time."""
         with app.exports.limit.enter(trackpoint), metrics.exports_running.track_inprogress():
             await response.send(scope, receive, send)
 
     return send_within_limit
 
 
-def _counter_of(trackpoint: int) -> Callable[[int], None]:
+def _options() -> ASGIResponse:
+    """Return which methods and filters the export takes. This needs no key, because it says nothing about a shop."""
+    return ASGIResponse(status_code=204, headers={"Allow": "POST, OPTIONS", FILTERS_HEADER: ", ".join(MEMBERS)})
+
+
+def counter_of(trackpoint: int) -> Callable[[int], None]:
     """Return the function that counts the exported events of a shop."""
     of_shop = tenant_metrics.events_out_of_shop(tenant_metrics.shop_label(trackpoint))
 
@@ -92,7 +93,7 @@ def _counter_of(trackpoint: int) -> Callable[[int], None]:
     return counted
 
 
-async def _window(request: Request[Any, Any, Any], app: AppState) -> Window:
+async def _asked(request: Request[Any, Any, Any], app: AppState) -> Asked:
     """Read the body and apply the rules of the interval to it."""
     if negotiate.codings(request):
         raise UnsupportedEncoding(
@@ -110,31 +111,7 @@ async def _window(request: Request[Any, Any, Any], app: AppState) -> Window:
             )
         ]
     )
-    if not body.strip():
-        raise InvalidRequest("The body is empty. Send {} for the last 90 days, or an object with `from` and `to`.")
-    try:
-        asked = _decoder.decode(body)
-        _refuse_repeated_keys(body)
-    except msgspec.ValidationError as error:
-        now = app.log.now()
-        raise InvalidRequest(
-            f'{error}. Send an object like {{"from": {now - DAY_MS}, "to": {now}}}, in Unix milliseconds.'
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        found = format_of(body[:START_MAX_BYTES])
-        why = "it starts with a byte order mark" if body.startswith(codecs.BOM_UTF8) else error
-        wrong = f"is {found.split(';')[0]}" if found else f"is not valid JSON: {why}"
-        raise InvalidRequest(
-            f"The body {wrong}. Send {{}} or an object with `from` and `to`, as JSON in UTF-8."
-        ) from error
-    return resolve(asked.from_, asked.to, app.log.now())
-
-
-def _refuse_repeated_keys(body: bytes) -> None:
-    # A valid body is flat, and its only strings are its keys, at most two. Each ends in a quote and a colon.
-    keys = msgspec.json.decode(body, type=dict[str, int | None])
-    if body.count(b":") != len(keys):
-        raise InvalidRequest("`from` or `to` stands twice in the body. Send each once.")
+    return read_request(body, app.log.now())
 
 
 def operation(now: int) -> dict[str, Any]:
@@ -148,7 +125,8 @@ def operation(now: int) -> dict[str, Any]:
         "description": (
             "The interval is closed, in Unix milliseconds. `from` alone: up to 90 days from there; `to` alone: the"
             " 90 days before it; `{}`: the last 90 days. Only the last 90 days exist. The Content-Type is ignored."
-            " The key needs the scope `export`."
+            " The other members are filters: an event must match each of them that is sent. A text may be an array of"
+            " texts, one of which must match. The key needs the scope `export`."
         ),
         "parameters": [TRACKPOINT],
         "requestBody": {
@@ -159,6 +137,9 @@ def operation(now: int) -> dict[str, Any]:
                     "examples": {
                         "lastWeek": {"value": {"from": now - 7 * DAY_MS, "to": now}},
                         "last90days": {"value": {}},
+                        "failedOfCampaign": {
+                            "value": {"status": ["UNDELIVERABLE", "REJECTED"], "campaign": "Black Friday"}
+                        },
                     },
                 }
             },

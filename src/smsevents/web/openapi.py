@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from smsevents import __version__
-from smsevents.web import exports, imports, stats_openapi, users
+from smsevents.web import downloads, exports, imports, stats_openapi, users
 from smsevents.wire.limits import DAY_MS
 
 _RESOURCES = {
     "/shop/{trackpointId}/export-sms-events": ("post", exports.operation),
+    "/shop/{trackpointId}/sms-events": ("get", downloads.operation),
     "/shop/{trackpointId}/import-sms-events": ("post", imports.operation),
     "/shop/{trackpointId}/users/{userId}": ("delete", users.operation),
     "/shop/{trackpointId}/sms-stats": ("get", stats_openapi.events_operation),

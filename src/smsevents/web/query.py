@@ -6,7 +6,8 @@ others: their clients may send any parameters, except the names that belong in i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from smsevents.errors import InvalidRequest
 
@@ -14,7 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
+    from litestar import Request
+    from litestar.datastructures import MultiDict
+
 _SHOWN_MAX_CHARACTERS = 60
+
+
+def decoded(request: Request[Any, Any, Any]) -> MultiDict[Any]:
+    """Return the parameters. Raises `InvalidRequest` if they are not UTF-8: they would be replaced silently."""
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"The parameters in the URL are not UTF-8 (byte {error.start}). Percent-encode them as UTF-8."
+        ) from error
+    return request.query_params
 
 
 def refuse_others(given: Iterable[str], known: AbstractSet[str]) -> None:

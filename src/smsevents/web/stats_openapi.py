@@ -68,8 +68,8 @@ def _parameters(now: int, axis: str, groups: Sequence[str]) -> list[dict[str, An
         _choice("at", "Whether the interval is one of `date` (event) or of `sendDate` (send).", AXES, axis),
         _several("status", "Only these statuses; repeatable.", {"type": "string", "enum": [*STATUSES]}, "DELIVERED"),
         _several("type", "Only this type; repeatable.", {"type": "string", "enum": [*TYPES]}, "flow"),
-        _several("campaign", "Only campaigns with this id; repeatable.", text, "cd43"),
-        _several("node", "Only nodes with this id; repeatable.", text, "3241"),
+        _several("campaign", "Only campaigns with this id or name; repeatable.", text, "cd43"),
+        _several("node", "Only nodes with this id or name; repeatable.", text, "3241"),
         _parameter("format", "Instead of `Accept`.", {"type": "string", "enum": [*FORMATS]}, "json"),
     ]
     if groups:

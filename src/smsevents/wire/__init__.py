@@ -11,6 +11,8 @@ blank_lines.py   blank lines between the lines of a body
 deflate.py       deflate and gzip, with isal or without
 gzip_stream.py   a gzip stream, inflated as it arrives
 file_formats.py  the format of a file without lines of events, by its first bytes
+event_filter.py  which events of an export are wanted
+line_filter.py   such a filter on many canonical lines at once
 window.py        the interval of an export
 results.py       what the server returns for an import
 """

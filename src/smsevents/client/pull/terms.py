@@ -25,12 +25,13 @@ PULL_LOOKBACK_DAYS = 3
 
 
 class Source(Protocol):
-    """A source of events, such as `Client.export_batches`."""
+    """A source of events, such as `Client.export_received`."""
 
     def __call__(self, from_: int, to: int, /, *, on_head: OnHead) -> Generator[Batch]:
-        """Yield all events of a closed interval. Raises `ClientError` if the events are incomplete.
+        """Yield the events of a closed interval, at least the wanted ones.
 
-        Before the events, `on_head` receives what the server says about time.
+        Raises `ClientError` if the events are incomplete. Before the events, `on_head` receives what the server says
+        about time.
         """
 
 
