@@ -28,6 +28,7 @@ class ScopeName(StrEnum):
     EXPORT = "export"
     IMPORT = "import"
     ADMIN = "admin"
+    STATS = "stats"
 
 
 @app.command("create")

@@ -13,6 +13,10 @@ export_response.py  an export as ASGI messages
 imports.py          POST /shop/{trackpointId}/import-sms-events
 users.py            DELETE /shop/{trackpointId}/users/{userId}
 health.py           /health/live, /health/ready
+session.py          /session
+session_cookie.py   the cookie of a session, and which requests may use it
+attempts.py         how many wrong keys an address may send
+page.py             / and the files of the page
 docs.py             /docs
 openapi.py          /openapi.json, assembled from the description of each resource
 describe.py         the parts of such a description

@@ -19,7 +19,9 @@ from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
 from smsevents.web.memory import forget_the_start, keep_freed_memory
 from smsevents.web.metrics import show_metrics
+from smsevents.web.page import page_routes
 from smsevents.web.request_log import RequestLog
+from smsevents.web.session import show_session, sign_in, sign_out
 from smsevents.web.state import AppState
 from smsevents.web.users import forget_user
 from smsevents.worker.attendance import attended
@@ -57,7 +59,19 @@ def create_app(settings: Settings | None = None) -> RequestLog:
 
     return RequestLog(
         Litestar(
-            route_handlers=[export_sms_events, import_sms_events, forget_user, live, ready, show_metrics, *docs_routes],
+            route_handlers=[
+                export_sms_events,
+                import_sms_events,
+                forget_user,
+                sign_in,
+                show_session,
+                sign_out,
+                live,
+                ready,
+                show_metrics,
+                *page_routes,
+                *docs_routes,
+            ],
             exception_handlers=problems.HANDLERS,
             openapi_config=None,
             lifespan=[lifespan],
