@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
@@ -168,10 +169,7 @@ def delivery_time(events: list[dict[str, Any]], query: Query) -> dict[str, Any]:
     delivered = [event for event in query.selected(events) if event["smsEvent"]["status"] == "DELIVERED"]
     took = sorted(event["smsEvent"]["date"] - event["source"]["sendDate"] for event in delivered)
     edges = sorted({0, *(round(2 ** (quarter / 4)) for quarter in range(4, 120))})
-    histogram = [
-        {"fromMs": a, "toMs": b, "deliveries": sum(a <= one < b for one in took)}
-        for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    histogram = [{"fromMs": a, "toMs": b, "deliveries": sum(a <= one < b for one in took)} for a, b in pairwise(edges)]
 
     def quantile(share: float) -> int | None:
         return took[min(len(took) - 1, int(share * len(took)))] if took else None

@@ -136,7 +136,7 @@ class Access:
             return statements.keys_of(connection, trackpoint)
 
     def revoke_key(self, key_id: str) -> bool:
-        """Revoke a key permanently, and end its sessions. Return whether it was in use until now. Raises `UnknownKey`."""
+        """Revoke a key permanently, and end its sessions. Return whether it was in use. Raises `UnknownKey`."""
 
         def revoke(connection: Connection) -> bool | None:
             sessions.delete_sessions_of_key(connection, key_id)

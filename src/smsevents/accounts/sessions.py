@@ -35,8 +35,8 @@ _MINUTE_MS = 60_000
 _ID_BYTES = 32
 _ENDED = "You are not signed in, or the session has ended. Sign in with your API key."
 _NO_TICKET = (
-    "This address has been used already, or is older than ten minutes. Start the command again for a new one, or sign in"
-    " with an API key."
+    "This address has been used already, or is older than ten minutes. Start the command again for a new one, or sign"
+    " in with an API key."
 )
 
 
@@ -50,7 +50,7 @@ class Session:
     @property
     def scopes(self) -> list[Scope]:
         """The scopes that the session has, in alphabetical order."""
-        return sorted(READING & self.key.scopes)  # type: ignore[type-var] # a literal is a string
+        return sorted(READING & self.key.scopes)
 
 
 class Sessions:
@@ -102,9 +102,7 @@ class Sessions:
         key = self._access.authenticate(key_text)
         ticket = secrets.token_urlsafe(_ID_BYTES)
         expires = self._now() + TICKET_MAX_MINUTES * _MINUTE_MS
-        self._database.write(
-            lambda connection: statements.insert_ticket(connection, _digest(ticket), key.id, expires)
-        )
+        self._database.write(lambda connection: statements.insert_ticket(connection, _digest(ticket), key.id, expires))
         return ticket
 
     def _open(self, key: Key, replaced: str | None) -> tuple[str, Session]:

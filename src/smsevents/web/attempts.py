@@ -1,4 +1,4 @@
-"""Limiting wrong keys at the sign-in. A key cannot be guessed; the limit keeps a wrong script from trying without end."""
+"""Limiting wrong keys at the sign-in. A key cannot be guessed; the limit stops scripts that try one after the other."""
 
 from __future__ import annotations
 

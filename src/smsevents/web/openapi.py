@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from smsevents import __version__
-from smsevents.web import exports, imports, session, users
+from smsevents.web import exports, imports, users
 from smsevents.wire.limits import DAY_MS
 
 _RESOURCES = {
-    "/shop/{trackpointId}/export-sms-events": {"post": exports.operation},
-    "/shop/{trackpointId}/import-sms-events": {"post": imports.operation},
-    "/shop/{trackpointId}/users/{userId}": {"delete": users.operation},
-    "/session": {"post": session.sign_in_operation, "get": session.show_operation, "delete": session.sign_out_operation},
+    "/shop/{trackpointId}/export-sms-events": ("post", exports.operation),
+    "/shop/{trackpointId}/import-sms-events": ("post", imports.operation),
+    "/shop/{trackpointId}/users/{userId}": ("delete", users.operation),
 }
 
 
@@ -30,10 +29,7 @@ def description(now: int) -> dict[str, Any]:
             "description": "The self-hosted log of SMS delivery events, with one streaming export.",
         },
         "servers": [{"url": "."}],  # relative to the address of the description, so it also works under a prefix
-        "paths": {
-            path: {method: operation(now) for method, operation in methods.items()}
-            for path, methods in _RESOURCES.items()
-        },
+        "paths": {path: {method: operation(now)} for path, (method, operation) in _RESOURCES.items()},
         "components": {
             "securitySchemes": {
                 "key": {
@@ -41,13 +37,7 @@ def description(now: int) -> dict[str, Any]:
                     "name": "X-Api-Key",
                     "in": "header",
                     "description": "A key of the shop with the scope that the call needs: `export`, `import`, `admin`.",
-                },
-                "session": {
-                    "type": "apiKey",
-                    "name": "smsevents",
-                    "in": "cookie",
-                    "description": "The cookie of a session, `__Host-smsevents` over https.",
-                },
+                }
             }
         },
         "security": [{"key": []}],

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litestar import Request, Response, route
 
 from smsevents.errors import NoSuchPath
 from smsevents.web.docs import METHODS, STATIC
 from smsevents.web.negotiate import joined
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = STATIC / "page"
 VENDOR = STATIC / "vendor"

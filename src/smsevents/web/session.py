@@ -1,4 +1,7 @@
-"""`/session`: signing in to the page, asking who is signed in, signing out."""
+"""`/session`: signing in to the page, asking who is signed in, signing out.
+
+It is for the page alone, so the OpenAPI description, which is for programs, does not have it. docs/api.md does.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,16 @@ import msgspec
 from litestar import HttpMethod, Request, Response, delete, post, route
 from litestar.datastructures import State
 
-from smsevents.errors import Forbidden, InvalidRequest, TooManyAttempts, Unauthorized, UnsupportedEncoding
+from smsevents.errors import Forbidden, InvalidRequest, Unauthorized, UnsupportedEncoding
 from smsevents.web import negotiate, query
 from smsevents.web.body import stream
-from smsevents.web.describe import WITH_BODY, json_response, problem, problems, request_schema_of
-from smsevents.web.problems import STATUSES
 from smsevents.web.request_info import info_of
 from smsevents.web.session_cookie import (
-    OWN_HEADER,
     refuse_other_sites,
     require_own_page,
     session_id_of,
     set_cookie,
 )
-from smsevents.wire.limits import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from smsevents.accounts.sessions import Session
@@ -39,7 +38,7 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SessionInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """Who is signed in. `trackpoint_id` is text, because JavaScript cannot hold it as a number. `expires` is Unix ms."""
+    """Who is signed in. `expires` is Unix ms; `trackpoint_id` is text: JavaScript cannot hold all of its digits."""
 
     trackpoint_id: str
     name: str
@@ -127,74 +126,3 @@ async def _signed_in(
     body = SessionInfo(str(shop.trackpoint), shop.name, list(session.scopes), session.expires_ms)
     headers |= {"Cache-Control": "no-store"}
     return Response(msgspec.json.encode(body), media_type="application/json", status_code=200, headers=headers)
-
-
-def _info_response(description: str, now: int) -> dict[str, Any]:
-    example = SessionInfo("4541245641234564", "Example shop", ["stats"], now + 12 * HOUR_MS)
-    return json_response(description, SessionInfo, example)
-
-
-def sign_in_operation(now: int) -> dict[str, Any]:
-    """Describe the sign-in for OpenAPI."""
-    return {
-        "operationId": "signIn",
-        "tags": ["Session"],
-        "summary": "Sign in to the page",
-        "description": (
-            "Sets a cookie that a browser holds instead of the key, for 12 hours. With the cookie, GET requests may do"
-            " what the key may do, and so may an export with the header `X-Smsevents: 1`. The key needs the scope"
-            " `stats` or `export`."
-        ),
-        "security": [],
-        "parameters": [],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": request_schema_of(SignIn),
-                    "examples": {"key": {"value": {"key": "sms_0123456789ab_…"}}},
-                }
-            },
-        },
-        "responses": {
-            "200": _info_response("The session is open; the cookie is in `Set-Cookie`.", now - now % DAY_MS),
-            **problems("stats", [*WITH_BODY, TooManyAttempts]),
-        },
-    }
-
-
-def show_operation(now: int) -> dict[str, Any]:
-    """Describe for OpenAPI who is signed in."""
-    return {
-        "operationId": "showSession",
-        "tags": ["Session"],
-        "summary": "Who is signed in",
-        "description": "Returns the shop and the scopes of the session in the cookie.",
-        "security": [{"session": []}],
-        "parameters": [],
-        "responses": {
-            "200": _info_response("The session is open.", now - now % DAY_MS),
-            **problems("stats", [Unauthorized, InvalidRequest]),
-        },
-    }
-
-
-def sign_out_operation(_now: int) -> dict[str, Any]:
-    """Describe the sign-out for OpenAPI."""
-    return {
-        "operationId": "signOut",
-        "tags": ["Session"],
-        "summary": "Sign out",
-        "description": f"Ends the session and removes the cookie. Needs the header `{OWN_HEADER}: 1`.",
-        "security": [{"session": []}],
-        "parameters": [],
-        "responses": {
-            "204": {"description": "No session is open any more, also if none was."},
-            **problems("stats", [InvalidRequest]),
-            "403": problem(
-                STATUSES[Forbidden],
-                when=f"The request comes from another site, or lacks the header `{OWN_HEADER}`.",
-                detail=f"A request with a session needs the header `{OWN_HEADER}: 1`, unless it is a GET.",
-            ),
-        },
-    }

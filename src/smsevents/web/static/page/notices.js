@@ -28,8 +28,8 @@ export function Empty({ t, format, period, state, go, hasFilters }) {
   return html`<section class="card empty wide" aria-labelledby="empty-title">
     <h2 id="empty-title">${t("emptyTitle")}</h2>
     <p class="muted">
-      ${t("emptyPeriod", { from: format.day(period.from), to: format.day(period.to) })}${" "}
-      ${hasFilters ? t("emptyFilters") : t("emptyNew")}
+      ${hasFilters ? t("emptyFilters") : t("emptyPeriod", { from: format.day(period.from), to: format.day(period.end) })}${" "}
+      ${!hasFilters && t("emptyNew")}
     </p>
     <div class="actions">
       ${
@@ -42,7 +42,7 @@ export function Empty({ t, format, period, state, go, hasFilters }) {
         writeState({ ...state, ...wider }) !== writeState(state) &&
         html`<button onClick=${() => go(wider)}>${t("show90")}</button>`
       }
-      <a class="button" href="docs#importSmsEvents">${t("howToRecord")}</a>
+      ${!hasFilters && html`<a class="button" href="docs#importSmsEvents">${t("howToRecord")}</a>`}
     </div>
   </section>`;
 }

@@ -4,8 +4,12 @@ import { html, useState } from "./lib.js";
 import { PeriodDialog } from "./period-dialog.js";
 import { applyTheme, theme, THEMES } from "./theme.js";
 
+const OTHER = { cs: "Česky", en: "English" };
+const SIGNS = { auto: "◐", light: "○", dark: "●" };
+
 export function TopBar({ t, session, state, go, period, language, leave, now }) {
   const [choosing, setChoosing] = useState(false);
+  const other = language === "cs" ? "en" : "cs";
   return html`<header class="top">
     <div class="top-inner">
       <div class="brand">
@@ -38,15 +42,9 @@ export function TopBar({ t, session, state, go, period, language, leave, now }) 
           choose=${(compare) => go({ compare })}
         />
         <${ZoneChoice} t=${t} state=${state} go=${go} />
-        <${Choice}
-          label=${t("language")}
-          value=${language}
-          options=${[
-            ["cs", "Česky"],
-            ["en", "English"],
-          ]}
-          choose=${(lang) => go({ lang })}
-        />
+        <button class="plain" lang=${other} title=${OTHER[other]} aria-label=${OTHER[other]} onClick=${() => go({ lang: other })}>
+          ${other.toUpperCase()}
+        </button>
         <${ThemeChoice} t=${t} />
         <button class="plain" onClick=${leave}>${t("signOut")}</button>
       </div>
@@ -78,10 +76,11 @@ function ZoneChoice({ t, state, go }) {
 
 function ThemeChoice({ t }) {
   const [chosen, setChosen] = useState(theme);
-  const options = THEMES.map((one) => [one, t(`theme${one[0].toUpperCase()}${one.slice(1)}`)]);
-  const choose = (one) => {
+  const name = `${t("theme")}: ${t(`theme_${chosen}`)}`;
+  const next = () => {
+    const one = THEMES[(THEMES.indexOf(chosen) + 1) % THEMES.length];
     applyTheme(one);
     setChosen(one);
   };
-  return html`<${Choice} label=${t("theme")} value=${chosen} options=${options} choose=${choose} />`;
+  return html`<button class="plain" title=${name} aria-label=${name} onClick=${next}>${SIGNS[chosen]}</button>`;
 }

@@ -10,7 +10,7 @@ const SIDE = 24;
 const LEAST_MS = 100; // what is faster lies in the first bar
 const EDGES_MS = [100, 500, 2_000, 10_000, 30_000, 120_000, 600_000, 3_600_000, 14_400_000, 86_400_000, 345_600_000];
 const BARS_MAX = 60;
-const LABEL_PX = 52;
+const LABEL_PX = 44;
 
 export function Histogram({ data, format, median, p95 }) {
   const box = useRef();
