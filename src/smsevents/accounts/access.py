@@ -23,7 +23,7 @@ from smsevents.wire.events import INT64_MAX
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -156,12 +156,12 @@ class Access:
         match = _shape.fullmatch(text or "")
         return self._good(text, self._find(match[1]) if match else None)
 
-    def authorize(self, text: str | None, trackpoint: int, scope: Scope) -> Key:
-        """Return the key that was sent, if it has `scope` for the shop.
+    def authorize(self, text: str | None, trackpoint: int, *scopes: Scope) -> Key:
+        """Return the key that was sent, if it has one of `scopes` for the shop.
 
         Raises `Unauthorized` or `Forbidden`. The text of `Forbidden` does not reveal whether the shop exists.
         """
-        return allowed(self.authenticate(text), trackpoint, scope)
+        return allowed(self.authenticate(text), trackpoint, scopes)
 
     def usable(self, key_id: str) -> Key | None:
         """Return the key with an id. None if it was removed. Raises `Unauthorized` if it may not be used any more."""
@@ -175,13 +175,13 @@ class Access:
         judgement = None if self._timekeeper is None else self._timekeeper.judge_remembered()
         return max(self._now(), 0 if judgement is None else judgement.trusted_ms)
 
-    def authorize_remembered(self, text: str | None, trackpoint: int, scope: Scope) -> Key | None:
+    def authorize_remembered(self, text: str | None, trackpoint: int, *scopes: Scope) -> Key | None:
         """Do what `authorize` does from the cache alone. Return None if the database must be read."""
         match = _shape.fullmatch(text or "")
         remembered = self._remembered(match[1]) if match else None
         if match and remembered is None:
             return None
-        return allowed(self._good(text, remembered), trackpoint, scope)
+        return allowed(self._good(text, remembered), trackpoint, scopes)
 
     def _good(self, text: str | None, key: Key | None) -> Key:
         """Return the stored key if the complete text matches it and it is still in use."""
@@ -231,10 +231,10 @@ class Access:
         return found[1] if found is not None and self._monotonic() < found[0] else None
 
 
-def allowed(key: Key, trackpoint: int, scope: Scope) -> Key:
-    """Return the key if it has `scope` for the shop. Raises `Forbidden`."""
-    if key.trackpoint != trackpoint or scope not in key.scopes:
-        raise Forbidden(_WRONG_SHOP.format(scope=scope))
+def allowed(key: Key, trackpoint: int, scopes: Sequence[Scope]) -> Key:
+    """Return the key if it has one of `scopes` for the shop. Raises `Forbidden`."""
+    if key.trackpoint != trackpoint or not key.scopes & set(scopes):
+        raise Forbidden(_WRONG_SHOP.format(scope="` or `".join(scopes)))
     return key
 
 

@@ -12,6 +12,8 @@ packs.py           statements on packs: many segments in one object of the store
 in_order.py        what rows of segments and of packs have in common: the header, the order
 batches.py         ids or keys in batches
 stored.py          segments in rows and in packs, in order
+tallies.py         statements on tallies: the counts of segments
+outlines.py        segments in order with their tallies, without their bytes
 replacement.py     what was read is replaced by what was made of it, or nothing is
 objects.py         statements on the objects in the store: announced, live, dead
 stores.py          statements on the store that holds the packs

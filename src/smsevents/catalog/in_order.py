@@ -16,7 +16,7 @@ from smsevents.segments.header import SegmentHeader
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from sqlalchemy import Column, Connection, Select, Table
+    from sqlalchemy import Column, ColumnElement, Connection, FromClause, Select, Table
 
     from smsevents.segments.header import Place
     from smsevents.wire.lines import Entry
@@ -74,10 +74,20 @@ def row_of(trackpoint: int, header: SegmentHeader) -> dict[str, int | bytes]:
 class InOrder:
     """The statements on one table. They are built once: building takes longer than running."""
 
-    def __init__(self, table: Table, columns: Sequence[Column[Any]]) -> None:
-        """Select these columns of a table: integers, texts and bytes."""
-        self._in_order = Hot(_in_order_statement(table, columns))
-        self._next_in_order = Hot(_next_in_order_statement(table, columns))
+    def __init__(
+        self,
+        table: Table,
+        columns: Sequence[ColumnElement[Any]],
+        joined: FromClause | None = None,
+        rows_max: int = ROWS_FETCHED_MAX,
+    ) -> None:
+        """Select these columns of a table, or of a join with it: integers, texts and bytes.
+
+        At most `rows_max` rows are fetched together, of a database that does not send them one by one.
+        """
+        self._rows_max = rows_max
+        self._in_order = Hot(_in_order_statement(table, columns, joined))
+        self._next_in_order = Hot(_next_in_order_statement(table, columns, joined))
         self._reaching_over = Hot(_reaching_over_statement(table))
 
     def in_order(
@@ -101,7 +111,7 @@ class InOrder:
             if len(rows) < at_most:
                 return
             values["id"], values["after"], values["line"], *_ = rows[-1]
-            at_most = min(2 * at_most, ROWS_FETCHED_MAX)
+            at_most = min(2 * at_most, self._rows_max)
 
     def reaching_over(self, connection: Connection, trackpoint: int, after: Entry) -> list[int]:
         """Return the ids of rows that begin before the date of `after` and reach past it, by their first entry."""
@@ -111,23 +121,26 @@ class InOrder:
         return [row_id for _, row_id in sorted(reaching)]
 
 
-def _in_order_statement(table: Table, columns: Sequence[Column[Any]]) -> Select[Any]:
+def _in_order_statement(table: Table, columns: Sequence[ColumnElement[Any]], joined: FromClause | None) -> Select[Any]:
     """Build the statement that finds the rows of a shop that begin in `after <= date <= until`, in order."""
     c = table.c
     trackpoint, after, until = (bindparam(name, type_=BigInteger) for name in ("trackpoint", "after", "until"))
     return (
         select(*columns)
+        .select_from(table if joined is None else joined)
         .where(c.trackpoint == trackpoint, c.first_date >= after, c.first_date <= until)
         .order_by(c.first_date, c.first_line)
     )
 
 
-def _next_in_order_statement(table: Table, columns: Sequence[Column[Any]]) -> Select[Any]:
+def _next_in_order_statement(
+    table: Table, columns: Sequence[ColumnElement[Any]], joined: FromClause | None
+) -> Select[Any]:
     """Build the statement that finds some of these rows, after the row with a date, a line and an id."""
     c = table.c
     after_row = (bindparam("after", type_=BigInteger), bindparam("line", type_=LargeBinary))
     return (
-        _in_order_statement(table, columns)
+        _in_order_statement(table, columns, joined)
         .where(tuple_(c.first_date, c.first_line, c.id) > tuple_(*after_row, bindparam("id", type_=BigInteger)))
         .order_by(c.id)
         .limit(bindparam("at_most", type_=Integer))

@@ -12,6 +12,7 @@ from smsevents.catalog.hot import Hot
 from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
 from smsevents.catalog.segments import HEADERS_READ_AHEAD
 from smsevents.catalog.tables import packs
+from smsevents.catalog.tallies import delete_tallies, insert_tallies
 from smsevents.segments.header import Place
 from smsevents.segments.pack import TRAILER_BYTES
 
@@ -40,16 +41,19 @@ def _header_of(row: Sequence[Any]) -> SegmentHeader:
 
 
 def insert_pack(connection: Connection, trackpoint: int, pack: Pack) -> None:
-    """Store a pack of a shop. Its object must be in the store."""
-    connection.execute(
-        insert(packs).values(
+    """Store a pack of a shop, with the tallies of its segments. Its object must be in the store."""
+    found = connection.execute(
+        insert(packs)
+        .values(
             **row_of(trackpoint, pack.header),
             stored_bytes=pack.header.stored_bytes,
             segments=pack.segments,
             key=pack.key,
             inner_index=pack.index,
         )
+        .returning(_c.id)
     )
+    insert_tallies(connection, "pack", found.scalar_one(), pack.tallies)
 
 
 def has_packs(connection: Connection, trackpoint: int) -> bool:
@@ -159,7 +163,8 @@ def lock_packs(connection: Connection, ids: Collection[int]) -> int:
 
 
 def delete_packs(connection: Connection, ids: Collection[int]) -> list[str]:
-    """Delete packs, and return the keys of their objects."""
+    """Delete packs, with the tallies of their segments, and return the keys of their objects."""
+    delete_tallies(connection, "pack", ids)
     keys: list[str] = []
     for some in batches(ids):
         keys += connection.execute(select(_c.key).where(_c.id.in_(some))).scalars()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, true
 
+from smsevents.catalog.segments import delete_segments
 from smsevents.catalog.tables import quarantine, segments
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def quarantine_segment(connection: Connection, segment_id: int, reason: str, now
             data=row.data,
         )
     )
-    connection.execute(delete(segments).where(segments.c.id == segment_id))
+    delete_segments(connection, [segment_id])
 
 
 def quarantine_bytes(  # noqa: PLR0913, PLR0917 -- the columns of the table

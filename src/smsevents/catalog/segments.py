@@ -17,6 +17,7 @@ from smsevents.catalog.dialects.hints import NotByIndex
 from smsevents.catalog.hot import Hot
 from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
 from smsevents.catalog.tables import packs, segments
+from smsevents.catalog.tallies import delete_tallies, insert_tallies
 from smsevents.segments.header import IN_ROW
 from smsevents.segments.segment import Segment
 
@@ -42,7 +43,7 @@ def _segment_of(row: Sequence[Any]) -> Segment:
 
 # A statement takes longer to build than to run, so statements that every request needs are built once.
 _INSERT = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}))
-_INSERT_GROWING = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}).returning(_c.id))
+_INSERT_AND_RETURN = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}).returning(_c.id))
 _DELETE = Hot(delete(segments).where(_c.id == bindparam("id")))
 _GROWING = Hot(
     select(*_HEADER, _c.data)
@@ -69,8 +70,13 @@ def insert_segments(connection: Connection, trackpoint: int, new: Iterable[Segme
     """
     for segment in new:
         row = _row_of(trackpoint, segment)
-        if not _FIND.all(connection, row):
+        if _FIND.all(connection, row):
+            continue
+        if segment.tally is None:
             _INSERT.run(connection, row)
+        else:
+            ((segment_id,),) = _INSERT_AND_RETURN.all(connection, row)
+            insert_tallies(connection, "row", segment_id, [(0, segment.tally)])
 
 
 def growing_segment(connection: Connection, trackpoint: int, segment_id: int) -> Segment | None:
@@ -83,7 +89,7 @@ def grow_segment(connection: Connection, trackpoint: int, old_id: int | None, ne
     """Store a segment of a shop, in place of one that `growing_segment` returned, if any. Return its id."""
     if old_id is not None:
         _DELETE.run(connection, {"id": old_id})
-    found: int = _INSERT_GROWING.all(connection, _row_of(trackpoint, new))[0][0]
+    found: int = _INSERT_AND_RETURN.all(connection, _row_of(trackpoint, new))[0][0]
     return found
 
 
@@ -233,7 +239,8 @@ def lock_segments(connection: Connection, ids: Collection[int]) -> int:
 
 
 def delete_segments(connection: Connection, ids: Collection[int]) -> None:
-    """Delete segments."""
+    """Delete segments, with their tallies."""
+    delete_tallies(connection, "row", ids)
     for some in batches(ids):
         connection.execute(delete(segments).where(_c.id.in_(some)))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from smsevents.catalog.packs import has_packs, packs_after, packs_of
 from smsevents.catalog.segments import headers_of, segments_after, segments_of
-from smsevents.segments.segment import Segment
+from smsevents.segments.segment import Segment, StoredSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
     from smsevents.segments.header import SegmentHeader
-    from smsevents.segments.segment import StoredSegment
     from smsevents.wire.lines import Entry
+
+S = TypeVar("S", bound=StoredSegment)
 
 
 def stored_after(
@@ -35,9 +36,9 @@ def stored_after(
             return
         store = database.packs(connection)
         with closing(packs_after(connection, trackpoint, after, until_ms)) as packs:
-            packed = _opened(packs, lambda pack: store.segments(connection, pack, after))
+            packed: Iterator[StoredSegment] = opened(packs, lambda pack: store.segments(connection, pack, after))
             # a merge reads one row ahead, perhaps much further on, so rows are checked only when their turn comes
-            yield from map(_checked, heapq.merge(rows, packed, key=_first))
+            yield from map(_checked, heapq.merge(rows, packed, key=first_of))
 
 
 def stored_among(
@@ -52,40 +53,36 @@ def stored_among(
     if not packs:
         return map(_checked, rows)
     store = database.packs(connection)
-    packed = _opened(packs, lambda pack: store.segments(connection, pack, after))
-    return map(_checked, heapq.merge(rows, packed, key=_first))
+    packed: Iterator[StoredSegment] = opened(packs, lambda pack: store.segments(connection, pack, after))
+    return map(_checked, heapq.merge(rows, packed, key=first_of))
 
 
 def stored_headers(connection: Connection, trackpoint: int) -> list[SegmentHeader]:
     """Return the headers of a shop's rows and packs, in the order of their first entries."""
-    return list(heapq.merge(headers_of(connection, trackpoint), packs_of(connection, trackpoint), key=_first_of))
+    return list(heapq.merge(headers_of(connection, trackpoint), packs_of(connection, trackpoint), key=_start_of))
 
 
-def _opened(
-    packs: Iterable[SegmentHeader], open_pack: Callable[[SegmentHeader], Iterator[StoredSegment]]
-) -> Iterator[StoredSegment]:
+def opened(packs: Iterable[SegmentHeader], open_pack: Callable[[SegmentHeader], Iterator[S]]) -> Iterator[S]:
     """Go through the segments of packs in the order of their first entries. A pack is opened when its turn comes."""
-    opened: list[tuple[Entry, int, StoredSegment, Iterator[StoredSegment]]] = []
+    waiting: list[tuple[Entry, int, S, Iterator[S]]] = []
     for number, pack in enumerate(packs):
-        while opened and opened[0][0] < pack.first:
-            yield _step(opened)
-        _push(opened, number, open_pack(pack))
-    while opened:
-        yield _step(opened)
+        while waiting and waiting[0][0] < pack.first:
+            yield _step(waiting)
+        _push(waiting, number, open_pack(pack))
+    while waiting:
+        yield _step(waiting)
 
 
-def _step(opened: list[tuple[Entry, int, StoredSegment, Iterator[StoredSegment]]]) -> StoredSegment:
-    _, number, segment, rest = heapq.heappop(opened)
-    _push(opened, number, rest)
+def _step(waiting: list[tuple[Entry, int, S, Iterator[S]]]) -> S:
+    _, number, segment, rest = heapq.heappop(waiting)
+    _push(waiting, number, rest)
     return segment
 
 
-def _push(
-    opened: list[tuple[Entry, int, StoredSegment, Iterator[StoredSegment]]], number: int, rest: Iterator[StoredSegment]
-) -> None:
+def _push(waiting: list[tuple[Entry, int, S, Iterator[S]]], number: int, rest: Iterator[S]) -> None:
     if (segment := next(rest, None)) is not None:
         # the number decides between equal entries; a pack is in the heap once
-        heapq.heappush(opened, (segment.header.first, number, segment, rest))
+        heapq.heappush(waiting, (segment.header.first, number, segment, rest))
 
 
 def _checked(segment: StoredSegment) -> StoredSegment:
@@ -93,9 +90,10 @@ def _checked(segment: StoredSegment) -> StoredSegment:
     return segment.check_stored() if isinstance(segment, Segment) else segment
 
 
-def _first(segment: StoredSegment) -> Entry:
+def first_of(segment: StoredSegment) -> Entry:
+    """Return the first entry of a segment, by which segments are ordered."""
     return segment.header.first
 
 
-def _first_of(header: SegmentHeader) -> Entry:
+def _start_of(header: SegmentHeader) -> Entry:
     return header.first

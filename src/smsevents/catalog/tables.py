@@ -190,6 +190,18 @@ packs = Table(
     sqlite_autoincrement=True,
 )
 
+# The tally of each segment that has one (`segments.tally`), deleted with its row of `segments` or of `packs`. In a
+# pack, it is that of the segment that begins at the byte `start`. It names sources, but no users.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("in_pack", Integer, primary_key=True, autoincrement=False),  # 1 for a segment of a pack, 0 for a row
+    Column("stored_id", BigInteger, primary_key=True, autoincrement=False),  # the id in `packs` or in `segments`
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
 # Every object that may be in the store. Its row is there before the object is, and goes only after it is gone.
 objects = Table(
     "objects",

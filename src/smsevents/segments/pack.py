@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -70,11 +70,15 @@ _decoder = msgspec.msgpack.Decoder(list[_Entry])
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A pack without its segments' bytes: a header that describes all of them together, and the index as stored."""
+    """A pack without its segments' bytes: a header that describes all of them together, and the index as stored.
+
+    `tallies` has those of its segments that were counted, by the byte where each segment starts. The object has none.
+    """
 
     header: SegmentHeader
     index: bytes
     segments: int
+    tallies: Sequence[tuple[int, bytes]] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
@@ -91,7 +95,13 @@ def make_pack(trackpoint: int, key: str, segments: Sequence[Segment]) -> tuple[P
     """Make a pack of segments in order that do not overlap. Return it, and the bytes of its object, in parts."""
     headers = [segment.header for segment in segments]
     index = zlib.compress(_encoder.encode([_entry_of(header) for header in headers]), 6)
-    pack = Pack(_header_of(headers, key), index, len(headers))
+    tallies: list[tuple[int, bytes]] = []
+    start = 0
+    for segment in segments:
+        if segment.tally is not None:
+            tallies.append((start, segment.tally))
+        start += len(segment.data)
+    pack = Pack(_header_of(headers, key), index, len(headers), tallies)
     return pack, [*(segment.data for segment in segments), index, _trailer(trackpoint, pack)]
 
 

@@ -47,10 +47,11 @@ FULL_FLUSH = b"\x00\x00\xff\xff"  # an empty stored block ends at a byte boundar
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A header with its bytes."""
+    """A header with its bytes, and if the lines were counted when they were packed, their tally as it is stored."""
 
     header: SegmentHeader
     data: bytes
+    tally: bytes | None = None
 
     def check_stored(self) -> Segment:
         """Return the segment itself if its stored bytes match their checksum. Raises `DamagedSegment`."""
@@ -110,21 +111,29 @@ def pack(entries: Iterable[Entry], segment_bytes: int = SEGMENT_LINES_BYTES) -> 
     return pack_lines(join_lines(entries), segment_bytes)
 
 
+def no_tally(_lines: bytes) -> None:
+    """Do not count lines."""
+
+
 def pack_lines(
-    lines: bytes, segment_bytes: int = SEGMENT_LINES_BYTES, compress: Callable[[bytes], bytes] = deflate
+    lines: bytes,
+    segment_bytes: int = SEGMENT_LINES_BYTES,
+    compress: Callable[[bytes], bytes] = deflate,
+    tally: Callable[[bytes], bytes | None] = no_tally,
 ) -> Iterator[Segment]:
     """Put sorted lines without duplicates into segments of about `segment_bytes` of lines.
 
-    A segment ends with the line that fills it. Raises `NotLines` for lines that are not events.
+    A segment ends with the line that fills it. `tally` counts its lines. Raises `NotLines` for lines that are not
+    events.
     """
     start = 0
     while start < len(lines):
         end = lines.find(b"\n", start + segment_bytes - 1) + 1 or len(lines)
-        yield _packed(lines[start:end], compress)
+        yield _packed(lines[start:end], compress, tally)
         start = end
 
 
-def _packed(lines: bytes, compress: Callable[[bytes], bytes]) -> Segment:
+def _packed(lines: bytes, compress: Callable[[bytes], bytes], tally: Callable[[bytes], bytes | None]) -> Segment:
     data = compress(lines)
     header = SegmentHeader(
         id=NEW,
@@ -137,7 +146,7 @@ def _packed(lines: bytes, compress: Callable[[bytes], bytes]) -> Segment:
         stored_crc=isal_zlib.crc32(data),
         place=IN_MEMORY,
     )
-    return Segment(header, data)
+    return Segment(header, data, tally(lines))
 
 
 def inflate(segment: Segment) -> bytes:

@@ -5,6 +5,7 @@ compaction.py    small and overlapping segments → sorted, disjoint ones
 settling.py      what has come to rest is merged completely
 packing.py       settled segments → packs in the store, and back
 tidying.py       pieces of a log → segments of about the target size
+tallying.py      segments get their tallies, which statistics add
 collecting.py    objects that no pack names leave the store
 retention.py     events older than the history leave the disk
 space.py         unused space is returned to the file system

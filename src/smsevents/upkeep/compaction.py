@@ -20,7 +20,8 @@ from smsevents.catalog.stored import stored_among, stored_headers
 from smsevents.errors import DamagedSegment
 from smsevents.segments.header import damaged_among
 from smsevents.segments.merge import END, merge
-from smsevents.segments.segment import deflate, deflate_compacted, pack_lines
+from smsevents.segments.segment import deflate, deflate_compacted, no_tally, pack_lines
+from smsevents.segments.tally import encoded_tally_of
 from smsevents.upkeep.groups import DEFAULT_SIZES, Compacted, Group, Sizes, groups, line_bytes_of
 from smsevents.upkeep.packing import repack
 from smsevents.wire.lines import NotLines
@@ -129,7 +130,9 @@ def _packed(
         # a segment that is gone is missing here; `replace_stored` notices it
         lines, reach = merge(stored_among(database, connection, members, after), after, sizes.held_max_bytes)
     try:
-        return list(pack_lines(lines, sizes.segment_bytes, compress)), reach
+        # what a flattening writes is soon written again
+        tally = encoded_tally_of if compress is deflate_compacted else no_tally
+        return list(pack_lines(lines, sizes.segment_bytes, compress, tally)), reach
     except NotLines as error:
         raise damaged_among(members, str(error)) from error
 

@@ -36,6 +36,7 @@ from smsevents.segments.segment import inflate, pack
 from smsevents.upkeep.collecting import reconcile
 from smsevents.upkeep.distinct import Distinct
 from smsevents.upkeep.packing import write_stored
+from smsevents.upkeep.tallying import tallied
 from smsevents.upkeep.tidying import Tidy
 from smsevents.upkeep.wiping import DELETE_PACKS, seconds_to_wipe, wipe
 from smsevents.wire.events import digest_of, encode_text
@@ -178,7 +179,7 @@ def _erase_from_row(
     if segment is None or (split := _split(segment.check_stored(), marks)) is None:
         return (), 0
     kept, removed = split
-    packed = list(pack(kept))
+    packed = tallied(database, list(pack(kept)))
     read = {segment.header.stored_as}
 
     def replace(connection: Connection) -> bool:

@@ -38,6 +38,7 @@ from smsevents.segments.merge import page
 from smsevents.segments.pack import PACK_SEGMENTS_MAX, load_run, loaded, make_pack
 from smsevents.segments.segment import Run
 from smsevents.upkeep.groups import DEFAULT_SIZES, Compacted, PackSizes, Sizes
+from smsevents.upkeep.tallying import tallied
 from smsevents.upkeep.tidying import Tidy
 from smsevents.wire.times import EPOCH, MILLISECOND
 from smsevents.wire.window import history_start
@@ -212,10 +213,10 @@ def write_stored(  # noqa: PLR0913, PLR0917 -- what goes, what comes, and when
     replaced then.
     """
     now = database.dialect.now_ms()
-    if sum(len(segment.data) for segment in segments) < sizes.min_bytes:
-        packs, rows = [], segments
-    else:
-        packs, rows = _put(database, trackpoint, segments, sizes, now), ()
+    rows = tallied(database, segments)
+    packs: list[Pack] = []
+    if sum(len(segment.data) for segment in segments) >= sizes.min_bytes:
+        packs, rows = _put(database, trackpoint, rows, sizes, now), []
 
     def replace(connection: Connection) -> bool:
         if not only_if(connection):
@@ -321,7 +322,7 @@ def unpack_shop(database: Database, trackpoint: int, packs: Sequence[SegmentHead
             try:
                 with database.read() as connection:
                     found = list(database.packs(connection).segments(connection, pack))
-                segments = list(load_run(found).segments())
+                segments = tallied(database, list(load_run(found).segments()))
             except ObjectGone as error:
                 check_replaced(database, error)
                 whole = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smsevents.segments.segment import SEGMENT_LINES_BYTES, Segment, deflate_compacted, inflate, pack_lines
+from smsevents.segments.tally import encoded_tally_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ class Tidy:
         lines = b"".join(self._lines)
         self._lines, self._size = [], 0
         count = -(-len(lines) // self._segment_bytes)
-        for segment in pack_lines(lines, -(-len(lines) // count), deflate_compacted):
+        for segment in pack_lines(lines, -(-len(lines) // count), deflate_compacted, encoded_tally_of):
             if self._held is not None:
                 yield self._held
             self._held = segment

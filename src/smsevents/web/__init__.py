@@ -12,6 +12,11 @@ export_pace.py      how much of an export is read at a time, and when
 export_response.py  an export as ASGI messages
 imports.py          POST /shop/{trackpointId}/import-sms-events
 users.py            DELETE /shop/{trackpointId}/users/{userId}
+statistics.py       GET /shop/{trackpointId}/sms-stats, and delivery-time and messages below it
+stats_query.py      the query parameters of statistics
+stats_bodies.py     the bodies of statistics
+stats_csv.py        the same as CSV
+stats_openapi.py    the same for OpenAPI
 health.py           /health/live, /health/ready
 session.py          /session
 session_cookie.py   the cookie of a session, and which requests may use it

@@ -23,6 +23,7 @@ from smsevents.web.page import page_routes
 from smsevents.web.request_log import RequestLog
 from smsevents.web.session import show_session, sign_in, sign_out
 from smsevents.web.state import AppState
+from smsevents.web.statistics import delivery_time, messages, sms_stats
 from smsevents.web.users import forget_user
 from smsevents.worker.attendance import attended
 from smsevents.worker.lifeline import end_with_parent
@@ -63,6 +64,9 @@ def create_app(settings: Settings | None = None) -> RequestLog:
                 export_sms_events,
                 import_sms_events,
                 forget_user,
+                sms_stats,
+                delivery_time,
+                messages,
                 sign_in,
                 show_session,
                 sign_out,

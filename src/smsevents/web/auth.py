@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from smsevents.web.state import AppState
 
 
-async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackpoint_id: str, scope: Scope) -> int:
-    """Return the trackpoint in the path, if the key has `scope` there.
+async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackpoint_id: str, *scopes: Scope) -> int:
+    """Return the trackpoint in the path, if the key has one of `scopes` there.
 
     Raises `NoSuchPath` for anything but a positive 64-bit integer, `Unauthorized` or `Forbidden`. Until the key is
     found valid, the response reveals nothing about the shop and none of the body is read. Raises `InvalidRequest` for
@@ -34,28 +34,28 @@ async def authorized_shop(request: Request[Any, Any, Any], app: AppState, trackp
     keys = set(values_of(request, b"x-api-key"))
     session_id = None if keys else session_id_of(request, app.settings)
     if session_id is not None:
-        return await _shop_of_session(request, app, session_id, trackpoint, scope)
+        return await _shop_of_session(request, app, session_id, trackpoint, scopes)
     if len(keys) > 1:
         raise InvalidRequest("There are several X-Api-Key headers, and they differ. Send one.")
     key = keys.pop() if keys else None
     info = info_of(request.scope)
-    good = app.access.authorize_remembered(key, trackpoint, scope)
+    good = app.access.authorize_remembered(key, trackpoint, *scopes)
     if good is None:
-        good = await app.doors.run(info.client, lambda: app.access.authorize(key, trackpoint, scope))
+        good = await app.doors.run(info.client, lambda: app.access.authorize(key, trackpoint, *scopes))
     info.key_id, info.trackpoint = good.id, trackpoint
     return trackpoint
 
 
 async def _shop_of_session(
-    request: Request[Any, Any, Any], app: AppState, session_id: str, trackpoint: int, scope: Scope
+    request: Request[Any, Any, Any], app: AppState, session_id: str, trackpoint: int, scopes: tuple[Scope, ...]
 ) -> int:
     """Return the trackpoint, if the session may read it. Raises `Unauthorized` or `Forbidden`."""
     if request.method not in SAFE_METHODS:
         require_own_page(request, app.settings)
     info = info_of(request.scope)
     session = await app.doors.run(info.client, lambda: app.sessions.find(session_id))
-    if scope not in READING:
+    if not READING & set(scopes):
         raise Forbidden("A session only reads. Send a key with this right in the header X-Api-Key instead.")
-    key = allowed(session.key, trackpoint, scope)
+    key = allowed(session.key, trackpoint, scopes)
     info.key_id, info.trackpoint = key.id, trackpoint
     return trackpoint

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 JSON_SEQ = "application/json-seq"
 NDJSON = "application/x-ndjson"
+JSON, CSV = "application/json", "text/csv"
 
 _QUOTED_OR_NOT = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)
 _WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?", re.ASCII)
@@ -19,6 +20,12 @@ def media_type(accept: str) -> str:
     """Return the media type of an export: the one of the contract, unless the client prefers the other."""
     weights = _weights(accept)
     return NDJSON if _wish(weights, NDJSON) > _wish(weights, JSON_SEQ) else JSON_SEQ
+
+
+def prefers_csv(accept: str) -> bool:
+    """Return whether a client names CSV, and does not prefer JSON."""
+    weights = _weights(accept)
+    return weights.get(CSV, 0.0) > 0 and weights[CSV] >= weights.get(JSON, 0.0)
 
 
 def _wish(weights: dict[str, float], media: str) -> tuple[float, bool]:

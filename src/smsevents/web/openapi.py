@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from smsevents import __version__
-from smsevents.web import exports, imports, users
+from smsevents.web import exports, imports, stats_openapi, users
 from smsevents.wire.limits import DAY_MS
 
 _RESOURCES = {
     "/shop/{trackpointId}/export-sms-events": ("post", exports.operation),
     "/shop/{trackpointId}/import-sms-events": ("post", imports.operation),
     "/shop/{trackpointId}/users/{userId}": ("delete", users.operation),
+    "/shop/{trackpointId}/sms-stats": ("get", stats_openapi.events_operation),
+    "/shop/{trackpointId}/sms-stats/delivery-time": ("get", stats_openapi.delivery_operation),
+    "/shop/{trackpointId}/sms-stats/messages": ("get", stats_openapi.messages_operation),
 }
 
 
@@ -36,7 +39,7 @@ def description(now: int) -> dict[str, Any]:
                     "type": "apiKey",
                     "name": "X-Api-Key",
                     "in": "header",
-                    "description": "A key of the shop with the scope that the call needs: `export`, `import`, `admin`.",
+                    "description": "A key of the shop with the scope that the call needs: `export`, `import`, `admin`, `stats`.",
                 }
             }
         },

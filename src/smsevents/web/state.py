@@ -27,6 +27,7 @@ EXPORT_READERS = 2  # threads; further ones would wait for the interpreter's loc
 EXPORT_MERGERS = 1  # for slow pages, which would block all other exports
 IMPORT_WORKERS = 4
 ERASURES_AT_ONCE_MAX = 64
+STATISTICS_AT_ONCE_MAX = 64
 
 # Two threads of one shop keep the interpreter busy. The others stay free for small imports of other shops.
 IMPORT_WORKERS_OF_SHOP_MAX = IMPORT_WORKERS // 2
@@ -72,6 +73,7 @@ class AppState:
     exports: ExportLane
     imports: Lane
     erasures: Lane
+    statistics: Lane
     doors: FairThreads  # look up keys, so that wrong keys do not delay exports
     probes: FairThreads  # for health and metrics, which must respond under any load
     readiness: Once[Judgement]
@@ -111,6 +113,10 @@ class AppState:
                 ConcurrencyLimit("erasures", min(ERASURES_AT_ONCE_MAX, at_most)),
                 _threads("eraser", 1),  # see `users.forget_user`
             ),
+            statistics=Lane(
+                ConcurrencyLimit("statistics", min(STATISTICS_AT_ONCE_MAX, at_most)),
+                _threads("counter", 1),  # counting keeps the interpreter busy
+            ),
             doors=_threads("door", 1),
             probes=probes,
             readiness=Once(probes, "readiness"),
@@ -119,7 +125,7 @@ class AppState:
 
     def close(self) -> None:
         """End the threads and close the database."""
-        for one in (self.exports, self.imports, self.erasures, self.doors, self.probes):
+        for one in (self.exports, self.imports, self.erasures, self.statistics, self.doors, self.probes):
             one.close()
         self.database.close()
 

@@ -34,6 +34,7 @@ from smsevents.upkeep.packing import pack_settled
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.settling import Settling, compact_background, past_before
 from smsevents.upkeep.space import give_back_room
+from smsevents.upkeep.tallying import Backfill
 from smsevents.upkeep.wiping import seconds_to_wipe, wipe
 from smsevents.worker.lifeline import end_with_parent
 
@@ -86,6 +87,7 @@ class UpkeepWorker:
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
         self._settling = Settling()
+        self._backfill = Backfill()
         self._looked_at = 0  # the highest segment id when the last round began: only newer segments need a check
         self._pressed_after = 0  # the highest segment id when the last round ended: what it merged has not arrived
         self._busy_rounds = 0  # in a row, in which there was something to merge
@@ -132,6 +134,7 @@ class UpkeepWorker:
                 worked |= self._pack(trackpoint, self._judge_at_work().old_by_ms, now)
         if due is None:
             self._settling.looked_at_all(now)
+        self._tally()
         self._looked_at = newest
         if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
@@ -143,6 +146,22 @@ class UpkeepWorker:
         if not worked or self._busy_rounds % BUSY_ROUNDS_MAX == 0:
             give_back_room(self._database, lambda: not self.is_pressed())
         return True
+
+    def _tally(self) -> None:
+        """Count the segments that have no tally, for as long as this upkeep worker has the lease.
+
+        Those that have arrived since the last round wait for the next one: mostly, compaction replaces them first.
+        """
+        counted = 0
+        try:
+            for some in self._backfill.steps(self._database, self._looked_at):
+                counted += some
+                if not self.take_lease():
+                    break
+        except StoreUnavailable as error:  # statistics count the lines until then
+            logger.warning("not tallied", reason=str(error))
+        if counted:
+            logger.info("tallied", segments=counted)
 
     def _collect(self) -> None:
         """Delete old packs. They stay while their store is away."""

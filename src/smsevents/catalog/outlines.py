@@ -1,0 +1,184 @@
+"""A shop's segments in order with their tallies, without their bytes: what can be counted is not read.
+
+outlines_after  all of a shop's segments in an interval, as outlines
+selected_after  those that may have wanted events, to be read in place of `stored_after`
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from contextlib import closing
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from smsevents.catalog.batches import batches
+from smsevents.catalog.in_order import InOrder, header_columns, header_of
+from smsevents.catalog.packs import has_packs, packs_after
+from smsevents.catalog.segments import find_segment
+from smsevents.catalog.stored import first_of, opened
+from smsevents.catalog.tables import packs, segments, tallies
+from smsevents.catalog.tallies import WITH_TALLIES, tallies_of_pack
+from smsevents.segments.header import IN_ROW
+from smsevents.segments.tally import UnreadableTally, decode_tally
+from smsevents.wire.lines import NotLines
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog.database import Database
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.pack import PackedSegment
+    from smsevents.segments.segment import Segment, StoredSegment
+    from smsevents.segments.selection import Selection
+    from smsevents.segments.tally import Tally
+    from smsevents.wire.lines import Entry
+
+OUTLINES_FETCHED_MAX = 256  # together, of a database that does not send them one by one; some kB each
+
+STORED_DIGEST_BYTES = 16
+
+_HEADER = header_columns(segments)
+_COLUMNS = (*_HEADER, func.length(segments.c.data), tallies.c.data)
+_statements = InOrder(segments, _COLUMNS, WITH_TALLIES, OUTLINES_FETCHED_MAX)
+
+
+class Outline:
+    """A stored segment with its tally, if it has one. Its bytes are read when it is loaded."""
+
+    def __init__(self, header: SegmentHeader, encoded: bytes | None) -> None:
+        """Describe a segment; `encoded` is its tally as it is stored."""
+        self._header = header
+        self._encoded = encoded
+
+    @property
+    def header(self) -> SegmentHeader:
+        """The description of the segment."""
+        return self._header
+
+    @cached_property
+    def tally(self) -> Tally | None:
+        """The tally of the segment, or None. Raises `DamagedSegment`."""
+        if self._encoded is None:
+            return None
+        try:
+            return decode_tally(self._encoded)
+        except UnreadableTally as error:
+            raise self._header.damaged(f"its tally cannot be read ({error})") from error
+
+    def load(self) -> Segment:
+        """Return the segment with its bytes, checked. Raises `DamagedSegment`, and what the place of its bytes does."""
+        raise NotImplementedError
+
+
+class RowOutline(Outline):
+    """The outline of a segment in a row. It is loaded within the transaction in which it was read."""
+
+    def __init__(self, header: SegmentHeader, encoded: bytes | None, connection: Connection) -> None:
+        super().__init__(header, encoded)
+        self._connection = connection
+
+    def load(self) -> Segment:
+        """Read the row. Raises `DamagedSegment`."""
+        segment = find_segment(self._connection, self._header.id)
+        if segment is None:  # all statements of a transaction see the same rows
+            raise self._header.damaged("its row cannot be read again")
+        return segment.check_stored()
+
+
+class PackedOutline(Outline):
+    """The outline of a segment of a pack. It can be loaded at any time, as long as the store has the pack."""
+
+    def __init__(self, packed: PackedSegment, encoded: bytes | None) -> None:
+        super().__init__(packed.header, encoded)
+        self.packed = packed
+
+    def load(self) -> Segment:
+        """Read it from the store. Raises `DamagedSegment`, `ObjectGone` and `StoreUnavailable`."""
+        return self.packed.load()
+
+
+def outlines_after(
+    database: Database, connection: Connection, trackpoint: int, after: Entry, until_ms: int
+) -> Generator[Outline, None, None]:
+    """Go through the outlines of a shop's segments that hold entries after `after`, up to `until_ms` (Unix ms).
+
+    They come in the order of their first entries. Raises what `stored_after` does.
+    """
+    with closing(_rows_after(connection, trackpoint, after, until_ms)) as rows:
+        if not has_packs(connection, trackpoint):
+            yield from rows
+            return
+        store = database.packs(connection)
+
+        def open_pack(pack: SegmentHeader) -> Iterator[Outline]:
+            found = tallies_of_pack(connection, pack.id)
+            for packed in store.segments(connection, pack, after):
+                yield PackedOutline(packed, found.get(packed.header.place.start))
+
+        with closing(packs_after(connection, trackpoint, after, until_ms)) as found_packs:
+            yield from heapq.merge(rows, opened(found_packs, open_pack), key=first_of)
+
+
+def _rows_after(connection: Connection, trackpoint: int, after: Entry, until_ms: int) -> Generator[Outline, None, None]:
+    ids = _statements.reaching_over(connection, trackpoint, after)
+    found: dict[int, Outline] = {}
+    for some in batches(ids):
+        rows = connection.execute(select(*_COLUMNS).select_from(WITH_TALLIES).where(segments.c.id.in_(some)))
+        found |= {row[0]: _outline_of(connection, row) for row in rows}
+    yield from (found[row_id] for row_id in ids if row_id in found)
+    with closing(_statements.in_order(connection, trackpoint, after, until_ms)) as in_order:
+        for row in in_order:
+            outline = _outline_of(connection, row)
+            if outline.header.last > after:
+                yield outline
+
+
+def _outline_of(connection: Connection, row: Sequence[Any]) -> Outline:
+    *header, stored_bytes, encoded = row
+    return RowOutline(header_of(header, stored_bytes, IN_ROW), encoded, connection)
+
+
+def selected_after(  # noqa: PLR0913, PLR0917 -- those of `stored_after`, and what is wanted
+    database: Database, connection: Connection, trackpoint: int, after: Entry, until_ms: int, selection: Selection
+) -> Generator[StoredSegment, None, None]:
+    """Do what `stored_after` does, but leave out segments that cannot have wanted events, by their tallies.
+
+    A segment without a tally may have them. Raises what `stored_after` does.
+    """
+    with closing(outlines_after(database, connection, trackpoint, after, until_ms)) as outlines:
+        for outline in outlines:
+            if may_match(outline, selection):
+                yield outline.packed if isinstance(outline, PackedOutline) else outline.load()
+
+
+def digest_of_stored(connection: Connection, trackpoint: int, start_ms: int, end_ms: int) -> bytes:
+    """Return a digest that changes whenever what is stored of a shop in a closed interval (Unix ms) changes.
+
+    Rows and packs are never changed, and ids are never reused, so the ids say it.
+    """
+    digest = blake2b(digest_size=STORED_DIGEST_BYTES)
+    for number, table in enumerate((segments, packs)):
+        c = table.c
+        ids = connection.execute(
+            select(c.id)
+            .where(c.trackpoint == trackpoint, c.first_date <= end_ms, c.last_date >= start_ms)
+            .order_by(c.id)
+        ).scalars()
+        digest.update(array("q", [number, *ids]).tobytes())
+    return digest.digest()
+
+
+def may_match(outline: Outline, selection: Selection) -> bool:
+    """Return whether a segment may have wanted events. One without a tally may. Raises `DamagedSegment`."""
+    tally = outline.tally
+    try:
+        return tally is None or selection.may_match(tally)
+    except NotLines as error:
+        raise outline.header.damaged(f"its tally cannot be read ({error})") from error

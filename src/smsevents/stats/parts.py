@@ -1,0 +1,231 @@
+"""A shop's log in parts that can be counted, each event exactly once.
+
+The plan is that of an export (`segments.merge.page`): it decides which segments are passed on complete, and opens those
+that overlap or that the interval cuts. Where an export sends a complete segment, the tally of the segment may count. So
+the numbers equal those of an export by construction.
+
+As in `log.reader`, each page has a transaction of its own, and the position is an entry.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+
+from smsevents.catalog.outlines import PackedOutline, outlines_after
+from smsevents.errors import DamagedSegment, ObjectGone
+from smsevents.log.reader import READ_AGAIN_TRIES_MAX
+from smsevents.segments.merge import page
+from smsevents.segments.pack import follows, load_run, missing
+from smsevents.segments.segment import Segment, inflate
+from smsevents.segments.spill import Spill
+from smsevents.wire.lines import NotLines, end_of, entry_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog import Database
+    from smsevents.catalog.outlines import Outline
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.segment import StoredPiece
+    from smsevents.segments.tally import Tally
+    from smsevents.wire.lines import Entry
+    from smsevents.wire.window import Window
+
+PART_PAGE_BYTES = 1024 * 1024  # a page: about 300 tallies, or this many bytes of lines
+LOADED_MAX_BYTES = 4 * 1024 * 1024  # of stored segments whose lines are needed, in one transaction or one request
+
+
+class Use(Enum):
+    """How a segment counts of which the tally does not say all."""
+
+    NOTHING = "it has nothing that is asked for"
+    LINES = "its lines have to be looked at"
+
+
+T = TypeVar("T")  # what was taken from a tally
+Plan: TypeAlias = "Callable[[Tally], T | Use]"
+
+
+class Counting(Protocol[T]):
+    """Counts the parts of a log."""
+
+    def plan(self, tally: Tally) -> T | Use:
+        """Return what a tally says if its segment counts as a whole, or how its segment is used. Raises `NotLines`."""
+
+    def add(self, taken: T) -> None:
+        """Count what a tally said."""
+
+    def add_lines(self, lines: bytes) -> None:
+        """Count lines. Raises `NotLines`."""
+
+
+def count_parts(database: Database, trackpoint: int, window: Window, counting: Counting[T]) -> None:
+    """Count all parts of a shop's log in a window. Raises `DamagedSegment` and `StoreUnavailable`."""
+    for taken, lines in Parts(database, trackpoint, window, counting.plan):
+        if lines is None:
+            counting.add(cast("T", taken))
+            continue
+        try:
+            counting.add_lines(lines)
+        except NotLines as error:
+            raise DamagedSegment(
+                f"A segment of shop {trackpoint} is damaged: {error}. `smsevents verify` finds it."
+            ) from error
+
+
+class _Candidate(Generic[T]):
+    """The outline of a segment that may have something that is asked for, and what its tally says."""
+
+    def __init__(self, outline: Outline, taken: T | Use) -> None:
+        self.outline = outline
+        self.taken = taken
+
+    @property
+    def header(self) -> SegmentHeader:
+        """The description of the segment."""
+        return self.outline.header
+
+    def load(self) -> Segment:
+        """Return the segment with its bytes."""
+        return self.outline.load()
+
+
+class _Part(NamedTuple):
+    """Something to be counted, the last entry of it, and whether it was taken from a tally."""
+
+    content: object  # of the type T if it was taken; else lines, a segment, or the outline of one in a pack
+    last: Entry
+    is_taken: bool = False
+
+
+class _Page(NamedTuple):
+    parts: list[_Part]
+    after: Entry | None  # the entry after which the next page begins, or None at the end
+
+
+class Parts(Generic[T]):
+    """The parts of a log in a window. Iterate over it once."""
+
+    def __init__(self, database: Database, trackpoint: int, window: Window, plan: Plan[T]) -> None:
+        """Read the log of a shop.
+
+        `plan` returns for a tally what it says if its segment counts as a whole, or how its segment is used instead.
+        """
+        self._database = database
+        self._trackpoint = trackpoint
+        self._window = window
+        self._plan = plan
+        self._until = end_of(window.end)
+        self._spill: Spill | None = None
+
+    def __iter__(self) -> Iterator[tuple[T, None] | tuple[None, bytes]]:
+        """Go through what was taken from tallies, and lines. Raises `DamagedSegment` and `StoreUnavailable`."""
+        position: Entry | None = None if self._window.is_empty else (self._window.start, b"")
+        gone: set[str] = set()
+        while position is not None:
+            try:
+                found = self._next(position)
+                for part in _loaded(found.parts):
+                    if part.is_taken:
+                        yield cast("T", part.content), None
+                    else:
+                        lines = (
+                            part.content if isinstance(part.content, bytes) else inflate(cast("Segment", part.content))
+                        )
+                        yield None, lines
+                    position = part.last
+            except ObjectGone as error:  # another pack has these events now
+                if error.key in gone or len(gone) >= READ_AGAIN_TRIES_MAX:
+                    raise missing(error.key) from error
+                gone.add(error.key)
+                self._spill = None
+            else:
+                position = found.after
+
+    def _next(self, after: Entry) -> _Page:
+        """Return the next parts. What has to be read is read here if it is in a row: a pack may be slow to read."""
+        with self._database.read() as connection:
+            pieces, following = self._pieces(connection, after)
+            parts: list[_Part] = []
+            held = 0
+            for piece in pieces:
+                if held >= LOADED_MAX_BYTES:
+                    return _Page(parts, parts[-1].last)
+                part = _part_of(piece)
+                held += len(part.content.data) if isinstance(part.content, Segment) else 0
+                parts.append(part)
+        return _Page(parts, following)
+
+    def _pieces(self, connection: Connection, after: Entry) -> tuple[Sequence[StoredPiece], Entry | None]:
+        """Return the pieces of the next page, and the entry after which the page after it begins, or None."""
+        if self._spill is None:
+            with closing(self._candidates(connection, after)) as candidates:
+                found = page(candidates, after, self._until, page_max_bytes=PART_PAGE_BYTES)
+            if not found.deep:
+                return found.pieces, found.after
+            with closing(self._candidates(connection, after)) as candidates:
+                self._spill = Spill(candidates, after, self._until)
+        spill = self._spill
+        found = page(spill.after(after), after, spill.reach, page_max_bytes=PART_PAGE_BYTES)
+        if found.after is not None:
+            return found.pieces, found.after
+        self._spill = None
+        return found.pieces, spill.reach if spill.reach < self._until else None
+
+    def _candidates(self, connection: Connection, after: Entry) -> Generator[_Candidate[T], None, None]:
+        """Go through the segments after an entry that may have something that is asked for.
+
+        The others have no event that equals one of these, so the merge need not see them.
+        """
+        with closing(outlines_after(self._database, connection, self._trackpoint, after, self._window.end)) as outlines:
+            for outline in outlines:
+                taken = self._taken(outline)
+                if taken is not Use.NOTHING:
+                    yield _Candidate(outline, taken)
+
+    def _taken(self, outline: Outline) -> T | Use:
+        tally = outline.tally
+        try:
+            return Use.LINES if tally is None else self._plan(tally)
+        except NotLines as error:
+            raise outline.header.damaged(f"its tally cannot be read ({error})") from error
+
+
+def _part_of(piece: StoredPiece) -> _Part:
+    if isinstance(piece, bytes):
+        return _Part(piece, entry_at(piece, piece.rfind(b"\n", 0, len(piece) - 1) + 1)[0])
+    last = piece.header.last
+    if not isinstance(piece, _Candidate):  # of a spill
+        return _Part(piece, last)
+    if piece.taken is not Use.LINES:
+        return _Part(piece.taken, last, is_taken=True)
+    return _Part(piece.outline if isinstance(piece.outline, PackedOutline) else piece.load(), last)
+
+
+def _loaded(parts: Sequence[_Part]) -> Iterator[_Part]:
+    """Go through parts. Segments of a pack that follow one another are read together."""
+    run: list[PackedOutline] = []
+    held = 0
+    for part in parts:
+        outline = part.content
+        if run and not (
+            isinstance(outline, PackedOutline) and held < LOADED_MAX_BYTES and follows(outline.header, run[-1].header)
+        ):
+            yield from _loaded_run(run)
+            run, held = [], 0
+        if isinstance(outline, PackedOutline):
+            run.append(outline)
+            held += outline.header.stored_bytes
+        else:
+            yield part
+    if run:
+        yield from _loaded_run(run)
+
+
+def _loaded_run(run: Sequence[PackedOutline]) -> Iterator[_Part]:
+    for segment in load_run([one.packed for one in run]).segments():
+        yield _Part(segment, segment.header.last)

@@ -1,0 +1,145 @@
+"""Tallying: segments get their tallies, so that statistics need not open them.
+
+What the upkeep writes is counted while it is written. Segments of imports, and of versions that knew no tallies, are
+counted once they have survived a round of the upkeep: mostly, a compaction replaces them before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.packs import lock_packs, newest_pack_id, packs_of_ids
+from smsevents.catalog.segments import find_segment, lock_segments
+from smsevents.catalog.tallies import (
+    insert_tallies,
+    key_of,
+    packs_without_tallies,
+    rows_without_tally,
+    tallies_of,
+)
+from smsevents.errors import DamagedSegment, ObjectGone
+from smsevents.segments.header import NEW
+from smsevents.segments.segment import inflate
+from smsevents.segments.tally import encoded_tally_of
+from smsevents.wire.lines import NotLines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog import Database
+    from smsevents.segments.segment import Segment
+
+TALLIED_ROWS_AT_ONCE_MAX = 16  # segments in one transaction, of about 8 ms each before it
+
+
+def tallied(database: Database, segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments with their tallies: known ones, and those of the stored segments that they were copied from.
+
+    The others are counted. Raises `DamagedSegment`.
+    """
+    copied = [one.header for one in segments if one.tally is None and one.header.id != NEW]
+    with database.read() as connection:
+        found = tallies_of(connection, copied)
+    return [
+        one if one.tally is not None else replace(one, tally=found.get(key_of(one.header)) or tally_in(one))
+        for one in segments
+    ]
+
+
+def tally_in(segment: Segment) -> bytes | None:
+    """Return the tally of a segment as it is stored, or None if it is not worth storing. Raises `DamagedSegment`."""
+    try:
+        return encoded_tally_of(inflate(segment))
+    except NotLines as error:
+        raise segment.header.damaged(str(error)) from error
+
+
+@dataclass
+class Backfill:
+    """How far segments without a tally were looked for: all up to these ids have one, or are not worth one."""
+
+    rows_until: int = 0
+    packs_until: int = 0
+
+    def steps(self, database: Database, until_id: int) -> Iterator[int]:
+        """Count segments that have no tally, those in rows up to an id. Yield after each step how many were counted.
+
+        A damaged segment gets no tally: `verify` finds it. Raises `StoreUnavailable`.
+        """
+        while True:
+            with database.read() as connection:
+                some = [
+                    one
+                    for one, _ in rows_without_tally(connection, self.rows_until, until_id, TALLIED_ROWS_AT_ONCE_MAX)
+                ]
+            if not some:
+                break
+            yield _tally_rows(database, some)
+            self.rows_until = some[-1]
+        self.rows_until = max(self.rows_until, until_id)
+        with database.read() as connection:
+            newest = newest_pack_id(connection)
+        while True:
+            with database.read() as connection:
+                packs = packs_without_tallies(connection, self.packs_until, newest, 1)
+            if not packs:
+                break
+            yield _tally_pack(database, packs[0])
+            self.packs_until = packs[0]
+        self.packs_until = max(self.packs_until, newest)
+
+
+def _tally_rows(database: Database, ids: Sequence[int]) -> int:
+    counted: list[tuple[int, bytes]] = []
+    for one in ids:
+        with database.read() as connection:
+            segment = find_segment(connection, one)
+        if segment is not None and (tally := _tally_if_sound(segment)) is not None:
+            counted.append((one, tally))
+
+    def store(connection: Connection) -> int:
+        kept = [(one, tally) for one, tally in counted if lock_segments(connection, [one])]
+        for one, tally in kept:
+            insert_tallies(connection, "row", one, [(0, tally)])
+        return len(kept)
+
+    return database.write(store) if counted else 0
+
+
+def _tally_pack(database: Database, pack_id: int) -> int:
+    with database.read() as connection:
+        pack = next(packs_of_ids(connection, [pack_id]), None)
+        if pack is None:
+            return 0
+        try:
+            inner = list(database.packs(connection).segments(connection, pack))
+        except (ObjectGone, DamagedSegment):
+            return 0  # replaced meanwhile, or for `verify` to report
+    counted: list[tuple[int, bytes]] = []
+    for one in inner:
+        try:
+            tally = tally_in(one.load())
+        except DamagedSegment:
+            continue
+        except ObjectGone:
+            return 0
+        if tally is not None:
+            counted.append((one.header.place.start, tally))
+
+    def store(connection: Connection) -> int:
+        if not lock_packs(connection, [pack_id]):
+            return 0
+        insert_tallies(connection, "pack", pack_id, counted)
+        return len(counted)
+
+    return database.write(store) if counted else 0
+
+
+def _tally_if_sound(segment: Segment) -> bytes | None:
+    try:
+        return tally_in(segment.check_stored())
+    except DamagedSegment:
+        return None

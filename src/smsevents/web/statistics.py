@@ -1,0 +1,121 @@
+"""`GET /shop/{trackpointId}/sms-stats` and the two paths below it: numbers over an interval of a shop's log.
+
+key → question → what is stored, as an ETag → 304, or counting in a thread → response
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+from litestar import Request, Response, get
+
+from smsevents.catalog.outlines import digest_of_stored
+from smsevents.segments.tally import QUARTER_MS
+from smsevents.stats.delivery import count_deliveries
+from smsevents.stats.events import count_events
+from smsevents.stats.messages import count_messages
+from smsevents.stats.question import PARTS, Question
+from smsevents.web import negotiate
+from smsevents.web.auth import authorized_shop
+from smsevents.web.stats_bodies import (
+    DeliveryTimes,
+    EventStatistics,
+    MessageStatistics,
+    delivery_times,
+    event_statistics,
+    message_statistics,
+)
+from smsevents.web.stats_csv import csv_of, name_of
+from smsevents.web.stats_query import read_question, wants_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smsevents.catalog import Database
+    from smsevents.web.state import AppState
+
+ETAG_DIGEST_BYTES = 16
+MESSAGE_GROUPS = tuple(part for part in PARTS if part != "status")
+
+Body: TypeAlias = EventStatistics | DeliveryTimes | MessageStatistics
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of statistics: its name in file names, and the function that counts."""
+
+    name: str
+    count: Callable[[Database, int, Question], Body]
+
+
+_EVENTS = _Kind("sms-stats", lambda database, shop, asked: event_statistics(asked, count_events(database, shop, asked)))
+_DELIVERY = _Kind(
+    "sms-delivery-time", lambda database, shop, asked: delivery_times(asked, count_deliveries(database, shop, asked))
+)
+_MESSAGES = _Kind(
+    "sms-messages", lambda database, shop, asked: message_statistics(asked, count_messages(database, shop, asked))
+)
+
+
+@get("/shop/{trackpointId:str}/sms-stats")
+async def sms_stats(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Count the events of a shop."""
+    return await _counted(request, _EVENTS, read_question)
+
+
+@get("/shop/{trackpointId:str}/sms-stats/delivery-time")
+async def delivery_time(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Tell how long the delivery of a shop's messages took."""
+    return await _counted(request, _DELIVERY, partial(read_question, groups_by=None))
+
+
+@get("/shop/{trackpointId:str}/sms-stats/messages")
+async def messages(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Count the messages of a shop by their state."""
+    return await _counted(request, _MESSAGES, partial(read_question, axis="send", groups_by=MESSAGE_GROUPS))
+
+
+async def _counted(
+    request: Request[Any, Any, Any], kind: _Kind, read: Callable[[Request[Any, Any, Any], int], Question]
+) -> Response[bytes]:
+    app: AppState = request.app.state.app
+    trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "stats", "export")
+    as_csv = wants_csv(request)
+    question = read(request, app.log.now())
+    known = negotiate.joined(request, b"if-none-match")
+    with app.statistics.limit.enter(trackpoint):
+        return await app.statistics.threads.run(
+            trackpoint, lambda: _response(app.database, trackpoint, kind, question, known, as_csv=as_csv)
+        )
+
+
+def _response(  # noqa: PLR0913 -- what a response depends on
+    database: Database, trackpoint: int, kind: _Kind, question: Question, known: str, *, as_csv: bool
+) -> Response[bytes]:
+    etag = _etag(database, trackpoint, kind, question, as_csv=as_csv)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept"}
+    if etag in {one.strip(" \t") for one in known.split(",")} or known.strip(" \t") == "*":
+        return Response(b"", status_code=304, headers=headers)
+    body = kind.count(database, trackpoint, question)
+    if as_csv:
+        headers["Content-Disposition"] = f'attachment; filename="{name_of(kind.name, trackpoint, body)}"'
+        return Response(csv_of(body), headers=headers, media_type="text/csv; charset=utf-8; header=present")
+    return Response(msgspec.json.encode(body), headers=headers, media_type=negotiate.JSON)
+
+
+def _etag(database: Database, trackpoint: int, kind: _Kind, question: Question, *, as_csv: bool) -> str:
+    """Return a weak ETag: `asOf` may differ. It is read before the events are, so it is never newer than they are."""
+    window, log_window, wanted = question.window, question.log_window, question.wanted
+    with database.read() as connection:
+        stored = digest_of_stored(connection, trackpoint, log_window.start, log_window.end)
+    asked = (
+        (kind.name, as_csv, trackpoint, stored, window, question.zone.key, question.at, question.step),
+        (question.by, question.top, *map(sorted, (wanted.statuses, wanted.types, wanted.campaigns, wanted.nodes))),
+        [bucket.complete for bucket in question.buckets.all],
+        question.now // QUARTER_MS if kind is _MESSAGES else 0,  # messages get old
+    )
+    return f'W/"{blake2b(repr(asked).encode(), digest_size=ETAG_DIGEST_BYTES).hexdigest()}"'

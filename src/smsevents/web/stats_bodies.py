@@ -1,0 +1,119 @@
+"""The bodies of statistics. All times are Unix milliseconds, all intervals are closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta, field
+
+from smsevents.segments.tally import WITHIN_MS
+from smsevents.stats.calendar import Bucket, Step
+from smsevents.stats.delivery import DeliveryBucket
+from smsevents.stats.events import EventRow
+from smsevents.stats.messages import MessageRow, States
+from smsevents.stats.question import Axis, Part
+
+if TYPE_CHECKING:
+    from smsevents.stats.delivery import Deliveries
+    from smsevents.stats.events import EventCounts
+    from smsevents.stats.messages import MessageCounts
+    from smsevents.stats.question import Question
+
+_MEDIAN, _P90, _P95 = 50, 90, 95
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What every body repeats of the question."""
+
+    start: Annotated[int, Meta(description="The start of the effective interval.")] = field(name="from")
+    end: Annotated[int, Meta(description="The end of the effective interval.")] = field(name="to")
+    time_zone: str = field(name="timeZone")
+    at: Annotated[Axis, Meta(description="Whether the interval is one of `date` or of `sendDate`.")]
+    as_of: Annotated[int, Meta(description="When it was counted.")] = field(name="asOf")
+
+
+class EventStatistics(Asked, frozen=True, kw_only=True):
+    """How many events there are."""
+
+    step: Step
+    by: list[Part]
+    events: int
+    buckets: list[Bucket]
+    rows: list[EventRow]
+
+
+class DeliveryTimes(Asked, frozen=True, kw_only=True):
+    """How long the delivery took."""
+
+    deliveries: Annotated[int, Meta(description="The DELIVERED events.")]
+    within_10s: int = field(name="within10s")
+    within_1m: int = field(name="within1m")
+    within_1h: int = field(name="within1h")
+    median_ms: int | None = field(name="medianMs")
+    p90_ms: int | None = field(name="p90Ms")
+    p95_ms: int | None = field(name="p95Ms")
+    histogram: list[DeliveryBucket]
+
+
+class MessageStatistics(Asked, frozen=True, kw_only=True):
+    """How many messages there are."""
+
+    step: Step
+    by: list[Part]
+    events: Annotated[int, Meta(description="The events that the messages come from.")]
+    total: States
+    buckets: list[Bucket]
+    rows: list[MessageRow]
+
+
+def event_statistics(question: Question, counts: EventCounts) -> EventStatistics:
+    """Build the body of `sms-stats`. Raises `InvalidRequest` if it has too many rows."""
+    return EventStatistics(
+        **_asked(question),
+        step=question.step,
+        by=list(question.by),
+        events=counts.events,
+        buckets=question.buckets.all,
+        rows=counts.rows(),
+    )
+
+
+def delivery_times(question: Question, found: Deliveries) -> DeliveryTimes:
+    """Build the body of `sms-stats/delivery-time`."""
+    ten_seconds, minute, hour = WITHIN_MS
+    return DeliveryTimes(
+        **_asked(question),
+        deliveries=found.deliveries,
+        within_10s=found.within(ten_seconds),
+        within_1m=found.within(minute),
+        within_1h=found.within(hour),
+        median_ms=found.percentile(_MEDIAN),
+        p90_ms=found.percentile(_P90),
+        p95_ms=found.percentile(_P95),
+        histogram=found.histogram(),
+    )
+
+
+def message_statistics(question: Question, counts: MessageCounts) -> MessageStatistics:
+    """Build the body of `sms-stats/messages`. Raises `InvalidRequest` if it has too many rows."""
+    total = counts.total()
+    return MessageStatistics(
+        **_asked(question),
+        step=question.step,
+        by=list(question.by),
+        events=total.events,
+        total=total,
+        buckets=question.buckets.all,
+        rows=counts.rows(),
+    )
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    return {
+        "start": question.window.start,
+        "end": question.window.end,
+        "time_zone": question.zone.key,
+        "at": question.at,
+        "as_of": question.now,
+    }

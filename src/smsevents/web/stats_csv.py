@@ -1,0 +1,82 @@
+"""Statistics as CSV: comma, UTF-8, a head line. Times are local with their offset, and Unix milliseconds beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from smsevents.stats.calendar import local_of, zone_of
+from smsevents.stats.messages import States
+from smsevents.web.stats_bodies import DeliveryTimes, EventStatistics, MessageStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from zoneinfo import ZoneInfo
+
+    from smsevents.stats.calendar import Bucket
+    from smsevents.stats.events import EventRow
+    from smsevents.stats.messages import MessageRow
+
+_BUCKET = ("from", "to", "from_ms", "to_ms", "complete")
+_PARTS = {
+    "status": ("status",),
+    "type": ("type",),
+    "campaign": ("campaign_id", "campaign_name"),
+    "node": ("node_id", "node_name"),
+}
+OTHER_ID = "(other)"  # in place of the ids of what is beyond `top`
+
+
+def csv_of(body: EventStatistics | DeliveryTimes | MessageStatistics) -> bytes:
+    """Return a body as CSV. That of delivery times is the histogram."""
+    if isinstance(body, DeliveryTimes):
+        return _written(
+            ("from_ms", "to_ms", "deliveries"),
+            ((one.from_ms, one.to_ms, one.deliveries) for one in body.histogram),
+        )
+    numbers = ("events",) if isinstance(body, EventStatistics) else States.__struct_fields__
+    parts = [column for part in body.by for column in _PARTS[part]]
+    zone = zone_of(body.time_zone)
+    return _written(
+        (*_BUCKET, *parts, *numbers),
+        (
+            (
+                *_bucket(body.buckets[row.bucket], zone),
+                *(value for part in body.by for value in _part(row, part)),
+                *(getattr(row, number) for number in numbers),
+            )
+            for row in body.rows
+        ),
+    )
+
+
+def name_of(kind: str, trackpoint: int, body: EventStatistics | DeliveryTimes | MessageStatistics) -> str:
+    """Return the name of a file for a body: what it is, the shop, the local days, the zone."""
+    zone = zone_of(body.time_zone)
+    start, end = (local_of(time, zone).date().isoformat() for time in (body.start, body.end))
+    return f"{kind}-{trackpoint}-{start}-{end}-{body.time_zone.replace('/', '-')}.csv"
+
+
+def _bucket(bucket: Bucket, zone: ZoneInfo) -> tuple[object, ...]:
+    start, end = (local_of(time, zone).isoformat(timespec="milliseconds") for time in (bucket.start, bucket.end))
+    return start, end, bucket.start, bucket.end, "true" if bucket.complete else "false"
+
+
+def _part(row: EventRow | MessageRow, part: str) -> tuple[object, ...]:
+    found: Any = getattr(row, part)
+    if part in {"campaign", "node"}:
+        if found is msgspec.UNSET:
+            return OTHER_ID, ""
+        return ("", "") if found is None else (found.id, found.name)
+    return (found,)
+
+
+def _written(head: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,116 @@
+"""The query parameters of statistics → what is asked. Each error names the parameter and what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from smsevents.errors import InvalidRequest
+from smsevents.segments.selection import Selection
+from smsevents.stats.calendar import STEPS, shown, zone_of
+from smsevents.stats.grouping import TYPES
+from smsevents.stats.interval import interval
+from smsevents.stats.question import AXES, PARTS, Axis, Part, Question
+from smsevents.web import negotiate, query
+from smsevents.wire.events import STATUSES
+from smsevents.wire.limits import TEXT_MAX_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from litestar import Request
+    from litestar.datastructures import MultiDict
+
+
+TOP_MAX = 1000
+FORMATS = ("json", "csv")
+INTERVAL = ("from", "to", "tz", "at", "status", "type", "campaign", "node", "format")
+GROUPS = ("step", "by", "top")
+
+T = TypeVar("T", bound=str)
+
+
+def read_question(
+    request: Request[Any, Any, Any], now: int, *, axis: Axis = "event", groups_by: tuple[Part, ...] | None = PARTS
+) -> Question:
+    """Return what a request asks for at `now` (Unix ms). Raises `InvalidRequest`.
+
+    `axis` is the default, `groups_by` is what `by` may name, or None if there are no buckets and groups.
+    """
+    given = request.query_params
+    query.refuse_others(given, {*INTERVAL, *(GROUPS if groups_by is not None else ())})
+    zone = zone_of(_one(given, "tz") or "UTC")
+    by = _by(given, groups_by or ())
+    return Question(
+        window=interval(_one(given, "from"), _one(given, "to"), zone, now),
+        zone=zone,
+        at=_choice(given, "at", AXES, axis),
+        step=_choice(given, "step", STEPS, "all"),
+        now=now,
+        by=by,
+        top=_top(given, by),
+        wanted=Selection(
+            statuses=frozenset(_choices(given, "status", STATUSES)),
+            types=frozenset(_choices(given, "type", TYPES)),
+            campaigns=frozenset(_ids(given, "campaign")),
+            nodes=frozenset(_ids(given, "node")),
+        ),
+    )
+
+
+def wants_csv(request: Request[Any, Any, Any]) -> bool:
+    """Return whether a request asks for CSV, by the parameter `format` or else by `Accept`. Raises `InvalidRequest`."""
+    if "format" in request.query_params:
+        return _choice(request.query_params, "format", FORMATS, "json") == "csv"
+    return negotiate.prefers_csv(negotiate.joined(request, b"accept"))
+
+
+def _one(given: MultiDict[Any], name: str) -> str | None:
+    values: list[str] = given.getall(name, [])
+    if len(values) > 1:
+        raise InvalidRequest(f"`{name}` is in the URL {len(values)} times. Send it once.")
+    if not values:
+        return None
+    if not values[0]:
+        raise InvalidRequest(f"`{name}` is empty. Send a value, or leave the parameter out.")
+    return values[0]
+
+
+def _choice(given: MultiDict[Any], name: str, known: Collection[T], default: T) -> T:
+    value = _one(given, name)
+    return default if value is None else _known(name, value, known)
+
+
+def _choices(given: MultiDict[Any], name: str, known: Collection[T]) -> list[T]:
+    return [_known(name, value, known) for value in given.getall(name, [])]
+
+
+def _known(name: str, value: str, known: Collection[T]) -> T:
+    for one in known:
+        if value == one:
+            return one
+    raise InvalidRequest(f"`{name}` {shown(value)} is unknown. Send one of {', '.join(known)}.")
+
+
+def _ids(given: MultiDict[Any], name: str) -> list[str]:
+    values: list[str] = given.getall(name, [])
+    for value in values:
+        if len(value) > TEXT_MAX_CHARACTERS:
+            raise InvalidRequest(f"`{name}` has {len(value)} characters. An id has at most {TEXT_MAX_CHARACTERS}.")
+    return values
+
+
+def _by(given: MultiDict[Any], groups_by: tuple[Part, ...]) -> tuple[Part, ...]:
+    named = [part for value in given.getall("by", []) for part in value.split(",") if part]
+    found = {_known("by", part, groups_by) for part in named}
+    return tuple(part for part in PARTS if part in found)
+
+
+def _top(given: MultiDict[Any], by: tuple[Part, ...]) -> int | None:
+    value = _one(given, "top")
+    if value is None:
+        return None
+    if not {"campaign", "node"} & set(by):
+        raise InvalidRequest("`top` limits the campaigns or nodes that are named. Send it with `by` campaign or node.")
+    if not (value.isascii() and value.isdigit() and len(value) <= len(str(TOP_MAX)) and 1 <= int(value) <= TOP_MAX):
+        raise InvalidRequest(f"`top` {shown(value)} is not a number from 1 to {TOP_MAX}.")
+    return int(value)
