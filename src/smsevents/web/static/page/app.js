@@ -16,6 +16,8 @@ function takeTicket() {
   return found?.[1];
 }
 
+let ticket = takeTicket();
+
 function useAddress() {
   const [state, setState] = useState(() => readState(location.search));
   useEffect(() => {
@@ -46,8 +48,9 @@ function App() {
   const start = useCallback(async () => {
     setFailure(null);
     try {
-      const ticket = takeTicket();
-      setSession(ticket ? await signIn({ ticket }) : await currentSession());
+      const used = ticket;
+      ticket = undefined; // once
+      setSession(used ? await signIn({ ticket: used }) : await currentSession());
     } catch (problem) {
       if (problem.status === 401 || problem.status === 403) {
         setNote(problem.message);

@@ -58,9 +58,9 @@ export function Filters({ t, state, go, results }) {
     ${chips.map(
       ({ kind, id, name }) => html`<button
         key=${`${kind} ${id}`}
-        aria-label=${t("removeFilter", { name })}
         onClick=${() => go({ [kind]: state[kind].filter((one) => one !== id) })}
       >
+        <span class="hidden-text">${t("removeFilter")} </span>
         ${kind === "type" ? name : `${t(kind)}: ${name}`} <span aria-hidden="true">✕</span>
       </button>`,
     )}

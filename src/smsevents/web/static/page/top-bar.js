@@ -42,8 +42,8 @@ export function TopBar({ t, session, state, go, period, language, leave, now }) 
           choose=${(compare) => go({ compare })}
         />
         <${ZoneChoice} t=${t} state=${state} go=${go} />
-        <button class="plain" lang=${other} title=${OTHER[other]} aria-label=${OTHER[other]} onClick=${() => go({ lang: other })}>
-          ${other.toUpperCase()}
+        <button class="plain" lang=${other} onClick=${() => go({ lang: other })}>
+          ${OTHER[other]}
         </button>
         <${ThemeChoice} t=${t} />
         <button class="plain" onClick=${leave}>${t("signOut")}</button>

@@ -14,8 +14,11 @@ const TICK_PX = 76; // of a label on the axis
 export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
   const box = useRef();
   const width = useWidth(box);
-  const [at, setAt] = useState(null);
-  const [anchor, setAnchor] = useState(null); // where the selection begins
+  const [cursor, setAt] = useState(null);
+  const [begin, setAnchor] = useState(null); // where the selection begins
+  // after zooming in, there may be fewer bars than before
+  const at = cursor === null ? null : Math.min(cursor, series.length - 1);
+  const anchor = begin === null ? null : Math.min(begin, series.length - 1);
   const totals = series.map(({ values }) => statuses.reduce((sum, status) => sum + values[status], 0));
   const ticks = ticksTo(Math.max(...totals, 0), 4).filter((tick) => tick <= Math.max(...totals, 1));
   const plotWidth = Math.max(0, width - RIGHT);

@@ -66,6 +66,20 @@ function mark(x, text, y, width) {
   </g>`;
 }
 
+/** Joins a bin that is much narrower than most with the next one: its few deliveries would make a spike of noise. */
+function withoutNarrow(bins) {
+  const widthOf = (bin) => Math.log(bin.toMs / Math.max(1, bin.fromMs));
+  const usual = bins.map(widthOf).sort((a, b) => a - b)[Math.floor(bins.length / 2)];
+  const joined = [];
+  for (const bin of bins) {
+    const last = joined.at(-1);
+    if (last && Math.min(widthOf(last), widthOf(bin)) < usual * 0.6 && widthOf(last) + widthOf(bin) < usual * 1.7) {
+      joined[joined.length - 1] = { fromMs: last.fromMs, toMs: bin.toMs, deliveries: last.deliveries + bin.deliveries };
+    } else joined.push(bin);
+  }
+  return joined;
+}
+
 /** Returns the bins that are shown: without the empty ends, and pairs of bins where there are too many. */
 export function shownBins({ histogram }) {
   const first = histogram.findIndex((bin) => bin.deliveries);
@@ -76,6 +90,7 @@ export function shownBins({ histogram }) {
     const deliveries = fast.reduce((sum, bin) => sum + bin.deliveries, 0);
     bins = [{ fromMs: LEAST_MS / 1.19, toMs: LEAST_MS, deliveries }, ...bins.slice(fast.length)];
   }
+  bins = withoutNarrow(bins);
   while (bins.length > BARS_MAX) {
     bins = bins.flatMap((bin, index) => {
       if (index % 2) return [];

@@ -150,7 +150,7 @@ export default {
   sortBy: "Řazení",
   onlyThis: "Zobrazit jen {name}",
   filters: "Filtry",
-  removeFilter: "Odebrat filtr {name}",
+  removeFilter: "Odebrat filtr",
   clearFilters: "Zrušit filtry",
   download: "Stáhnout CSV",
 

@@ -141,7 +141,7 @@ export default {
   sortBy: "Sort",
   onlyThis: "Show only {name}",
   filters: "Filters",
-  removeFilter: "Remove the filter {name}",
+  removeFilter: "Remove the filter",
   clearFilters: "Clear the filters",
   download: "Download CSV",
 

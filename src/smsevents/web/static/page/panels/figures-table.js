@@ -3,7 +3,7 @@
 import { html } from "../lib.js";
 
 export function FiguresTable({ t, caption, isShown, first, rows, columns, format }) {
-  return html`<div class="figures-table" hidden=${!isShown} tabindex=${isShown ? "0" : undefined} role="region" aria-label=${caption}>
+  return html`<div class="figures-table" hidden=${!isShown} tabindex=${isShown ? "0" : undefined} role="group" aria-label=${caption}>
     <table>
       <caption class="hidden-text">${caption}</caption>
       <thead>
