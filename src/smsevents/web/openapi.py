@@ -39,7 +39,9 @@ def description(now: int) -> dict[str, Any]:
                     "type": "apiKey",
                     "name": "X-Api-Key",
                     "in": "header",
-                    "description": "A key of the shop with the scope that the call needs: `export`, `import`, `admin`, `stats`.",
+                    "description": (
+                        "A key of the shop with a scope that the call needs: `export`, `import`, `admin`, `stats`."
+                    ),
                 }
             }
         },

@@ -103,7 +103,7 @@ def _response(  # noqa: PLR0913 -- what a response depends on
     body = kind.count(database, trackpoint, question)
     if as_csv:
         headers["Content-Disposition"] = f'attachment; filename="{name_of(kind.name, trackpoint, body)}"'
-        return Response(csv_of(body), headers=headers, media_type="text/csv; charset=utf-8; header=present")
+        return Response(csv_of(body), headers=headers, media_type="text/csv; header=present")
     return Response(msgspec.json.encode(body), headers=headers, media_type=negotiate.JSON)
 
 

@@ -1,4 +1,4 @@
-"""Statistics as CSV: comma, UTF-8, a head line. Times are local with their offset, and Unix milliseconds beside them."""
+"""Statistics as CSV: comma, UTF-8, a head line. Times are local with their offset, and beside it Unix milliseconds."""
 
 from __future__ import annotations
 

@@ -1,0 +1,275 @@
+"""Statistics equal a plain count over an export, however the log is stored and whatever is asked."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import count as counter
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsevents.accounts.access import Access
+from smsevents.catalog.segments import newest_id
+from smsevents.segments import tally as tallies
+from smsevents.segments.selection import Selection
+from smsevents.segments.splice import unpack
+from smsevents.stats import messages as messages_of_stats
+from smsevents.stats.calendar import STEPS
+from smsevents.stats.delivery import count_deliveries
+from smsevents.stats.events import count_events
+from smsevents.stats.messages import count_messages
+from smsevents.stats.question import AXES, PARTS, Question
+from smsevents.storage.memory import MemoryStore
+from smsevents.upkeep.compaction import compact_shop
+from smsevents.upkeep.erasure import erase
+from smsevents.upkeep.groups import PackSizes, Sizes
+from smsevents.upkeep.packing import pack_settled
+from smsevents.upkeep.tallying import Backfill
+from smsevents.wire.events import STATUSES
+from smsevents.wire.limits import DAY_MS, HOUR_MS
+from smsevents.wire.window import Window
+from tests.support.campaigns import few_or_many
+from tests.support.logs import log_at, open_with, store
+from tests.support.statistics import (
+    QUARTER_MS,
+    event_line,
+    nearest_rank,
+    plain_messages,
+    plain_rows,
+    plain_times,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smsevents.catalog import Database
+
+SMALL = Sizes(segment_bytes=1500, held_max_bytes=8000, packs=PackSizes(target_bytes=900, min_bytes=1, max_bytes=2000))
+# where, and a time some hours after the clocks were changed there
+PLACES = {
+    "Europe/Prague in spring": ("Europe/Prague", 1_774_828_800_000),  # 2026-03-30T00:00Z
+    "Europe/Prague in autumn": ("Europe/Prague", 1_792_972_800_000),  # 2026-10-26T00:00Z
+    "Australia/Lord_Howe": ("Australia/Lord_Howe", 1_775_400_000_000),  # 2026-04-05T14:40Z
+    "Asia/Kathmandu": ("Asia/Kathmandu", 1_790_000_000_000),
+    "UTC": ("UTC", 1_790_000_000_000),
+}
+DAYS = 3
+TOOK_MS = [0, 5_000, 10_000, 10_001, 60_000, 60_001, 20 * 60_000, 7 * HOUR_MS, 73 * HOUR_MS, -5_000]
+FLOW = (("f", "Flow"), ("n", "Node"))
+SOURCES: list[dict[str, Any]] = [
+    {"campaign": ("c", "Campaign")},
+    {"campaign": ("c", "Campaign, renamed \u2713")},
+    {"campaign": ("d", 'Other "date":1}')},
+    {"campaign": FLOW[0], "node": FLOW[1]},
+    {"campaign": FLOW[0], "node": ("m", "Second")},
+    {"campaign": ("c", "A flow with the id of a campaign"), "node": ("n", "Node, elsewhere")},
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happens to the log."""
+
+    kind: str
+    some: tuple[int, ...] = ()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_tallies() -> Iterator[None]:
+    """Let small segments have tallies."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tallies, "TALLY_LINES_MIN_BYTES", 400)
+        patch.setattr("smsevents.catalog.tallies.TALLY_LINES_MIN_BYTES", 400)
+        patch.setattr(messages_of_stats, "MESSAGES_SHARE_EVENTS", 7)
+        yield
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Yield a database with a store of packs, which the examples share, each with a shop of its own."""
+    with closing(open_with(f"sqlite:///{tmp_path_factory.mktemp('stats') / 'log.db'}", MemoryStore())) as opened:
+        yield opened
+
+
+shops = counter(1)
+
+dates = st.integers(0, DAYS * DAY_MS // QUARTER_MS).map(lambda quarter: quarter * QUARTER_MS) | st.integers(
+    0, DAYS * DAY_MS
+)
+events = st.tuples(
+    dates,
+    st.sampled_from([-1, 0, 1]),
+    st.sampled_from(TOOK_MS),
+    st.sampled_from(["u", "v", 'quo"te', "ž\\"]),
+    st.sampled_from(STATUSES),
+    st.sampled_from(range(len(SOURCES))),
+)
+steps = st.lists(
+    st.builds(Step, st.just("import"), st.lists(st.integers(0, 59), min_size=1, max_size=25).map(tuple))
+    | st.builds(Step, st.sampled_from(["compact", "pack", "tally", "erase"])),
+    max_size=5,
+)
+moments = st.none() | dates
+some_ids = st.sets(st.sampled_from(["c", "d", "f", "n", "m", "nothing"]), max_size=2).map(frozenset)
+
+
+nothing = st.just(frozenset[str]())
+selections = st.builds(
+    Selection,
+    nothing | st.sets(st.sampled_from(STATUSES), max_size=3).map(frozenset),
+    nothing | st.sampled_from([frozenset({"flow"}), frozenset({"one-off"})]),
+    nothing | some_ids,
+    nothing | some_ids,
+)
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> dict[str, Any]:
+    """Return what is asked, but for the place."""
+    by = draw(st.sets(st.sampled_from(PARTS)))
+    return {
+        "bounds": draw(st.tuples(moments, moments)),
+        "at": draw(st.sampled_from(AXES)),
+        "step": draw(st.sampled_from(STEPS)),
+        "by": tuple(part for part in PARTS if part in by),
+        "top": draw(st.none() | st.integers(1, 2)) if by & {"campaign", "node"} else None,
+        "wanted": draw(st.just(Selection()) | selections),
+    }
+
+
+def asked(question: dict[str, Any], place: str) -> Question:
+    """Return a question about the days before the time of a place."""
+    zone, now = PLACES[place]
+    start, end = (None if one is None else now - DAYS * DAY_MS + one for one in question["bounds"])
+    start, end = now - (DAYS + 1) * DAY_MS if start is None else start, now + HOUR_MS if end is None else end
+    parts = {name: value for name, value in question.items() if name != "bounds"}
+    return Question(window=Window(min(start, end), max(start, end)), zone=ZoneInfo(zone), now=now, **parts)
+
+
+class Shop:
+    """A shop with a log that a test changes."""
+
+    def __init__(self, database: Database, place: str, pool: list[tuple[Any, ...]]) -> None:
+        self.database = database
+        self.now = PLACES[place][1]
+        self.log = log_at(database, lambda: self.now)
+        self.trackpoint = Access(database).add_shop(next(shops), "").trackpoint
+        start = self.now - DAYS * DAY_MS
+        self.lines = [
+            event_line(
+                self.trackpoint,
+                (date := min(start + at + shift, self.now)),
+                date - took,
+                user=user,
+                status=status,
+                **SOURCES[source],
+            )
+            for at, shift, took, user, status, source in pool
+        ]
+
+    def do(self, step: Step) -> None:
+        """Change the log."""
+        if step.kind == "import":
+            store(self.log, self.trackpoint, [self.lines[one % len(self.lines)] for one in step.some])
+        elif step.kind == "compact":
+            compact_shop(self.database, self.trackpoint, self.now, sizes=SMALL)
+        elif step.kind == "pack":
+            pack_settled(self.database, self.trackpoint, self.now, self.now + DAY_MS, SMALL)
+        elif step.kind == "tally":
+            with self.database.read() as connection:
+                newest = newest_id(connection)
+            assert all(one >= 0 for one in Backfill().steps(self.database, newest))
+        else:
+            erase(self.database, self.trackpoint, ["v"], self.now, block=False)
+
+    def exported(self, window: Window) -> list[bytes]:
+        """Return the lines of an export."""
+        return b"".join(unpack(self.log.read(self.trackpoint, window))).split(b"\n")[:-1]
+
+
+def as_json(rows: list[Any]) -> list[dict[str, Any]]:
+    """Return rows as a client reads them."""
+    found: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(rows))
+    return found
+
+
+def same(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
+    """Return whether there are the same rows, in any order."""
+
+    def key(row: dict[str, Any]) -> str:
+        return repr(sorted(row.items(), key=repr))
+
+    return sorted(map(key, rows)) == sorted(map(key, expected))
+
+
+def check_events(shop: Shop, question: Question) -> None:
+    """Compare counts of events with those of an export."""
+    counted = count_events(shop.database, shop.trackpoint, question)
+    total, rows = plain_rows(shop.exported(question.log_window), question)
+    assert counted.events == total
+    assert same(as_json(counted.rows()), rows)
+    if question.at == "event" and not question.wanted.statuses and question.wanted == Selection():
+        assert total == len(shop.exported(question.window))
+
+
+def check_deliveries(shop: Shop, question: Question) -> None:
+    """Compare delivery times with those of an export: counts exactly, percentiles within their bucket."""
+    found = count_deliveries(shop.database, shop.trackpoint, question)
+    times = plain_times(shop.exported(question.log_window), question)
+    assert found.deliveries == len(times)
+    for within in tallies.WITHIN_MS:
+        assert found.within(within) == sum(took <= within for took in times)
+    histogram = found.histogram()
+    assert sum(one.deliveries for one in histogram) == len(times)
+    for one in histogram:
+        inside = [took for took in times if max(took, 0) >= one.from_ms and (one.to_ms is None or took <= one.to_ms)]
+        assert len(inside) == one.deliveries
+    for percent in (50, 90, 95):
+        guess = found.percentile(percent)
+        if not times:
+            assert guess is None
+            continue
+        exact = max(nearest_rank(times, percent), 0)
+        bucket = next(one for one in histogram if one.from_ms <= exact <= (one.to_ms or exact))
+        assert guess is not None
+        assert bucket.from_ms <= guess <= (bucket.to_ms or guess)
+
+
+def check_messages(shop: Shop, question: Question) -> None:
+    """Compare messages with those of an export."""
+    found = count_messages(shop.database, shop.trackpoint, question)
+    rows = plain_messages(shop.exported(question.log_window), question)
+    assert same(as_json(found.rows()), rows)
+    total = msgspec.to_builtins(found.total())
+    assert total == {name: sum(row[name] for row in rows) for name in total}
+
+
+def check(shop: Shop, question: Question) -> None:
+    """Compare all statistics."""
+    check_events(shop, question)
+    check_deliveries(shop, question)
+    check_messages(shop, replace(question, by=tuple(part for part in question.by if part != "status")))
+
+
+@pytest.mark.parametrize("examples", few_or_many(25, 1500))
+@pytest.mark.parametrize("place", PLACES)
+def test_statistics_equal_a_count_over_an_export(database: Database, place: str, examples: int) -> None:
+    """After imports, duplicates, late events, compactions, packing and erasures, every number is that of an export."""
+
+    @settings(max_examples=examples)
+    @given(
+        pool=st.lists(events, min_size=1, max_size=60), done=steps, some=st.lists(questions(), min_size=2, max_size=4)
+    )
+    def check_all(pool: list[tuple[Any, ...]], done: list[Step], some: list[dict[str, Any]]) -> None:
+        shop = Shop(database, place, pool)
+        for step in [Step("import", tuple(range(50))), Step("compact"), *done]:
+            shop.do(step)
+        for question in some:
+            check(shop, asked(question, place))
+
+    check_all()
