@@ -64,7 +64,7 @@ export function formats(language, zone) {
     bucket,
     tick,
     day: (ms) => fullDay.format(ms),
-    clock: (ms) => clock.format(ms),
+    hour: (ms) => clock.format(ms).split(":").map(Number),
     moment: (ms) => moment.format(ms),
     range: (from, to) => fullDay.formatRange(from, to).replaceAll("\u2009", NARROW),
     momentRange: (from, to) =>

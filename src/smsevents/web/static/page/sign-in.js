@@ -36,6 +36,7 @@ export function SignIn({ t, language, go, note, signedIn }) {
       <h1><img src="page/icon.svg" alt="" width="32" height="32" />smsevents</h1>
       <p class="muted">${t("signInLead")}</p>
       <form onSubmit=${submit}>
+        <input type="text" hidden readonly autocomplete="username" value="smsevents" />
         <label for="key">${t("apiKey")}</label>
         <div class="with-button">
           <input

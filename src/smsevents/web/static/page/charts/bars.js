@@ -138,9 +138,23 @@ function Bar({ bucket, statuses, y, x, band, total }) {
   </g>`;
 }
 
-function Axes({ ticks, y, plotWidth, series, band, format, step }) {
+const ROUND_HOURS = [1, 2, 3, 6, 12, 24];
+
+/** Returns the bars that get a label: every so many days, or hours that divide a day. */
+function labelled(series, band, format, step) {
+  const all = series.map((bucket, index) => ({ bucket, index }));
   const every = Math.max(1, Math.ceil(TICK_PX / band));
-  const labels = series.map((bucket, index) => ({ bucket, index })).filter(({ index }) => index % every === 0);
+  if (step !== "1h" && step !== "15m") return all.filter(({ index }) => index % every === 0);
+  const inHour = step === "1h" ? 1 : 4;
+  const hours = ROUND_HOURS.find((one) => one * inHour >= every) ?? 24;
+  return all.filter(({ bucket }) => {
+    const [hour, minute] = format.hour(bucket.from);
+    return minute === 0 && hour % hours === 0;
+  });
+}
+
+function Axes({ ticks, y, plotWidth, series, band, format, step }) {
+  const labels = labelled(series, band, format, step);
   return html`<g>
     ${ticks.map(
       (tick) => html`<g key=${tick}>

@@ -3,7 +3,17 @@
 import cs from "./cs.js";
 import en from "./en.js";
 
-export const LANGUAGES = { en, cs };
+/** Czech never ends a line with a preposition of one letter, nor between a number and what it counts. */
+function unbroken(text) {
+  return text.replace(/(^|[\s(„])([ksvzouai]) /giu, "$1$2\u00a0").replace(/(\d|\{count\}) (?=[\p{L}%])/gu, "$1\u00a0");
+}
+
+const mapped = (texts, change) =>
+  Object.fromEntries(
+    Object.entries(texts).map(([key, text]) => [key, typeof text === "string" ? change(text) : mapped(text, change)]),
+  );
+
+export const LANGUAGES = { en, cs: mapped(cs, unbroken) };
 
 /** Returns the language of a person: what the address says, else the first of the browser's that we have. */
 export function languageOf(asked) {

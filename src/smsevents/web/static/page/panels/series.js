@@ -88,9 +88,11 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
 }
 
 /** What a person should notice, computed from the numbers. */
-function Notes({ t, format, go, step, series, results }) {
+function Notes({ t, format, state, go, step, series, results }) {
   const last = series.at(-1);
-  const bad = results.sources?.data && standout(sources(results.sources.data), results.messages.data.total);
+  // by time of the event, a message may be there with its failure alone, which would look like a failed campaign
+  const isFair = state.at === "send" && results.sources?.data;
+  const bad = isFair && standout(sources(results.sources.data), results.messages.data.total);
   return html`<p>
     ${last && !last.complete && html`<span>${t("notComplete", { bucket: format.bucket(last, step) })} </span>`}
     ${
