@@ -72,7 +72,7 @@ def test_the_table_equals_the_export(desk: Desk) -> None:
     page = desk.page()
     rows = model.messages(desk.events(), month(by=("type", "campaign", "node")))["rows"]
     expect(page.locator(".campaigns")).to_be_visible()
-    expected = {}
+    expected: dict[str, int] = {}
     for row in rows:
         for one in (row["campaign"]["id"], row.get("node", {}).get("id")):
             if one:

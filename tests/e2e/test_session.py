@@ -94,7 +94,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_sites(signed_in: Browser) -> 
 def test_over_https_the_cookie_stays_on_https(own: Server) -> None:
     """If the proxy says https, the cookie is `Secure` and of this host alone, and one of the other name is void."""
     browser = Browser(own.shop())
-    cookie = browser.sign_in(**{"X-Forwarded-Proto": "https"}).headers["set-cookie"]
+    cookie = browser.sign_in(None, **{"X-Forwarded-Proto": "https"}).headers["set-cookie"]
     session_id = cookie.partition("=")[2].partition(";")[0]
 
     assert cookie.startswith("__Host-smsevents=")
@@ -187,7 +187,7 @@ def test_signing_out_ends_the_session_on_the_server(signed_in: Browser) -> None:
 
 
 def test_a_revoked_key_ends_its_sessions(own: Server, signed_in: Browser) -> None:
-    """When the operator revokes a key, whoever signed in with it is signed out at once."""
+    """When the operator revokes a key, the browsers that signed in with it are signed out at once."""
     assert own.command("key", "revoke", signed_in.shop.key.split("_")[1]).returncode == 0
     assert "has ended" in detail(signed_in.http.get("/session"), 401)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -73,13 +73,6 @@ class Desk:
 def month(**changes: Any) -> Query:
     """Return the query of all events of the desk, for the model."""
     now = now_ms()
-    asked = {
-        "start": now - 29 * 86_400_000,
-        "end": now,
-        "zone": ZONE,
-        "at": "send",
-        "step": "all",
-        "by": (),
-        "now": now,
-    }
-    return Query(**asked | {"filters": {}} | changes)
+    month_ago = now - 29 * 86_400_000
+    whole = Query(start=month_ago, end=now, zone=ZONE, at="send", step="all", by=(), filters={}, now=now)
+    return replace(whole, **changes)

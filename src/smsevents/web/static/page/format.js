@@ -27,6 +27,7 @@ export function formats(language, zone) {
   const percentOf = (value, format) => spaced(format.format(value * 100), "%");
 
   function duration(ms) {
+    if (ms < SECOND) return spaced(number.format(Math.round(ms)), "ms");
     if (ms < 10 * SECOND) return spaced(oneDigit.format(ms / SECOND), "s");
     if (ms < MINUTE) return spaced(number.format(Math.round(ms / SECOND)), "s");
     if (ms < HOUR) return spaced(oneDigit.format(ms / MINUTE), "min");
