@@ -17,7 +17,7 @@ SOAK_SECONDS ?= 600
 DESK = src/smsevents/client src/smsevents/wire $(addprefix src/smsevents/cli/,__init__.py commands.py pull.py sync.py)
 
 .PHONY: help demo install test test-fast test-all check check-bare bench bench-soak bench-before format uv develop
-.PHONY: tools bench-tools
+.PHONY: tools bench-tools vendor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -57,6 +57,9 @@ bench-soak: develop ## import and export side by side for SOAK_SECONDS (600)
 
 bench-before: develop ## processor time beside another checkout: BEFORE=../other/src
 	$(BENCH) --before $(BEFORE)
+
+vendor: ## bundle the libraries of the page again, with npm; the result is committed
+	cd frontend/vendor && npm ci --ignore-scripts && node build.mjs
 
 format: develop ## format the code and fix what can be fixed
 	$(RUN) ruff format .

@@ -14,6 +14,7 @@
     ├── TooManyConnections       503  the process is serving as many as it may
     ├── UnsupportedEncoding      415
     ├── TooManyAtOnce            429
+    ├── TooManyAttempts          429  too many wrong keys from one address
     ├── NoSuchPath               404  also for a trackpoint that is not a positive integer
     ├── UnknownShop              404  a shop that was removed in the meantime; commands raise it too
     ├── UnknownKey               (commands only)
@@ -143,6 +144,10 @@ class UnsupportedEncoding(SmsEventsError):
 
 class TooManyAtOnce(SmsEventsError):
     """This process already serves as many requests of the kind as it may."""
+
+
+class TooManyAttempts(SmsEventsError):
+    """One address has sent too many wrong keys within a short time."""
 
 
 class NoSuchPath(SmsEventsError):

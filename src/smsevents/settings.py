@@ -59,9 +59,15 @@ class Settings:
     log_level: str = _setting(
         "info", "`debug`, `info`, `warning` or `error`: the lowest level logged; debug adds health and metrics requests"
     )
+    public_url: str = _setting(
+        "",
+        "the address at which people reach the server, like `https://sms.example.com`: with https, browsers send the"
+        " cookie of a session only over https",
+    )
     trusted_proxies: str = _setting(
         "",
-        "proxies whose X-Forwarded-For and X-Request-Id are trusted: addresses or networks, separated by commas",
+        "proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are trusted: addresses or networks,"
+        " separated by commas",
     )
     log_format: str = _setting("auto", "`console`, `json`, or `auto`: console on a terminal, json elsewhere")
 
@@ -89,6 +95,7 @@ class Settings:
         if re.search(r"[/\s]", values.get("host", "")):
             where = variable_of("host") if (given or {}).get("host") is None else "--host"
             raise SettingError(f"{where} is {values['host']!r}; give an address alone, without `http://` and path.")
+        _check_public_url(values.get("public_url", ""))
         parse_networks(variable_of("trusted_proxies"), values.get("trusted_proxies", ""))
         return cls(**values)
 
@@ -106,6 +113,17 @@ def is_injected(variable: str, text: str) -> bool:
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting: `import_body_max_mib` → `SMSEVENTS_IMPORT_BODY_MAX_MIB`."""
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+# A scheme, a host, perhaps a port and a path; without a user, a query and a fragment.
+_address = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
+
+
+def _check_public_url(text: str) -> None:
+    if text and not _address.fullmatch(text):
+        raise SettingError(
+            f"{variable_of('public_url')} is {text!r}; give the address that people open, like https://sms.example.com."
+        )
 
 
 def _positive(variable: str, text: str) -> int:

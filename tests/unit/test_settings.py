@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "shutdown_max_seconds": 30,
     "upkeep": "on",
     "log_level": "info",
+    "public_url": "",
     "trusted_proxies": "",
     "log_format": "auto",
 }
@@ -51,6 +52,7 @@ OTHER_TEXTS = {
     "upkeep": "off",
     "log_format": "json",
     "log_level": "debug",
+    "public_url": "https://sms.example.com/x",
     "trusted_proxies": "127.0.0.1,10.0.0.0/8",
 }
 
@@ -58,7 +60,7 @@ OTHER_TEXTS = {
 UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
     r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
-    r"|connections|keys|results|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
+    r"|connections|keys|results|sessions|hours|minutes|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Literal, get_args
 
 from smsevents.accounts.last_use import Uses
+from smsevents.catalog import sessions
 from smsevents.catalog import shops as statements
 from smsevents.catalog.shops import Key, Shop
 from smsevents.errors import Forbidden, InvalidRequest, ShopExists, TimeInDoubt, Unauthorized, UnknownKey
@@ -135,8 +136,13 @@ class Access:
             return statements.keys_of(connection, trackpoint)
 
     def revoke_key(self, key_id: str) -> bool:
-        """Revoke a key permanently. Return whether it was in use until now. Raises `UnknownKey`."""
-        was_good = self._database.write(lambda c: statements.revoke_key(c, key_id, self._now()))
+        """Revoke a key permanently, and end its sessions. Return whether it was in use. Raises `UnknownKey`."""
+
+        def revoke(connection: Connection) -> bool | None:
+            sessions.delete_sessions_of_key(connection, key_id)
+            return statements.revoke_key(connection, key_id, self._now())
+
+        was_good = self._database.write(revoke)
         if was_good is None:
             raise UnknownKey(f"There is no key {key_id}. `smsevents key list TRACKPOINT` shows a shop's keys.")
         self._cache.clear()
@@ -155,7 +161,19 @@ class Access:
 
         Raises `Unauthorized` or `Forbidden`. The text of `Forbidden` does not reveal whether the shop exists.
         """
-        return _allowed(self.authenticate(text), trackpoint, scopes)
+        return allowed(self.authenticate(text), trackpoint, scopes)
+
+    def usable(self, key_id: str) -> Key | None:
+        """Return the key with an id. None if it was removed. Raises `Unauthorized` if it may not be used any more."""
+        key = self._find(key_id)
+        if key is not None:
+            self._check(key)
+        return key
+
+    def now(self) -> int:
+        """Return the time by which expiries are judged (Unix ms): the wall clock, or trusted time if that is later."""
+        judgement = None if self._timekeeper is None else self._timekeeper.judge_remembered()
+        return max(self._now(), 0 if judgement is None else judgement.trusted_ms)
 
     def authorize_remembered(self, text: str | None, trackpoint: int, *scopes: Scope) -> Key | None:
         """Do what `authorize` does from the cache alone. Return None if the database must be read."""
@@ -163,19 +181,23 @@ class Access:
         remembered = self._remembered(match[1]) if match else None
         if match and remembered is None:
             return None
-        return _allowed(self._good(text, remembered), trackpoint, scopes)
+        return allowed(self._good(text, remembered), trackpoint, scopes)
 
     def _good(self, text: str | None, key: Key | None) -> Key:
         """Return the stored key if the complete text matches it and it is still in use."""
         same = hmac.compare_digest(_digest(text or ""), _NO_DIGEST if key is None else key.digest)
         if key is None or not same:
             raise Unauthorized(WRONG_KEY)
+        self._check(key)
+        return key
+
+    def _check(self, key: Key) -> None:
+        """Refuse a key that was revoked or has expired, and note that it is used."""
         if key.revoked_ms is not None:
             raise Unauthorized(f"The API key {key.id} was revoked. {WRONG_KEY}")
         if key.expires_ms is not None:
             self._refuse_expired(key.id, key.expires_ms)
         self._uses.note(key.id)
-        return key
 
     def _refuse_expired(self, key_id: str, expires_ms: int) -> None:
         """Refuse a key that has expired by the wall clock or by trusted time, whichever is later."""
@@ -209,7 +231,8 @@ class Access:
         return found[1] if found is not None and self._monotonic() < found[0] else None
 
 
-def _allowed(key: Key, trackpoint: int, scopes: Sequence[Scope]) -> Key:
+def allowed(key: Key, trackpoint: int, scopes: Sequence[Scope]) -> Key:
+    """Return the key if it has one of `scopes` for the shop. Raises `Forbidden`."""
     if key.trackpoint != trackpoint or not key.scopes & set(scopes):
         raise Forbidden(_WRONG_SHOP.format(scope="` or `".join(scopes)))
     return key

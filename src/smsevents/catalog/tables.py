@@ -50,6 +50,24 @@ keys = Table(
     Column("last_used_ms", BigInteger),  # may be some minutes old, see accounts/last_use.py
 )
 
+# Sign-ins of the page at `/` (`accounts.sessions`). The browser holds the id; here is its digest.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the id
+    Column("key_id", Text, ForeignKey("keys.id"), nullable=False, index=True),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+# Tickets that sign in once each, for the address that `smsevents demo` prints.
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the ticket
+    Column("key_id", Text, ForeignKey("keys.id"), nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
 leases = Table(
     "leases",
     metadata,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from smsevents.accounts.access import Access
+from smsevents.accounts.sessions import TICKET_MAX_MINUTES, Sessions
 from smsevents.catalog import open_catalog
 from smsevents.cli.transfer import import_file
 from smsevents.clock.system import now_ms
@@ -73,6 +74,7 @@ def demo(
             if once:
                 typer.echo("\nWithout --once the server keeps running, so that you can try it with curl and a browser.")
                 return
+            _show_page(base, _ticket(url, key))
             typer.echo(
                 f"\nThe API documentation is at {base}/docs. To export the shop yourself, run:\n\n  {_shell(call)}\n"
             )
@@ -86,7 +88,7 @@ def _fill(url: str, events: int) -> str:
     try:
         access = Access(database)
         access.add_shop(TRACKPOINT, "Demo")
-        key = access.create_key(TRACKPOINT, ["export", "import"], label="demo")
+        key = access.create_key(TRACKPOINT, ["export", "import", "stats"], label="demo")
         lines = generate(TRACKPOINT, events=events, days=DAYS - _MARGIN_MS / DAY_MS, seed=1, end_ms=now_ms())
         started = time.perf_counter()
         result = import_file(database, TRACKPOINT, _LineFile(lines), None)
@@ -96,6 +98,22 @@ def _fill(url: str, events: int) -> str:
     rate = result.received / seconds
     typer.echo(f"   created and recorded {result.received:,} in {seconds:.1f} s ({rate:,.0f} events/s)")
     return key
+
+
+def _show_page(base: str, ticket: str) -> None:
+    typer.echo(
+        f"\n4. What became of the messages, for a browser on this machine:\n\n  {base}/#ticket={ticket}\n\n"
+        f"   It signs in once, within {TICKET_MAX_MINUTES} minutes. After that, sign in there with the key below."
+    )
+
+
+def _ticket(url: str, key: str) -> str:
+    """Return a ticket that signs in to the page."""
+    database = open_catalog(url)
+    try:
+        return Sessions(database, Access(database)).issue_ticket(key)
+    finally:
+        database.close()
 
 
 class _LineFile(io.RawIOBase, BinaryIO):

@@ -21,6 +21,10 @@ stats_bodies.py     the bodies of statistics
 stats_csv.py        the same as CSV
 stats_openapi.py    the same for OpenAPI
 health.py           /health/live, /health/ready
+session.py          /session
+session_cookie.py   the cookie of a session, and which requests may use it
+attempts.py         how many wrong keys an address may send
+page.py             / and the files of the page
 docs.py             /docs
 openapi.py          /openapi.json, assembled from the description of each resource
 describe.py         the parts of such a description

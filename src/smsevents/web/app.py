@@ -20,7 +20,9 @@ from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
 from smsevents.web.memory import forget_the_start, keep_freed_memory
 from smsevents.web.metrics import show_metrics
+from smsevents.web.page import page_routes
 from smsevents.web.request_log import RequestLog
+from smsevents.web.session import show_session, sign_in, sign_out
 from smsevents.web.state import AppState
 from smsevents.web.statistics import delivery_time, messages, sms_stats
 from smsevents.web.users import forget_user
@@ -67,9 +69,13 @@ def create_app(settings: Settings | None = None) -> RequestLog:
                 sms_stats,
                 delivery_time,
                 messages,
+                sign_in,
+                show_session,
+                sign_out,
                 live,
                 ready,
                 show_metrics,
+                *page_routes,
                 *docs_routes,
             ],
             exception_handlers=problems.HANDLERS,

@@ -65,12 +65,6 @@ def _described(day: int) -> bytes:
     return msgspec.json.encode(description(day * DAY_MS))
 
 
-@route("/", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
-def front() -> Response[bytes]:
-    """Redirect from the root to the page."""
-    return _elsewhere("docs")
-
-
 @route("/docs/docs.js", http_method=METHODS, sync_to_thread=False, include_in_schema=False)
 def script() -> Response[bytes]:
     """Return the script that fills the page from /openapi.json."""
@@ -88,4 +82,4 @@ def _elsewhere(address: str) -> Response[bytes]:
     return Response(text, status_code=302, media_type="text/plain", headers={"Location": address})
 
 
-docs_routes = [front, page, script, style, openapi_json]
+docs_routes = [page, script, style, openapi_json]

@@ -102,6 +102,12 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
         "Too many concurrent requests.",
         "The server is busy with 256 exports already. Try again in a moment.",
     ),
+    errors.TooManyAttempts: Outcome(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        _RETRY_LATER,
+        "Too many wrong keys from this address.",
+        "There were 20 wrong keys from this address within a minute. Wait a minute, then try again.",
+    ),
     errors.TimeInDoubt: Outcome(
         HTTPStatus.SERVICE_UNAVAILABLE,
         _RETRY_LATER,

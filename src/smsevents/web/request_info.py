@@ -29,7 +29,10 @@ _capital = re.compile(r"(?<!^)(?=[A-Z])")
 
 @dataclass(slots=True)
 class RequestInfo:
-    """A request: its id, its client's address, its shop and key, and why it was refused."""
+    """A request: its id, its client's address, its shop and key, and why it was refused.
+
+    `forwarded_https` says that a trusted proxy received it over https.
+    """
 
     request_id: str
     client: str | None
@@ -37,6 +40,7 @@ class RequestInfo:
     trackpoint: int | None = None
     reason: str | None = None
     detail: str | None = None
+    forwarded_https: bool = False
 
     def refused(self, error: Exception) -> None:
         """Store the error that a request ended with, without anything that the client sent."""
@@ -55,6 +59,7 @@ def begin_info(scope: Any, trusted: Sequence[Network]) -> RequestInfo:  # noqa: 
     peer = scope["client"][0] if scope.get("client") else None
     forwarded: list[str] = []
     request_id = None
+    is_https = False
     if trusted and is_trusted(peer, trusted):
         for name, value in scope["headers"]:
             if name == b"x-forwarded-for":
@@ -62,7 +67,10 @@ def begin_info(scope: Any, trusted: Sequence[Network]) -> RequestInfo:  # noqa: 
             elif name == b"x-request-id":
                 found = _request_id.fullmatch(value.decode("latin-1").strip())
                 request_id = found[0] if found else request_id
+            elif name == b"x-forwarded-proto":
+                is_https = value.split(b",")[0].strip().lower() == b"https"
     info = RequestInfo(request_id or f"{_chance.getrandbits(64):016x}", client_of(peer, forwarded, trusted))
+    info.forwarded_https = is_https
     scope[_IN_SCOPE] = info
     return info
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smsevents.accounts.access import Access
+from smsevents.accounts.sessions import Sessions
 from smsevents.catalog import Database, open_served
 from smsevents.log.joining import Joining
 from smsevents.log.log import Log
 from smsevents.log.small import SmallImports
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
+from smsevents.web.attempts import Attempts
 from smsevents.web.connection.registry import connections_max
 from smsevents.web.export_pace import EXPORT_RUNS_AHEAD_MAX, Slots
 from smsevents.web.fair import ConcurrencyLimit, FairThreads
@@ -65,6 +67,8 @@ class AppState:
     log: Log
     small_imports: SmallImports
     access: Access
+    sessions: Sessions
+    attempts: Attempts
     timekeeper: Timekeeper
     exports: ExportLane
     imports: Lane
@@ -81,6 +85,7 @@ class AppState:
         database = open_served(settings.database)
         timekeeper = Timekeeper(database)
         joining = Joining(database)
+        access = Access(database, timekeeper=timekeeper)
         log = Log(database, timekeeper=timekeeper, joining=joining)
         # the sum of all limits is smaller than the number of connections, or running requests would block all others
         at_most = max(1, connections_max() // 2)
@@ -90,7 +95,9 @@ class AppState:
             database=database,
             log=log,
             small_imports=SmallImports(timekeeper, log.blocked, joining),
-            access=Access(database, timekeeper=timekeeper),
+            access=access,
+            sessions=Sessions(database, access),
+            attempts=Attempts(),
             timekeeper=timekeeper,
             exports=ExportLane(
                 _limit("exports", settings.exports_at_once_max, at_most, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),

@@ -1,0 +1,85 @@
+// The page of a shop: asks for the numbers of one interval, and hands them to the panels.
+
+import { ContextLine, Filters } from "./context.js";
+import { ExportDialog } from "./export-dialog.js";
+import { formats } from "./format.js";
+import { html, useMemo, useState } from "./lib.js";
+import { Empty, Failure } from "./notices.js";
+import { Campaigns } from "./panels/campaigns.js";
+import { Delivery } from "./panels/delivery.js";
+import { Funnel } from "./panels/funnel.js";
+import { Series } from "./panels/series.js";
+import { Tiles } from "./panels/tiles.js";
+import { DAY_MS, periodOf, stepsOf } from "./period.js";
+import { TopBar } from "./top-bar.js";
+import { useStatistics } from "./use-statistics.js";
+
+const iso = (ms) => new Date(ms).toISOString();
+
+/** Returns the requests of all panels for a state. */
+function requestsOf(state, period, step, now) {
+  const { type, campaign, node, tz, at } = state;
+  const common = { tz, at, type, campaign, node };
+  const interval = { ...common, from: iso(period.from), to: iso(period.to) };
+  const before = state.compare === "previous" && period.previous;
+  const previous = before && { ...common, from: iso(before.from), to: iso(before.to) };
+  const earlier = before && {
+    ...common,
+    from: iso(Math.max(now - 90 * DAY_MS, before.from - 90 * DAY_MS)),
+    to: iso(before.from),
+  };
+  return {
+    messages: { path: "/messages", query: { ...interval, step } },
+    events: { path: "", query: { ...interval, step, by: "status" } },
+    delivery: { path: "/delivery-time", query: interval },
+    sources: { path: "/messages", query: { ...interval, by: "type,campaign,node" } },
+    previousMessages: previous && { path: "/messages", query: { ...previous, step: "1d" } },
+    previousDelivery: previous && { path: "/delivery-time", query: previous },
+    earlier: earlier && { path: "", query: earlier },
+  };
+}
+
+export function Dashboard({ session, state, go, language, t, leave, ended }) {
+  const [refreshed, setRefreshed] = useState(0);
+  const [asked, setAsked] = useState(null); // the export that is shown
+  const now = useMemo(() => Date.now() + session.skew, [session, refreshed, state.days, state.from, state.to]);
+  const format = useMemo(() => formats(language, state.tz), [language, state.tz]);
+  const period = useMemo(() => periodOf(state, now), [state.days, state.from, state.to, state.tz, now]);
+  const steps = stepsOf(period);
+  const step = steps.possible.includes(state.step) ? state.step : steps.usual;
+  const requests = requestsOf(state, period, step, now);
+  const results = useStatistics(session.trackpointId, requests, refreshed, ended);
+
+  const { messages, events, sources } = results;
+  const problem = messages?.problem ?? events?.problem;
+  const retry = () => setRefreshed(refreshed + 1);
+  const hasFilters = Boolean(state.type.length || state.campaign.length || state.node.length);
+  const isEmpty = messages?.data && events?.data && !messages.isOld && !messages.data.total.sent && !events.data.events;
+  const shared = { t, format, state, go, period, step, results, session, retry, showExport: setAsked };
+
+  return html`<a class="skip" href="#numbers">${t("skip")}</a>
+    <${TopBar} ...${shared} language=${language} leave=${leave} now=${now} />
+    <main class="content" id="numbers" tabindex="-1" aria-busy=${String(Boolean(messages?.isOld))}>
+      <${ContextLine} ...${shared} refresh=${retry} />
+      <${Filters} ...${shared} />
+      <div class="panels">
+        ${
+          problem
+            ? html`<div class="wide"><${Failure} problem=${problem} t=${t} retry=${retry} /></div>`
+            : isEmpty
+              ? html`<${Empty} ...${shared} hasFilters=${hasFilters} />`
+              : messages?.data
+                ? html`<${Tiles} ...${shared} />
+                    <${Series} ...${shared} steps=${steps} />
+                    <${Funnel} ...${shared} />
+                    <${Delivery} ...${shared} />
+                    <${Campaigns} ...${shared} key=${`${sources?.data?.from}`} />`
+                : html`<p class="wide muted" role="status">${t("loading")}</p>`
+        }
+      </div>
+      <footer class="foot">
+        <a href="docs">${t("apiDocs")}</a>
+      </footer>
+    </main>
+    ${asked && html`<${ExportDialog} ...${shared} asked=${asked} close=${() => setAsked(null)} />`}`;
+}

@@ -1,0 +1,88 @@
+// From the responses of the statistics to what the panels show. Nothing is counted here that the server counted.
+
+import { failedOf, STATE_OF, STATUSES } from "./statuses.js";
+
+const NOTHING = {
+  sent: 0,
+  attempted: 0,
+  delivered: 0,
+  pending: 0,
+  noReceipt: 0,
+  skipped: 0,
+  expired: 0,
+  undeliverable: 0,
+  rejected: 0,
+  deleted: 0,
+  events: 0,
+};
+
+/** Returns the counts of messages of each bucket, in order. */
+export function countsByBucket(messages) {
+  const counts = messages.buckets.map(() => NOTHING);
+  for (const row of messages.rows) counts[row.bucket] = row;
+  return counts;
+}
+
+/** Returns the buckets of a series with their values by status: of messages, by their state. */
+export function messageSeries(messages) {
+  return countsByBucket(messages).map((counts, index) => ({
+    ...messages.buckets[index],
+    values: Object.fromEntries(STATUSES.map((status) => [status, counts[STATE_OF[status]]])),
+  }));
+}
+
+/** Returns the same of events, by their status. */
+export function eventSeries(stats) {
+  const series = stats.buckets.map((bucket) => ({
+    ...bucket,
+    values: Object.fromEntries(STATUSES.map((status) => [status, 0])),
+  }));
+  for (const row of stats.rows) series[row.bucket].values[row.status] += row.events;
+  return series;
+}
+
+/** Returns the campaigns and flows, each with `counts`, and `nodes` where it is a flow. */
+export function sources(messages) {
+  const found = new Map();
+  for (const row of messages.rows) {
+    const key = row.other ? "other" : `${row.type} ${row.campaign.id}`;
+    const at = found.get(key) ?? {
+      key,
+      isOther: Boolean(row.other),
+      id: row.campaign?.id ?? "",
+      name: shownName(row.campaign?.name),
+      type: row.type,
+      counts: NOTHING,
+      nodes: [],
+    };
+    at.counts = added(at.counts, row);
+    if (row.node) at.nodes.push({ key: `${key} ${row.node.id}`, id: row.node.id, name: shownName(row.node.name), counts: row });
+    found.set(key, at);
+  }
+  return [...found.values()];
+}
+
+/** Pasted names may hold line separators, which a browser would not show at all. */
+const shownName = (name = "") => name.replace(/[\s\u2028\u2029]+/g, " ").trim();
+
+function added(one, other) {
+  return Object.fromEntries(Object.keys(NOTHING).map((name) => [name, one[name] + (other[name] ?? 0)]));
+}
+
+const NOTABLE_MESSAGES = 50;
+const NOTABLE_SHARE = 0.1;
+
+/** Returns the campaign or flow whose messages failed far more often than all did, or null. */
+export function standout(list, total) {
+  const usual = total.attempted ? failedOf(total) / total.attempted : 0;
+  const shareOf = ({ counts }) => failedOf(counts) / counts.attempted;
+  const bad = list.filter(
+    (one) =>
+      !one.isOther &&
+      one.counts.attempted >= NOTABLE_MESSAGES &&
+      shareOf(one) >= NOTABLE_SHARE &&
+      shareOf(one) >= 2 * usual,
+  );
+  bad.sort((a, b) => failedOf(b.counts) - failedOf(a.counts));
+  return bad.length && list.length > 1 ? { ...bad[0], share: shareOf(bad[0]) } : null;
+}

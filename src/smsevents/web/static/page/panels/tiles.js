@@ -1,0 +1,91 @@
+// Five figures with their change. The first is the answer to "is it working?".
+
+import { Sparkline } from "../charts/sparkline.js";
+import { html } from "../lib.js";
+import { countsByBucket } from "../numbers.js";
+import { failedOf, rateOf } from "../statuses.js";
+import { compareName } from "../top-bar.js";
+
+const isPending = ({ previousMessages, previousDelivery, earlier }) =>
+  [previousMessages, previousDelivery, earlier].some((one) => one?.isOld);
+
+/** The period before counts only if the log reaches back to its beginning; else the change would be made up. */
+function comparable(results) {
+  const { previousMessages, previousDelivery, earlier } = results;
+  const before = previousMessages?.data;
+  if (!before?.total.attempted) return null;
+  const first = before.rows.find((row) => row.bucket === 0);
+  if (!earlier?.data?.events && !first) return null;
+  return { total: before.total, medianMs: previousDelivery?.data?.medianMs ?? null };
+}
+
+export function Tiles({ t, format, period, results }) {
+  const { messages, delivery } = results;
+  const total = messages.data.total;
+  const before = comparable(results);
+  const counts = countsByBucket(messages.data);
+  // an incomplete day would look like a fall
+  const complete = counts.filter((_, index) => messages.data.buckets[index].complete);
+  const rate = rateOf(total);
+  const median = delivery?.data?.medianMs ?? null;
+  const since = isPending(results) ? null : compareName(t, period);
+
+  const ratioChange = (now, then) => (then ? now / then - 1 : null);
+  const rateChange = before && rate !== null && rateOf(before.total) !== null ? rate - rateOf(before.total) : null;
+  const medianChange = before && median !== null && before.medianMs !== null ? median - before.medianMs : null;
+  const changeOf = (pick) => (before ? ratioChange(pick(total), pick(before.total)) : null);
+  const points = rateChange === null ? null : format.points(rateChange);
+
+  return html`<dl class=${`tiles wide ${messages.isOld ? "is-old" : ""}`}>
+    <${Tile} name=${t("deliveryRate")} value=${format.percent(rate)} spark=${complete.map(rateOf)} kind="delivered">
+      <${Change} ...${{ t, since }} value=${rateChange} text=${points && t("points", { change: points })} isMoreBetter=${true} />
+    <//>
+    <${Tile} name=${t("delivered")} value=${format.number(total.delivered)} spark=${complete.map((one) => one.delivered)} kind="delivered">
+      <${CountChange} ...${{ t, format, since }} value=${changeOf((one) => one.delivered)} isMoreBetter=${true} />
+    <//>
+    <${Tile} name=${t("failed")} value=${format.number(failedOf(total))} spark=${complete.map(failedOf)} kind="failed">
+      <${CountChange} ...${{ t, format, since }} value=${changeOf(failedOf)} isMoreBetter=${false} />
+    <//>
+    <${Tile} name=${t("pending")} value=${format.number(total.pending)} spark=${complete.map((one) => one.pending)} kind="pending">
+      <span class="muted">
+        ${
+          total.noReceipt
+            ? t("noReceiptOf", { count: total.noReceipt })
+            : t("ofAttempted", { share: format.percent(total.attempted ? total.pending / total.attempted : null) })
+        }
+      </span>
+    <//>
+    <${Tile} name=${t("medianTime")} value=${median === null ? "–" : `≈ ${format.duration(median)}`}>
+      <${Change}
+        ...${{ t, since }}
+        value=${medianChange}
+        text=${medianChange !== null && format.signedDuration(medianChange)}
+        isMoreBetter=${false}
+        least=${50}
+      />
+    <//>
+  </dl>`;
+}
+
+function Tile({ name, value, spark, kind, children }) {
+  return html`<div class="card tile">
+    <dt>${name}</dt>
+    <dd class="value">${value}</dd>
+    <dd class="below">${children}${spark && html`<${Sparkline} values=${spark} kind=${kind} />`}</dd>
+  </div>`;
+}
+
+const CountChange = ({ t, format, since, value, isMoreBetter }) =>
+  html`<${Change} ...${{ t, since, value, isMoreBetter }} text=${value !== null && format.change(value)} />`;
+
+/** A change is never told by its colour alone: it has a sign, and says what it is compared with. */
+function Change({ t, since, value, text, isMoreBetter, least = 0.0005 }) {
+  if (since === null) return null; // not known yet
+  if (value === null) return html`<span class="muted">${t("noComparison")}</span>`;
+  if (Math.abs(value) < least) return html`<span class="muted">${t("unchanged")}</span>`;
+  const isBetter = value > 0 === isMoreBetter;
+  return html`<span title=${since}>
+    <span class=${isBetter ? "better" : "worse"}>${text}</span>${" "}
+    <span class="hidden-text">${since}</span>
+  </span>`;
+}
