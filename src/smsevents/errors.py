@@ -17,6 +17,7 @@
     ├── NoSuchPath               404  also for a trackpoint that is not a positive integer
     ├── UnknownShop              404  a shop that was removed in the meantime; commands raise it too
     ├── UnknownKey               (commands only)
+    ├── UnknownReceiver          404  the address of delivery receipts is wrong or was revoked; commands raise it too
     ├── ShopExists               (commands only)
     ├── SettingError             a setting that cannot be used
     ├── TimeInDoubt              503  the clock may be wrong, and the decision depends on it
@@ -155,6 +156,10 @@ class UnknownShop(SmsEventsError):
 
 class UnknownKey(SmsEventsError):
     """No key has that id."""
+
+
+class UnknownReceiver(SmsEventsError):
+    """No receiver has that id or token, or it was revoked."""
 
 
 class ShopExists(SmsEventsError):

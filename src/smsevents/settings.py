@@ -46,6 +46,10 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", "the address that `serve` listens on; `0.0.0.0` for every network")
     port: int = _setting(8080, "the TCP port that `serve` listens on")
+    public_url: str = _setting(
+        "",
+        "the address under which gateways reach the server, such as `https://sms.example.com`, for `receiver create`",
+    )
     import_body_max_mib: int = _setting(256, "largest body of an import as sent, MiB")
     import_lines_max_mib: int = _setting(1024, "largest body of an import after decompression, MiB")
     export_body_max_kib: int = _setting(16, "largest body of an export request, KiB")
@@ -90,6 +94,11 @@ class Settings:
             where = variable_of("host") if (given or {}).get("host") is None else "--host"
             raise SettingError(f"{where} is {values['host']!r}; give an address alone, without `http://` and path.")
         parse_networks(variable_of("trusted_proxies"), values.get("trusted_proxies", ""))
+        if not re.fullmatch(r"(https?://[^\s?#]+)?", values.get("public_url", "")):
+            raise SettingError(
+                f"{variable_of('public_url')} is {values['public_url']!r}; give an address such as"
+                " https://sms.example.com, with a path if a proxy adds one."
+            )
         return cls(**values)
 
 

@@ -4,6 +4,7 @@ commands.py      which module has each command; imports it when the command runs
 serve.py         serve
 shop.py          shop add, shop list
 key.py           key create, key list, key revoke
+receiver.py      receiver create, receiver list, receiver test, receiver revoke
 transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
 packs.py         move, adopt; SMSEVENTS_SEGMENTS

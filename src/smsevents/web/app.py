@@ -19,7 +19,9 @@ from smsevents.web.health import live, ready
 from smsevents.web.imports import import_sms_events
 from smsevents.web.memory import forget_the_start, keep_freed_memory
 from smsevents.web.metrics import show_metrics
+from smsevents.web.receipts import take_receipts
 from smsevents.web.request_log import RequestLog
+from smsevents.web.sent_sms import register_sent_sms
 from smsevents.web.state import AppState
 from smsevents.web.users import forget_user
 from smsevents.worker.attendance import attended
@@ -57,7 +59,17 @@ def create_app(settings: Settings | None = None) -> RequestLog:
 
     return RequestLog(
         Litestar(
-            route_handlers=[export_sms_events, import_sms_events, forget_user, live, ready, show_metrics, *docs_routes],
+            route_handlers=[
+                export_sms_events,
+                import_sms_events,
+                take_receipts,
+                register_sent_sms,
+                forget_user,
+                live,
+                ready,
+                show_metrics,
+                *docs_routes,
+            ],
             exception_handlers=problems.HANDLERS,
             openapi_config=None,
             lifespan=[lifespan],

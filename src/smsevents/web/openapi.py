@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from smsevents import __version__
-from smsevents.web import exports, imports, users
+from smsevents.web import exports, imports, receipts, sent_sms, users
 from smsevents.wire.limits import DAY_MS
 
 _RESOURCES = {
     "/shop/{trackpointId}/export-sms-events": ("post", exports.operation),
     "/shop/{trackpointId}/import-sms-events": ("post", imports.operation),
     "/shop/{trackpointId}/users/{userId}": ("delete", users.operation),
+    "/shop/{trackpointId}/sent-sms": ("post", sent_sms.operation),
+    "/receipts/{token}/{ref}": ("post", receipts.operation),
 }
 
 

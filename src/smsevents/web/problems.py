@@ -72,6 +72,13 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
         "The trackpointId is not a positive integer.",
         "'abc' is not a trackpoint. A trackpoint is the number of a shop, a positive integer.",
     ),
+    errors.UnknownReceiver: Outcome(
+        HTTPStatus.NOT_FOUND,
+        {},
+        "The token is wrong, or the receiver was revoked.",
+        "There is no receiver under this address, or it was revoked. Check the address in the gateway's configuration;"
+        " `smsevents receiver create` makes a new one.",
+    ),
     errors.UnknownShop: Outcome(HTTPStatus.NOT_FOUND, {}, "The shop was removed meanwhile.", ""),
     errors.BodyTimeout: Outcome(
         HTTPStatus.REQUEST_TIMEOUT,
