@@ -60,6 +60,7 @@ class Settings:
     stall_max_seconds: int = _setting(300, "how long a client may stop reading an export, seconds")
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
     upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: then do it by hand or from cron")
+    sent_sms_kept_days: int = _setting(7, "how long registered messages are kept for delivery receipts, days")
     log_level: str = _setting(
         "info", "`debug`, `info`, `warning` or `error`: the lowest level logged; debug adds health and metrics requests"
     )

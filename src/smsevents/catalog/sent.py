@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Values in one statement: SQLite takes 32,766, PostgreSQL 65,535.
 _VALUES_IN_STATEMENT_MAX = 10_000
 _WAITING_IN_STATEMENT_MAX = 1000
+_OLD_ROWS_IN_STATEMENT_MAX = 10_000
 
 _DAYS = Hot(select(receipt_days.c.day))
 _ADD_DAY = text("INSERT INTO receipt_days (day) VALUES (:day) ON CONFLICT DO NOTHING")
@@ -191,14 +192,19 @@ def forget_users(
     )
 
 
-def delete_days(connection: Connection, before: int) -> int:
-    """Delete the sent messages and first arrivals of days (since 1970) before one. Return how many days there were."""
-    old = list(connection.execute(select(receipt_days.c.day).where(receipt_days.c.day < before)).scalars())
-    for day in old:
-        connection.execute(delete(sent).where(sent.c.day == day))
-        connection.execute(delete(first_arrivals).where(first_arrivals.c.day == day))
-        connection.execute(delete(receipt_days).where(receipt_days.c.day == day))
-    return len(old)
+def delete_rows_of_days(connection: Connection, before: int) -> int:
+    """Delete some sent messages and first arrivals of days (since 1970) before one, and the days that have no more.
+
+    Return how many rows were deleted, 0 once there are none left.
+    """
+    old = [day for day in days_kept(connection) if day < before]
+    for table in (sent, first_arrivals) if old else ():
+        key = list(table.primary_key)
+        some = select(*key).where(table.c.day.in_(old)).limit(_OLD_ROWS_IN_STATEMENT_MAX)
+        if deleted := connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount:
+            return deleted
+    connection.execute(delete(receipt_days).where(receipt_days.c.day.in_(old)))
+    return 0
 
 
 def delete_waiting(connection: Connection, before_ms: int) -> tuple[int, Counter[str]]:

@@ -29,7 +29,8 @@ from smsevents.receipts.receipt import NotAReceipt
 from smsevents.wire.events import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping as AnyMapping
+    from collections.abc import Iterator
+    from collections.abc import Mapping as AnyMapping
 
     from smsevents.receipts.times import Reported
 

@@ -1,8 +1,8 @@
 """Receivers: where gateways send delivery receipts to, and how a call is recognized.
 
 The address of a receiver ends in its token, `<id>_<secret>`: the id finds the row, the secret is 256 random bits. Only
-the SHA-256 digest of the complete token is stored. Knowing the token is what makes a receipt trusted, so an address that
-became known is ended with `revoke`. A receiver that was looked up is cached for RECEIVER_CACHE_SECONDS.
+the SHA-256 digest of the complete token is stored. A receipt is trusted because its sender knows the token, so an
+address that leaked is ended with `revoke`. A receiver that was looked up is cached for RECEIVER_CACHE_SECONDS.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ r"""The register of sent messages: a sender names the user and the source of eac
 `gateway` may stand in place of `receiver`: then receipts of all receivers of the shop with that gateway match. With
 `accepted`, a time in Unix milliseconds, the line itself records that the gateway accepted the message.
 
-Lines are stored REGISTER_ROWS_IN_WRITE_MAX at a time, so that imports do not wait long. A repeated call changes nothing.
+Lines are stored REGISTER_ROWS_IN_WRITE_MAX at a time, so that imports do not wait long. A repeated call changes
+nothing.
 
 On a database with several writers, a receipt and its line may come at the same moment in two processes. One of the two
 must see the other. So a write of the register has the shop for itself, while receipts share it (`begin_block`).
@@ -121,7 +122,7 @@ def _parsed(line: bytes, receiver_ids: set[str], gateways: set[str], newest_ms: 
     date = sms.source.sendDate if sms.accepted is None else sms.accepted
     impossible = why_impossible(event_of(1, Reference(sms.userId, sms.source), "ACCEPTED", date))
     if impossible:
-        raise _Bad(impossible.replace("`date`", "`accepted`"))
+        raise _Bad(impossible.replace("`date`", "`sendDate`" if sms.accepted is None else "`accepted`"))
     if date > newest_ms:
         raise _Bad("the time is more than 24 hours ahead of the server's clock; send Unix milliseconds, UTC")
     return sms

@@ -69,8 +69,8 @@ def find_messages(
     listed = list(items)
     wanted = {message for item in listed for message in item.messages}
     rows: dict[bytes, list[SentRow]] = {}
-    for row in find_sent(connection, days, trackpoint, wanted) if wanted and days else ():
-        rows.setdefault(row.message, []).append(row)
+    for sms in find_sent(connection, days, trackpoint, wanted) if wanted and days else ():
+        rows.setdefault(sms.message, []).append(sms)
     found = {}
     for item in listed:
         if item.named is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smsevents.receipts.mapping import Mapping as FieldMapping
 from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import tzinfo
 
+    from smsevents.receipts.mapping import Mapping as FieldMapping
     from smsevents.wire.events import Status
 
 

@@ -1,8 +1,8 @@
 """Jasmin: it calls the `dlr-url` of a message with GET or POST, as `dlr-method` says.
 
-A receipt of level 1 is the response of the SMSC to the message, and has no time. A receipt of level 2 is the SMSC's own,
-with the local time `donedate` to the minute. With `dlr-level=3` both come. Whatever the level, Jasmin is content with
-`ACK/Jasmin` only.
+A receipt of level 1 is the response of the SMSC to the message, and has no time. A receipt of level 2 is the SMSC's
+own, with the local time `donedate` to the minute. With `dlr-level=3` both come. Jasmin repeats a call unless the
+response is `ACK/Jasmin`.
 
 Source: Jasmin's documentation "HTTP API", `jasmin/managers/content.py`, and a run of Jasmin 0.11.1.
 """
