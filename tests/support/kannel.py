@@ -49,6 +49,7 @@ group = sendsms-user
 username = t
 password = t
 concatenation = true
+max-messages = 10
 
 group = sms-service
 keyword = default

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,7 +44,7 @@ class Smsc:
         self._connections: list[socket.socket] = []
         self.submitted = self.receipts = self.confirmed = 0  # messages, receipts sent, receipts that were confirmed
 
-    def __enter__(self) -> Smsc:
+    def __enter__(self) -> Self:
         """Serve until the end of the block."""
         threading.Thread(target=self._serve, daemon=True).start()
         return self

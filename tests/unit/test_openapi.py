@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smsevents.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    StoreFull,
+    StoreUnavailable,
+    TooManyAtOnce,
+    UnknownReceiver,
+)
 from smsevents.upkeep.erasure import Erased
 from smsevents.web.describe import ALWAYS, WITH_BODY
 from smsevents.web.exports import ExportRequest
@@ -13,7 +21,7 @@ from smsevents.web.openapi import description
 from smsevents.web.problems import STATUSES
 from smsevents.wire import events
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
-from smsevents.wire.results import ImportResult
+from smsevents.wire.results import ImportResult, SentResult
 from smsevents.wire.window import resolve
 
 if TYPE_CHECKING:
@@ -51,15 +59,15 @@ def test_lines_would_be_stored_today() -> None:
 
 def test_each_call_names_its_scope() -> None:
     """Each call says which scope its key needs, and the description of the key names them all."""
-    needed = {path: scope for path in PATHS for scope in ["export", "import", "users"] if scope in path}
-    scopes = {"export": "export", "import": "import", "users": "admin"}
+    scopes = {"export": "export", "import": "import", "users": "admin", "sent-sms": "import"}
+    needed = {path: scope for path in PATHS for scope in scopes if scope in path}
     key = description(NOW)["components"]["securitySchemes"]["key"]["description"]
 
     for path, word in needed.items():
         [operation] = PATHS[path].values()
         assert f"`{scopes[word]}`" in operation["description"]
         assert f"`{scopes[word]}`" in key
-    assert len(needed) == 3
+    assert len(needed) == 4
 
 
 def test_import_counts_what_was_blocked() -> None:
@@ -76,6 +84,7 @@ def test_import_counts_what_was_blocked() -> None:
     [
         ("/shop/{trackpointId}/import-sms-events", ImportResult, {"impossible"}),
         ("/shop/{trackpointId}/users/{userId}", Erased, set()),
+        ("/shop/{trackpointId}/sent-sms", SentResult, set()),
     ],
 )
 def test_every_field_of_a_response_is_described(path: str, struct: type[Struct], unsent: set[str]) -> None:
@@ -98,8 +107,11 @@ def test_every_status_that_an_operation_can_have_is_described() -> None:
     """Each operation has the statuses of the errors that any of them can raise, each with an example."""
     for path, item in PATHS.items():
         [operation] = item.values()
-        statuses = {str(STATUSES[kind].status.value) for kind in (ALWAYS if "users" in path else WITH_BODY)}
-        assert {"200", "400", "405"} | statuses <= set(operation["responses"])
+        kinds = ALWAYS if "users" in path else WITH_BODY
+        if "receipts" in path:
+            kinds = (UnknownReceiver, BodyTooLarge, BodyTimeout, TooManyAtOnce, StoreUnavailable, StoreFull)
+        statuses = {str(STATUSES[kind].status.value) for kind in kinds}
+        assert {"200", "405"} | statuses <= set(operation["responses"])
         for status, response in operation["responses"].items():
             if status != "200":
                 value = response["content"]["application/problem+json"]["examples"]["problem"]["value"]

@@ -38,17 +38,16 @@ def other_spellings(message_id: str) -> list[str]:
     """
     own = normalized(message_id)
     found = []
-    if _decimal.fullmatch(own):
-        found.append(f"{int(own):x}")
-    if _hex.fullmatch(own):
+    if _decimal.fullmatch(own) and _is_hexadecimal(in_hex := f"{int(own):x}"):
+        found.append(in_hex)
+    if _hex.fullmatch(own) and _is_hexadecimal(own):
         found.append(str(int(own, 16)))
-    return [text for text in dict.fromkeys(found) if text != own and _is_safe(own, text)]
+    return [text for text in found if text != own]
 
 
-def _is_safe(one: str, other: str) -> bool:
-    """Return whether two spellings of a number are unlikely to be ids of different messages."""
-    shorter = min(one, other, key=len)  # the hexadecimal one
-    return not shorter.isdecimal() or len(shorter) >= HEX_DIGITS_MIN
+def _is_hexadecimal(text: str) -> bool:
+    """Return whether hexadecimal digits are probably meant as such, and not as decimal ones."""
+    return not text.isdecimal() or len(text) >= HEX_DIGITS_MIN
 
 
 def digest_of_id(normalized_id: str) -> bytes:

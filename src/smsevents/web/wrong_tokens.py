@@ -10,7 +10,7 @@ from smsevents.errors import TooManyAtOnce
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WRONG_TOKENS_MAX = 30  # of a client in WRONG_TOKENS_SECONDS
+WRONG_TOKEN_TRIES_MAX = 30  # of a client in WRONG_TOKENS_SECONDS
 WRONG_TOKENS_SECONDS = 60
 _CLIENTS_MAX = 10_000
 
@@ -32,8 +32,8 @@ class WrongTokens:
                 self._counted.clear()
             until, count = now + WRONG_TOKENS_SECONDS, 0
         self._counted[client] = (until, count + 1)
-        if count >= WRONG_TOKENS_MAX:
+        if count >= WRONG_TOKEN_TRIES_MAX:
             raise TooManyAtOnce(
-                f"There were more than {WRONG_TOKENS_MAX} calls with a wrong token from this address within"
+                f"There were more than {WRONG_TOKEN_TRIES_MAX} calls with a wrong token from this address within"
                 f" {WRONG_TOKENS_SECONDS} seconds. Check the address in the gateway's configuration."
             )
