@@ -15,6 +15,7 @@ pull_summary.py  the result of a pull, in words
 sync.py          sync
 account.py       options that `pull` and `sync` share: the address, the API key, the pace, silence
 demo.py          demo
+demo_receipt.py  the delivery receipt of demo
 doctor.py        doctor
 checks.py        the checks of `doctor`
 times.py         the times that options accept
