@@ -46,10 +46,6 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", "the address that `serve` listens on; `0.0.0.0` for every network")
     port: int = _setting(8080, "the TCP port that `serve` listens on")
-    public_url: str = _setting(
-        "",
-        "the address under which gateways reach the server, such as `https://sms.example.com`, for `receiver create`",
-    )
     import_body_max_mib: int = _setting(256, "largest body of an import as sent, MiB")
     import_lines_max_mib: int = _setting(1024, "largest body of an import after decompression, MiB")
     export_body_max_kib: int = _setting(16, "largest body of an export request, KiB")
@@ -63,6 +59,10 @@ class Settings:
     sent_sms_kept_days: int = _setting(7, "how long registered messages are kept for delivery receipts, days")
     log_level: str = _setting(
         "info", "`debug`, `info`, `warning` or `error`: the lowest level logged; debug adds health and metrics requests"
+    )
+    public_url: str = _setting(
+        "",
+        "the address under which gateways reach the server, such as `https://sms.example.com`, for `receiver create`",
     )
     trusted_proxies: str = _setting(
         "",

@@ -53,7 +53,25 @@ def call_of(name: str, value: str) -> dict[str, Any]:
     if name == "jasmin":
         status = value.replace("*", "RINVDSTADR")
         return {"id": "1a2b3c00", "level": "2", "message_status": status, "donedate": LOCAL}
-    return {"result": value, "id": "1a2b3c00", "at": f"20{LOCAL}"}
+    if name == "infobip":
+        kind, _, number = value.rpartition(" ")
+        status_of = {"id": 999, "groupId": 999, ("groupId" if kind == "group" else "id"): number}
+        result = {"messageId": "1a2b3c00", "doneAt": "2026-11-25T23:44:00.000+0000", "status": status_of}
+        return {"results": [result]}
+    calls: dict[str, dict[str, Any]] = {
+        "bulkgate": {"status": value, "smsID": "1a2b3c00", "date": f"2611260043;{LOCAL}", "to": "420777123456"},
+        "smsmanager": {"result": value, "message_id": "1a2b3c00", "timestamp": AT_MS // 1000, "type": "outgoing"},
+        "smsgate": {"status": value, "message_id": "1a2b3c00", "addressTo": "420777123456"},
+        "text421": {"status": value, "id": "1a2b3c00", "time": "x"},
+        "viamobile": {"status": value, "id": "1a2b3c00", "received": "2026-11-26 00:44:00"},
+        "brevo": {"msg_status": value, "messageId": "1a2b3c00", "ts_event": AT_MS // 1000, "id": 5},
+        "generic": {"result": value, "id": "1a2b3c00", "at": f"20{LOCAL}"},
+    }
+    return calls[name]
+
+
+TIMELESS = {"smsgate", "text421"}  # gateways that report no time
+STATUS_FIELDS = {"d", "message_status", "result", "status", "msg_status", "results"}
 
 
 def read(gateway: Gateway, fields: dict[str, Any]) -> DeliveryReceipt:
@@ -75,12 +93,15 @@ def test_every_documented_value_is_mapped(gateway: Gateway) -> None:
         assert (receipt.value, receipt.status) == (value, status)
         assert status is None or status in STATUSES
         assert receipt.message_id == "1a2b3c00"
+        if gateway.name in TIMELESS:
+            assert receipt.time is None
+            continue
         assert receipt.time is not None
         assert receipt.time.first_ms == AT_MS
         assert receipt.time.resolution_ms in {1000, MINUTE_MS}
 
 
-@pytest.mark.parametrize("value", ["NEW", "99", "delivered?", "2 NEW", "-1", "0", "3"])
+@pytest.mark.parametrize("value", ["NEW", "99", "delivered?", "2 NEW", "-1"])
 def test_an_undocumented_value_is_none(gateway: Gateway, value: str) -> None:
     """A value that is not documented never becomes an event."""
     receipt = read(gateway, call_of(gateway.name, value))
@@ -103,9 +124,10 @@ def test_without_time_and_id(gateway: Gateway) -> None:
     nonsenses: list[Any] = ["", "nonsense", "99999999999999999999999", None, [], {}]
     for nonsense in nonsenses:
         fields = {
-            name: text if name in {"d", "message_status", "result"} else nonsense
-            for name, text in call_of(gateway.name, value).items()
+            name: text if name in STATUS_FIELDS else nonsense for name, text in call_of(gateway.name, value).items()
         }
+        for result in fields.get("results", ()):
+            result.update(messageId=nonsense, doneAt=nonsense)
 
         receipt = read(gateway, fields)
 
@@ -158,7 +180,8 @@ def test_the_first_of_repeated_fields_counts() -> None:
 @pytest.mark.parametrize("name", [name for name in GATEWAYS if name != "generic"])
 def test_the_page_has_the_table_of_the_gateway(name: str) -> None:
     """docs/receipts.md has each value of a gateway, and what it becomes, in the section of the gateway."""
-    [section] = re.findall(rf"^## {name}\n(.*?)(?=^## )", PAGE, flags=re.DOTALL | re.MULTILINE | re.IGNORECASE)
+    title = {"smsgate": "smsgate.sk"}.get(name, name)
+    [section] = re.findall(rf"^## {title}\n(.*?)(?=^## )", PAGE, flags=re.DOTALL | re.MULTILINE | re.IGNORECASE)
     rows = re.findall(r"^\| (`[^|`]+`) \| ([A-Z]+|not recorded) \|$", section, flags=re.MULTILINE)
 
     shown = {bare(value): None if status == "not recorded" else status for value, status in rows}

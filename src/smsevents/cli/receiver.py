@@ -30,6 +30,13 @@ class GatewayName(StrEnum):
 
     KANNEL = "kannel"
     JASMIN = "jasmin"
+    INFOBIP = "infobip"
+    BULKGATE = "bulkgate"
+    SMSMANAGER = "smsmanager"
+    SMSGATE = "smsgate"
+    TEXT421 = "text421"
+    VIAMOBILE = "viamobile"
+    BREVO = "brevo"
     GENERIC = "generic"
 
 

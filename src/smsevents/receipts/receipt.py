@@ -27,8 +27,8 @@ class DeliveryReceipt:
     """What a gateway reports about a message.
 
     `value` is the status as the gateway writes it. `status` is ours, or None for a value that must not become an event.
-    `message_id` is the gateway's. `time` is None if the gateway did not report one. `reference` is the reference of the
-    message if the receipt itself has one.
+    `message_id` is the gateway's. `time` is None if the gateway did not report one. `reference` is what the receipt has
+    where a reference may be, in addition to that of the address.
     """
 
     value: str

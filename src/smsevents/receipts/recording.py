@@ -79,8 +79,10 @@ def prepare(
         try:
             named = decode_reference(text) if text else None
         except NotAReference:
-            arrival.outcomes.append(Outcome.BAD_REFERENCE)
-            continue
+            if reference or not receipt.message_id:
+                arrival.outcomes.append(Outcome.BAD_REFERENCE)
+                continue
+            named = None  # the field may have another use, and the register still has the message
         if named is None and not receipt.message_id:
             arrival.outcomes.append(Outcome.NO_MESSAGE)
             continue

@@ -1,8 +1,15 @@
 """The gateways, by name: one file and one table of statuses each.
 
-kannel.py   Kannel
-jasmin.py   Jasmin
-generic.py  any other, by a mapping
+kannel.py      Kannel
+jasmin.py      Jasmin
+infobip.py     Infobip
+bulkgate.py    BulkGate
+smsmanager.py  SMSManager
+smsgate.py     smsgate.sk
+text421.py     text421
+viamobile.py   viamobile
+brevo.py       Brevo
+generic.py     any other, by a mapping
 """
 
 from __future__ import annotations
@@ -10,15 +17,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smsevents.errors import InvalidRequest
+from smsevents.receipts.gateways.brevo import Brevo
+from smsevents.receipts.gateways.bulkgate import BulkGate
 from smsevents.receipts.gateways.generic import Generic
+from smsevents.receipts.gateways.infobip import Infobip
 from smsevents.receipts.gateways.jasmin import Jasmin
 from smsevents.receipts.gateways.kannel import Kannel
+from smsevents.receipts.gateways.smsgate import Smsgate
+from smsevents.receipts.gateways.smsmanager import SmsManager
+from smsevents.receipts.gateways.text421 import Text421
+from smsevents.receipts.gateways.viamobile import Viamobile
 from smsevents.receipts.mapping import parse_mapping
 
 if TYPE_CHECKING:
     from smsevents.receipts.receipt import Gateway
 
-_KNOWN: dict[str, Gateway] = {gateway.name: gateway for gateway in (Kannel(), Jasmin())}
+_ALL: tuple[Gateway, ...] = (
+    Kannel(),
+    Jasmin(),
+    Infobip(),
+    BulkGate(),
+    SmsManager(),
+    Smsgate(),
+    Text421(),
+    Viamobile(),
+    Brevo(),
+)
+_KNOWN = {gateway.name: gateway for gateway in _ALL}
 GATEWAYS = (*_KNOWN, Generic.name)
 
 
