@@ -5,6 +5,7 @@
     │   ├── InvalidLines         400 or 422, with the numbers of the lines
     │   └── MalformedRequest     400  not valid HTTP; the connection is closed
     ├── Unauthorized             401  the key is missing, unknown, revoked or expired
+    ├── BadSignature             401  a call of a gateway that signs its calls, without a valid signature
     ├── Forbidden                403  the key belongs to another shop or lacks the scope
     ├── ClientGone               (no client is left to receive a response)
     ├── BodyTimeout              408  the client stopped sending
@@ -100,6 +101,10 @@ class MalformedRequest(InvalidRequest):
 
 class Unauthorized(SmsEventsError):
     """The key is missing, unknown, revoked or expired."""
+
+
+class BadSignature(SmsEventsError):
+    """The call of a gateway does not have a valid signature."""
 
 
 class Forbidden(SmsEventsError):

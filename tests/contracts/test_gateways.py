@@ -58,7 +58,16 @@ def call_of(name: str, value: str) -> dict[str, Any]:
         status_of = {"id": 999, "groupId": 999, ("groupId" if kind == "group" else "id"): number}
         result = {"messageId": "1a2b3c00", "doneAt": "2026-11-25T23:44:00.000+0000", "status": status_of}
         return {"results": [result]}
+    kind, _, code = value.partition(" ")
     calls: dict[str, dict[str, Any]] = {
+        "twilio": {"MessageStatus": kind, "ErrorCode": code, "MessageSid": "1a2b3c00", "RawDlrDoneDate": LOCAL},
+        "vonage": {"status": value, "messageId": "1a2b3c00", "scts": LOCAL, "to": "Shop", "msisdn": "420777123456"},
+        "vonage-messages": {
+            "status": kind,
+            "error": {"title": code},
+            "message_uuid": "1a2b3c00",
+            "timestamp": "2026-11-26T00:44:00",
+        },
         "bulkgate": {"status": value, "smsID": "1a2b3c00", "date": f"2611260043;{LOCAL}", "to": "420777123456"},
         "smsmanager": {"result": value, "message_id": "1a2b3c00", "timestamp": AT_MS // 1000, "type": "outgoing"},
         "smsgate": {"status": value, "message_id": "1a2b3c00", "addressTo": "420777123456"},
@@ -71,7 +80,7 @@ def call_of(name: str, value: str) -> dict[str, Any]:
 
 
 TIMELESS = {"smsgate", "text421"}  # gateways that report no time
-STATUS_FIELDS = {"d", "message_status", "result", "status", "msg_status", "results"}
+STATUS_FIELDS = {"MessageStatus", "d", "message_status", "result", "status", "msg_status", "results"}
 
 
 def read(gateway: Gateway, fields: dict[str, Any]) -> DeliveryReceipt:
@@ -180,7 +189,8 @@ def test_the_first_of_repeated_fields_counts() -> None:
 @pytest.mark.parametrize("name", [name for name in GATEWAYS if name != "generic"])
 def test_the_page_has_the_table_of_the_gateway(name: str) -> None:
     """docs/receipts.md has each value of a gateway, and what it becomes, in the section of the gateway."""
-    title = {"smsgate": "smsgate.sk"}.get(name, name)
+    titles = {"smsgate": "smsgate.sk", "vonage": "Vonage, SMS API", "vonage-messages": "Vonage, Messages API"}
+    title = titles.get(name, name)
     [section] = re.findall(rf"^## {title}\n(.*?)(?=^## )", PAGE, flags=re.DOTALL | re.MULTILINE | re.IGNORECASE)
     rows = re.findall(r"^\| (`[^|`]+`) \| ([A-Z]+|not recorded) \|$", section, flags=re.MULTILINE)
 

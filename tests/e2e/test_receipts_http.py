@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import httpx
 import msgspec
 import pytest
+from twilio.request_validator import RequestValidator
 
 from smsevents.catalog import open_catalog
 from smsevents.client import encode_reference
@@ -53,11 +54,20 @@ def now_ms() -> int:
 class Receiver:
     """A receiver of a shop, with the address that the command printed."""
 
-    def __init__(self, server: Server, shop: Shop, gateway: str, mapping: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        shop: Shop,
+        gateway: str,
+        mapping: dict[str, Any] | None = None,
+        secret: bytes | None = None,
+    ) -> None:
         """Create it."""
         with closing(open_catalog(server.url)) as database:
             encoded = None if mapping is None else msgspec.json.encode(mapping)
-            self.path = "/receipts/" + Receivers(database).create(shop.trackpoint, gateway, mapping=encoded)
+            self.path = "/receipts/" + Receivers(database).create(
+                shop.trackpoint, gateway, mapping=encoded, secret=secret
+            )
         self.id = self.path.split("/")[2].split("_")[0]
         self.url = server.base + self.path
 
@@ -393,6 +403,27 @@ def test_captured_requests(server: Server, shop: Shop, gateway: str) -> None:
     assert sorted((event["userId"], event["status"]) for event in found) == sorted(
         (user, status) for user, status in wanted if status is not None
     )
+
+
+def test_signed_calls(server: Server, shop: Shop, now_ms: int) -> None:
+    """A call that Twilio's package signed is recorded; without a valid signature it gets 401, and nothing is stored."""
+    secret = "auth-token-of-the-account"  # noqa: S105 -- an example
+    receiver = Receiver(server, shop, "twilio", secret=secret.encode())
+    url = f"{receiver.url}/{encode_reference('u1', one_off(now_ms))}"
+    fields = {"MessageStatus": "delivered", "MessageSid": "SM1", "To": "+420777123456", "Empty": ""}
+    good = RequestValidator(secret).compute_signature(url, fields)
+    for signature in ("", "x", good[::-1]):
+        refused = httpx.post(url, data=fields, headers={"X-Twilio-Signature": signature}, verify=PLAIN)
+        assert refused.status_code == 401
+        assert refused.json()["detail"].startswith("The signature of this call is missing or not valid.")
+        assert lines(shop) == []
+
+    taken = httpx.post(url, data=fields, headers={"X-Twilio-Signature": good}, verify=PLAIN)
+
+    assert is_done(taken, "OK")
+    assert len(lines(shop)) == 1
+    assert f'smsevents_receipts_total{{outcome="bad_signature",receiver="{receiver.id}"}} 3.0' in _metrics(server)
+    assert secret not in server.log_path.read_text()
 
 
 def _metrics(server: Server) -> str:

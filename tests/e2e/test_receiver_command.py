@@ -104,6 +104,8 @@ def test_the_life_of_a_receiver(desk: Desk) -> None:
         (["create", "7", "--gateway", "kannel", "--time-zone", "Prague"], "Europe/Prague"),
         (["create", "7", "--gateway", "other"], "kannel"),
         (["create", "7", "--gateway", "generic"], "needs a mapping"),
+        (["create", "7", "--gateway", "twilio"], "give the secret"),
+        (["create", "7", "--gateway", "kannel", "--secret", __file__], "does not sign"),
         (["create", "7", "--gateway", "generic", "--mapping", "/does/not/exist"], "cannot be read"),
         (["revoke", "0123456789ab"], "no receiver 0123456789ab"),
         (["test", "0123456789ab", "d=1"], "no receiver 0123456789ab"),
@@ -134,6 +136,23 @@ def test_an_address_that_cannot_be_shown_is_revoked(desk: Desk) -> None:
     assert failed.returncode == 1
     assert b"it was revoked immediately" in failed.stderr
     assert msgspec.json.decode(desk.run("list", "7", "--json").stdout)["revoked_ms"] is not None
+
+
+def test_a_secret_is_never_shown(desk: Desk, tmp_path: Path) -> None:
+    """The secret of signatures comes from a file or standard input, and no command prints it."""
+    (tmp_path / "secret").write_text("the-secret\n")
+    told = [
+        desk.run("create", "7", "--gateway", "twilio", "--secret", str(tmp_path / "secret")),
+        desk.run("create", "7", "--gateway", "vonage", "--secret", "-", stdin=b"the-secret\n"),
+        desk.run("list", "7", "--json"),
+        desk.run("list", "7"),
+    ]
+
+    assert [one.returncode for one in told] == [0] * 4
+    assert not any(b"the-secret" in one.stdout + one.stderr for one in told)
+    with closing(open_catalog(desk.environment["SMSEVENTS_DATABASE"])) as database:
+        assert [one.secret for one in Receivers(database).all_of(7)] == [b"the-secret"] * 2
+        assert "the-secret" not in repr(Receivers(database).all_of(7))
 
 
 VALUES = ("123456", "b2c8", "Black Friday", 1673753160010)

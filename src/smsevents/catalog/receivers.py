@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, func, insert, select, update
@@ -23,7 +23,8 @@ _NOTE_CALL = (
 class Receiver:
     """A row of `receivers`: all but the token itself. Times are Unix milliseconds.
 
-    `zone` is the name of a time zone. `mapping` is JSON, or None for gateways that need none. `unmatched` counts
+    `zone` is the name of a time zone. `mapping` is JSON, or None for gateways that need none. `secret` is that of the
+    gateway's signatures, or None for gateways that do not sign. `unmatched` counts
     receipts that waited in vain for their message to be named.
     """
 
@@ -33,6 +34,7 @@ class Receiver:
     digest: bytes
     zone: str
     mapping: bytes | None
+    secret: bytes | None = field(default=None, repr=False)
     created_ms: int
     revoked_ms: int | None = None
     last_call_ms: int | None = None

@@ -218,6 +218,7 @@ receivers = Table(
     Column("gateway", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False),  # SHA-256 of the complete token
     Column("zone", Text, nullable=False),  # of times without an offset, such as Europe/Prague
+    Column("secret", LargeBinary),  # of the gateway's signatures, as it is
     Column("mapping", LargeBinary),  # JSON, for gateways that need one (receipts/mapping.py)
     Column("created_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),

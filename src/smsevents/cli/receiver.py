@@ -30,6 +30,9 @@ class GatewayName(StrEnum):
 
     KANNEL = "kannel"
     JASMIN = "jasmin"
+    TWILIO = "twilio"
+    VONAGE = "vonage"
+    VONAGE_MESSAGES = "vonage-messages"
     INFOBIP = "infobip"
     BULKGATE = "bulkgate"
     SMSMANAGER = "smsmanager"
@@ -52,12 +55,17 @@ def create(
     mapping: Annotated[
         Path | None, typer.Option(help="For `generic`: a JSON file with the places of the fields, and the statuses.")
     ] = None,
+    secret: Annotated[
+        Path | None,
+        typer.Option(help="For gateways that sign: a file with the secret of the signatures; - for standard input."),
+    ] = None,
 ) -> None:
     """Create a receiver and print its address once; only a digest of its token is stored."""
     found = None if mapping is None else _read(mapping)
+    signing = None if secret is None else (_read_input() if str(secret) == "-" else _read(secret)).strip()
     with opened_database() as database:
         receivers = Receivers(database)
-        token = receivers.create(trackpoint, gateway.value, zone=time_zone, mapping=found)
+        token = receivers.create(trackpoint, gateway.value, zone=time_zone, mapping=found, secret=signing)
         try:
             typer.echo(f"{_base()}/receipts/{token}")
             output.flush()
@@ -128,7 +136,7 @@ def explain_call(
     content_type: Annotated[str, typer.Option(help="The Content-Type of the body.")] = "",
 ) -> None:
     """Explain what a call would become. Nothing is stored."""
-    data = b"" if body is None else sys.stdin.buffer.read() if str(body) == "-" else _read(body)
+    data = b"" if body is None else _read_input() if str(body) == "-" else _read(body)
     with opened_database() as database:
         receiver = Receivers(database).get(receiver_id)
         explained = explain(database, receiver, Sample(call, data, content_type), Timekeeper(database).judge())
@@ -143,6 +151,10 @@ def explain_call(
 def _base() -> str:
     settings = settings_in_force()
     return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+
+
+def _read_input() -> bytes:
+    return sys.stdin.buffer.read(MAPPING_MAX_BYTES + 1)
 
 
 def _read(path: Path) -> bytes:

@@ -6,6 +6,7 @@ receivers.py    where gateways send receipts to: create, list, revoke, recognize
 call.py         a call → the fields of its receipts
 receipt.py      a delivery receipt, and what a gateway must know
 gateways/       the gateways: one file and one table of statuses each
+signatures.py   the signatures of calls
 smpp.py         statuses as SMPP writes them, which several gateways pass on
 mapping.py      the fields and statuses of a gateway that has no file here
 times.py        times as gateways write them

@@ -18,8 +18,9 @@ from smsevents.accounts.last_use import Uses
 from smsevents.catalog import receivers as statements
 from smsevents.catalog.receivers import Receiver
 from smsevents.catalog.shops import require_shop
-from smsevents.errors import UnknownReceiver
+from smsevents.errors import InvalidRequest, UnknownReceiver
 from smsevents.receipts.gateways import gateway_of
+from smsevents.receipts.signatures import SignedGateway
 from smsevents.receipts.times import zone_of
 
 if TYPE_CHECKING:
@@ -59,12 +60,21 @@ class Receivers:
         self._cache: dict[str, tuple[float, Receiver]] = {}
         self._uses = Uses(database, self._now, monotonic, statements.note_calls)
 
-    def create(self, trackpoint: int, gateway: str, *, zone: str = "UTC", mapping: bytes | None = None) -> str:
+    def create(
+        self,
+        trackpoint: int,
+        gateway: str,
+        *,
+        zone: str = "UTC",
+        mapping: bytes | None = None,
+        secret: bytes | None = None,
+    ) -> str:
         """Create a receiver of a shop. Return its token, which cannot be read again later.
 
-        Raises `UnknownShop`, and `InvalidRequest` for an unknown gateway or zone, or a mapping that cannot be used.
+        Raises `UnknownShop`, and `InvalidRequest` for an unknown gateway or zone, a mapping that cannot be used, or a
+        secret that is missing or not needed.
         """
-        gateway_of(gateway, mapping)
+        _check_secret(gateway, is_signed=isinstance(gateway_of(gateway, mapping), SignedGateway), secret=secret)
         zone_of(zone)
         receiver_id = secrets.token_hex(6)
         token = f"{receiver_id}_{secrets.token_urlsafe(32)}"
@@ -75,6 +85,7 @@ class Receivers:
             digest=_digest(token),
             zone=zone,
             mapping=mapping,
+            secret=secret,
             created_ms=self._now(),
         )
 
@@ -143,6 +154,16 @@ class Receivers:
     def _remembered(self, receiver_id: str) -> Receiver | None:
         found = self._cache.get(receiver_id)
         return found[1] if found is not None and self._monotonic() < found[0] else None
+
+
+def _check_secret(gateway: str, *, is_signed: bool, secret: bytes | None) -> None:
+    if is_signed and not secret:
+        raise InvalidRequest(
+            f"The gateway `{gateway}` signs its calls: give the secret of its signatures, with --secret and a file, or"
+            " - for standard input. docs/receipts.md says where the gateway shows it."
+        )
+    if secret and not is_signed:
+        raise InvalidRequest(f"The gateway `{gateway}` does not sign its calls, so a secret would have no effect.")
 
 
 def _unknown(receiver_id: str) -> UnknownReceiver:

@@ -48,6 +48,7 @@ class Outcome(StrEnum):
     NOT_RECORDED = "not_recorded"  # its status must not become an event
     BAD_REFERENCE = "bad_reference"
     NO_MESSAGE = "no_message"  # it has neither a reference nor an id
+    BAD_SIGNATURE = "bad_signature"
     UNREADABLE = "unreadable"  # the call is not one of the gateway
 
 

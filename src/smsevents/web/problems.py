@@ -59,6 +59,13 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
         "No key, or one that is unknown, revoked or expired.",
         WRONG_KEY,
     ),
+    errors.BadSignature: Outcome(
+        HTTPStatus.UNAUTHORIZED,
+        {"WWW-Authenticate": "Signature"},
+        "The gateway signs its calls, and this one does not have a valid signature.",
+        "The signature of this call is missing or not valid. Check the secret of the receiver, and"
+        " SMSEVENTS_PUBLIC_URL, which is part of what some gateways sign.",
+    ),
     errors.Forbidden: Outcome(
         HTTPStatus.FORBIDDEN,
         {},

@@ -17,6 +17,7 @@ from litestar import HttpMethod, Request, route
 from litestar.types import ASGIApp
 
 from smsevents.errors import (
+    BadSignature,
     BodyTimeout,
     BodyTooLarge,
     DamagedSegment,
@@ -30,6 +31,7 @@ from smsevents.receipts.gateways import GATEWAYS, gateway_of
 from smsevents.receipts.receipt import OTHER, NotAReceipt, shown
 from smsevents.receipts.receivers import NO_RECEIVER
 from smsevents.receipts.recording import Outcome, prepare
+from smsevents.receipts.signatures import SignedCall, SignedGateway
 from smsevents.receipts.times import zone_of
 from smsevents.web import negotiate, receipt_metrics
 from smsevents.web.body import stream
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
 RECEIPT_BODY_MAX_BYTES = 256 * 1024
 _TOO_LARGE = f"The body of delivery receipts is at most {RECEIPT_BODY_MAX_BYTES // 1024} KiB. Send fewer at a time."
 
+BAD_SIGNATURE = (
+    "The signature of this call is missing or not valid. Check the secret of the receiver, and SMSEVENTS_PUBLIC_URL,"
+    " which is part of what some gateways sign."
+)
+
 logger = structlog.get_logger()
 
 
@@ -60,6 +67,7 @@ async def take_receipts(request: Request[Any, Any, Any]) -> ASGIApp:
     receiver = await _receiver_of(request, app)
     gateway = gateway_of(receiver.gateway, receiver.mapping)
     body = b"".join([part async for part in stream(request, RECEIPT_BODY_MAX_BYTES, app.settings, _TOO_LARGE)])
+    _verify(request, receiver, gateway, body, app.settings.public_url)
     try:
         receipts = _read(request, receiver, gateway, body)
     except NotAReceipt as error:
@@ -85,6 +93,29 @@ async def _receiver_of(request: Request[Any, Any, Any], app: AppState) -> Receiv
         raise UnknownReceiver(NO_RECEIVER)
     info.receiver_id, info.trackpoint = receiver.id, receiver.trackpoint
     return receiver
+
+
+def _verify(
+    request: Request[Any, Any, Any], receiver: Receiver, gateway: Gateway, body: bytes, public_url: str
+) -> None:
+    """Check the signature of a gateway that signs its calls. Raises `BadSignature`."""
+    if not isinstance(gateway, SignedGateway):
+        return
+    path = request.scope["raw_path"].decode("latin-1")
+    query = request.scope["query_string"]
+    host = negotiate.joined(request, b"host")
+    bases = [public_url.rstrip("/")] if public_url else [f"https://{host}", f"http://{host}"]
+    target = path + (f"?{query.decode('latin-1')}" if query else "")
+    call = SignedCall(
+        urls=[base + target for base in bases],
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]},
+        query=query,
+        body=body,
+        content_type=negotiate.joined(request, b"content-type"),
+    )
+    if not gateway.verify(call, receiver.secret or b""):
+        receipt_metrics.count(receiver.id, [Outcome.BAD_SIGNATURE])
+        raise BadSignature(BAD_SIGNATURE)
 
 
 def _read(request: Request[Any, Any, Any], receiver: Receiver, gateway: Gateway, body: bytes) -> list[DeliveryReceipt]:
@@ -159,7 +190,16 @@ _REFERENCE = {
 }
 
 
-_RAISED = [UnknownReceiver, BodyTimeout, BodyTooLarge, TooManyAtOnce, StoreUnavailable, StoreFull, DamagedSegment]
+_RAISED = [
+    BadSignature,
+    UnknownReceiver,
+    BodyTimeout,
+    BodyTooLarge,
+    TooManyAtOnce,
+    StoreUnavailable,
+    StoreFull,
+    DamagedSegment,
+]
 
 
 def operation(_now: int) -> dict[str, Any]:

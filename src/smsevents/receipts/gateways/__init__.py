@@ -1,15 +1,18 @@
 """The gateways, by name: one file and one table of statuses each.
 
-kannel.py      Kannel
-jasmin.py      Jasmin
-infobip.py     Infobip
-bulkgate.py    BulkGate
-smsmanager.py  SMSManager
-smsgate.py     smsgate.sk
-text421.py     text421
-viamobile.py   viamobile
-brevo.py       Brevo
-generic.py     any other, by a mapping
+kannel.py           Kannel
+jasmin.py           Jasmin
+twilio.py           Twilio
+vonage.py           Vonage, SMS API
+vonage_messages.py  Vonage, Messages API
+infobip.py          Infobip
+bulkgate.py         BulkGate
+smsmanager.py       SMSManager
+smsgate.py          smsgate.sk
+text421.py          text421
+viamobile.py        viamobile
+brevo.py            Brevo
+generic.py          any other, by a mapping
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ from smsevents.receipts.gateways.kannel import Kannel
 from smsevents.receipts.gateways.smsgate import Smsgate
 from smsevents.receipts.gateways.smsmanager import SmsManager
 from smsevents.receipts.gateways.text421 import Text421
+from smsevents.receipts.gateways.twilio import Twilio
 from smsevents.receipts.gateways.viamobile import Viamobile
+from smsevents.receipts.gateways.vonage import Vonage
+from smsevents.receipts.gateways.vonage_messages import VonageMessages
 from smsevents.receipts.mapping import parse_mapping
 
 if TYPE_CHECKING:
@@ -35,6 +41,9 @@ if TYPE_CHECKING:
 _ALL: tuple[Gateway, ...] = (
     Kannel(),
     Jasmin(),
+    Twilio(),
+    Vonage(),
+    VonageMessages(),
     Infobip(),
     BulkGate(),
     SmsManager(),

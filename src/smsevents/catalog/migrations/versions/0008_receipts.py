@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("gateway", sa.Text(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("zone", sa.Text(), nullable=False),
+        sa.Column("secret", sa.LargeBinary()),
         sa.Column("mapping", sa.LargeBinary()),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("revoked_ms", sa.BigInteger()),
