@@ -5,6 +5,7 @@
     │   ├── InvalidLines         400 or 422, with the numbers of the lines
     │   └── MalformedRequest     400  not valid HTTP; the connection is closed
     ├── Unauthorized             401  the key is missing, unknown, revoked or expired
+    ├── BadSignature             401  a call of a gateway that signs its calls, without a valid signature
     ├── Forbidden                403  the key belongs to another shop or lacks the scope
     ├── ClientGone               (no client is left to receive a response)
     ├── BodyTimeout              408  the client stopped sending
@@ -18,6 +19,7 @@
     ├── NoSuchPath               404  also for a trackpoint that is not a positive integer
     ├── UnknownShop              404  a shop that was removed in the meantime; commands raise it too
     ├── UnknownKey               (commands only)
+    ├── UnknownReceiver          404  the address of delivery receipts is wrong or was revoked; commands raise it too
     ├── ShopExists               (commands only)
     ├── SettingError             a setting that cannot be used
     ├── TimeInDoubt              503  the clock may be wrong, and the decision depends on it
@@ -102,6 +104,10 @@ class Unauthorized(SmsEventsError):
     """The key is missing, unknown, revoked or expired."""
 
 
+class BadSignature(SmsEventsError):
+    """The call of a gateway does not have a valid signature."""
+
+
 class Forbidden(SmsEventsError):
     """The key is valid, but not for this shop or not for this action."""
 
@@ -160,6 +166,10 @@ class UnknownShop(SmsEventsError):
 
 class UnknownKey(SmsEventsError):
     """No key has that id."""
+
+
+class UnknownReceiver(SmsEventsError):
+    """No receiver has that id or token, or it was revoked."""
 
 
 class ShopExists(SmsEventsError):

@@ -56,13 +56,14 @@ class Settings:
     stall_max_seconds: int = _setting(300, "how long a client may stop reading an export, seconds")
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
     upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: then do it by hand or from cron")
+    sent_sms_kept_days: int = _setting(7, "how long registered messages are kept for delivery receipts, days")
     log_level: str = _setting(
         "info", "`debug`, `info`, `warning` or `error`: the lowest level logged; debug adds health and metrics requests"
     )
     public_url: str = _setting(
         "",
-        "the address at which people reach the server, like `https://sms.example.com`: with https, browsers send the"
-        " cookie of a session only over https",
+        "the address at which people and gateways reach the server, like `https://sms.example.com`: with https, browsers"
+        " send the cookie of a session only over https; `receiver create` prints it, and signatures are checked with it",
     )
     trusted_proxies: str = _setting(
         "",
@@ -122,7 +123,7 @@ _address = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 def _check_public_url(text: str) -> None:
     if text and not _address.fullmatch(text):
         raise SettingError(
-            f"{variable_of('public_url')} is {text!r}; give the address that people open, like https://sms.example.com."
+            f"{variable_of('public_url')} is {text!r}; give the address that people open, like https://sms.example.com, with a path if a proxy adds one."
         )
 
 

@@ -26,7 +26,7 @@ from smsevents.clock.system import now_ms
 from smsevents.errors import InvalidRequest
 from smsevents.settings import Settings, variable_of
 from smsevents.timekeeper import Timekeeper
-from smsevents.web import metrics, tenant_metrics
+from smsevents.web import metrics, receipt_metrics, tenant_metrics
 from smsevents.web.export_request import ExportRequest
 from smsevents.web.house_metrics import House
 from smsevents.web.problems import STATUSES, Problem
@@ -83,7 +83,7 @@ def test_metrics(url: str) -> None:
     families = {found.name: found for found in [*REGISTRY.collect(), *house] if found.name.startswith("smsevents_")}
     labels = {family.name: list(family.samples[0].labels) if family.samples else [] for family in house} | {
         family.name: wrapper._labelnames  # noqa: SLF001 -- there is no public way to ask before the first use
-        for wrapper in (vars(metrics) | vars(tenant_metrics)).values()
+        for wrapper in (vars(metrics) | vars(tenant_metrics) | vars(receipt_metrics)).values()
         if isinstance(wrapper, MetricWrapperBase)
         for family in wrapper.describe()
     }

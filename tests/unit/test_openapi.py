@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smsevents.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    StoreFull,
+    StoreUnavailable,
+    TooManyAtOnce,
+    UnknownReceiver,
+)
 from smsevents.upkeep.erasure import Erased
 from smsevents.web.describe import ALWAYS, WITH_BODY
 from smsevents.web.export_request import ExportRequest
@@ -14,7 +22,7 @@ from smsevents.web.problems import STATUSES
 from smsevents.wire import events
 from smsevents.wire.event_filter import MEMBERS, TEXT_MEMBERS, TIME_MEMBERS
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
-from smsevents.wire.results import ImportResult
+from smsevents.wire.results import ImportResult, SentResult
 from smsevents.wire.window import resolve
 
 if TYPE_CHECKING:
@@ -56,6 +64,7 @@ SCOPES = {
     "import": "import",
     "users": "admin",
     "stats": "stats",
+    "sent-sms": "import",
     "/sms-events": "export",
 }
 
@@ -69,7 +78,7 @@ def test_each_call_names_its_scope() -> None:
         [operation] = PATHS[path].values()
         assert f"`{SCOPES[word]}`" in operation["description"]
         assert f"`{SCOPES[word]}`" in key
-    assert len(needed) == len(PATHS)
+    assert len(needed) == len(PATHS) - 1  # a receipt has a token in its path instead of a key
 
 
 def test_import_counts_what_was_blocked() -> None:
@@ -86,6 +95,7 @@ def test_import_counts_what_was_blocked() -> None:
     [
         ("/shop/{trackpointId}/import-sms-events", ImportResult, {"impossible"}),
         ("/shop/{trackpointId}/users/{userId}", Erased, set()),
+        ("/shop/{trackpointId}/sent-sms", SentResult, set()),
     ],
 )
 def test_every_field_of_a_response_is_described(path: str, struct: type[Struct], unsent: set[str]) -> None:
@@ -111,11 +121,14 @@ def test_every_field_of_a_request_is_described() -> None:
 
 def test_every_status_that_an_operation_can_have_is_described() -> None:
     """Each operation has the statuses of the errors that any of them can raise, each with an example."""
-    for item in PATHS.values():
+    for path, item in PATHS.items():
         [operation] = item.values()
         raised = WITH_BODY if "requestBody" in operation else ALWAYS
+        if "receipts" in path:
+            raised = (UnknownReceiver, BodyTooLarge, BodyTimeout, TooManyAtOnce, StoreUnavailable, StoreFull)
         statuses = {str(STATUSES[kind].status.value) for kind in raised}
-        assert {"200", "400", "405"} | statuses <= set(operation["responses"])
+        assert {"200", "405"} | statuses <= set(operation["responses"])
+        assert ("400" in operation["responses"]) is ("receipts" not in path)
         for status, response in operation["responses"].items():
             if status not in {"200", "304"}:
                 value = response["content"]["application/problem+json"]["examples"]["problem"]["value"]

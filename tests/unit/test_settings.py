@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "segments": "",
     "host": "127.0.0.1",
     "port": 8080,
+    "public_url": "",
     "import_body_max_mib": 256,
     "import_lines_max_mib": 1024,
     "export_body_max_kib": 16,
@@ -38,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "stall_max_seconds": 300,
     "shutdown_max_seconds": 30,
     "upkeep": "on",
+    "sent_sms_kept_days": 7,
     "log_level": "info",
     "public_url": "",
     "trusted_proxies": "",
@@ -59,7 +61,7 @@ OTHER_TEXTS = {
 # A number is in one of these units, or counts one of these things.
 UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
-    r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
+    r"(^|_)(lines|segments|rows|days|tries|fields|receivers|jobs|imports|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
     r"|connections|keys|results|sessions|hours|minutes|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )
 # Codes, modes, names, factors: what is not measured or counted.

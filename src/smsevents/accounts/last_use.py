@@ -1,4 +1,4 @@
-"""The last use of each key, so that operators can finish a rotation. Writes are rare, and no request waits for one."""
+"""The last use of each key or receiver, for operators. Writes are rare, and no request waits for one."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from sqlalchemy import Connection
+
     from smsevents.catalog import Database
 
 USE_NOTED_EVERY_SECONDS = 60
 
 
 class Uses:
-    """Records when keys are used: each key at most once per USE_NOTED_EVERY_SECONDS in each process."""
+    """Records when keys are used, each at most once per USE_NOTED_EVERY_SECONDS in each process."""
 
     def __init__(
         self,
         database: Database,
         clock: Callable[[], int] = now_ms,
         monotonic: Callable[[], float] = time.monotonic,
+        note: Callable[[Connection, dict[str, int]], None] = note_uses,
     ) -> None:
-        """Use a database, a wall clock in Unix milliseconds, and a monotonic clock in seconds."""
+        """Use a database, a wall clock in Unix milliseconds, and a monotonic clock in seconds.
+
+        `note` writes the times, by id. By default the ids are those of keys.
+        """
+        self._note = note
         self._database = database
         self._now = clock
         self._monotonic = monotonic
@@ -63,7 +70,7 @@ class Uses:
                 self._write(more)
 
         try:
-            writing = self._database.submit(lambda connection: note_uses(connection, uses))
+            writing = self._database.submit(lambda connection: self._note(connection, uses))
         except SmsEventsError:  # the database is closing
             with self._lock:
                 self._is_writing = False

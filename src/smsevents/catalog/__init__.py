@@ -22,6 +22,8 @@ pack_store.py      reads packs, with the indexes of the latest ones
 quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users
 sessions.py        statements on sessions and tickets
+receivers.py       statements on receivers of delivery receipts
+sent.py            statements on sent messages, and on receipts that wait for them
 trusted_time.py    statements on the mark of trusted time
 leases.py          statements on leases: which process does the upkeep
 pending_scrubs.py  statements on the work that an erasure leaves to be done on the files

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
 
-HEAD = "0007"
+HEAD = "0008"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -238,3 +238,69 @@ stores = Table(
     Column("identity", Text, nullable=False),  # the store has it, too
     Column("packing", Integer, nullable=False),  # 0 once the log was moved back into the database
 )
+
+# Where gateways send delivery receipts to. `unmatched` counts the receipts whose message was never named.
+receivers = Table(
+    "receivers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), nullable=False, index=True),
+    Column("gateway", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the complete token
+    Column("zone", Text, nullable=False),  # of times without an offset, such as Europe/Prague
+    Column("secret", LargeBinary),  # of the gateway's signatures, as it is
+    Column("mapping", LargeBinary),  # JSON, for gateways that need one (receipts/mapping.py)
+    Column("created_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+    Column("last_call_ms", BigInteger),  # may be some minutes old, as `keys.last_used_ms`
+    Column("unmatched", BigInteger, nullable=False),
+)
+
+# The days (since 1970) that `sent` and `first_arrivals` have rows of. Both begin with the day, so that new rows are
+# close together and a day is deleted at once. A look-up needs the list of days.
+receipt_days = Table("receipt_days", metadata, Column("day", Integer, primary_key=True, autoincrement=False))
+
+# The register of sent messages. `message` is a digest of the normalized id (receipts/message_ids.py). `scope` is the id
+# of a receiver, or the name of a gateway.
+sent = Table(
+    "sent",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("trackpoint", BigInteger, primary_key=True, autoincrement=False),
+    Column("message", LargeBinary, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("source", LargeBinary, nullable=False),  # `wire.reference.encode_source`
+    sqlite_with_rowid=False,
+)
+
+# Receipts of messages that are not in the register yet. `second_ms` is the other possible time where the receiver's
+# clock shows a time twice (`receipts.times.Reported`).
+waiting_receipts = Table(
+    "waiting_receipts",
+    metadata,
+    Column("trackpoint", BigInteger, primary_key=True, autoincrement=False),
+    Column("message", LargeBinary, primary_key=True),
+    Column("receiver_id", Text, primary_key=True),
+    Column("status", Text, primary_key=True),
+    Column("first_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("resolution_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("second_ms", BigInteger),
+    Column("arrived_ms", BigInteger, nullable=False),
+    Column("receipt", LargeBinary),  # its digest in `first_arrivals`, if it is there
+    Index("waiting_receipts_by_arrival", "arrived_ms"),
+    sqlite_with_rowid=False,
+)
+
+# When a receipt without a usable time of its own arrived first, so that its repeats become the same event. `receipt` is
+# a digest of receiver, message and status. `user_digest` is that of `wire.events.digest_of`, once the user is known.
+first_arrivals = Table(
+    "first_arrivals",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("trackpoint", BigInteger, primary_key=True, autoincrement=False),
+    Column("receipt", LargeBinary, primary_key=True),
+    Column("arrived_ms", BigInteger, nullable=False),
+    Column("user_digest", LargeBinary),
+    sqlite_with_rowid=False,
+)

@@ -4,6 +4,7 @@ commands.py      which module has each command; imports it when the command runs
 serve.py         serve
 shop.py          shop add, shop list
 key.py           key create, key list, key revoke
+receiver.py      receiver create, receiver list, receiver test, receiver revoke
 transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
 packs.py         move, adopt; SMSEVENTS_SEGMENTS
@@ -14,6 +15,7 @@ pull_summary.py  the result of a pull, in words
 sync.py          sync
 account.py       options that `pull` and `sync` share: the address, the API key, the pace, silence
 demo.py          demo
+demo_receipt.py  the delivery receipt of demo
 doctor.py        doctor
 checks.py        the checks of `doctor`
 times.py         the times that options accept

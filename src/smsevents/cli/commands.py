@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": Place("serve", "serve", "Serve the export and the import over HTTP until Ctrl-C."),
     "shop": Place("shop", "app", "Add and list shops."),
     "key": Place("key", "app", "Create, list and revoke API keys."),
+    "receiver": Place("receiver", "app", "Create, list, test and revoke receivers of delivery receipts."),
     "import": Place(
         "transfer",
         "import_",

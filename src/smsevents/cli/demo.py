@@ -22,6 +22,7 @@ import typer
 from smsevents.accounts.access import Access
 from smsevents.accounts.sessions import TICKET_MAX_MINUTES, Sessions
 from smsevents.catalog import open_catalog
+from smsevents.cli.demo_receipt import receipt_call
 from smsevents.cli.transfer import import_file
 from smsevents.clock.system import now_ms
 from smsevents.demo.generate import generate
@@ -71,6 +72,7 @@ def demo(
                 f"{base}/shop/{TRACKPOINT}/export-sms-events",
             ]
             _show_export([curl, *call[1:]], _shell(call), Path(folder) / "export.jsonl")
+            _show_receipt(curl, receipt_call(url, base, TRACKPOINT, now_ms()), [curl, *call[1:]], Path(folder))
             if once:
                 typer.echo("\nWithout --once the server keeps running, so that you can try it with curl and a browser.")
                 return
@@ -204,7 +206,21 @@ def _show_export(call: list[str], shown: str, target: Path) -> None:
     typer.echo(f"   with gzip: {size / 1e6:,.1f} MB in {seconds:.2f} s ({len(lines) / seconds:,.0f} events/s)")
 
 
-def _run(call: list[str], out: BinaryIO) -> float:
+def _show_receipt(curl: str, call: list[str], export: list[str], folder: Path) -> None:
+    """Send a delivery receipt, and show its line in the export."""
+    typer.echo(f"4. A delivery receipt, as the gateway Kannel sends it:\n\n  {_shell(call)}\n")
+    _run([curl, *call[1:], "-sS", "--fail-with-body"], subprocess.DEVNULL)
+    target = folder / "receipt.jsonl"
+    with target.open("wb") as out:
+        body = f'{{"from": {now_ms() - DAY_MS}}}'
+        _run([body if word.startswith("{") else word for word in export] + ["-sS", "--fail-with-body"], out)
+    lines = [line for line in target.read_bytes().splitlines() if b'"demo-user"' in line]
+    if not lines:
+        raise DemoFailed("The receipt is not in the export.")
+    typer.echo(f"   {_shortened(lines[-1])}")
+
+
+def _run(call: list[str], out: BinaryIO | int) -> float:
     started = time.perf_counter()
     direct = os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     done = subprocess.run(call, stdout=out, check=False, env=direct)  # noqa: S603 -- curl, with our own arguments
@@ -219,7 +235,7 @@ def _shortened(line: bytes) -> str:
 
 
 def _shell(call: list[str]) -> str:
-    quoted = [f"'{word}'" if set(word) & set(' {}"') else word for word in call]
+    quoted = [f"'{word}'" if set(word) & set(' {}"&') else word for word in call]
     return " ".join(quoted)
 
 

@@ -15,7 +15,7 @@ import typer
 
 from smsevents.accounts.access import Access
 from smsevents.cli.console import EXIT_FAILED, JsonOption, Trackpoint, show_json, show_table
-from smsevents.cli.database import with_database
+from smsevents.cli.database import settings_in_force, with_database
 from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.cli.packs import use_store
 from smsevents.clock.system import now_ms
@@ -36,6 +36,7 @@ from smsevents.upkeep import (
     verification,
 )
 from smsevents.upkeep.pack_copies import packs_beside
+from smsevents.upkeep.receipt_rows import expire_receipts
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.reasons import printable
 
@@ -96,6 +97,7 @@ def expire(
         if judgement.doubt:
             raise TimeInDoubt(f"Nothing was deleted: time is in doubt. {judgement.explain()} {WHAT_TO_DO}")
         gone = retention.expire(database, judgement.old_by_ms)
+        expire_receipts(database, judgement.old_by_ms, settings_in_force().sent_sms_kept_days)
     if force:
         typer.echo(f"the clock is trusted: {utc(judgement.clock_ms)}", err=True)
         collecting.collect(database, database.dialect.now_ms())

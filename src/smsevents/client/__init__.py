@@ -69,6 +69,7 @@ from smsevents.client.head import ExportHead
 from smsevents.client.lines import Batch
 from smsevents.client.retry import NEVER, Retry, Timeouts
 from smsevents.wire.events import Campaign, Event, Flow, Node, OneOff, SmsEvent
+from smsevents.wire.reference import encode_reference
 from smsevents.wire.results import ImportResult
 
 __all__ = [
@@ -108,6 +109,7 @@ __all__ = [
     "Unauthorized",
     "UnexpectedResponse",
     "Unreachable",
+    "encode_reference",
 ]
 
 # The names of earlier versions.

@@ -76,14 +76,23 @@ class Joining:
         dialect_of(connection).begin_append(connection, trackpoint)
         require_shop(connection, trackpoint)
         blocked = blocked_digests(connection, trackpoint)
-        entries = unique([entry for one in imports if one.blocked == blocked for entry in one.entries])
-        may_grow = None
-        for day in split_days(entries):
+        entries = [entry for one in imports if one.blocked == blocked for entry in one.entries]
+        self.store_entries(connection, trackpoint, entries, held)
+        return [None if one.blocked == blocked else BlockedMeanwhile() for one in imports]
+
+    def store_entries(
+        self, connection: Connection, trackpoint: int, entries: list[Entry], held: ExitStack | None
+    ) -> None:
+        """Store entries of a shop, in any order, within a write that has begun to append to the shop.
+
+        Their users are not blocked. `held` is that of a joined write; without one, no segment grows.
+        """
+        may_grow = None if held is not None else False
+        for day in split_days(unique(entries)):
             key = (trackpoint, day[0][0] // DAY_MS)
-            if may_grow is None and key in self._growing:
+            if held is not None and may_grow is None and key in self._growing:
                 may_grow = self._shares(connection, trackpoint, held)
             self._store_day(connection, key, list(day), may_grow=may_grow or False)
-        return [None if one.blocked == blocked else BlockedMeanwhile() for one in imports]
 
     @staticmethod
     def _shares(connection: Connection, trackpoint: int, held: ExitStack) -> bool:

@@ -7,6 +7,7 @@ packing.py       settled segments → packs in the store, and back
 tidying.py       pieces of a log → segments of about the target size
 tallying.py      segments get their tallies, which statistics add
 collecting.py    objects that no pack names leave the store
+receipt_rows.py  what is kept for delivery receipts leaves the disk
 retention.py     events older than the history leave the disk
 space.py         unused space is returned to the file system
 erasure.py       a user's events leave the disk, and may be kept out

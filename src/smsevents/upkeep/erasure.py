@@ -1,6 +1,7 @@
 """Erasure: every event of a user leaves the log (GDPR, Article 17), and later ones may be kept out.
 
-Each segment and each pack that holds events of the user is rewritten without them. `wiping.py` then removes what is
+Each segment and each pack that holds events of the user is rewritten without them, and what is kept for delivery
+receipts of the user is deleted (`receipt_rows.py`). `wiping.py` then removes what is
 left of them in the database's files and in the store.
 
 **What is found.** An erasure has exclusive access to the shop (`catalog/dialects/base.py`): no other process compacts
@@ -36,6 +37,7 @@ from smsevents.segments.segment import inflate, pack
 from smsevents.upkeep.collecting import reconcile
 from smsevents.upkeep.distinct import Distinct
 from smsevents.upkeep.packing import write_stored
+from smsevents.upkeep.receipt_rows import erase_receipts
 from smsevents.upkeep.tallying import tallied
 from smsevents.upkeep.tidying import Tidy
 from smsevents.upkeep.wiping import DELETE_PACKS, seconds_to_wipe, wipe
@@ -95,6 +97,7 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
     else:
         with database.read() as connection:
             require_shop(connection, trackpoint)
+    erase_receipts(database, trackpoint, user_ids, now)  # first, so that no later receipt finds the users there
     marks = {encode_text(user_id) for user_id in user_ids}
     events = segments = 0
     with database.dialect.shop_alone(trackpoint, ERASURE_PATIENCE_SECONDS), Distinct() as shared:

@@ -14,6 +14,8 @@ export_response.py  an export as ASGI messages
 downloads.py        GET /shop/{trackpointId}/sms-events
 event_tables.py     events as CSV, for downloads
 imports.py          POST /shop/{trackpointId}/import-sms-events
+receipts.py         /receipts/{token}[/{ref}]
+sent_sms.py         POST /shop/{trackpointId}/sent-sms
 users.py            DELETE /shop/{trackpointId}/users/{userId}
 statistics.py       GET /shop/{trackpointId}/sms-stats, and delivery-time and messages below it
 stats_query.py      the query parameters of statistics
@@ -30,6 +32,7 @@ openapi.py          /openapi.json, assembled from the description of each resour
 describe.py         the parts of such a description
 
 auth.py             the shop of a request, and whether its key allows the request
+wrong_tokens.py     a limit on calls with wrong tokens
 body.py             reading a body within limits
 body_pace.py        how slowly a body may arrive
 within.py           a time limit that costs nothing unless there is something to wait for
@@ -47,6 +50,7 @@ memory.py           how much freed memory a process keeps
 
 metrics.py          /metrics: the numbers of a process
 tenant_metrics.py   the numbers of each shop
+receipt_metrics.py  the numbers of delivery receipts
 house_metrics.py    the numbers of the database and its upkeep
 samples.py          metrics as values that can be sent and added
 gathering.py        the metrics of several processes, added up

@@ -21,7 +21,9 @@ from smsevents.web.imports import import_sms_events
 from smsevents.web.memory import forget_the_start, keep_freed_memory
 from smsevents.web.metrics import show_metrics
 from smsevents.web.page import page_routes
+from smsevents.web.receipts import take_receipts
 from smsevents.web.request_log import RequestLog
+from smsevents.web.sent_sms import register_sent_sms
 from smsevents.web.session import show_session, sign_in, sign_out
 from smsevents.web.state import AppState
 from smsevents.web.statistics import delivery_time, messages, sms_stats
@@ -65,6 +67,8 @@ def create_app(settings: Settings | None = None) -> RequestLog:
                 export_sms_events,
                 download_sms_events,
                 import_sms_events,
+                take_receipts,
+                register_sent_sms,
                 forget_user,
                 sms_stats,
                 delivery_time,

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from smsevents.catalog.attachment import is_store_needed
 from smsevents.catalog.milestones import BACKUP, reached
 from smsevents.catalog.objects import State, count_objects
+from smsevents.catalog.receivers import count_receipts
 from smsevents.catalog.segments import overlapping_line_bytes
 from smsevents.errors import StoreUnavailable
 
@@ -52,6 +53,7 @@ class House:
             self._unsettled_bytes(),
         )
         yield from self._packs()
+        yield from self._receipts()
         judgement = self._judgement()
         in_doubt = None if judgement is None else int(judgement.doubt is not None)
         yield _family("smsevents_time_in_doubt", "1 while the clock is not trusted, else 0.", in_doubt)
@@ -70,6 +72,14 @@ class House:
         yield _family("smsevents_packs_bytes", "Size of the packs.", live_bytes)
         yield _family("smsevents_packs_to_delete", "Packs that were replaced and wait to be deleted.", dead)
         yield _family("smsevents_packs_free_bytes", "Room on the disk of the packs.", free_bytes)
+
+    def _receipts(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metrics of receipts that have no event."""
+        waiting = unmatched = None
+        with suppress(StoreUnavailable), self._database.read() as connection:
+            waiting, unmatched = count_receipts(connection)
+        yield _family("smsevents_receipts_waiting", "Receipts that wait for their message to be registered.", waiting)
+        yield _family("smsevents_receipts_unmatched", "Receipts whose message was never registered.", unmatched)
 
     def _judgement(self) -> Judgement | None:
         try:

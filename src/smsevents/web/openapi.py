@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from smsevents import __version__
-from smsevents.web import downloads, exports, imports, stats_openapi, users
+from smsevents.web import downloads, exports, imports, receipts, sent_sms, stats_openapi, users
 from smsevents.wire.limits import DAY_MS
 
 _RESOURCES = {
@@ -19,6 +19,8 @@ _RESOURCES = {
     "/shop/{trackpointId}/sms-stats": ("get", stats_openapi.events_operation),
     "/shop/{trackpointId}/sms-stats/delivery-time": ("get", stats_openapi.delivery_operation),
     "/shop/{trackpointId}/sms-stats/messages": ("get", stats_openapi.messages_operation),
+    "/shop/{trackpointId}/sent-sms": ("post", sent_sms.operation),
+    "/receipts/{token}/{ref}": ("post", receipts.operation),
 }
 
 

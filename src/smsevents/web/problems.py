@@ -59,6 +59,13 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
         "No key, or one that is unknown, revoked or expired.",
         WRONG_KEY,
     ),
+    errors.BadSignature: Outcome(
+        HTTPStatus.UNAUTHORIZED,
+        {"WWW-Authenticate": "Signature"},
+        "The gateway signs its calls, and this one does not have a valid signature.",
+        "The signature of this call is missing or not valid. Check the secret of the receiver, and"
+        " SMSEVENTS_PUBLIC_URL, which is part of what some gateways sign.",
+    ),
     errors.Forbidden: Outcome(
         HTTPStatus.FORBIDDEN,
         {},
@@ -71,6 +78,13 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
         {},
         "The trackpointId is not a positive integer.",
         "'abc' is not a trackpoint. A trackpoint is the number of a shop, a positive integer.",
+    ),
+    errors.UnknownReceiver: Outcome(
+        HTTPStatus.NOT_FOUND,
+        {},
+        "The token is wrong, or the receiver was revoked.",
+        "There is no receiver under this address, or it was revoked. Check the address in the gateway's configuration;"
+        " `smsevents receiver create` makes a new one.",
     ),
     errors.UnknownShop: Outcome(HTTPStatus.NOT_FOUND, {}, "The shop was removed meanwhile.", ""),
     errors.BodyTimeout: Outcome(

@@ -29,7 +29,7 @@ _capital = re.compile(r"(?<!^)(?=[A-Z])")
 
 @dataclass(slots=True)
 class RequestInfo:
-    """A request: its id, its client's address, its shop and key, and why it was refused.
+    """A request: its id, its client's address, its shop, its key or receiver, and why it was refused.
 
     `forwarded_https` says that a trusted proxy received it over https.
     """
@@ -37,6 +37,7 @@ class RequestInfo:
     request_id: str
     client: str | None
     key_id: str | None = None
+    receiver_id: str | None = None
     trackpoint: int | None = None
     reason: str | None = None
     detail: str | None = None

@@ -87,7 +87,12 @@ def _tell(scope: HTTPScope, info: RequestInfo, status: int, sent: int, seconds: 
         client=info.client,
         **{
             name: value
-            for name, value in (("key_id", info.key_id), ("reason", info.reason), ("detail", info.detail))
+            for name, value in (
+                ("key_id", info.key_id),
+                ("receiver_id", info.receiver_id),
+                ("reason", info.reason),
+                ("detail", info.detail),
+            )
             if value is not None
         },
     )

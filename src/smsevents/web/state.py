@@ -11,6 +11,9 @@ from smsevents.catalog import Database, open_served
 from smsevents.log.joining import Joining
 from smsevents.log.log import Log
 from smsevents.log.small import SmallImports
+from smsevents.receipts.receivers import Receivers
+from smsevents.receipts.recording import ReceiptRecorder
+from smsevents.receipts.register import Register
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
 from smsevents.web.attempts import Attempts
@@ -18,6 +21,7 @@ from smsevents.web.connection.registry import connections_max
 from smsevents.web.export_pace import EXPORT_RUNS_AHEAD_MAX, Slots
 from smsevents.web.fair import ConcurrencyLimit, FairThreads
 from smsevents.web.once import Once
+from smsevents.web.wrong_tokens import WrongTokens
 
 if TYPE_CHECKING:
     from smsevents.clock.trusted import Judgement
@@ -69,6 +73,10 @@ class AppState:
     access: Access
     sessions: Sessions
     attempts: Attempts
+    receivers: Receivers
+    receipts: ReceiptRecorder
+    register: Register
+    wrong_tokens: WrongTokens
     timekeeper: Timekeeper
     exports: ExportLane
     imports: Lane
@@ -98,6 +106,10 @@ class AppState:
             access=access,
             sessions=Sessions(database, access),
             attempts=Attempts(),
+            receivers=Receivers(database),
+            receipts=ReceiptRecorder(database, joining),
+            register=Register(database, joining),
+            wrong_tokens=WrongTokens(),
             timekeeper=timekeeper,
             exports=ExportLane(
                 _limit("exports", settings.exports_at_once_max, at_most, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),

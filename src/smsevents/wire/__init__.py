@@ -3,6 +3,7 @@
 limits.py        the limits of the contract
 events.py        an event from a line, and the canonical line of an event
 reasons.py       why a line is not an event, in words for its sender
+reference.py     the reference of a message, for the address of its delivery receipts
 times.py         Unix milliseconds: which can be times, in which unit a number probably is, and `datetime`
 columns.py       an event as a flat row, and back
 canonical.py     many canonical lines at once → columns

@@ -20,3 +20,15 @@ class ImportResult(Struct, frozen=True, omit_defaults=True):
         int, Meta(description="Those of users that are blocked, which were dropped; left out where there are none.")
     ] = 0
     impossible: Annotated[int, Meta(extra={"sent": False})] = 0  # the command only: a server refuses them
+
+
+class SentResult(Struct, frozen=True, omit_defaults=True):
+    """What a call to the register of sent messages held, and what it led to."""
+
+    received: Annotated[int, Meta(description="Messages that were received.")]
+    matched: Annotated[
+        int, Meta(description="Receipts that had waited for these messages; left out where there are none.")
+    ] = 0
+    blocked: Annotated[
+        int, Meta(description="Messages to users that are blocked, which were dropped; left out where there are none.")
+    ] = 0

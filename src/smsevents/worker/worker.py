@@ -31,6 +31,7 @@ from smsevents.settings import Settings
 from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.collecting import collect
 from smsevents.upkeep.packing import pack_settled
+from smsevents.upkeep.receipt_rows import SENT_KEPT_DAYS, expire_receipts
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.settling import Settling, compact_background, past_before
 from smsevents.upkeep.space import give_back_room
@@ -70,10 +71,12 @@ class UpkeepWorker:
         timekeeper: Timekeeper | None = None,
         *,
         packs: bool = False,
+        sent_kept_days: int = SENT_KEPT_DAYS,
     ) -> None:
         """Use a database, and a timekeeper that knows whether the time can be trusted.
 
-        With `packs`, what has settled is moved into the store of packs, unless the log was moved back.
+        With `packs`, what has settled is moved into the store of packs, unless the log was moved back. Registered
+        messages are deleted after `sent_kept_days`.
 
         The clock returns Unix milliseconds. The default is the clock that all processes of the database share, because
         they compare the ends of leases.
@@ -82,6 +85,7 @@ class UpkeepWorker:
         self._now = clock or database.dialect.now_ms
         self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=self._now))
         self._packs = packs
+        self._sent_kept_days = sent_kept_days
         self._not_packed: set[int] = set()  # shops whose packs could not be written in the last round
         self._herald = Herald()
         self._note_again = 0.0
@@ -113,9 +117,7 @@ class UpkeepWorker:
             return False
         judgement = self._timekeeper.note(worked=True)
         self._herald.hear(judgement)
-        expired = expire(self._database, judgement.old_by_ms)
-        if expired.segments or expired.packs:
-            logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
+        self._expire(judgement.old_by_ms)
         with self._database.read() as connection:
             newest = newest_settled_id(connection)
         with self._database.read() as connection:
@@ -162,6 +164,14 @@ class UpkeepWorker:
             logger.warning("not tallied", reason=str(error))
         if counted:
             logger.info("tallied", segments=counted)
+
+    def _expire(self, old_by_ms: int) -> None:
+        """Delete what is too old."""
+        expired = expire(self._database, old_by_ms)
+        if expired.segments or expired.packs:
+            logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
+        if unmatched := expire_receipts(self._database, old_by_ms, self._sent_kept_days):
+            logger.warning("receipts without a message dropped", receipts=unmatched)
 
     def _collect(self) -> None:
         """Delete old packs. They stay while their store is away."""
@@ -289,7 +299,7 @@ def keep(url: str, log_format: str) -> None:
     except SmsEventsError as error:
         logger.error("upkeep worker cannot begin", error=str(error))  # noqa: TRY400 -- the text says all
         raise SystemExit(1) from error
-    worker = UpkeepWorker(database, packs=bool(settings.segments))
+    worker = UpkeepWorker(database, packs=bool(settings.segments), sent_kept_days=settings.sent_sms_kept_days)
     try:
         while True:
             completed = False

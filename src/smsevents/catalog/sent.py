@@ -1,0 +1,231 @@
+"""The statements on the register of sent messages, on receipts that wait for it, and on first arrivals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import bindparam, delete, select, text, tuple_, update
+
+from smsevents.catalog.hot import Hot
+from smsevents.catalog.tables import first_arrivals, receipt_days, sent, waiting_receipts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+# Values in one statement: SQLite takes 32,766, PostgreSQL 65,535.
+_VALUES_IN_STATEMENT_MAX = 10_000
+_WAITING_IN_STATEMENT_MAX = 1000
+_OLD_ROWS_IN_STATEMENT_MAX = 10_000
+
+_DAYS = Hot(select(receipt_days.c.day))
+_ADD_DAY = text("INSERT INTO receipt_days (day) VALUES (:day) ON CONFLICT DO NOTHING")
+_REGISTER = text("""
+    INSERT INTO sent (day, trackpoint, message, scope, user_id, source)
+    VALUES (:day, :trackpoint, :message, :scope, :user_id, :source)
+    ON CONFLICT (day, trackpoint, message, scope) DO UPDATE SET user_id = excluded.user_id, source = excluded.source
+""")
+_WAIT = text("""
+    INSERT INTO waiting_receipts
+        (trackpoint, message, receiver_id, status, first_ms, resolution_ms, second_ms, arrived_ms, receipt)
+    VALUES (:trackpoint, :message, :receiver_id, :status, :first_ms, :resolution_ms, :second_ms, :arrived_ms, :receipt)
+    ON CONFLICT DO NOTHING
+""")
+_REMEMBER = text("""
+    INSERT INTO first_arrivals (day, trackpoint, receipt, arrived_ms, user_digest)
+    VALUES (:day, :trackpoint, :receipt, :arrived_ms, :user_digest)
+    ON CONFLICT DO NOTHING
+""")
+_NAME_USER = (
+    update(first_arrivals)
+    .where(
+        first_arrivals.c.day == bindparam("on_day"),
+        first_arrivals.c.trackpoint == bindparam("of_shop"),
+        first_arrivals.c.receipt == bindparam("of_receipt"),
+    )
+    .values(user_digest=bindparam("digest"))
+)
+_ANY_WAITING = (
+    select(waiting_receipts.c.message).where(waiting_receipts.c.trackpoint == bindparam("trackpoint")).limit(1)
+)
+
+
+@dataclass(frozen=True)
+class SentRow:
+    """A message in the register of a shop. `source` is encoded, as in `wire.reference`."""
+
+    message: bytes
+    scope: str
+    user_id: str
+    source: bytes
+
+
+class WaitingRow(NamedTuple):
+    """A receipt of a message that is not in the register yet. Times are Unix milliseconds.
+
+    `receipt` is its digest if its first arrival is remembered.
+    """
+
+    message: bytes
+    receiver_id: str
+    status: str
+    first_ms: int
+    resolution_ms: int
+    second_ms: int | None
+    arrived_ms: int
+    receipt: bytes | None
+
+
+def days_kept(connection: Connection) -> list[int]:
+    """Return the days (since 1970) of which there are sent messages or first arrivals, the latest first."""
+    return sorted((day for (day,) in _DAYS.all(connection, {})), reverse=True)
+
+
+def register(connection: Connection, day: int, trackpoint: int, rows: Sequence[SentRow]) -> None:
+    """Store sent messages of a shop on a day. One that was stored on that day before is replaced."""
+    connection.execute(_ADD_DAY, {"day": day})
+    connection.execute(_REGISTER, [vars(row) | {"day": day, "trackpoint": trackpoint} for row in rows])
+
+
+def find_sent(
+    connection: Connection, days: Sequence[int], trackpoint: int, messages: Collection[bytes]
+) -> list[SentRow]:
+    """Return the messages of a shop in the register with these digests, those of the latest day first."""
+    found: list[Any] = []
+    for some in _parts(messages, len(days)):
+        statement = select(sent).where(sent.c.day.in_(days), sent.c.trackpoint == trackpoint, sent.c.message.in_(some))
+        found += connection.execute(statement).all()
+    found.sort(key=lambda row: -row.day)
+    return [SentRow(row.message, row.scope, row.user_id, row.source) for row in found]
+
+
+def wait(connection: Connection, trackpoint: int, rows: Sequence[WaitingRow]) -> None:
+    """Store receipts until their messages are registered. One that waits already stays as it is."""
+    connection.execute(_WAIT, [row._asdict() | {"trackpoint": trackpoint} for row in rows])
+
+
+def take_waiting(
+    connection: Connection, trackpoint: int, messages: Collection[bytes], receiver_ids: Collection[str]
+) -> list[WaitingRow]:
+    """Return the receipts of a shop that wait for messages with these digests, of some receivers."""
+    if connection.execute(_ANY_WAITING, {"trackpoint": trackpoint}).first() is None:
+        return []
+    w = waiting_receipts.c
+    found = []
+    for some in _parts(messages, 1):
+        conditions = (w.trackpoint == trackpoint, w.message.in_(some), w.receiver_id.in_(receiver_ids))
+        rows = connection.execute(select(*(w[name] for name in WaitingRow._fields)).where(*conditions))
+        found += [WaitingRow(*row) for row in rows]
+    return found
+
+
+def stop_waiting(connection: Connection, trackpoint: int, rows: Collection[WaitingRow]) -> None:
+    """Delete receipts that have waited."""
+    for row in rows:
+        connection.execute(delete(waiting_receipts).where(*_same(trackpoint, row)))
+
+
+def _same(trackpoint: int, row: WaitingRow) -> list[ColumnElement[bool]]:
+    key = [column for column in waiting_receipts.primary_key if column.name != "trackpoint"]
+    values = row._asdict()
+    return [waiting_receipts.c.trackpoint == trackpoint, *(column == values[column.name] for column in key)]
+
+
+def find_arrivals(
+    connection: Connection, days: Sequence[int], trackpoint: int, receipts: Collection[bytes]
+) -> dict[bytes, int]:
+    """Return when receipts with these digests arrived first (Unix ms), where that was remembered."""
+    f = first_arrivals.c
+    found: dict[bytes, int] = {}
+    for some in _parts(receipts, len(days)):
+        conditions = (f.day.in_(days), f.trackpoint == trackpoint, f.receipt.in_(some))
+        for receipt, arrived_ms in connection.execute(select(f.receipt, f.arrived_ms).where(*conditions)):
+            found[receipt] = min(arrived_ms, found.get(receipt, arrived_ms))
+    return found
+
+
+def remember_arrivals(
+    connection: Connection, day: int, trackpoint: int, arrivals: dict[bytes, tuple[int, bytes | None]]
+) -> None:
+    """Remember when receipts arrived first, unless that is known, with the digest of the user or None."""
+    connection.execute(_ADD_DAY, {"day": day})
+    connection.execute(
+        _REMEMBER,
+        [
+            {
+                "day": day,
+                "trackpoint": trackpoint,
+                "receipt": receipt,
+                "arrived_ms": arrived_ms,
+                "user_digest": digest,
+            }
+            for receipt, (arrived_ms, digest) in arrivals.items()
+        ],
+    )
+
+
+def name_users(connection: Connection, days: Sequence[int], trackpoint: int, users: dict[bytes, bytes]) -> None:
+    """Note the digest of the user at first arrivals, which are named by the digest of the receipt."""
+    values = [
+        {"on_day": day, "of_shop": trackpoint, "of_receipt": receipt, "digest": digest}
+        for receipt, digest in users.items()
+        for day in days
+    ]
+    if values:
+        connection.execute(_NAME_USER, values)
+
+
+def forget_users(
+    connection: Connection, day: int, trackpoint: int, user_ids: Collection[str], digests: Collection[bytes]
+) -> int:
+    """Delete the sent messages and first arrivals of users, of one day. Return how many rows there were."""
+    s, f = sent.c, first_arrivals.c
+    return sum(
+        connection.execute(statement).rowcount
+        for statement in (
+            delete(sent).where(s.day == day, s.trackpoint == trackpoint, s.user_id.in_(user_ids)),
+            delete(first_arrivals).where(f.day == day, f.trackpoint == trackpoint, f.user_digest.in_(digests)),
+        )
+    )
+
+
+def delete_rows_of_days(connection: Connection, before: int) -> int:
+    """Delete some sent messages and first arrivals of days (since 1970) before one, and the days that have no more.
+
+    Return how many rows were deleted, 0 once there are none left.
+    """
+    old = [day for day in days_kept(connection) if day < before]
+    for table in (sent, first_arrivals) if old else ():
+        key = list(table.primary_key)
+        some = select(*key).where(table.c.day.in_(old)).limit(_OLD_ROWS_IN_STATEMENT_MAX)
+        if deleted := connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount:
+            return deleted
+    connection.execute(delete(receipt_days).where(receipt_days.c.day.in_(old)))
+    return 0
+
+
+def delete_waiting(connection: Connection, before_ms: int) -> tuple[int, Counter[str]]:
+    """Delete receipts that arrived before a time (Unix ms), some of them at once.
+
+    Return how many they were, and how many of each receiver.
+    """
+    key = tuple_(*waiting_receipts.primary_key)
+    old = connection.execute(
+        select(*waiting_receipts.primary_key)
+        .where(waiting_receipts.c.arrived_ms < before_ms)
+        .limit(_WAITING_IN_STATEMENT_MAX)
+    ).all()
+    if old:
+        connection.execute(delete(waiting_receipts).where(key.in_([tuple(row) for row in old])))
+    return len(old), Counter(row.receiver_id for row in old)
+
+
+def _parts(values: Collection[bytes], times: int) -> Iterator[list[bytes]]:
+    """Go through values in parts that a statement can take, which has as many probes as values times `times`."""
+    listed = list(values)
+    size = max(1, _VALUES_IN_STATEMENT_MAX // max(1, times))
+    for start in range(0, len(listed), size):
+        yield listed[start : start + size]

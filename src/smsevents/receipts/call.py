@@ -1,0 +1,45 @@
+"""The fields of a call, whichever way the gateway sends them: in the query, as a form, or as JSON.
+
+Texts in queries may be any bytes: gateways pass on parts of messages in the encoding of the network. So queries and
+forms are read as Latin-1, which every byte has. What smsevents reads of them is ASCII.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from smsevents.receipts.receipt import NotAReceipt
+
+FIELDS_IN_CALL_MAX = 1000  # of a query or a form
+
+
+def read_call(query: bytes, body: bytes, content_type: str) -> list[dict[str, Any]]:
+    """Return the fields of each object in a call: several for a JSON array, otherwise one.
+
+    Fields of the query are added to each. Of a field that is repeated, the first value counts. Raises `NotAReceipt`.
+    """
+    shared = _pairs(query)
+    is_json = body.lstrip()[:1] in {b"{", b"["} or (bool(body.strip()) and "json" in content_type.lower())
+    if not is_json:
+        return [_pairs(body) | shared]
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotAReceipt("the body is not JSON") from error
+    objects = found if isinstance(found, list) else [found]
+    if not all(isinstance(one, dict) for one in objects):
+        raise NotAReceipt("the body is JSON, but not an object or an array of objects")
+    return [shared | one for one in objects]
+
+
+def _pairs(text: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            text.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=FIELDS_IN_CALL_MAX
+        )
+    except ValueError as error:
+        raise NotAReceipt(f"there are more than {FIELDS_IN_CALL_MAX} fields") from error
+    return dict(reversed(pairs))

@@ -1,0 +1,79 @@
+"""Vonage's SMS API: it calls the address of the account, or the `callback` of a message, with a query, a form or JSON.
+
+With signed webhooks, `sig` is a digest of the other fields, sorted and written as `&name=value`: an HMAC, or MD5 of
+that text and the secret, whichever the account chose. `scts` is a local time to the minute, `message-timestamp` is UTC.
+
+Source: "Delivery Receipts" and "Signing Messages" in Vonage's documentation.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import UTC
+from hashlib import md5
+from typing import TYPE_CHECKING, Any
+
+from smsevents.receipts import times
+from smsevents.receipts.call import read_call
+from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, as_text, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import tzinfo
+
+    from smsevents.receipts.signatures import SignedCall
+    from smsevents.wire.events import Status
+
+_DIGESTS = ("md5", "sha1", "sha256", "sha512")
+
+
+class Vonage:
+    """Vonage's SMS API, formerly Nexmo."""
+
+    name = "vonage"
+    done = b"OK"
+    statuses: Mapping[str, Status | None] = {
+        "accepted": "ACCEPTED",
+        "buffered": "ACCEPTED",
+        "delivered": "DELIVERED",
+        "expired": "EXPIRED",
+        "failed": "UNDELIVERABLE",
+        "rejected": "REJECTED",
+        "deleted": "DELETED",
+        "unknown": None,
+    }
+
+    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
+        """Read the receipt of a call."""
+        value = text_of(fields, "status")
+        if value is None:
+            raise NotAReceipt("the field `status` is missing")
+        yield DeliveryReceipt(
+            value=value,
+            status=self.statuses.get(value),
+            message_id=text_of(fields, "messageId"),
+            time=times.digits(text_of(fields, "scts") or "", zone)
+            or times.iso(text_of(fields, "message-timestamp") or "", UTC),
+            reference=text_of(fields, "client-ref"),
+        )
+
+    def verify(self, call: SignedCall, secret: bytes) -> bool:
+        """Return whether the call was signed with the signature secret, by any of Vonage's methods."""
+        try:
+            [fields] = read_call(call.query, call.body, call.content_type)
+        except ValueError:  # several objects, or none that can be read
+            return False
+        signature = (as_text(fields.pop("sig", None)) or "").lower().encode("latin-1", "replace")
+        text = "".join(
+            f"&{name}={_written(value)}" for name, value in sorted(fields.items()) if as_text(value) is not None
+        )
+        signed = text.encode("latin-1", "replace")
+        found = [
+            hmac.compare_digest(hmac.new(secret, signed, digest).hexdigest().encode(), signature) for digest in _DIGESTS
+        ]
+        plain = md5(signed + secret, usedforsecurity=False).hexdigest()  # Vonage's default
+        return any([*found, hmac.compare_digest(plain.encode(), signature)])
+
+
+def _written(value: object) -> str:
+    return (as_text(value) or "").replace("&", "_").replace("=", "_")

@@ -1,0 +1,143 @@
+"""Which message a receipt belongs to, and when what it reports happened.
+
+**The message.** The address of a receipt has the reference of the message, or the receipt has an id that is in the
+register of sent messages. A receipt with the exact id is preferred to one with another spelling of it. If other
+spellings lead to several messages, the receipt waits for the exact one.
+
+**The time.** It is what the gateway reports. A time more than AHEAD_MAX_MS ahead cannot be true, and some gateways
+report none. Then it is the time of the first arrival, which is remembered, because a repeat must become the same event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from smsevents.catalog.dialects.base import dialect_of
+from smsevents.catalog.sent import find_arrivals, find_sent, remember_arrivals
+from smsevents.errors import TimeInDoubt
+from smsevents.receipts.message_ids import digests_of, normalized
+from smsevents.receipts.times import Reported
+from smsevents.wire.limits import DAY_MS, FUTURE_MAX_MS
+from smsevents.wire.reference import Reference, decode_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog.receivers import Receiver
+    from smsevents.catalog.sent import SentRow
+    from smsevents.clock.trusted import Judgement
+    from smsevents.receipts.receipt import DeliveryReceipt
+
+AHEAD_MAX_MS = 5 * 60 * 1000
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Item:
+    """A receipt that may become an event. `named` is what its reference says, or None without one."""
+
+    receipt: DeliveryReceipt
+    receiver: Receiver
+    named: Reference | None
+    messages: list[bytes] = field(init=False)  # digests of the id and of its other spellings
+    digest: bytes = field(init=False)  # of what makes two receipts the same
+
+    def __post_init__(self) -> None:
+        message_id = self.receipt.message_id
+        object.__setattr__(self, "messages", digests_of(message_id) if message_id and not self.named else [])
+        same = (
+            self.receiver.id,
+            self.receipt.value,
+            normalized(message_id) if message_id else None,
+            self.named,
+            self.receipt.time,
+        )
+        digest = hashlib.sha256(msgspec.json.encode(same)).digest()[:_DIGEST_BYTES]
+        object.__setattr__(self, "digest", digest)
+
+
+def find_messages(
+    connection: Connection, days: Sequence[int], trackpoint: int, items: Iterable[Item]
+) -> dict[bytes, Reference]:
+    """Return the message of each item of a shop that has one, by the item's digest."""
+    listed = list(items)
+    wanted = {message for item in listed for message in item.messages}
+    rows: dict[bytes, list[SentRow]] = {}
+    for sms in find_sent(connection, days, trackpoint, wanted) if wanted and days else ():
+        rows.setdefault(sms.message, []).append(sms)
+    found = {}
+    for item in listed:
+        if item.named is not None:
+            found[item.digest] = item.named
+        elif (row := _row_of(item, rows)) is not None:
+            found[item.digest] = Reference(row.user_id, decode_source(row.source))
+    return found
+
+
+def _row_of(item: Item, rows: dict[bytes, list[SentRow]]) -> SentRow | None:
+    scopes = (item.receiver.id, item.receiver.gateway)
+    found = [
+        next((row for scope in scopes for row in rows.get(message, ()) if row.scope == scope), None)
+        for message in item.messages
+    ]
+    if found and found[0] is not None:
+        return found[0]
+    others = [row for row in found[1:] if row is not None]
+    return others[0] if len(others) == 1 else None
+
+
+class Times:
+    """When what receipts of a shop report happened. First `decide` for all of them, then `settle`, then ask."""
+
+    def __init__(self, connection: Connection, days: Sequence[int], trackpoint: int, items: Iterable[Item]) -> None:
+        """Look up the first arrivals of items. `days` are those that are remembered."""
+        self._connection = connection
+        self._trackpoint = trackpoint
+        self._arrived = find_arrivals(connection, days, trackpoint, {item.digest for item in items}) if days else {}
+        self._new: dict[int, dict[bytes, tuple[int, bytes | None]]] = {}  # by day
+
+    def decide(self, item: Item, judgement: Judgement, user_digest: bytes | None) -> None:
+        """Decide whether the time of an item that arrives now is the gateway's, or the one of its first arrival.
+
+        `user_digest` is that of its user, if the user is known. Raises `TimeInDoubt` if only a clock in doubt speaks
+        against the gateway's time.
+        """
+        time = item.receipt.time
+        if item.digest in self._arrived or (time is not None and not is_ahead(time, judgement)):
+            return
+        now = self._arrived[item.digest] = judgement.clock_ms
+        self._new.setdefault(now // DAY_MS, {})[item.digest] = (now, user_digest)
+
+    def settle(self) -> None:
+        """Remember the arrivals that are new. Another process may have been first."""
+        for day, arrivals in self._new.items():
+            remember_arrivals(self._connection, day, self._trackpoint, arrivals)
+            if not dialect_of(self._connection).has_one_writer:
+                self._arrived |= find_arrivals(self._connection, [day], self._trackpoint, arrivals)
+
+    def of(self, item: Item) -> tuple[Reported, bool]:
+        """Return the time of an item, and whether it is that of its first arrival."""
+        arrived = self._arrived.get(item.digest)
+        if arrived is not None:
+            return Reported(arrived), True
+        assert item.receipt.time is not None  # noqa: S101 -- `decide` remembered an arrival otherwise
+        return item.receipt.time, False
+
+
+def is_ahead(time: Reported, judgement: Judgement) -> bool:
+    """Return whether a time is so far ahead that it cannot be true. Raises `TimeInDoubt`."""
+    ahead_ms = time.first_ms - judgement.clock_ms
+    if judgement.doubt is None:
+        return ahead_ms > AHEAD_MAX_MS
+    if ahead_ms > FUTURE_MAX_MS:
+        raise TimeInDoubt(
+            "Nothing was stored. The receipt's time is more than 24 hours ahead of the server's clock, which may be"
+            " wrong itself. Send it again later."
+        )
+    return False

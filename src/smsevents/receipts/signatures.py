@@ -1,0 +1,60 @@
+"""Signatures of calls, by gateways that sign them. The secret is the one that the gateway shows in its settings."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_JWT_PARTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedCall:
+    """A call as it was signed.
+
+    `urls` are the addresses that the gateway may have called: more than one if the server does not know its own.
+    The names of `headers` are in lower case.
+    """
+
+    urls: Sequence[str]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: bytes = b""
+    body: bytes = b""
+    content_type: str = ""
+
+
+@runtime_checkable
+class SignedGateway(Protocol):
+    """A gateway whose calls have a signature."""
+
+    def verify(self, call: SignedCall, secret: bytes) -> bool:
+        """Return whether the call was signed with the secret. Comparisons take constant time."""
+
+
+class _JwtHeader(msgspec.Struct):
+    alg: str
+
+
+def jwt_claims(token: str, secret: bytes) -> dict[str, object] | None:
+    """Return the claims of a JSON Web Token (RFC 7519) that was signed with HS256; None if it was not."""
+    parts = token.split(".")
+    if len(parts) != _JWT_PARTS:
+        return None
+    try:
+        header, claims, signature = (urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in parts)
+        signed = f"{parts[0]}.{parts[1]}".encode("ascii")
+        if msgspec.json.decode(header, type=_JwtHeader).alg != "HS256":
+            return None
+        if not hmac.compare_digest(hmac.digest(secret, signed, sha256), signature):
+            return None
+        return msgspec.json.decode(claims, type=dict[str, object])
+    except (ValueError, msgspec.MsgspecError):
+        return None

@@ -1,0 +1,59 @@
+"""What is kept for delivery receipts leaves the disk: sent messages, first arrivals, and receipts that wait.
+
+Trusted time decides what is old, as for events. While time is in doubt, all of it stays.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from smsevents.catalog.pending_scrubs import add_pending
+from smsevents.catalog.receivers import add_unmatched
+from smsevents.catalog.sent import days_kept, delete_rows_of_days, delete_waiting, forget_users
+from smsevents.wire.events import digest_of
+from smsevents.wire.limits import DAY_MS, HOUR_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Connection
+
+    from smsevents.catalog import Database
+
+WAITING_MAX_MS = 72 * HOUR_MS
+SENT_KEPT_DAYS = 7
+
+
+def expire_receipts(database: Database, old_by_ms: int, kept_days: int = SENT_KEPT_DAYS) -> int:
+    """Delete what is older than `kept_days`, and receipts that waited longer than WAITING_MAX_MS, in short writes.
+
+    Return how many receipts were dropped, which their receivers count as unmatched.
+    """
+    before_day = old_by_ms // DAY_MS - kept_days
+    while database.write(lambda c: delete_rows_of_days(c, before_day)):
+        pass
+    unmatched = 0
+    while some := database.write(lambda c: _drop_waiting(c, old_by_ms - WAITING_MAX_MS)):
+        unmatched += some
+    return unmatched
+
+
+def _drop_waiting(connection: Connection, before_ms: int) -> int:
+    some, counts = delete_waiting(connection, before_ms)
+    add_unmatched(connection, counts)
+    return some
+
+
+def erase_receipts(database: Database, trackpoint: int, user_ids: Collection[str], now: int) -> None:
+    """Delete users' sent messages and first arrivals of a shop. Receipts that wait name no user."""
+    digests = [digest_of(trackpoint, user_id) for user_id in user_ids]
+
+    def forget(connection: Connection, day: int) -> None:
+        if forget_users(connection, day, trackpoint, user_ids, digests):
+            add_pending(connection, database.dialect.scrub_steps[0], secrets.token_hex(8), now)
+
+    with database.read() as connection:
+        days = days_kept(connection)
+    for day in days:
+        database.write(lambda connection, day=day: forget(connection, day))  # type: ignore[misc]  # the day of this round
