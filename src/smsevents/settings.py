@@ -62,8 +62,9 @@ class Settings:
     )
     public_url: str = _setting(
         "",
-        "the address at which people and gateways reach the server, like `https://sms.example.com`: with https, browsers"
-        " send the cookie of a session only over https; `receiver create` prints it, and signatures are checked with it",
+        "the address at which people and gateways reach the server, like `https://sms.example.com`: with https,"
+        " browsers send the cookie of a session only over https; `receiver create` prints it, and signatures are"
+        " checked with it",
     )
     trusted_proxies: str = _setting(
         "",
@@ -123,7 +124,8 @@ _address = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 def _check_public_url(text: str) -> None:
     if text and not _address.fullmatch(text):
         raise SettingError(
-            f"{variable_of('public_url')} is {text!r}; give the address that people open, like https://sms.example.com, with a path if a proxy adds one."
+            f"{variable_of('public_url')} is {text!r}; give the address that people open, like"
+            " https://sms.example.com, with a path if a proxy adds one."
         )
 
 

@@ -42,6 +42,7 @@ def test_results_of_short_work_wake_the_loop_together(count: int) -> None:
     loop = CountingLoop()
 
     async def work() -> list[object]:
+        """Run in the event loop."""
         results = Results(loop, clock=lambda: 0.0)
         done = [finished(results, number) for number in range(count)]
         before = loop.wakes
@@ -60,6 +61,7 @@ def test_a_result_is_not_kept_for_long() -> None:
     now = 0.0
 
     async def work() -> None:
+        """Run in the event loop."""
         nonlocal now
         results = Results(loop, clock=lambda: now)
         first, second, _waiting = (finished(results, number) for number in range(3))
@@ -84,6 +86,7 @@ def test_a_result_does_not_wait_for_the_slow_work_after_it() -> None:
         return "slow"
 
     async def work() -> None:
+        """Run in the event loop."""
         threads = FairThreads("test", 1)
         with closing(threads):
             short = asyncio.ensure_future(threads.run("a", lambda: "short"))
@@ -104,6 +107,7 @@ def test_a_result_does_not_wait_for_work_that_no_coroutine_waits_for() -> None:
     go_on = threading.Event()
 
     async def work() -> None:
+        """Run in the event loop."""
         threads = FairThreads("test", 1)
         with closing(threads):
             gate = threading.Event()
@@ -129,7 +133,10 @@ def test_every_coroutine_receives_its_own_outcome(works: list[tuple[str, str]], 
     """Whatever else is returned, raised or cancelled meanwhile, each caller receives the outcome of its own work."""
 
     async def one(pool: FairThreads, number: int, tenant: str, how: str) -> object:
+        """Return the outcome of one call."""
+
         def run() -> int:
+            """Return the number, or raise it."""
             if how == "raise":
                 raise ValueError(number)
             return number
@@ -141,6 +148,7 @@ def test_every_coroutine_receives_its_own_outcome(works: list[tuple[str, str]], 
         return (await asyncio.gather(task, return_exceptions=True))[0]
 
     async def work() -> None:
+        """Run in the event loop."""
         with closing(FairThreads("test", threads)) as pool:
             calls = (one(pool, number, *names) for number, names in enumerate(works))
             outcomes = await asyncio.wait_for(asyncio.gather(*calls), WAIT_MAX_SECONDS)
@@ -166,6 +174,7 @@ def test_closing_cancels_the_coroutines_that_wait() -> None:
         return "done"
 
     async def work() -> None:
+        """Run in the event loop."""
         pool = FairThreads("test", 1)
         running = asyncio.ensure_future(pool.run("a", first))
         await asyncio.get_running_loop().run_in_executor(None, began.wait, WAIT_MAX_SECONDS)

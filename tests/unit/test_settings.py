@@ -41,7 +41,6 @@ DEFAULTS: dict[str, Any] = {
     "upkeep": "on",
     "sent_sms_kept_days": 7,
     "log_level": "info",
-    "public_url": "",
     "trusted_proxies": "",
     "log_format": "auto",
 }

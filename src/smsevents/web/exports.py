@@ -71,6 +71,7 @@ def streamed(app: AppState, trackpoint: int, chunks: ExportChunks, headers: dict
     response = ExportResponse(chunks, ExportPace(app.exports.ahead), headers, stall_max_seconds=stall_max_seconds)
 
     async def send_within_limit(scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response while it has one of the places for exports."""
         with app.exports.limit.enter(trackpoint), metrics.exports_running.track_inprogress():
             await response.send(scope, receive, send)
 

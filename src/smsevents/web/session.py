@@ -62,6 +62,7 @@ async def sign_in(request: Request[Any, Any, Any], state: State) -> Response[byt
         raise Forbidden("This address works only in a browser on the server's own machine. Sign in with an API key.")
 
     def open_session() -> tuple[str, Session]:
+        """Open the session in a thread."""
         if asked.ticket is None:
             return app.sessions.open(asked.key, old)
         return app.sessions.open_by_ticket(asked.ticket, old)
