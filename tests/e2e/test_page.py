@@ -225,7 +225,9 @@ def test_the_page_in_czech(desk: Desk) -> None:
     expect(page.get_by_role("heading", name="Jak zprávy dopadly")).to_be_visible()
     share = f"{total['total']['delivered'] / total['total']['attempted'] * 100:.1f}".replace(".", ",")
     assert tile(page, "Míra doručení") == f"{share}\u00a0%"
-    assert re.search(r"[\d\u00a0]+\u00a0(událost|události|událostí), odpovídá tomuto exportu", page.inner_text(".context"))
+    assert re.search(
+        r"[\d\u00a0]+\u00a0(událost|události|událostí), odpovídá tomuto exportu", page.inner_text(".context")
+    )
     assert page.url.endswith("lang=cs")
     for english in ("Sent", "Delivered", "messages", "Campaign "):
         assert english not in page.inner_text("main")
