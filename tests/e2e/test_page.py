@@ -29,6 +29,8 @@ def tile(page: Page, name: str) -> str:
 
 def funnel(page: Page) -> dict[str, int]:
     """Return the figures of the funnel by their names."""
+    expect(page.locator(".funnel")).to_be_visible()
+    expect(page.locator(".is-old")).to_have_count(0)
     rows = page.locator(".funnel > div").all()
     return {row.locator("dt").inner_text(): number(row.locator("dd.number").first.inner_text()) for row in rows}
 
@@ -223,7 +225,9 @@ def test_the_page_in_czech(desk: Desk) -> None:
     expect(page.get_by_role("heading", name="Jak zprávy dopadly")).to_be_visible()
     share = f"{total['total']['delivered'] / total['total']['attempted'] * 100:.1f}".replace(".", ",")
     assert tile(page, "Míra doručení") == f"{share}\u00a0%"
-    assert re.search(r"[\d\u00a0]+ (událost|události|událostí), odpovídá tomuto exportu", page.inner_text(".context"))
+    assert re.search(
+        r"[\d\u00a0]+\u00a0(událost|události|událostí), odpovídá tomuto exportu", page.inner_text(".context")
+    )
     assert page.url.endswith("lang=cs")
     for english in ("Sent", "Delivered", "messages", "Campaign "):
         assert english not in page.inner_text("main")

@@ -54,7 +54,7 @@ def small_tallies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count segments of any size, and let pages end after few segments that were left out."""
     monkeypatch.setattr(tally, "TALLY_LINES_MIN_BYTES", 1)
     monkeypatch.setattr(tallies, "TALLY_LINES_MIN_BYTES", 1)
-    monkeypatch.setattr(selected, "LEFT_OUT_MAX", 2)
+    monkeypatch.setattr(selected, "LEFT_OUT_SEGMENTS_MAX", 2)
 
 
 def tallied(held: Held) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from smsevents.segments.selection import Selection
     from smsevents.wire.lines import Entry
 
-LEFT_OUT_MAX = 128  # segments that a page leaves out: a few milliseconds of work
+LEFT_OUT_SEGMENTS_MAX = 128  # segments that a page leaves out: a few milliseconds of work
 
 
 class SelectedPages:
@@ -78,7 +78,7 @@ class _Chosen:
         left_out = 0
         for outline in self._outlines:
             before = end_of(outline.header.first[0] - 1)
-            if left_out >= LEFT_OUT_MAX and before > self._reach:
+            if left_out >= LEFT_OUT_SEGMENTS_MAX and before > self._reach:
                 self.stopped_at = before
                 return
             if may_match(outline, self._selection):

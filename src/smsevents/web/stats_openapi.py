@@ -18,7 +18,7 @@ from smsevents.web.describe import ALWAYS, TRACKPOINT, json_response, problem, p
 from smsevents.web.problems import STATUSES as OUTCOMES
 from smsevents.web.stats_bodies import DeliveryTimes, EventStatistics, MessageStatistics
 from smsevents.web.stats_csv import csv_of
-from smsevents.web.stats_query import FORMATS, TOP_MAX
+from smsevents.web.stats_query import FORMATS, TOP_GROUPS_MAX
 from smsevents.wire.events import STATUSES
 from smsevents.wire.limits import DAY_MS
 
@@ -81,7 +81,7 @@ def _parameters(now: int, axis: str, groups: Sequence[str]) -> list[dict[str, An
             _parameter(
                 "top",
                 "How many campaigns or nodes are named; the rest is together in rows with `other`.",
-                {"type": "integer", "minimum": 1, "maximum": TOP_MAX},
+                {"type": "integer", "minimum": 1, "maximum": TOP_GROUPS_MAX},
                 10,
             ),
         ]

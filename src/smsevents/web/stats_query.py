@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from litestar.datastructures import MultiDict
 
 
-TOP_MAX = 1000
+TOP_GROUPS_MAX = 1000
 FORMATS = ("json", "csv")
 INTERVAL = ("from", "to", "tz", "at", "status", "type", "campaign", "node", "format")
 GROUPS = ("step", "by", "top")
@@ -111,6 +111,11 @@ def _top(given: MultiDict[Any], by: tuple[Part, ...]) -> int | None:
         return None
     if not {"campaign", "node"} & set(by):
         raise InvalidRequest("`top` limits the campaigns or nodes that are named. Send it with `by` campaign or node.")
-    if not (value.isascii() and value.isdigit() and len(value) <= len(str(TOP_MAX)) and 1 <= int(value) <= TOP_MAX):
-        raise InvalidRequest(f"`top` {shown(value)} is not a number from 1 to {TOP_MAX}.")
+    if not (
+        value.isascii()
+        and value.isdigit()
+        and len(value) <= len(str(TOP_GROUPS_MAX))
+        and 1 <= int(value) <= TOP_GROUPS_MAX
+    ):
+        raise InvalidRequest(f"`top` {shown(value)} is not a number from 1 to {TOP_GROUPS_MAX}.")
     return int(value)
