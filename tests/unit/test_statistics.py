@@ -39,6 +39,7 @@ from tests.support.statistics import (
     QUARTER_MS,
     event_line,
     nearest_rank,
+    plain,
     plain_messages,
     plain_rows,
     plain_times,
@@ -114,7 +115,8 @@ steps = st.lists(
     | st.builds(Step, st.sampled_from(["compact", "pack", "tally", "erase"])),
     max_size=5,
 )
-moments = st.none() | dates
+# none, or the position of an event, and how far from its time on the axis of the question
+moments = st.none() | st.tuples(st.integers(0, 59), st.sampled_from([-600_000, -1, 0, 1, 600_000]))
 some_ids = st.sets(st.sampled_from(["c", "d", "f", "n", "m", "nothing"]), max_size=2).map(frozenset)
 
 
@@ -142,11 +144,16 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def asked(question: dict[str, Any], place: str) -> Question:
-    """Return a question about the days before the time of a place."""
+def asked(question: dict[str, Any], place: str, lines: list[bytes]) -> Question:
+    """Return a question about the days before the time of a place, or between the times of lines."""
     zone, now = PLACES[place]
-    start, end = (None if one is None else now - DAYS * DAY_MS + one for one in question["bounds"])
-    start, end = now - (DAYS + 1) * DAY_MS if start is None else start, now + HOUR_MS if end is None else end
+    start, end = now - (DAYS + 1) * DAY_MS, now + HOUR_MS
+    of_axis = question["at"] == "event"
+    times = [one.date if of_axis else one.sent for one in map(plain, lines)]
+    start, end = (
+        default if one is None else times[one[0] % len(times)] + one[1]
+        for default, one in zip((start, end), question["bounds"], strict=True)
+    )
     parts = {name: value for name, value in question.items() if name != "bounds"}
     return Question(window=Window(min(start, end), max(start, end)), zone=ZoneInfo(zone), now=now, **parts)
 
@@ -270,6 +277,6 @@ def test_statistics_equal_a_count_over_an_export(database: Database, place: str,
         for step in [Step("import", tuple(range(50))), Step("compact"), *done]:
             shop.do(step)
         for question in some:
-            check(shop, asked(question, place))
+            check(shop, asked(question, place, shop.lines))
 
     check_all()

@@ -69,7 +69,7 @@ async def sms_stats(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 @get("/shop/{trackpointId:str}/sms-stats/delivery-time")
 async def delivery_time(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Tell how long the delivery of a shop's messages took."""
+    """Measure how long the delivery of a shop's messages took."""
     return await _counted(request, _DELIVERY, partial(read_question, groups_by=None))
 
 

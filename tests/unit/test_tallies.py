@@ -1,0 +1,333 @@
+"""Tallies: each says what its segment holds, goes with it, and is made for all segments that are worth one."""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import select, update
+
+from smsevents.catalog.outlines import outlines_after, selected_after
+from smsevents.catalog.segments import newest_id
+from smsevents.catalog.tables import packs, segments, tallies
+from smsevents.demo.generate import generate
+from smsevents.errors import DamagedSegment, InvalidRequest
+from smsevents.segments import tally as tally_module
+from smsevents.segments.merge import MERGE_HELD_MAX_BYTES
+from smsevents.segments.segment import inflate
+from smsevents.segments.selection import Selection
+from smsevents.segments.splice import unpack
+from smsevents.segments.tally import TALLY_LINES_MIN_BYTES, TALLY_VERSION, encode_tally, encoded_tally_of, tally_of
+from smsevents.stats import messages as messages_of_stats
+from smsevents.stats import parts as parts_of_stats
+from smsevents.stats.events import count_events
+from smsevents.stats.messages import count_messages
+from smsevents.stats.parts import Parts, Use
+from smsevents.stats.question import Question
+from smsevents.storage.memory import MemoryStore
+from smsevents.upkeep import tallying
+from smsevents.upkeep.erasure import erase
+from smsevents.upkeep.groups import PackSizes, Sizes
+from smsevents.upkeep.retention import expire
+from smsevents.upkeep.tallying import Backfill
+from smsevents.wire.limits import DAY_MS, HISTORY_MS
+from smsevents.wire.window import Window
+from smsevents.worker.worker import UpkeepWorker
+from tests.support.lines import body_of, line
+from tests.support.logs import Held
+from tests.support.statistics import event_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smsevents.segments.segment import Segment
+    from smsevents.segments.tally import Tally
+
+SIZES = Sizes(
+    segment_bytes=100_000, packs=PackSizes(target_bytes=30_000, min_bytes=1, max_bytes=60_000, span_max_ms=90 * DAY_MS)
+)
+
+
+@pytest.fixture
+def packing(url: str) -> Iterator[Held]:
+    """Yield an empty shop with a store of packs."""
+    made = Held(url, MemoryStore())
+    yield made
+    made.database.close()
+
+
+def filled(held: Held, events: int = 3000, days: float = 20, seed: int = 1) -> None:
+    """Import invented events of some days before now."""
+    held.put(generate(held.trackpoint, events=events, days=days, seed=seed, end_ms=held.now))
+
+
+def backfill(held: Held) -> int:
+    """Count all segments that have no tally."""
+    with held.database.read() as connection:
+        newest = newest_id(connection)
+    return sum(Backfill().steps(held.database, newest))
+
+
+def check(held: Held) -> tuple[int, int]:
+    """Compare each tally with the lines of its segment, and return how many segments have one, and how many there are.
+
+    No tally is left over.
+    """
+    found = total = 0
+    with held.database.read() as connection:
+        window = (held.now - HISTORY_MS, b""), held.now + DAY_MS
+        with closing(outlines_after(held.database, connection, held.trackpoint, *window)) as outlines:
+            for outline in outlines:
+                total += 1
+                if outline.tally is not None:
+                    found += 1
+                    lines = inflate(outline.load())
+                    assert outline.tally == tally_of(lines)
+                    assert len(lines) >= TALLY_LINES_MIN_BYTES
+        places = connection.execute(select(tallies.c.in_pack, tallies.c.stored_id)).all()
+        known = {(0, one) for one in connection.execute(select(segments.c.id)).scalars()}
+        known |= {(1, one) for one in connection.execute(select(packs.c.id)).scalars()}
+    assert {tuple(place) for place in places} <= known
+    assert len(places) == found
+    return found, total
+
+
+def asked(held: Held, selection: Selection = Selection()) -> Question:  # noqa: B008 -- it is immutable
+    """Return a question about everything."""
+    window = Window(held.now - HISTORY_MS, held.now + DAY_MS)
+    return Question(window, ZoneInfo("UTC"), "event", "all", held.now, wanted=selection)
+
+
+def test_tallies_follow_their_segments(packing: Held) -> None:
+    """What is imported has no tally; what is compacted, packed, unpacked, merged again or erased from has its own."""
+    filled(packing)
+    assert check(packing)[0] == 0
+    packing.compact(SIZES)
+    tallied, _ = check(packing)
+    assert tallied > 0
+    packing.pack(SIZES)
+    assert check(packing)[0] >= tallied
+    assert packing.packs()
+    filled(packing, 500, seed=2)
+    packing.compact(SIZES)
+    assert check(packing)[0] > 0
+    user = next(iter(packing.lines)).split(b'"userId":"')[1].split(b'"')[0].decode()
+    assert erase(packing.database, packing.trackpoint, [user], packing.now, block=False).events > 0
+    assert check(packing)[0] > 0
+    expire(packing.database, packing.now + HISTORY_MS + DAY_MS)
+    assert check(packing) == (0, 0)
+
+
+def test_copied_segments_keep_their_tallies(packing: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that are moved into packs unchanged are not counted again."""
+    filled(packing)
+    packing.compact(SIZES)
+    backfill(packing)
+    tallied, _ = check(packing)
+    counted: list[int] = []
+    tally_in = tallying.tally_in
+
+    def noted(segment: Segment) -> bytes | None:
+        counted.append(segment.header.line_bytes)
+        return tally_in(segment)
+
+    monkeypatch.setattr(tallying, "tally_in", noted)
+    packing.pack(SIZES)
+    assert packing.packs()
+    assert check(packing)[0] >= tallied
+    assert all(size < TALLY_LINES_MIN_BYTES for size in counted)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_the_backfill_counts_what_has_no_tally(packing: Held, *, is_packed: bool) -> None:
+    """Segments without a tally, or with one of another version, get theirs once, in rows and in packs."""
+    filled(packing)
+    packing.compact(SIZES)
+    if is_packed:
+        packing.pack(SIZES)
+    packing.database.write(lambda c: c.execute(update(tallies).values(version=TALLY_VERSION + 1)))
+    before = count_events(packing.database, packing.trackpoint, asked(packing)).events
+    tallied = backfill(packing)
+    assert tallied > 0
+    assert check(packing)[0] == tallied
+    assert backfill(packing) == 0
+    assert count_events(packing.database, packing.trackpoint, asked(packing)).events == before == len(packing.lines)
+
+
+def test_the_upkeep_worker_tallies_imports_that_stay(held: Held) -> None:
+    """A large import is counted by the second round of the upkeep worker, and never by the import."""
+    filled(held, 3000, days=0.2)
+    worker = UpkeepWorker(held.database, lambda: held.now)
+    assert check(held)[0] == 0
+    assert worker.round()
+    assert worker.round()
+    tallied, total = check(held)
+    assert tallied == total == len(held.headers())
+
+
+def test_a_segment_that_goes_while_it_is_counted_leaves_no_tally(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compaction that replaces a segment between its count and the tally leaves only tallies of its own."""
+    filled(held, 3000, days=0.2)
+    filled(held, 3000, days=0.2, seed=2)
+    count = encoded_tally_of
+
+    def count_late(lines: bytes) -> bytes | None:
+        monkeypatch.setattr(tallying, "encoded_tally_of", count)
+        held.compact(SIZES)
+        return count(lines)
+
+    monkeypatch.setattr(tallying, "encoded_tally_of", count_late)
+    backfill(held)
+    assert check(held)[0] > 0
+
+
+def test_a_tally_that_cannot_be_read_is_an_error(held: Held) -> None:
+    """Statistics report a damaged tally with its segment, and neither leave it out nor guess."""
+    filled(held)
+    held.compact(SIZES)
+    held.database.write(lambda c: c.execute(update(tallies).values(data=b"\x78\x9cdamaged")))
+    with pytest.raises(DamagedSegment, match=r"Segment \d+ is damaged: its tally cannot be read"):
+        count_events(held.database, held.trackpoint, asked(held))
+    assert held.exported() == held.expected()
+
+
+def test_a_tally_is_not_larger_than_what_it_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment with a source for each event has no tally, and neither has a small one."""
+    now = 1_790_000_000_000
+    each = [event_line(1, now + n, now, campaign=(f"{random.Random(n).getrandbits(256):x}", "")) for n in range(2000)]  # noqa: S311 -- invented data
+    assert encoded_tally_of(body_of(each)) is None
+    one = [event_line(1, now + n, now) for n in range(2000)]
+    assert encoded_tally_of(body_of(one)) is not None
+    assert encoded_tally_of(body_of(one[:10])) is None
+    monkeypatch.setattr(tally_module, "TALLY_MAX_BYTES", len(encode_tally(tally_of(body_of(one)))) - 1)
+    assert encoded_tally_of(body_of(one)) is None
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(statuses=frozenset({"DELETED"})),
+        Selection(campaigns=frozenset({"nothing"})),
+        Selection(sent_from=1_790_000_000_000 - 5 * DAY_MS, sent_to=1_790_000_000_000 - 4 * DAY_MS),
+        Selection(frozenset({"EXPIRED"}), sent_to=1_790_000_000_000 - 15 * DAY_MS),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_segments_without_wanted_events_are_left_out(packing: Held, selection: Selection, *, is_packed: bool) -> None:
+    """Every wanted event is in a segment that is selected, and segments whose tallies exclude it are not."""
+    filled(packing, 3000)
+    packing.compact(SIZES)
+    if is_packed:
+        packing.pack(SIZES)
+    with packing.database.read() as connection:
+        found = selected_after(
+            packing.database,
+            connection,
+            packing.trackpoint,
+            (packing.now - HISTORY_MS, b""),
+            packing.now + DAY_MS,
+            selection,
+        )
+        selected = b"".join(inflate(one.load()) for one in found)
+
+    def is_wanted(one: bytes) -> bool:
+        tally = tally_of(one + b"\n")
+        sent = int(one.rsplit(b'"sendDate":', 1)[1].split(b"}")[0])
+        return selection.may_match(tally) and selection.takes_sent(sent)
+
+    lines = selected.split(b"\n")[:-1]
+    assert {one for one in packing.lines if is_wanted(one)} <= set(lines)
+    assert len(lines) < len(packing.lines)
+
+
+def test_deep_overlaps_are_counted_once(held: Held) -> None:
+    """Shuffled imports that overlap more than a page can hold are counted as an export has them, each event once."""
+    chance = random.Random(7)  # noqa: S311 -- invented data
+    text = "x" * 1000
+    lines = [
+        line(held.trackpoint, held.now - DAY_MS + n, f"{n}", campaign=text)
+        for n in range(MERGE_HELD_MAX_BYTES // 1000 + 2000)
+    ]
+    for _ in range(3):
+        chance.shuffle(lines)
+        held.put(lines[: len(lines) * 2 // 3])
+    found = count_events(held.database, held.trackpoint, asked(held))
+    assert found.events == len(held.lines) == held.exported().count(b"\n")
+
+
+def test_a_pack_that_is_replaced_meanwhile_is_counted_once(packing: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If packs are merged again and deleted between two parts of a count, every event still counts once."""
+    filled(packing)
+    packing.compact(SIZES)
+    packing.pack(SIZES)
+    monkeypatch.setattr(parts_of_stats, "LOADED_MAX_BYTES", 1)
+    before = set(packing.lines)
+    seen: list[bytes] = []
+
+    def plan(_tally: Tally) -> Use:
+        return Use.LINES
+
+    parts: Parts[None] = Parts(packing.database, packing.trackpoint, asked(packing).window, plan)
+    for number, (_, lines) in enumerate(parts):
+        assert lines is not None
+        seen += lines.split(b"\n")[:-1]
+        if number == 2:
+            filled(packing, 2000, seed=9)
+            packing.compact(SIZES)
+            assert packing.collect() is None
+    assert len(seen) == len(set(seen))
+    assert before <= set(seen) <= packing.lines
+
+
+def test_a_pack_that_is_missing_is_an_error(packing: Held) -> None:
+    """If the store has lost a pack whose lines are needed, the count fails and names the pack."""
+    filled(packing)
+    packing.compact(SIZES)
+    packing.pack(SIZES)
+    packing.database.write(lambda c: c.execute(tallies.delete()))
+    with packing.database.read() as connection:
+        store = packing.database.packs(connection).store
+    lost = packing.packs()[1].place.key
+    store.delete([lost])
+    with pytest.raises(DamagedSegment, match=f"Pack {lost} is missing from its store"):
+        count_events(packing.database, packing.trackpoint, asked(packing))
+
+
+def test_too_many_events_of_messages_are_refused(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages with more events than allowed are refused before their segments are opened, with what to send."""
+    filled(held, 2000)
+    held.compact(SIZES)
+    monkeypatch.setattr(messages_of_stats, "MESSAGES_EVENTS_MAX", 1999)
+    with pytest.raises(InvalidRequest, match=r"about 2000 events.*shorter interval"):
+        count_messages(held.database, held.trackpoint, asked(held))
+    few = asked(held, Selection(types=frozenset({"flow"})))
+    assert 0 < count_messages(held.database, held.trackpoint, few).total().events < 2000
+
+
+def test_shares_of_messages_make_no_difference(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether all messages are held at once, or few, or parts of one quarter of an hour, the numbers are the same."""
+    filled(held, 400, days=0.05)
+    held.compact(SIZES)
+    count = partial(count_messages, held.database, held.trackpoint, asked(held))
+    whole = count()
+    for share in (100, 9, 2):
+        monkeypatch.setattr(messages_of_stats, "MESSAGES_SHARE_EVENTS", share)
+        assert count().total() == whole.total()
+    assert whole.total().events == 400
+
+
+def test_the_counts_of_a_plain_export_are_those_of_its_segments(held: Held) -> None:
+    """The events of all parts are those that an export has, cut at both ends."""
+    filled(held)
+    held.compact(SIZES)
+    times = sorted(header.first[0] for header in held.headers())
+    for start, end in [(times[1] + 1, times[-1] - 1), (times[1], times[2]), (times[2] - 1, times[2] - 1)]:
+        window = Window(start, end)
+        question = Question(window, ZoneInfo("UTC"), "event", "1h", held.now)
+        exported = b"".join(unpack(held.log.read(held.trackpoint, window)))
+        assert count_events(held.database, held.trackpoint, question).events == exported.count(b"\n")
