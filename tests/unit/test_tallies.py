@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select, update
 
-from smsevents.catalog.outlines import outlines_after, selected_after
+from smsevents.catalog.outlines import may_match, outlines_after
 from smsevents.catalog.segments import newest_id
 from smsevents.catalog.tables import packs, segments, tallies
 from smsevents.demo.generate import generate
@@ -225,15 +225,14 @@ def test_segments_without_wanted_events_are_left_out(packing: Held, selection: S
     if is_packed:
         packing.pack(SIZES)
     with packing.database.read() as connection:
-        found = selected_after(
+        found = outlines_after(
             packing.database,
             connection,
             packing.trackpoint,
             (packing.now - HISTORY_MS, b""),
             packing.now + DAY_MS,
-            selection,
         )
-        selected = b"".join(inflate(one.load()) for one in found)
+        selected = b"".join(inflate(one.load()) for one in found if may_match(one, selection))
 
     def is_wanted(one: bytes) -> bool:
         tally = tally_of(one + b"\n")
