@@ -62,11 +62,12 @@ UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|character
 COUNTED = (
     r"(^|_)(lines|segments|rows|days|tries|fields|receivers|buckets|cells|events|groups|needles|outlines|statistics|jobs|imports"
     r"|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
-    r"|connections|keys|results|sessions|hours|minutes|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
+    r"|connections|keys|names|results|sessions|hours|minutes|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
     *(
+        "TALLY_VERSION",
         "EXIT_FAILED",
         "EXIT_CANNOT_LISTEN",
         "EXIT_BROKEN_PIPE",

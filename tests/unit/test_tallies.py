@@ -225,14 +225,14 @@ def test_segments_without_wanted_events_are_left_out(packing: Held, selection: S
     if is_packed:
         packing.pack(SIZES)
     with packing.database.read() as connection:
-        outlines = outlines_after(
+        found = outlines_after(
             packing.database,
             connection,
             packing.trackpoint,
             (packing.now - HISTORY_MS, b""),
             packing.now + DAY_MS,
         )
-        selected = b"".join(inflate(one.load()) for one in outlines if may_match(one, selection))
+        selected = b"".join(inflate(one.load()) for one in found if may_match(one, selection))
 
     def is_wanted(one: bytes) -> bool:
         tally = tally_of(one + b"\n")

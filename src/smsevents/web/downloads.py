@@ -39,6 +39,7 @@ TABLES: dict[str, TableFormat] = {"csv": "csv", "csv-excel-cs": "csv-excel-cs"}
 FORMATS = (JSON_LINES, *TABLES)
 _KNOWN = frozenset({"from", "to", "tz", "format", *MEMBERS})
 _CSV = "text/csv; charset=utf-8; header=present"
+EXAMPLE_TRACKPOINT = 4541245641234564  # of `example_lines`
 _BAD = "`format` 'xlsx' is unknown. Send one of jsonl, csv, csv-excel-cs."
 
 
@@ -135,6 +136,11 @@ def _parameter(name: str, description: str, example: object, schema: dict[str, A
     }
 
 
+def _example_table(now: int) -> str:
+    table = EventTable(EXAMPLE_TRACKPOINT, zone_of("Europe/Prague"), "csv")
+    return (table.head() + table.rows(example_lines(now).encode())).decode()
+
+
 def operation(now: int) -> dict[str, Any]:
     """Describe the operation for OpenAPI, with examples of the day of `now` (Unix ms)."""
     texts = {"type": "array", "items": {"type": "string", "maxLength": TEXT_MAX_CHARACTERS}}
@@ -187,7 +193,10 @@ def operation(now: int) -> dict[str, Any]:
                 },
                 "content": {
                     negotiate.NDJSON: {"schema": LINES, "examples": {"events": {"value": example_lines(now)}}},
-                    "text/csv": {"schema": {"type": "string", "description": "A head line, and a row for each event."}},
+                    "text/csv": {
+                        "schema": {"type": "string", "description": "A head line, and a row for each event."},
+                        "examples": {"events": {"value": _example_table(now)}},
+                    },
                 },
             },
             **problems("export", ALWAYS),

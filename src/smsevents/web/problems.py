@@ -217,11 +217,12 @@ def from_framework_error(request: Request[Any, Any, Any], error: HTTPException) 
     status = HTTPStatus(error.status_code)
     info_of(request.scope).reason = status.name.lower()
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
-    if "Allow" in headers:  # the framework lists the methods in no particular order
-        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", "), key=lambda one: (one == "OPTIONS", one)))
     if status == HTTPStatus.NOT_FOUND:
         detail = "There is nothing under this path; /docs shows what there is."
     elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        if "Allow" in headers:  # the framework has them in any order
+            methods = headers["Allow"].split(", ")
+            headers["Allow"] = ", ".join(sorted(methods, key=lambda method: (method == "OPTIONS", method)))
         detail = f"This path does not take {request.scope['method']}; use {headers.get('Allow', 'another method')}."
     else:
         detail = error.detail

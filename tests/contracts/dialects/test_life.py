@@ -15,7 +15,9 @@ import pytest
 from smsevents.catalog import tallies
 from smsevents.catalog.objects import State, count_objects
 from smsevents.catalog.stores import set_packing
+from smsevents.log import selected
 from smsevents.segments import tally
+from smsevents.segments.splice import unpack
 from smsevents.stats.events import count_events
 from smsevents.stats.question import PARTS, Question
 from smsevents.storage.memory import MemoryStore
@@ -25,12 +27,14 @@ from smsevents.upkeep.packing import unpack_shop
 from smsevents.upkeep.quarantining import quarantine
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.statistics import statistics
+from smsevents.upkeep.tallying import Backfill
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import Window
 from smsevents.worker.worker import UpkeepWorker
 from tests.contracts.dialects.harness import SLOW, harness_of
-from tests.support.lines import DAY_MS, line, random_lines
+from tests.support.filters import filter_of, some_filters, varied_lines, wanted_of
+from tests.support.lines import DAY_MS, body_of, line, random_lines
 from tests.support.logs import FEW_LINES, Held, filled
 from tests.support.statistics import plain_rows
 
@@ -120,6 +124,25 @@ def test_the_life_of_a_log(held: Held) -> None:
         assert unpack_shop(held.database, held.trackpoint, held.packs())
         assert held.packs() == []
         assert held.headers()
+
+
+def test_filters_of_every_dialect(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through rows and packs, with and without tallies, a filtered export has the matching lines of the full one."""
+    for module in (tally, tallies):
+        monkeypatch.setattr(module, "TALLY_LINES_MIN_BYTES", 1)
+    monkeypatch.setattr(selected, "LEFT_OUT_MAX", 2)
+    chance = random.Random(4)  # noqa: S311 -- invented data
+    for _ in range(3):
+        held.put(varied_lines(chance, held.trackpoint, 150, held.now - 12 * DAY_MS, held.now - DAY_MS))
+        held.compact(FEW_LINES)
+        held.pack(FEW_LINES)
+        held.put(varied_lines(chance, held.trackpoint, 20, held.now - 12 * DAY_MS, held.now))
+        for _ in range(2):
+            exported = held.exported().splitlines()
+            for chosen in some_filters(chance, exported, 5):
+                found = unpack(held.log.read(held.trackpoint, Window(0, held.now), filter_of(chosen)))
+                assert b"".join(found) == body_of(wanted_of(exported, chosen))
+            list(Backfill().steps(held.database, 2**62))  # from now on, every segment has a tally
 
 
 def test_a_worker_keeps_the_log(held: Held) -> None:
