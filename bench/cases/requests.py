@@ -10,18 +10,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import cycle, islice, repeat
+from itertools import count, cycle, islice, repeat
 from pathlib import Path
 
 from bench.dataset import Dataset, dataset, generated, now_ms
 from bench.load import post, quantiles, send
 from bench.measure import Figures, cpu_seconds, stopwatch, take_turns
 from bench.peers.bare_service import PATH
-from bench.peers.smsevents import Server, Store, add_shops, served
+from bench.peers.smsevents import Server, Store, add_receivers, add_shops, served
 from bench.plan import ENCODINGS, MS, TRACKPOINT, Plan
 from bench.render import Bars, Case
 from bench.results import Labels, Row, row
 from bench.systems import free_port, running
+from smsevents.client import Campaign, OneOff, encode_reference
 
 BARE = "bare route"
 CLIENTS, SHOPS = 50, 4
@@ -46,6 +47,8 @@ def _measure(plan: Plan) -> list[Row]:
                 exports = [export_request(shop, keys, interval, encoding) for shop in range(SHOPS)]
                 ways["small export", encoding] = server, partial(_some, cycle(exports), plan.requests)
             ways["import of one event", "plain"] = server, partial(_some, imports(data, keys), plan.requests)
+            tokens = add_receivers(store, range(TRACKPOINT, TRACKPOINT + SHOPS))
+            ways["delivery receipt", "plain"] = server, partial(_some, receipts(tokens), plan.requests)
             turns = take_turns([partial(turn, *way) for way in ways.values()], plan.rounds)
     found = []
     for (what, coding), figures in zip(ways, turns, strict=True):
@@ -94,6 +97,16 @@ def imports(data: Dataset, keys: Sequence[str]) -> Iterator[bytes]:
             for number, line in enumerate(lines):
                 shop = number % SHOPS
                 yield _post(shop, "import", keys, _of_shop(shop, line), {})
+
+
+def receipts(tokens: Sequence[str]) -> Iterator[bytes]:
+    """Go through delivery receipts as Kannel sends them, of a message each, to the receivers in turn."""
+    sent = now_ms() // MS - 60
+    for number in count():
+        reference = encode_reference(f"user{number}", OneOff(Campaign("b2c8", "Black Friday"), sent * MS))
+        answer = f"id%3A{number:x}+sub%3A001+dlvrd%3A001+stat%3ADELIVRD+err%3A000+text%3AAhoj"
+        path = f"/receipts/{tokens[number % len(tokens)]}/{reference}?d=1&A={answer}&F={number:x}&T={sent + 5}"
+        yield f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
 def _some(requests: Iterator[bytes], many: int) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -22,6 +22,7 @@ from bench.plan import DAY_MS, ENCODINGS, SPAN_DAYS, TRACKPOINT, Encoding, Plan
 from bench.systems import Export, Peer, free_port, running
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
+from smsevents.receipts.receivers import Receivers
 
 COMMAND = (sys.executable, "-m", "smsevents")
 IMPORT_PATH = f"/shop/{TRACKPOINT}/import-sms-events"
@@ -145,6 +146,12 @@ def opened(data: Dataset, folder: Path) -> Iterator[Peer]:
         sizes["packs"] += sum(path.stat().st_size for path in (folder / "packs").rglob("*.pack"))
         imports = {("HTTP", one): partial(import_anew, empty, bodies[one]) for one in ENCODINGS}
         yield Peer("smsevents", exports, imports, lambda: sizes)
+
+
+def add_receivers(store: Store, trackpoints: Iterable[int]) -> list[str]:
+    """Create a receiver of Kannel for each shop; return their tokens."""
+    with closing(open_catalog(store.environment["SMSEVENTS_DATABASE"])) as database:
+        return [Receivers(database).create(trackpoint, "kannel") for trackpoint in trackpoints]
 
 
 def add_shops(store: Store, trackpoints: Sequence[int]) -> list[str]:

@@ -62,7 +62,7 @@ class SmallImports:
         The future may raise `BlockedMeanwhile` although no user was blocked during the import itself: try again then.
         """
         blocked = self._blocked.remembered(trackpoint)
-        judgement = self._judged()
+        judgement = self.judged()
         if blocked is None or judgement is None:
             return None
         lines = CheckedLines(Rules.judged(trackpoint, judgement, blocked=blocked), inflated=False)
@@ -78,8 +78,8 @@ class SmallImports:
             self._time.witness(lines.newest_ms)
         return result, self._joining.append(trackpoint, lines.take_off(), blocked)
 
-    def _judged(self) -> Judgement | None:
-        """Return a judgement of the time that is at most JUDGED_KNOWN_SECONDS old, or None."""
+    def judged(self) -> Judgement | None:
+        """Return a judgement of the time that is at most JUDGED_KNOWN_SECONDS old, or None if it must be read."""
         now = self._monotonic()
         until, judgement = self._judgement
         if judgement is None or now >= until:

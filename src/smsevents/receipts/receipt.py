@@ -53,6 +53,8 @@ class Gateway(Protocol):
     def done(self) -> bytes:
         """The body of the response with which the gateway regards a receipt as delivered. The status is 200."""
 
+    def __hash__(self) -> int: ...
+
     def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
         """Read the receipts in the fields of a call. `zone` is that of times without an offset.
 

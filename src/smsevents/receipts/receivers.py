@@ -20,7 +20,7 @@ from smsevents.catalog.receivers import Receiver
 from smsevents.catalog.shops import require_shop
 from smsevents.errors import InvalidRequest, UnknownReceiver
 from smsevents.receipts.gateways import gateway_of
-from smsevents.receipts.signatures import SignedGateway
+from smsevents.receipts.signatures import signed_gateway
 from smsevents.receipts.times import zone_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Receivers:
         Raises `UnknownShop`, and `InvalidRequest` for an unknown gateway or zone, a mapping that cannot be used, or a
         secret that is missing or not needed.
         """
-        _check_secret(gateway, is_signed=isinstance(gateway_of(gateway, mapping), SignedGateway), secret=secret)
+        _check_secret(gateway, is_signed=signed_gateway(gateway_of(gateway, mapping)) is not None, secret=secret)
         zone_of(zone)
         receiver_id = secrets.token_hex(6)
         token = f"{receiver_id}_{secrets.token_urlsafe(32)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -13,6 +14,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from smsevents.receipts.receipt import Gateway
+
+GATEWAYS_KEPT_MAX_ENTRIES = 1000
 _JWT_PARTS = 3
 
 
@@ -37,6 +41,14 @@ class SignedGateway(Protocol):
 
     def verify(self, call: SignedCall, secret: bytes) -> bool:
         """Return whether the call was signed with the secret. Comparisons take constant time."""
+
+
+@lru_cache(
+    maxsize=GATEWAYS_KEPT_MAX_ENTRIES
+)  # few are needed, and looking for the method takes longer than reading a receipt
+def signed_gateway(gateway: Gateway) -> SignedGateway | None:
+    """Return the gateway if it signs its calls, or None."""
+    return gateway if isinstance(gateway, SignedGateway) else None
 
 
 class _JwtHeader(msgspec.Struct):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 MINUTE_MS = 60_000
 SECOND_MS = 1000
+ZONES_KEPT_MAX_ENTRIES = 1000
 
 _DIGITS = re.compile(r"[0-9]{10}(?:[0-9]{2})?")
 _UNIX = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,9})?")
@@ -45,6 +47,7 @@ class Reported(NamedTuple):
         return max(start, send_date_ms) if start <= send_date_ms < start + self.resolution_ms else start
 
 
+@lru_cache(maxsize=ZONES_KEPT_MAX_ENTRIES)
 def zone_of(name: str) -> tzinfo:
     """Return a time zone by its name, such as Europe/Prague. Raises `InvalidRequest`."""
     if name == "UTC":

@@ -6,6 +6,7 @@ in a process; the others share the label `other`. So do all values that a gatewa
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
@@ -26,15 +27,18 @@ not_recorded = Counter(
 )
 last_call = Gauge("smsevents_receiver_last_call_timestamp_seconds", "When a receiver was last called.", ["receiver"])
 
+# `labels` takes longer than counting
+_receipts_of = lru_cache(maxsize=4 * RECEIVERS_LABELLED_MAX)(receipts.labels)
+_last_call_of = lru_cache(maxsize=RECEIVERS_LABELLED_MAX)(last_call.labels)
 _receivers: set[str] = set()
 
 
 def count(receiver_id: str, outcomes: Iterable[Outcome]) -> None:
     """Count the receipts of a call."""
     label = _label(receiver_id)
-    last_call.labels(label).set(now_ms() / 1000)
+    _last_call_of(label).set(now_ms() / 1000)
     for outcome in outcomes:
-        receipts.labels(label, outcome.value).inc()
+        _receipts_of(label, outcome.value).inc()
 
 
 def _label(receiver_id: str) -> str:

@@ -31,7 +31,7 @@ from smsevents.receipts.gateways import GATEWAYS, gateway_of
 from smsevents.receipts.receipt import OTHER, NotAReceipt, shown
 from smsevents.receipts.receivers import NO_RECEIVER
 from smsevents.receipts.recording import Outcome, prepare
-from smsevents.receipts.signatures import SignedCall, SignedGateway
+from smsevents.receipts.signatures import SignedCall, signed_gateway
 from smsevents.receipts.times import zone_of
 from smsevents.web import negotiate, receipt_metrics
 from smsevents.web.body import stream
@@ -99,7 +99,8 @@ def _verify(
     request: Request[Any, Any, Any], receiver: Receiver, gateway: Gateway, body: bytes, public_url: str
 ) -> None:
     """Check the signature of a gateway that signs its calls. Raises `BadSignature`."""
-    if not isinstance(gateway, SignedGateway):
+    signed = signed_gateway(gateway)
+    if signed is None:
         return
     path = request.scope["raw_path"].decode("latin-1")
     query = request.scope["query_string"]
@@ -113,7 +114,7 @@ def _verify(
         body=body,
         content_type=negotiate.joined(request, b"content-type"),
     )
-    if not gateway.verify(call, receiver.secret or b""):
+    if not signed.verify(call, receiver.secret or b""):
         receipt_metrics.count(receiver.id, [Outcome.BAD_SIGNATURE])
         raise BadSignature(BAD_SIGNATURE)
 
@@ -134,7 +135,7 @@ async def _record(
     gateway: Gateway,
     receipts: list[DeliveryReceipt],
 ) -> None:
-    judgement = app.timekeeper.judge_known()
+    judgement = app.small_imports.judged()
     if judgement is None:
         judgement = await app.imports.threads.run(receiver.trackpoint, app.timekeeper.judge)
     app.timekeeper.witness(max((one.time.first_ms for one in receipts if one.time), default=None))

@@ -17,6 +17,7 @@ generic.py          any other, by a mapping
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from smsevents.errors import InvalidRequest
@@ -53,9 +54,11 @@ _ALL: tuple[Gateway, ...] = (
     Brevo(),
 )
 _KNOWN = {gateway.name: gateway for gateway in _ALL}
+_MAPPINGS_KEPT_MAX_ENTRIES = 1000  # parsed; a call would take longer otherwise
 GATEWAYS = (*_KNOWN, Generic.name)
 
 
+@lru_cache(maxsize=_MAPPINGS_KEPT_MAX_ENTRIES)
 def gateway_of(name: str, mapping: bytes | None = None) -> Gateway:
     """Return a gateway by its name and, for `generic`, its mapping. Raises `InvalidRequest`."""
     if name == Generic.name:
