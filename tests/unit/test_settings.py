@@ -67,6 +67,7 @@ COUNTED = (
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
     *(
+        "EXAMPLE_TRACKPOINT",
         "TALLY_VERSION",
         "EXIT_FAILED",
         "EXIT_CANNOT_LISTEN",
