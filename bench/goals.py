@@ -8,6 +8,7 @@ from bench.results import Row
 TIMES_CLICKHOUSE = {"gzip": 100.0, "plain": 4.0}
 SHARES_OF_NGINX = {("packs", "gzip"): 1.0, ("packs", "plain"): 0.8, ("database", "gzip"): 0.5}
 OVERLAPPING_MAX, LATE_TIMES_MAX = 0.05, {"gzip": 5.0, "plain": 1.5}
+FILTERED_TIMES_MAX = {"campaign of a flow": 2.5, "one-off campaign in few segments": 0.1}
 FIRST_BYTE_P50_MS, FIRST_BYTE_P99_MS = 5.0, 25.0
 IMPORT_EVENTS_PER_SECOND = 300_000
 REQUESTS_BY_BARE_RATIO = 0.3
@@ -35,6 +36,7 @@ def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
     """Hold the rows of a case to its goals; most cases have none."""
     judges = {
         "export": _export,
+        "filtered": _filtered,
         "latency": _latency,
         "requests": _requests,
         "import": _import,
@@ -64,6 +66,16 @@ def _export(rows: Sequence[Row]) -> list[Goal]:
             if nginx and share and (own := _best_seconds(rows, "smsevents", encoding, variant)):
                 promise = f"export from {variant}, {encoding}: at least {share:.0%} of the speed of nginx"
                 found.append(Goal(promise, f"{nginx / own:.0%}", nginx / own >= share))
+    return found
+
+
+def _filtered(rows: Sequence[Row]) -> list[Goal]:
+    found: list[Goal] = []
+    for row in rows:
+        if row.labels["encoding"] == "plain" and (most := FILTERED_TIMES_MAX.get(str(row.labels["what"]))):
+            times = row.median("time_by_full_plain_ratio")
+            promise = f"filtered export, {row.labels['what']}: at most {most:g} times as long as the full plain export"
+            found.append(Goal(promise, f"{times:.2f} times", times <= most))
     return found
 
 

@@ -1,9 +1,25 @@
 """One file for each question that is measured."""
 
-from bench.cases import disk, export, imports, late, latency, pull, readers, requests, scale, shops, soak, sync, workers
+from bench.cases import (
+    disk,
+    export,
+    filtered,
+    imports,
+    late,
+    latency,
+    pull,
+    readers,
+    requests,
+    scale,
+    shops,
+    soak,
+    sync,
+    workers,
+)
 
 CASES = {
     "export": export.CASE,
+    "filtered": filtered.CASE,
     "import": imports.CASE,
     "late": late.CASE,
     "latency": latency.CASE,

@@ -29,7 +29,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     """Cases write their results, including every single round, followed by the tables and charts."""
-    cases = ["export", "disk"]
+    cases = ["export", "filtered", "disk"]
     run(plan, cases)
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
@@ -41,6 +41,10 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     assert {row.labels["digest"] for row in exported} == {exported[0].labels["digest"]}
     plain = [row for row in exported if row.labels["encoding"] == "plain"]
     assert [row.figures["bytes"] for row in plain] == [[row.labels["line_bytes"]] for row in plain]
+    filtered = {row.labels["what"]: int(row.labels["matching"]) for row in results["filtered"].rows}
+    assert filtered.pop("everything") == EVENTS
+    assert len(filtered) == 2
+    assert all(0 < matching < EVENTS for matching in filtered.values())
     page = (plan.docs / "performance.md").read_text("utf-8")
     assert f"{EVENTS:,} events, {exported[0].labels['line_bytes']:,} bytes of lines" in page
     assert {path.stem for path in (plan.docs / "charts").glob("*.svg")} >= set(cases)

@@ -8,7 +8,7 @@ remembered: a shop has far fewer sources than events.
 
 from __future__ import annotations
 
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -52,7 +52,9 @@ class LineFilter:
         elif needles:
             tests = {name: test for name, test in tests.items() if name != self._needles.decide}
         try:
-            found: Iterable[bytes] = _lines_with(lines, needles) if needles else _split(lines)
+            found: Iterable[bytes] = _lines_with(lines, needles) if needles else [lines]
+            if tests:
+                found = chain.from_iterable(map(_split, found))
             for test in tests.values():
                 found = filter(test, found)
             return b"".join(found)
@@ -137,7 +139,7 @@ def _sent_needles(wanted: EventFilter) -> list[bytes]:
 
 
 def _lines_with(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
-    """Go through the lines that contain one of the needles, in order, each with its line feed.
+    """Go through the lines that contain one of the needles, in order, one or several at a time, with their line feeds.
 
     Raises `ValueError` if they are not lines.
     """
@@ -148,10 +150,13 @@ def _lines_with(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
 def _lines_with_one(lines: bytes, needle: bytes) -> Iterator[bytes]:
     find, rfind = lines.find, lines.rfind  # for many lines, this loop is most of the work
     at = find(needle)
+    start = rfind(b"\n", 0, at) + 1
     while at >= 0:
         end = lines.index(b"\n", at) + 1
-        yield lines[rfind(b"\n", 0, at) + 1 : end]
         at = find(needle, end)
+        if at < 0 or find(b"\n", end, at) >= 0:  # the next line with the needle does not follow
+            yield lines[start:end]
+            start = rfind(b"\n", 0, at) + 1
 
 
 def _lines_with_any(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
