@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -128,6 +129,29 @@ def test_the_export_of_the_page_has_as_many_lines(desk: Desk) -> None:
     assert len(lines) == count == len(desk.events())
     assert all(json.loads(line)["smsEvent"]["trackpoint"] == desk.shop.trackpoint for line in lines)
     expect(page.get_by_text("That is exactly the number shown.")).to_be_visible()
+
+
+@pytest.mark.parametrize("query", ["", "?type=flow&at=event"])
+def test_the_export_by_time_sent_or_with_a_filter(desk: Desk, query: str) -> None:
+    """By time sent or with a filter, the export is equal too, if the server's exports can filter; else the page says so.
+
+    The same events as CSV have a row each.
+    """
+    described = httpx.get(f"{desk.shop.base}/openapi.json").json()["paths"]
+    body = described["/shop/{trackpointId}/export-sms-events"]["post"]["requestBody"]["content"]["application/json"]
+    page = desk.page(query)
+    count = shown_events(page)
+    page.get_by_role("button", name="equal to this export").first.click()
+    if "sentFrom" not in body["schema"]["properties"]:
+        expect(page.get_by_text("This server cannot filter exports.")).to_be_visible()
+        return
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download", exact=True).click()
+    assert len(saved.value.path().read_bytes().splitlines()) == count
+    expect(page.get_by_text("That is exactly the number shown.")).to_be_visible()
+    with page.expect_download() as table:
+        page.get_by_role("link", name="CSV", exact=True).click()
+    assert len(table.value.path().read_text().splitlines()) == 1 + count
 
 
 def test_a_campaign_leads_to_its_own_numbers(desk: Desk) -> None:
