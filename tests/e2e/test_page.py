@@ -133,7 +133,7 @@ def test_the_export_of_the_page_has_as_many_lines(desk: Desk) -> None:
 
 @pytest.mark.parametrize("query", ["", "?type=flow&at=event"])
 def test_the_export_by_time_sent_or_with_a_filter(desk: Desk, query: str) -> None:
-    """By time sent or with a filter, the export is equal too, if the server's exports can filter; else the page says so.
+    """By time sent or with a filter, the export is equal too, if the server can filter exports; else the page says so.
 
     The same events as CSV have a row each.
     """
