@@ -59,7 +59,7 @@ export function Campaigns({ t, format, state, go, period, results, session, retr
         if (!next.delete(one)) next.add(one);
         setFolded(next);
       };
-      const row = { t, format, state, go, total: messages.data.total.sent };
+      const row = { t, format, state, go, total: messages.data.total.sent, buckets: result.data.buckets };
       return html`<table class="campaigns">
           <caption class="hidden-text">${t("campaigns")}</caption>
           <thead>
@@ -113,7 +113,7 @@ function Heading({ t, go, sort, name, isNumber }) {
   </th>`;
 }
 
-function Row({ t, format, state, go, one, parent, total, isFolded, fold }) {
+function Row({ t, format, state, go, one, parent, total, buckets, isFolded, fold }) {
   const rate = rateOf(one.counts);
   const share = total ? one.counts.sent / total : 0;
   const only = parent ? { campaign: [parent.id], node: [one.id] } : { campaign: [one.id], node: [] };
@@ -153,7 +153,7 @@ function Row({ t, format, state, go, one, parent, total, isFolded, fold }) {
     </td>
     <td class="number" data-label=${t("failed")}>${format.number(failedOf(one.counts))}</td>
     <td class="number pending">${format.number(one.counts.pending)}</td>
-    <td class="trend" aria-hidden="true"><${Sparkline} values=${one.sent} kind="pending" /></td>
+    <td class="trend" aria-hidden="true"><${Sparkline} values=${one.sent.filter((_, index) => buckets[index].complete)} kind="pending" /></td>
   </tr>`;
 }
 
