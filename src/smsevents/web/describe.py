@@ -89,10 +89,11 @@ def _resolved(value: Any, components: dict[str, Any]) -> Any:  # noqa: ANN401 --
 
 
 def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a response field. A field that has its default is omitted, so it is never null."""
+    """Return the schema of a response field. A field that has a default is then omitted, so it is never null."""
+    has_default = "default" in schema
     schema = {name: one for name, one in schema.items() if name != "default"}
     kinds = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
-    if len(kinds) == 1:
+    if len(kinds) == 1 and has_default:
         schema = {**kinds[0], **{name: one for name, one in schema.items() if name != "anyOf"}}
     return schema
 

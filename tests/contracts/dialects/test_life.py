@@ -6,12 +6,18 @@ import json
 import random
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
+from smsevents.catalog import tallies
 from smsevents.catalog.objects import State, count_objects
 from smsevents.catalog.stores import set_packing
+from smsevents.segments import tally
+from smsevents.stats.events import count_events
+from smsevents.stats.question import PARTS, Question
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import forget
@@ -20,10 +26,13 @@ from smsevents.upkeep.quarantining import quarantine
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.statistics import statistics
 from smsevents.upkeep.verification import verify
+from smsevents.wire.limits import HISTORY_MS
+from smsevents.wire.window import Window
 from smsevents.worker.worker import UpkeepWorker
 from tests.contracts.dialects.harness import SLOW, harness_of
 from tests.support.lines import DAY_MS, line, random_lines
 from tests.support.logs import FEW_LINES, Held, filled
+from tests.support.statistics import plain_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +52,32 @@ def held(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Held]:
     harness.close()
 
 
+@pytest.fixture(autouse=True)
+def _small_tallies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small segments have tallies."""
+    monkeypatch.setattr(tally, "TALLY_LINES_MIN_BYTES", 400)
+    monkeypatch.setattr(tallies, "TALLY_LINES_MIN_BYTES", 400)
+
+
 @contextmanager
 def intact(held: Held) -> Iterator[None]:
-    """Check after the block that the log is exported as expected, and that nothing is damaged."""
+    """Check after the block that the log is exported and counted as expected, and that nothing is damaged."""
     yield
     assert held.exported() == held.expected()
     assert held.damages() == []
+    window = Window(held.now - HISTORY_MS, held.now + DAY_MS)
+    for by in ((), PARTS):
+        question = Question(window, ZoneInfo("Europe/Prague"), "event", "1d", held.now, by)
+        total, rows = plain_rows(held.expected().split(b"\n")[:-1], question)
+        counts = count_events(held.database, held.trackpoint, question)
+        assert counts.events == total
+        assert sorted(map(repr, msgspec.to_builtins(counts.rows()))) == sorted(map(repr, in_order(rows)))
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with their members in the order of a response."""
+    names = ("bucket", "status", "type", "campaign", "node", "events")
+    return [{name: row[name] for name in names if name in row} for row in rows]
 
 
 def user_of(line: bytes) -> str:
