@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.support.servers import eventually, run_command
@@ -47,6 +48,27 @@ def test_ends_with_its_server(ending: signal.Signals, tmp_path: Path) -> None:
         assert process.wait(60) == 0
     assert not _listens(port)
     assert eventually(lambda: list(tmp_path.iterdir()) == [])
+
+
+def test_prints_an_address_that_signs_in_once() -> None:
+    """The demo prints an address of the page with a ticket, which opens a session without the key, once."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smsevents", "demo", "--events", "500"],
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout as shown:
+        text = "".join(iter(shown.readline, "Press Ctrl-C to stop.\n"))
+        [(base, ticket)] = re.findall(r"(http://127\.0\.0\.1:\d+)/#ticket=([\w-]{43})\n", text)
+
+        answers = [httpx.post(f"{base}/session", json={"ticket": ticket}) for _ in range(2)]
+
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert [answer.status_code for answer in answers] == [200, 401]
+    assert answers[0].json()["scopes"] == ["export", "stats"]
 
 
 def _listens(port: int) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -128,6 +130,30 @@ def test_the_export_of_the_page_has_as_many_lines(desk: Desk) -> None:
     assert len(lines) == count == len(desk.events())
     assert all(json.loads(line)["smsEvent"]["trackpoint"] == desk.shop.trackpoint for line in lines)
     expect(page.get_by_text("That is exactly the number shown.")).to_be_visible()
+
+
+@pytest.mark.parametrize("query", ["", "?type=flow&at=event"])
+def test_the_export_by_time_sent_or_with_a_filter(desk: Desk, query: str) -> None:
+    """By time sent or with a filter, the export is equal too, if the server can filter exports; else the page says so.
+
+    The same events as CSV have a row each.
+    """
+    described = httpx.get(f"{desk.shop.base}/openapi.json").json()["paths"]
+    body = described["/shop/{trackpointId}/export-sms-events"]["post"]["requestBody"]["content"]["application/json"]
+    page = desk.page(query)
+    count = shown_events(page)
+    page.get_by_role("button", name="equal to this export").first.click()
+    if "sentFrom" not in body["schema"]["properties"]:
+        expect(page.get_by_text("This server cannot filter exports.")).to_be_visible()
+        return
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download", exact=True).click()
+    assert len(saved.value.path().read_bytes().splitlines()) == count
+    expect(page.get_by_text("That is exactly the number shown.")).to_be_visible()
+    with page.expect_download() as table:
+        page.get_by_role("link", name="CSV", exact=True).click()
+    with table.value.path().open(newline="") as rows:
+        assert len(list(csv.reader(rows))) == 1 + count
 
 
 def test_a_campaign_leads_to_its_own_numbers(desk: Desk) -> None:
@@ -308,3 +334,15 @@ def test_what_stands_out_is_computed(page_shop: Shop, other_desk: Callable[..., 
     page.get_by_role("button", name="Show it").click()
     expect(page.get_by_role("button", name="Remove the filter Campaign: Bad list")).to_be_visible()
     assert desk.faults == []
+
+
+def test_too_many_rows_are_asked_for_apart(page_shop: Shop, other_desk: Callable[..., Desk]) -> None:
+    """If campaigns by day are more rows than the server sends, the series and the table are requested apart."""
+    desk = other_desk(page_shop)
+    context = desk.context()
+    problem = {"detail": "More than 10,000 rows."}
+    both = re.compile(r"/messages\?.*step=1d.*by=type")
+    context.route(both, lambda route: route.fulfill(status=400, json=problem))
+    page = desk.page(context=context)
+    expect(page.locator(".campaigns")).to_be_visible()
+    assert funnel(page) == funnel(desk.page())

@@ -101,8 +101,10 @@ class Sessions:
         """Return a ticket that opens a session for a key, once, within TICKET_MAX_MINUTES. Raises `Unauthorized`."""
         key = self._access.authenticate(key_text)
         ticket = secrets.token_urlsafe(_ID_BYTES)
-        expires = self._now() + TICKET_MAX_MINUTES * _MINUTE_MS
-        self._database.write(lambda connection: statements.insert_ticket(connection, _digest(ticket), key.id, expires))
+        now = self._now()
+        expires = now + TICKET_MAX_MINUTES * _MINUTE_MS
+        digest = _digest(ticket)
+        self._database.write(lambda connection: statements.insert_ticket(connection, digest, key.id, expires, now))
         return ticket
 
     def _open(self, key: Key, replaced: str | None) -> tuple[str, Session]:

@@ -45,8 +45,9 @@ def delete_sessions_of_key(connection: Connection, key_id: str) -> None:
     connection.execute(delete(tickets).where(tickets.c.key_id == key_id))
 
 
-def insert_ticket(connection: Connection, digest: bytes, key_id: str, expires_ms: int) -> None:
-    """Store a ticket."""
+def insert_ticket(connection: Connection, digest: bytes, key_id: str, expires_ms: int, now: int) -> None:
+    """Store a ticket, and remove those that have expired."""
+    connection.execute(delete(tickets).where(tickets.c.expires_ms <= now))
     connection.execute(insert(tickets).values(digest=digest, key_id=key_id, expires_ms=expires_ms))
 
 

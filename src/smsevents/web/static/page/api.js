@@ -90,11 +90,15 @@ export async function statistics(shop, path, query, signal) {
 }
 
 export function statisticsPath(shop, path, query) {
+  return `shop/${shop}/sms-stats${path}?${membersOf(query)}`;
+}
+
+function membersOf(query) {
   const members = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     for (const one of [value].flat()) if (one !== "" && one != null) members.append(name, one);
   }
-  return `shop/${shop}/sms-stats${path}?${members}`;
+  return members;
 }
 
 /** Exports events. Rejects if the export was truncated, so nothing incomplete is ever saved. */
@@ -108,9 +112,18 @@ export async function exportEvents(shop, body) {
   }
 }
 
-/** Returns the members that the export request takes, by the server's own description. */
-export async function exportMembers() {
-  const described = await (await ask("openapi.json")).json();
-  const operation = described.paths["/shop/{trackpointId}/export-sms-events"].post;
-  return Object.keys(operation.requestBody.content["application/json"].schema.properties);
+/** Returns what exports can do, by the server's own description: their `members`, and whether it has files to download. */
+export async function exportAbilities() {
+  const { paths } = await (await ask("openapi.json")).json();
+  const body = paths["/shop/{trackpointId}/export-sms-events"].post.requestBody;
+  return {
+    members: Object.keys(body.content["application/json"].schema.properties),
+    hasFiles: "/shop/{trackpointId}/sms-events" in paths,
+  };
+}
+
+/** Returns the address of a file with the events of an export, in a format of the server. */
+export function filePath(shop, body, zone, format) {
+  const { from = "90d", to = "", ...filters } = body;
+  return `shop/${shop}/sms-events?${membersOf({ from, to, ...filters, tz: zone, format })}`;
 }

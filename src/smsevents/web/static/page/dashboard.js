@@ -3,7 +3,7 @@
 import { ContextLine, Filters } from "./context.js";
 import { ExportDialog } from "./export-dialog.js";
 import { formats } from "./format.js";
-import { html, useMemo, useState } from "./lib.js";
+import { html, useEffect, useMemo, useState } from "./lib.js";
 import { Empty, Failure } from "./notices.js";
 import { Campaigns } from "./panels/campaigns.js";
 import { Delivery } from "./panels/delivery.js";
@@ -14,10 +14,14 @@ import { DAY_MS, periodOf, stepsOf } from "./period.js";
 import { TopBar } from "./top-bar.js";
 import { useStatistics } from "./use-statistics.js";
 
+const SOURCE = "type,campaign,node";
 const iso = (ms) => new Date(ms).toISOString();
 
-/** Returns the requests of all panels for a state. */
-function requestsOf(state, period, step, now) {
+/**
+ * Returns the requests of all panels for a state. Counting messages is what costs the server most, so one request serves
+ * the time series and the table. If its response would have too many rows, they are apart (`isSplit`).
+ */
+function requestsOf(state, period, step, now, isSplit) {
   const { type, campaign, node, tz, at } = state;
   const common = { tz, at, type, campaign, node };
   const interval = { ...common, from: iso(period.from), to: iso(period.to) };
@@ -29,10 +33,10 @@ function requestsOf(state, period, step, now) {
     to: iso(before.from),
   };
   return {
-    messages: { path: "/messages", query: { ...interval, step } },
+    messages: { path: "/messages", query: { ...interval, step, by: isSplit ? "" : SOURCE } },
     events: { path: "", query: { ...interval, step, by: "status" } },
     delivery: { path: "/delivery-time", query: interval },
-    sources: { path: "/messages", query: { ...interval, by: "type,campaign,node" } },
+    sources: isSplit ? { path: "/messages", query: { ...interval, by: SOURCE } } : null,
     previousMessages: previous && { path: "/messages", query: { ...previous, step: "1d" } },
     previousDelivery: previous && { path: "/delivery-time", query: previous },
     earlier: earlier && { path: "", query: earlier },
@@ -47,10 +51,14 @@ export function Dashboard({ session, state, go, language, t, leave, ended }) {
   const period = useMemo(() => periodOf(state, now), [state.days, state.from, state.to, state.tz, now]);
   const steps = stepsOf(period);
   const step = steps.possible.includes(state.step) ? state.step : steps.usual;
-  const requests = requestsOf(state, period, step, now);
-  const results = useStatistics(session.trackpointId, requests, refreshed, ended);
-
+  const [isSplit, setSplit] = useState(false);
+  const requests = requestsOf(state, period, step, now, isSplit);
+  const responses = useStatistics(session.trackpointId, requests, refreshed, ended);
+  const results = isSplit ? responses : { ...responses, sources: responses.messages };
   const { messages, events, sources } = results;
+  useEffect(() => {
+    if (messages?.problem?.status === 400) setSplit(true);
+  }, [messages?.problem]);
   const problem = messages?.problem ?? events?.problem;
   const retry = () => setRefreshed(refreshed + 1);
   const hasFilters = Boolean(state.type.length || state.campaign.length || state.node.length);

@@ -1,6 +1,6 @@
 // The export that equals a number: its request, the command for it, and a download that is compared with the number.
 
-import { exportEvents, exportMembers } from "./api.js";
+import { exportAbilities, exportEvents, filePath } from "./api.js";
 import { Dialog } from "./dialog.js";
 import { html, useEffect, useState } from "./lib.js";
 import { textOf } from "./notices.js";
@@ -17,18 +17,18 @@ function bodyOf(state, asked) {
 }
 
 export function ExportDialog({ t, format, state, session, asked, close }) {
-  const [taken, setTaken] = useState(null);
+  const [abilities, setAbilities] = useState(null);
   const [message, setMessage] = useState("");
   const [isRunning, setRunning] = useState(false);
   const [isCopied, setCopied] = useState(false);
   const body = bodyOf(state, asked);
   const mayExport = session.scopes.includes("export");
-  const isPossible = taken !== null && Object.keys(body).every((name) => taken.includes(name));
+  const isPossible = abilities !== null && Object.keys(body).every((name) => abilities.members.includes(name));
   const address = new URL(`shop/${session.trackpointId}/export-sms-events`, document.baseURI).href;
   const command = `curl -d '${JSON.stringify(body)}' -H "X-Api-Key: $SMSEVENTS_API_KEY" ${address}`;
 
   useEffect(() => {
-    exportMembers().then(setTaken, (problem) => setMessage(textOf(problem, t)));
+    exportAbilities().then(setAbilities, (problem) => setMessage(textOf(problem, t)));
   }, []);
 
   async function download() {
@@ -57,7 +57,7 @@ export function ExportDialog({ t, format, state, session, asked, close }) {
       ${t("events", { count: asked.count })}, ${format.momentRange(asked.from, asked.to)}.${" "}
       ${t(state.at === "event" ? "exportLead" : "exportSent")}
     </p>
-    ${taken !== null && !isPossible && html`<p class="notice">${t("exportNoFilter")}</p>`}
+    ${abilities !== null && !isPossible && html`<p class="notice">${t("exportNoFilter")}</p>`}
     ${!mayExport && html`<p class="notice">${t("exportNoScope")}</p>`}
     ${
       mayExport &&
@@ -66,7 +66,8 @@ export function ExportDialog({ t, format, state, session, asked, close }) {
         <button class="primary" disabled=${isRunning || asked.count > IN_BROWSER_MAX_EVENTS} onClick=${download}>
           ${t(isRunning ? "exportRunning" : "exportDownload")}
         </button>
-        ${asked.count > IN_BROWSER_MAX_EVENTS && html`<span class="muted">${t("exportLarge")}</span>`}
+        ${abilities.hasFiles && html`<${Files} ...${{ t, state, session, body }} />`}
+        ${asked.count > IN_BROWSER_MAX_EVENTS && !abilities.hasFiles && html`<span class="muted">${t("exportLarge")}</span>`}
       </div>`
     }
     <p role="status">${message}</p>
@@ -79,6 +80,13 @@ export function ExportDialog({ t, format, state, session, asked, close }) {
       </div>`
     }
   <//>`;
+}
+
+/** The same events as files that the browser saves itself, whatever their size. */
+function Files({ t, state, session, body }) {
+  const link = (format) => filePath(session.trackpointId, body, state.tz, format);
+  return html`<a class="button" href=${link("csv")} download>CSV</a>
+    <a class="button" href=${link("csv-excel-cs")} download>${t("exportExcel")}</a>`;
 }
 
 const fileTime = (ms) => new Date(ms).toISOString().slice(0, 16).replaceAll(":", "");

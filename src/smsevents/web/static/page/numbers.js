@@ -19,7 +19,7 @@ const NOTHING = {
 /** Returns the counts of messages of each bucket, in order. */
 export function countsByBucket(messages) {
   const counts = messages.buckets.map(() => NOTHING);
-  for (const row of messages.rows) counts[row.bucket] = row;
+  for (const row of messages.rows) counts[row.bucket] = added(counts[row.bucket], row);
   return counts;
 }
 
@@ -41,25 +41,29 @@ export function eventSeries(stats) {
   return series;
 }
 
-/** Returns the campaigns and flows, each with `counts`, and `nodes` where it is a flow. */
+/**
+ * Returns the campaigns and flows, each with `counts`, `sent` (how many in each bucket, if there are several), and
+ * `nodes` where it is a flow.
+ */
 export function sources(messages) {
   const found = new Map();
+  const buckets = messages.buckets.length;
+  const count = (place, key, facts, row) => {
+    const at = place.get(key) ?? { key, ...facts, counts: NOTHING, sent: new Array(buckets).fill(0) };
+    at.counts = added(at.counts, row);
+    at.sent[row.bucket] += row.sent;
+    place.set(key, at);
+    return at;
+  };
   for (const row of messages.rows) {
     const key = row.other ? "other" : `${row.type} ${row.campaign.id}`;
-    const at = found.get(key) ?? {
-      key,
-      isOther: Boolean(row.other),
-      id: row.campaign?.id ?? "",
-      name: shownName(row.campaign?.name),
-      type: row.type,
-      counts: NOTHING,
-      nodes: [],
-    };
-    at.counts = added(at.counts, row);
-    if (row.node) at.nodes.push({ key: `${key} ${row.node.id}`, id: row.node.id, name: shownName(row.node.name), counts: row });
-    found.set(key, at);
+    const { id = "", name } = row.campaign ?? {};
+    const facts = { isOther: Boolean(row.other), id, name: shownName(name), type: row.type };
+    const source = count(found, key, facts, row);
+    source.nodes ??= new Map();
+    if (row.node) count(source.nodes, `${key} ${row.node.id}`, { id: row.node.id, name: shownName(row.node.name) }, row);
   }
-  return [...found.values()];
+  return [...found.values()].map((one) => ({ ...one, nodes: [...one.nodes.values()] }));
 }
 
 /** Pasted names may hold line separators, which a browser would not show at all. */

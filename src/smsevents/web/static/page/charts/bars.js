@@ -37,6 +37,7 @@ export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
   };
   const pointer = {
     onPointerDown: (event) => {
+      if (event.pointerType === "touch") setAt(indexAt(event)); // a finger scrolls, so it does not select
       if (event.button !== 0 || event.pointerType === "touch") return;
       event.currentTarget.setPointerCapture(event.pointerId);
       setAnchor(indexAt(event));
@@ -45,7 +46,7 @@ export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
     onPointerMove: (event) => setAt(indexAt(event)),
     onPointerUp: () => (selected && selected[0] !== selected[1] ? zoomIn(...selected) : setAnchor(null)),
     onPointerCancel: () => setAnchor(null),
-    onPointerLeave: () => anchor === null && setAt(null),
+    onPointerLeave: (event) => anchor === null && event.pointerType !== "touch" && setAt(null),
     onBlur: () => {
       setAt(null);
       setAnchor(null);
@@ -61,7 +62,7 @@ export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
       if (!event.shiftKey) setAnchor(null);
       setAt(Math.min(last, Math.max(0, moves[event.key])));
     } else if (event.key === "Enter") zoomIn(...(selected ?? [here, here]));
-    else if (event.key === "Escape") setAnchor(null);
+    else if (event.key === "Escape") (anchor === null ? setAt : setAnchor)(null);
     else return;
     event.preventDefault();
   };

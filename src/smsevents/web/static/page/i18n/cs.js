@@ -158,6 +158,7 @@ export default {
   exportLead: "Jeden řádek na událost, přesně ty události, které jsou tu započtené.",
   exportSent: "Jsou to události zpráv odeslaných v daném období, ať nastaly kdykoli.",
   exportDownload: "Stáhnout",
+  exportExcel: "CSV pro český Excel",
   exportRunning: "Exportuji…",
   exportDone: "Uloženo: {lines}.",
   lines: { one: "{count} řádek", few: "{count} řádky", many: "{count} řádku", other: "{count} řádků" },

@@ -149,6 +149,7 @@ export default {
   exportLead: "One line per event, exactly the events counted here.",
   exportSent: "These are the events of the messages sent in the period, whenever the events happened.",
   exportDownload: "Download",
+  exportExcel: "CSV for Czech Excel",
   exportRunning: "Exporting…",
   exportDone: "Saved: {lines}.",
   lines: { one: "{count} line", other: "{count} lines" },

@@ -1,6 +1,7 @@
 // Campaigns and flows, and the steps of each flow: sorted, searched, and each a link to its own numbers.
 
 import { statisticsPath } from "../api.js";
+import { Sparkline } from "../charts/sparkline.js";
 import { html, useState } from "../lib.js";
 import { sources } from "../numbers.js";
 import { failedOf, rateOf } from "../statuses.js";
@@ -58,7 +59,7 @@ export function Campaigns({ t, format, state, go, period, results, session, retr
         if (!next.delete(one)) next.add(one);
         setFolded(next);
       };
-      const row = { t, format, state, go, total: messages.data.total.sent };
+      const row = { t, format, state, go, total: messages.data.total.sent, buckets: result.data.buckets };
       return html`<table class="campaigns">
           <caption class="hidden-text">${t("campaigns")}</caption>
           <thead>
@@ -70,6 +71,7 @@ export function Campaigns({ t, format, state, go, period, results, session, retr
               <${Heading} ...${{ t, go, sort: key }} name="rate" />
               <${Heading} ...${{ t, go, sort: key }} name="failed" isNumber=${true} />
               <${Heading} ...${{ t, go, sort: key }} name="pending" isNumber=${true} />
+              <th scope="col" class="trend">${t("trend")}</th>
             </tr>
           </thead>
           <tbody>
@@ -111,7 +113,7 @@ function Heading({ t, go, sort, name, isNumber }) {
   </th>`;
 }
 
-function Row({ t, format, state, go, one, parent, total, isFolded, fold }) {
+function Row({ t, format, state, go, one, parent, total, buckets, isFolded, fold }) {
   const rate = rateOf(one.counts);
   const share = total ? one.counts.sent / total : 0;
   const only = parent ? { campaign: [parent.id], node: [one.id] } : { campaign: [one.id], node: [] };
@@ -151,6 +153,7 @@ function Row({ t, format, state, go, one, parent, total, isFolded, fold }) {
     </td>
     <td class="number" data-label=${t("failed")}>${format.number(failedOf(one.counts))}</td>
     <td class="number pending">${format.number(one.counts.pending)}</td>
+    <td class="trend" aria-hidden="true"><${Sparkline} values=${one.sent.filter((_, index) => buckets[index].complete)} kind="pending" /></td>
   </tr>`;
 }
 

@@ -6,8 +6,9 @@ import { countsByBucket } from "../numbers.js";
 import { failedOf, rateOf } from "../statuses.js";
 import { compareName } from "../top-bar.js";
 
-const isPending = ({ previousMessages, previousDelivery, earlier }) =>
-  [previousMessages, previousDelivery, earlier].some((one) => one?.isOld);
+/** Whether the numbers before are not known, because they are on their way or could not be had. */
+const isUnknown = ({ previousMessages, previousDelivery, earlier }) =>
+  [previousMessages, previousDelivery, earlier].some((one) => one?.isOld || one?.problem);
 
 /** The period before counts only if the log reaches back to its beginning; else the change would be made up. */
 function comparable(results) {
@@ -28,7 +29,7 @@ export function Tiles({ t, format, period, results }) {
   const complete = counts.filter((_, index) => messages.data.buckets[index].complete);
   const rate = rateOf(total);
   const median = delivery?.data?.medianMs ?? null;
-  const since = isPending(results) ? null : compareName(t, period);
+  const since = isUnknown(results) ? null : compareName(t, period);
 
   const ratioChange = (now, then) => (then ? now / then - 1 : null);
   const rateChange = before && rate !== null && rateOf(before.total) !== null ? rate - rateOf(before.total) : null;
@@ -80,7 +81,7 @@ const CountChange = ({ t, format, since, value, isMoreBetter }) =>
 
 /** A change is never told by its colour alone: it has a sign, and says what it is compared with. */
 function Change({ t, since, value, text, isMoreBetter, least = 0.0005 }) {
-  if (since === null) return null; // not known yet
+  if (since === null) return null;
   if (value === null) return html`<span class="muted">${t("noComparison")}</span>`;
   if (Math.abs(value) < least) return html`<span class="muted">${t("unchanged")}</span>`;
   const isBetter = value > 0 === isMoreBetter;
