@@ -77,6 +77,12 @@ def create(
         " all who know it can record events of the shop.",
         err=True,
     )
+    if not settings_in_force().public_url:
+        typer.echo(
+            "SMSEVENTS_PUBLIC_URL is not set, so the address begins as on this machine. Replace that part by the one"
+            " under which the gateway reaches the server.",
+            err=True,
+        )
 
 
 @app.command("list")
