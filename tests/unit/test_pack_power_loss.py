@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.catalog import Database
-from smsevents.catalog.attachment import MARKER_KEY
+from smsevents.catalog.markers import MARKER_KEY
 from smsevents.storage.files import FileStore
 from smsevents.upkeep import erasure
 from smsevents.upkeep.collecting import collect

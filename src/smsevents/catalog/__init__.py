@@ -15,6 +15,8 @@ stored.py          segments in rows and in packs, in order
 replacement.py     what was read is replaced by what was made of it, or nothing is
 objects.py         statements on the objects in the store: announced, live, dead
 stores.py          statements on the store that holds the packs
+markers.py         the object in a store that says whose packs it holds
+generations.py     statements on what this database wrote into the marker
 attachment.py      which store holds the packs, and that no other database uses it
 pack_store.py      reads packs, with the indexes of the latest ones
 quarantine.py      statements on damaged segments that are set aside

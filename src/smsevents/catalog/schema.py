@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
 
-HEAD = "0005"
+HEAD = "0009"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

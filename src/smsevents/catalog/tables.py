@@ -208,3 +208,11 @@ stores = Table(
     Column("identity", Text, nullable=False),  # the store has it, too
     Column("packing", Integer, nullable=False),  # 0 once the log was moved back into the database
 )
+
+# The names that this database wrote into the marker of the store, so that a copy of it is told apart.
+generations = Table(
+    "generations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("written_ms", BigInteger, nullable=False),
+)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from smsevents.catalog.attachment import check_marker, is_store_needed, require_all
+from smsevents.catalog.attachment import check_own, is_store_needed, require_all
 from smsevents.catalog.checks import Check, State
 from smsevents.catalog.dialects import diagnose
 from smsevents.catalog.leases import LEASE_SECONDS
@@ -165,7 +165,7 @@ def _packs(connection: Connection, where: str, settings: Settings) -> list[Check
         )
     try:
         store = open_store(record.url)
-        check_marker(where, store, record)
+        check_own(connection, where, store, record)
         count = require_all(connection, store)
         store.check_writable()
         why = store.unsafe()
