@@ -22,7 +22,7 @@ pack_store.py      reads packs, with the indexes of the latest ones
 quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users
 trusted_time.py    statements on the mark of trusted time
-leases.py          statements on leases: which process does the upkeep
+leases.py          statements on leases: which processes do the upkeep
 pending_scrubs.py  statements on the work that an erasure leaves to be done on the files
 milestones.py      statements on milestones: when something was last done
 """

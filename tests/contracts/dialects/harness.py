@@ -195,16 +195,17 @@ def harness_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> Sqlit
 _HOLDER = """
 import sys, time
 from smsevents.catalog import open_existing
-with open_existing(sys.argv[1]).dialect.shop_alone(int(sys.argv[2]), 10):
+dialect = open_existing(sys.argv[1]).dialect
+with getattr(dialect, sys.argv[3])(int(sys.argv[2]), *map(int, sys.argv[4:])):
     print("held", flush=True)
     time.sleep(600)
 """
 
 
 @contextmanager
-def held_by_another_process(url: str, trackpoint: int) -> Iterator[subprocess.Popen[str]]:
-    """Have another process be alone with a shop. It is killed at the end, if it still runs."""
-    command = [sys.executable, "-c", _HOLDER, url, str(trackpoint)]
+def held_by_another_process(url: str, trackpoint: int, lock: str = "shop_alone") -> Iterator[subprocess.Popen[str]]:
+    """Have another process be alone with a shop, or do its upkeep. It is killed at the end, if it still runs."""
+    command = [sys.executable, "-c", _HOLDER, url, str(trackpoint), lock, *(["10"] if lock == "shop_alone" else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

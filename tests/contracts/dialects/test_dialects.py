@@ -227,6 +227,21 @@ def test_a_lock_ends_with_its_process(database: Database, harness: Harness) -> N
             pass
 
 
+def test_one_process_does_the_upkeep_of_a_shop(database: Database, harness: Harness) -> None:
+    """While one process does the upkeep of a shop, no other does; steps and erasures go on; a kill frees the shop."""
+    with held_by_another_process(harness.url, SHOP, "shop_kept") as holder:
+        with pytest.raises(Busy, match="the upkeep of this shop"), database.dialect.shop_kept(SHOP):
+            pass
+        with database.dialect.shop_kept(SHOP + 1), database.dialect.shop_step(SHOP):
+            pass
+        with database.dialect.shop_alone(SHOP, 1):
+            pass
+        holder.kill()
+        holder.wait(WAIT_MAX_SECONDS)
+        with database.dialect.shop_kept(SHOP):
+            pass
+
+
 def test_one_scrubs_at_a_time(harness: Harness, database: Database) -> None:
     """While one process scrubs, another waits, and is informed if its turn does not come."""
     other = harness.opened()

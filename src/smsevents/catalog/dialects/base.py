@@ -94,6 +94,10 @@ class Dialect(Protocol):
     def fetches_lazily(self) -> bool:
         """Whether a cursor fetches rows when they are asked for, and not all of them at first."""
 
+    @property
+    def divides_upkeep(self) -> bool:
+        """Whether processes on several machines may do the upkeep of different shops at the same time."""
+
     def engine(self) -> Engine:
         """Create the engine. Its connections begin a read, or with the execution option `write=True` a write.
 
@@ -142,6 +146,9 @@ class Dialect(Protocol):
 
     def shop_alone(self, trackpoint: int, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to rewrite segments of a shop. Raises `Busy` after `patience_seconds`."""
+
+    def shop_kept(self, trackpoint: int) -> AbstractContextManager[None]:
+        """Do the upkeep of a shop for the block. Raises `Busy` if another process does. Erasures do not mind."""
 
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to scrub the files. Raises `Busy` after `patience_seconds`."""

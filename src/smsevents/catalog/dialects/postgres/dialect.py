@@ -45,6 +45,7 @@ class PostgresDialect:
     reads_kept = 0  # the pool keeps them
     has_one_writer = False
     fetches_lazily = False
+    divides_upkeep = True
 
     def __init__(self, location: Location, *, create: bool) -> None:
         """Check the database at a location. Raises `NoDatabase` or `StoreUnavailable`."""
@@ -126,6 +127,10 @@ class PostgresDialect:
     def shop_alone(self, trackpoint: int, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to a shop."""
         return self._locks.alone(_work(trackpoint), patience_seconds, _ERASES)
+
+    def shop_kept(self, trackpoint: int) -> AbstractContextManager[None]:
+        """Do the upkeep of a shop."""
+        return self._locks.only((int(Key.KEPT), key_of(trackpoint)), "does the upkeep of this shop")
 
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to scrub the tables."""

@@ -40,6 +40,7 @@ class SqliteDialect:
     reads_kept = 8  # opening one takes longer than a small read
     has_one_writer = True
     fetches_lazily = True
+    divides_upkeep = False  # all processes are on one machine, whose cores the server needs
 
     def __init__(self, path: Path, *, create: bool) -> None:
         """Check what is at a path. Raises `NoDatabase` or `StoreUnavailable`."""
@@ -136,6 +137,10 @@ class SqliteDialect:
     def shop_alone(self, trackpoint: int, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to a shop."""
         return locks.shop_alone(self.path, trackpoint, patience_seconds)
+
+    def shop_kept(self, trackpoint: int) -> AbstractContextManager[None]:
+        """Do the upkeep of a shop."""
+        return locks.shop_kept(self.path, trackpoint)
 
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to scrub the files."""
