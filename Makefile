@@ -16,7 +16,7 @@ SOAK_SECONDS ?= 600
 # what must run on Windows too
 DESK = src/smsevents/client src/smsevents/wire $(addprefix src/smsevents/cli/,__init__.py commands.py pull.py sync.py)
 
-.PHONY: help demo install test test-fast test-all check check-bare bench bench-soak bench-before format uv develop
+.PHONY: help demo demo-cluster install test test-fast test-all check check-bare bench bench-soak bench-before format uv develop
 .PHONY: tools bench-tools
 
 help: ## list the targets
@@ -24,6 +24,10 @@ help: ## list the targets
 
 demo: install ## a throw-away shop with 90 days of events, exported before your eyes
 	@$(UV_PROJECT_ENVIRONMENT)/bin/smsevents demo $(DEMO_ARGUMENTS)
+
+demo-cluster: develop ## PostgreSQL, object storage and two servers, parts of which are killed; nothing is lost
+	@sh scripts/demo-cluster
+	@$(RUN) --group seaweedfs python -m bench.cluster $(DEMO_ARGUMENTS)
 
 install: uv ## smsevents into .venv, for use; WITH="parquet sync" adds these extras
 	@$(SYNC) --no-dev $(addprefix --extra ,$(WITH))
