@@ -216,3 +216,11 @@ generations = Table(
     Column("name", Text, primary_key=True),
     Column("written_ms", BigInteger, nullable=False),
 )
+
+# The lowest number of a program that may use the tables (`schema.READER`): one row, with the id 1.
+readers = Table(
+    "readers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("lowest", Integer, nullable=False),
+)

@@ -120,6 +120,12 @@ class Dialect(Protocol):
     def now_ms(self) -> int:
         """Return the time (Unix ms) of the clock that all processes of the database share."""
 
+    def concerns(self, connection: Connection) -> list[Check]:
+        """Return checks of the database and of this machine beside it, also those that are ok. Use a read.
+
+        If one is `wrong`, this machine should serve nothing.
+        """
+
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Until the write ends, let nobody block a user of the shop. Do this before the blocked users are read."""
 

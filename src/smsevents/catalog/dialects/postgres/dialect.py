@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
-from smsevents.catalog.dialects.postgres import guards, scrub
+from smsevents.catalog.dialects.postgres import concerns, guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
 from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, begin_statements, begun, connect, postgres_engine
 from smsevents.catalog.dialects.postgres.failures import ours, translated
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.engine import Engine
 
+    from smsevents.catalog.checks import Check
     from smsevents.catalog.dialects.postgres.location import Location
     from smsevents.catalog.dialects.postgres.locks import Place
 
@@ -99,6 +100,10 @@ class PostgresDialect:
     def now_ms(self) -> int:
         """Return the time of the database's clock (Unix ms)."""
         return self._clock.now_ms()
+
+    def concerns(self, connection: Connection) -> list[Check]:
+        """Return what is to be said of the clocks and of the standbys."""
+        return [concerns.clock(self._clock.machine_away_ms()), concerns.standbys(connection)]
 
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Let nobody block a user of the shop meanwhile."""

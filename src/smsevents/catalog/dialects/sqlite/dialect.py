@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.engine import Engine
 
+    from smsevents.catalog.checks import Check
+
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
 SCRUB_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file of at most this size is rewritten in less than a second
@@ -109,6 +111,11 @@ class SqliteDialect:
     def now_ms(self) -> int:
         """Return the time of the machine's clock (Unix ms): all processes of a file run on that machine."""
         return now_ms()
+
+    @staticmethod
+    def concerns(connection: Connection) -> list[Check]:  # noqa: ARG004 -- there is nothing to ask
+        """Return nothing: there is one machine."""
+        return []
 
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Do nothing: there is one writer."""
