@@ -23,7 +23,7 @@ from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, body_of, line, model, random_lines
 from tests.support.logs import log_at, store
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
-from tests.support.servers import STILL, Server, Shop, add_shop, eventually, free_port
+from tests.support.servers import STILL, Server, Shop, add_shop, eventually, free_port, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +168,7 @@ def test_a_server_survives_a_database_that_goes_away(tmp_path: Path, postgres_ur
 def test_no_password_is_shown(tmp_path: Path, postgres_url: str, name: str) -> None:
     """Neither the start of a server, nor `doctor`, nor an error shows the password of the database.
 
-    `backup` refuses, names the tools of PostgreSQL, and leaves no file.
+    Nor does a `backup` that fails, which leaves no file, or one that succeeds.
     """
     secret = "correct-horse"  # noqa: S105 -- of no account
     url = url_of(postgres_url, name).replace(f"{OWNER}@", f"{OWNER}:{secret}@")
@@ -183,10 +183,13 @@ def test_no_password_is_shown(tmp_path: Path, postgres_url: str, name: str) -> N
             assert failed.returncode == 1
             assert failed.stderr.startswith(b"smsevents: ")
             told += failed.stdout + failed.stderr
-        refused = server.command("backup", str(tmp_path / "copy"))
-        assert refused.returncode != 0
-        assert b"pg_dump" in refused.stderr
+        failed = run_command("backup", str(tmp_path / "copy"), environment=server.environment | {"PATH": "/nowhere"})
+        assert failed.returncode == 1
+        assert b"needs pg_dump" in failed.stderr
         assert not list(tmp_path.glob("*copy*"))
+        done = server.command("backup", str(tmp_path / "copy"))
+        assert done.returncode == 0, done.stderr
+        told += failed.stderr + done.stderr + (tmp_path / "copy").read_bytes()
         assert secret.encode() not in told
     finally:
         server.stop()

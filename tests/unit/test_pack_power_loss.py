@@ -53,7 +53,7 @@ class Recording(Database):
         """Keep a copy of the database as it is now."""
         path = self._copies / f"{self.commits}.db"
         path.touch()
-        self.dialect.copy_to(path)
+        self.dialect.copy_to(path, lambda _: None)
 
     @contextmanager
     def exclusive(self, *, beside: bool = False) -> Iterator[Connection]:

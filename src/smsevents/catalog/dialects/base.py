@@ -18,12 +18,12 @@ and no new step begins meanwhile. A lock ends with the process that holds it, ho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from smsevents.catalog.checks import Check
+
+
+T = TypeVar("T")
 
 
 class Busy(StoreUnavailable):
@@ -168,14 +171,13 @@ class Dialect(Protocol):
         Return whether another step would return more. Raises `StoreUnavailable`.
         """
 
-    def copy_to(self, target: Path) -> None:
+    def copy_to(self, target: Path, read: Callable[[Connection], T], past_pool: str | None = None) -> T:
         """Write the database as it is at one moment into an empty file, without deleted rows.
 
-        Raises `StoreUnavailable`, and `InvalidRequest` for a database that has its own tools for that.
+        Return what `read` reads in the database as it is at the same moment. `past_pool` is the URL of the server
+        itself, if this database is reached through a pool of connections. Raises `StoreUnavailable`, and
+        `InvalidRequest` or `SettingError` if this way is not possible.
         """
-
-    def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
-        """Open what `copy_to` wrote for the block, to read it. Raises `StoreUnavailable`."""
 
     def sizes(self) -> DatabaseSizes:
         """Return the size of the database, and the free space beside it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.sqlite import files, locks
@@ -18,9 +18,10 @@ from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, Fr
 from smsevents.catalog.dialects.sqlite.identity import identity_of
 from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
 from smsevents.clock.system import now_ms
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import InvalidRequest, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from smsevents.catalog.checks import Check
+
+T = TypeVar("T")
 
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
@@ -176,13 +179,13 @@ class SqliteDialect:
         files.shrink_wal(self.path)
         return False
 
-    def copy_to(self, target: Path) -> None:
-        """Copy the database without free pages."""
+    def copy_to(self, target: Path, read: Callable[[Connection], T], past_pool: str | None = None) -> T:
+        """Copy the database without free pages, and read the copy."""
+        if past_pool is not None:
+            raise InvalidRequest("A SQLite file has no server. Leave out --server.")
         files.copy_to(self.path, target)
-
-    def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
-        """Open a copy for reading."""
-        return files.reading_copy(copy)
+        with files.reading_copy(target) as connection:
+            return read(connection)
 
     def sizes(self) -> DatabaseSizes:
         """Return the sizes of the files."""
