@@ -189,6 +189,7 @@ def test_no_password_is_shown(tmp_path: Path, postgres_url: str, name: str) -> N
         assert not list(tmp_path.glob("*copy*"))
         done = server.command("backup", str(tmp_path / "copy"))
         assert done.returncode == 0, done.stderr
+        assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
         told += failed.stderr + done.stderr + (tmp_path / "copy").read_bytes()
         assert secret.encode() not in told
     finally:
