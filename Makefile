@@ -16,14 +16,18 @@ SOAK_SECONDS ?= 600
 # what must run on Windows too
 DESK = src/smsevents/client src/smsevents/wire $(addprefix src/smsevents/cli/,__init__.py commands.py pull.py sync.py)
 
-.PHONY: help demo install test test-fast test-all check check-bare bench bench-soak bench-before format uv develop
-.PHONY: tools bench-tools vendor
+.PHONY: help demo demo-cluster install test test-fast test-all check check-bare bench bench-soak bench-before
+.PHONY: format uv develop tools bench-tools vendor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 demo: install ## a throw-away shop with 90 days of events, exported before your eyes
 	@$(UV_PROJECT_ENVIRONMENT)/bin/smsevents demo $(DEMO_ARGUMENTS)
+
+demo-cluster: develop ## PostgreSQL, object storage and two servers, parts of which are killed; nothing is lost
+	@sh scripts/demo-cluster
+	@$(RUN) --group seaweedfs python -m bench.cluster $(DEMO_ARGUMENTS)
 
 install: uv ## smsevents into .venv, for use; WITH="parquet sync" adds these extras
 	@$(SYNC) --no-dev $(addprefix --extra ,$(WITH))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from smsevents.clock.system import now_ms
 from tests.support.lines import DAY_MS, body_of, line, model
-from tests.support.postgres import create_database, drop_database, url_of
+from tests.support.postgres import create_database, drop_database, restored, url_of
 from tests.support.seaweed import seaweedfs
 from tests.support.servers import run_command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from _pytest.mark import ParameterSet
@@ -41,26 +45,60 @@ def test_a_log_is_the_same_everywhere(
 ) -> None:
     """Imports, packs, an erasure and the way back into the database leave exactly the events of the plain model."""
     environment = dict(os.environ)
-    if place == "seaweedfs":
-        server = seaweedfs()
-        environment |= {**server.environment(), "SMSEVENTS_SEGMENTS": server.place()}
-    elif place == "files":
-        (tmp_path / "packs").mkdir()
-        environment["SMSEVENTS_SEGMENTS"] = f"file://{tmp_path}/packs"
+
+    def place_for_packs(name: str) -> dict[str, str]:
+        if place == "database":
+            return {}
+        if place == "seaweedfs":
+            server = seaweedfs()
+            return {**server.environment(), "SMSEVENTS_SEGMENTS": server.place()}
+        (tmp_path / name).mkdir()
+        return {"SMSEVENTS_SEGMENTS": f"file://{tmp_path}/{name}"}
+
+    environment |= place_for_packs("packs")
     if database == "sqlite":
-        _live(environment | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path}/log.db"}, tmp_path, place)
+
+        @contextmanager
+        def restore_file(backup: Path) -> Iterator[dict[str, str]]:
+            shutil.copy(backup, tmp_path / "restored.db")
+            url = f"sqlite:///{tmp_path}/restored.db"
+            yield {"SMSEVENTS_DATABASE": url, **place_for_packs("restored packs")}
+
+        _live(environment | {"SMSEVENTS_DATABASE": f"sqlite:///{tmp_path}/log.db"}, tmp_path, place, restore_file)
         return
     url = request.getfixturevalue("postgres_url")
     reached = request.getfixturevalue("pgbouncer_url") if database == "pgbouncer" else url
+
+    @contextmanager
+    def restore_dump(backup: Path) -> Iterator[dict[str, str]]:
+        with restored(url, backup) as (other, _):
+            yield {"SMSEVENTS_DATABASE": url_of(reached, other), **place_for_packs("restored packs")}
+
     name = create_database(url)
     try:
-        _live(environment | {"SMSEVENTS_DATABASE": url_of(reached, name)}, tmp_path, place)
+        _live(
+            environment | {"SMSEVENTS_DATABASE": url_of(reached, name)},
+            tmp_path,
+            place,
+            restore_dump,
+            url_of(url, name) if database == "pgbouncer" else None,
+        )
     finally:
         drop_database(url, name)
 
 
-def _live(environment: dict[str, str], folder: Path, place: str) -> None:
-    """Import, pack, erase a user, and move back; compare each export with the model."""
+def _live(
+    environment: dict[str, str],
+    folder: Path,
+    place: str,
+    restore: Callable[[Path], AbstractContextManager[dict[str, str]]],
+    direct: str | None = None,
+) -> None:
+    """Import, pack, erase a user, back up, move back, and restore elsewhere; compare each export with the model.
+
+    `restore` restores a backup for a block, into another database, with an empty place for packs. It yields the
+    variables that name them. `direct` is the URL of the database past a pool of connections.
+    """
     now = now_ms()
     chance = random.Random(7)  # noqa: S311 -- invented data
     lines = [
@@ -98,6 +136,18 @@ def _live(environment: dict[str, str], folder: Path, place: str) -> None:
     rest = [one for one in lines if json.loads(one)["smsEvent"]["userId"] != "user 7"]
     assert len(rest) < len(lines)
     check(rest)
+    packs_backed_up = json.loads(run("stats", str(TRACKPOINT), "--json"))["packs"]
+    backed_up = folder / "backup"
+    run("backup", str(backed_up), *([] if direct is None else ["--server", direct]))
     if place != "database":
         run("move", "database")
+        check(rest)
+    run("forget", str(TRACKPOINT), "user 8")
+    with restore(backed_up) as elsewhere:
+        environment |= elsewhere
+        if place != "database":
+            run("adopt", "--from", f"{backed_up}.packs")
+        assert json.loads(run("stats", str(TRACKPOINT), "--json"))["packs"] == (
+            packs_backed_up if place != "database" else 0
+        )
         check(rest)

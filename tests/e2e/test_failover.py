@@ -91,5 +91,8 @@ def test_a_failover_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
             exported = shop.export({"from": now - 80 * DAY_MS, "to": now}).content
             assert exported == model(acknowledged, 0, now)
             assert len(acknowledged) == len(set(acknowledged))
+            ready = httpx.get(f"{server.base}/health/ready", timeout=30)
+            assert ready.status_code == 200
+            assert "synchronous standby" in ready.text  # the new primary has none
         finally:
             server.stop()

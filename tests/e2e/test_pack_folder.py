@@ -13,6 +13,7 @@ import pytest
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.clock.system import now_ms
+from tests.support.databases import query
 from tests.support.lines import DAY_MS, line, model
 from tests.support.logs import log_at, store
 from tests.support.servers import Server, eventually, free_port, run_command
@@ -165,6 +166,29 @@ def test_a_copy_of_the_database_cannot_use_the_packs_of_the_first(place: Place, 
         told = place.refused(*words, segments=place.packs)
         assert f"belongs to the database {place.database}" in told
         assert "smsevents adopt" in told
+
+
+def test_a_copy_under_the_same_name_deletes_nothing_until_it_adopts(place: Place, tmp_path: Path) -> None:
+    """A copy that took the place of its original stops deleting and says why; `doctor` too; `adopt` ends that."""
+    place.ok("move", "packs", segments=place.packs)
+    copy, files = tmp_path / "copy.db", place.files()
+    query(place.database, "UPDATE generations SET written_ms = 0")  # so that the next collection renews it
+    shutil.copy(place.database, copy)
+    place.ok("compact", segments=place.packs)
+    for one in tmp_path.glob("log.db*"):
+        one.unlink()
+    copy.rename(place.database)
+    told = place.refused("compact", segments=place.packs)
+    assert "another copy of the database" in told
+    assert "run `smsevents adopt`" in told
+    code, _, examined = place.run("doctor", segments=place.packs)
+    assert code == 1
+    assert "another copy of the database" in examined.decode()
+    assert place.files() == files
+    place.check()
+    place.ok("adopt", segments=place.packs)
+    place.ok("compact", segments=place.packs)
+    place.check()
 
 
 def test_a_folder_that_moved_is_found_by_the_setting(place: Place, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 
@@ -22,7 +23,7 @@ from tests.support.faketime import WrongClock
 from tests.support.lines import DAY_MS, body_of, line, model, random_lines
 from tests.support.logs import log_at, store
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
-from tests.support.servers import STILL, Server, Shop, add_shop, eventually
+from tests.support.servers import STILL, Server, Shop, add_shop, eventually, free_port, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,7 +168,7 @@ def test_a_server_survives_a_database_that_goes_away(tmp_path: Path, postgres_ur
 def test_no_password_is_shown(tmp_path: Path, postgres_url: str, name: str) -> None:
     """Neither the start of a server, nor `doctor`, nor an error shows the password of the database.
 
-    `backup` refuses, names the tools of PostgreSQL, and leaves no file.
+    Nor does a `backup` that fails, which leaves no file, or one that succeeds.
     """
     secret = "correct-horse"  # noqa: S105 -- of no account
     url = url_of(postgres_url, name).replace(f"{OWNER}@", f"{OWNER}:{secret}@")
@@ -182,26 +183,92 @@ def test_no_password_is_shown(tmp_path: Path, postgres_url: str, name: str) -> N
             assert failed.returncode == 1
             assert failed.stderr.startswith(b"smsevents: ")
             told += failed.stdout + failed.stderr
-        refused = server.command("backup", str(tmp_path / "copy"))
-        assert refused.returncode != 0
-        assert b"pg_dump" in refused.stderr
+        failed = run_command("backup", str(tmp_path / "copy"), environment=server.environment | {"PATH": "/nowhere"})
+        assert failed.returncode == 1
+        assert b"needs pg_dump" in failed.stderr
         assert not list(tmp_path.glob("*copy*"))
+        done = server.command("backup", str(tmp_path / "copy"))
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+        told += failed.stderr + done.stderr + (tmp_path / "copy").read_bytes()
         assert secret.encode() not in told
     finally:
         server.stop()
 
 
 def test_a_wrong_clock_of_a_machine_changes_nothing(tmp_path: Path, postgres_url: str, name: str) -> None:
-    """A server whose clock is an hour ahead judges imports and ends exports by the clock of the database."""
-    clock = WrongClock(tmp_path, "+3600")
+    """A server whose clock goes an hour ahead judges imports and ends exports by the clock of the database."""
+    clock = WrongClock(tmp_path)
     server = Server(tmp_path, settings=STILL | clock.environment, url=url_of(postgres_url, name))
     try:
         shop = add_shop(url_of(postgres_url, name), TRACKPOINT, ("export", "import"), server.base)
         now = now_ms()
+        clock.set("+3600")
         assert shop.send(body_of([line(TRACKPOINT, now - 1000)])).status_code == 200
         end = int(shop.export().headers["X-Export-To"])
         assert abs(end - now) < 5 * 60 * 1000
         assert b"3600 s away" in b"".join(server.command("doctor").stdout.split(b"+"))
+    finally:
+        server.stop()
+
+
+def test_a_server_whose_clock_is_far_off_is_not_ready(tmp_path: Path, postgres_url: str, name: str) -> None:
+    """Readiness warns of a clock that is a little off, and fails for one far off; then the server does not start."""
+    clock = WrongClock(tmp_path)
+    server = Server(tmp_path, settings=STILL | clock.environment, url=url_of(postgres_url, name))
+
+    def ready(offset: str) -> tuple[int, str]:
+        clock.set(offset)
+        got = httpx.get(f"{server.base}/health/ready", timeout=30)
+        assert httpx.get(f"{server.base}/health/live", timeout=30).status_code == 200
+        return got.status_code, got.text
+
+    try:
+        for offset in ("+3600", "-3600"):
+            code, told = ready(offset)
+            assert code == 503
+            assert "s away from that of the database" in told
+            assert "this machine serves nothing" in told
+        for offset in ("+120", "-120"):
+            code, told = ready(offset)
+            assert code == 200
+            assert "clock of the database" in told
+        code, told = ready("+0")
+        assert code == 200
+        assert "clock of the database" not in told
+        assert "synchronous standby" in told  # there is none here
+        clock.set("+3600")
+        refused = server.command("serve", "--port", str(free_port()))
+        assert refused.returncode == 1
+        assert b"this machine serves nothing" in refused.stderr
+    finally:
+        server.stop()
+
+
+def test_a_server_is_ready_while_later_tables_allow_it(tmp_path: Path, postgres_url: str, name: str) -> None:
+    """A server goes on when a later version has upgraded the tables, and is not ready once it may not use them."""
+    server = Server(tmp_path, settings=STILL, url=url_of(postgres_url, name))
+
+    def ready_after(*statements: str) -> tuple[int, str]:
+        with administered(url_of(postgres_url, name, "tester")) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        got = httpx.get(f"{server.base}/health/ready", timeout=30)
+        return got.status_code, got.text
+
+    try:
+        shop = add_shop(server.url, TRACKPOINT, ("export", "import"), server.base)
+        assert ready_after("UPDATE alembic_version SET version_num = '9999'")[0] == 200
+        one = line(TRACKPOINT, now_ms() - 1000)
+        assert shop.send(one + b"\n").status_code == 200
+        assert shop.export().content == one + b"\n"
+        assert server.command("stats").returncode == 0
+        code, told = ready_after("UPDATE readers SET lowest = 99")
+        assert code == 503
+        assert "tables of another version" in told
+        refused = server.command("stats")
+        assert refused.returncode == 1
+        assert b"'9999'" in refused.stderr
     finally:
         server.stop()
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from smsevents.catalog.attachment import MARKER_KEY
+from smsevents.catalog.markers import MARKER_KEY
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import Database, open_catalog
-from smsevents.catalog.attachment import MARKER_KEY, attach
+from smsevents.catalog.attachment import attach
+from smsevents.catalog.markers import MARKER_KEY
 from smsevents.catalog.packs import packs_of
 from smsevents.catalog.schema import migrate
 from smsevents.catalog.segments import headers_of

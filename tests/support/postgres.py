@@ -164,6 +164,18 @@ def drop_database(url: str, name: str) -> None:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+@contextmanager
+def restored(url: str, dump: Path) -> Iterator[tuple[str, str]]:
+    """Restore a dump into a new database of the ordinary user, for the block. Yield the name and the URL."""
+    name = create_database(url)
+    try:
+        command = ["pg_restore", "--no-owner", "--exit-on-error", f"--dbname={url_of(url, name)}", str(dump)]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        yield name, url_of(url, name)
+    finally:
+        drop_database(url, name)
+
+
 def _user() -> pwd.struct_passwd | None:
     """Return the user to run as, or None if this process is not root."""
     if os.getuid() != 0:

@@ -171,9 +171,10 @@ def test_no_database_is_not_made(tmp_path: Path) -> None:
 
 
 def test_old_database_is_not_upgraded(path: Path) -> None:
-    """A database of an older version is a warning, one of a newer version is wrong, and both stay as they are."""
-    for revision, state in [("0000", State.WARNING), ("9999", State.WRONG)]:
+    """A database of an older version is a warning, one that only a newer one may use is wrong; all stay as they are."""
+    for revision, lowest, state in [("0000", 1, State.WARNING), ("9999", 99, State.WRONG), ("9999", 1, State.OK)]:
         query(path, "UPDATE alembic_version SET version_num = ?", revision)
+        query(path, "UPDATE readers SET lowest = ?", lowest)
 
         assert checked(path)["version"].state is state
 

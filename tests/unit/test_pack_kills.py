@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.catalog.attachment import MARKER_KEY
+from smsevents.catalog.markers import MARKER_KEY
 from smsevents.errors import DamagedSegment
 from smsevents.storage.files import FileStore
 from smsevents.upkeep.collecting import collect

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsevents.catalog import Database
-from smsevents.catalog.attachment import MARKER_KEY
+from smsevents.catalog.markers import MARKER_KEY
 from smsevents.storage.files import FileStore
 from smsevents.upkeep import erasure
 from smsevents.upkeep.collecting import collect
@@ -53,7 +53,7 @@ class Recording(Database):
         """Keep a copy of the database as it is now."""
         path = self._copies / f"{self.commits}.db"
         path.touch()
-        self.dialect.copy_to(path)
+        self.dialect.copy_to(path, lambda _: None)
 
     @contextmanager
     def exclusive(self, *, beside: bool = False) -> Iterator[Connection]:

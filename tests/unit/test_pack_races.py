@@ -383,3 +383,45 @@ def test_what_a_killed_erasure_replaced_is_deleted_by_the_wipe(race: Race) -> No
     assert replaced < keys_in(race.store.inner)
     assert wipe(race.other, race.other.dialect.now_ms()) is None
     assert keys_in(race.store.inner) == held.keys_named()
+
+
+@pytest.mark.parametrize("call", ["delete", "after delete"])
+def test_an_erasure_beside_the_collection_of_another_worker(race: Race, call: str) -> None:
+    """An erasure in the middle of another worker's deletions is wiped only when no object holds the user any more."""
+    held = race.held
+    held.put(sorted(held.lines, key=date_of)[::4])
+    held.compact(FEW)
+    assert keys_in(race.store.inner) > held.keys_named()
+    erased: list[bool] = []
+
+    def erase_meanwhile() -> None:
+        done = forget_user(race.other, held.trackpoint)
+        assert done.wiped
+        assert keys_in(race.store.inner) == held.keys_named()
+        erased.append(done.wiped)
+
+    race.store.on(call, 0, erase_meanwhile)
+    assert held.collect() is None
+    assert erased == [True]
+    held.lines = race.without_user()
+    race.check()
+
+
+def test_an_erasure_that_is_not_confirmed_is_wiped_by_another_worker(
+    race: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the store does not confirm a deletion, nobody reports `wiped`; then any worker completes it."""
+    held = race.held
+    delete = race.store.inner.delete
+    monkeypatch.setattr(race.store.inner, "delete", lambda keys: delete(keys[1:]))
+    done = forget_user(held.database, held.trackpoint)
+    assert not done.wiped
+    assert "could not be deleted" in str(done.not_wiped)
+    left = keys_in(race.store.inner) - held.keys_named()
+    assert len(left) == 1
+    assert "could not be deleted" in str(wipe(race.other, race.other.dialect.now_ms()))
+    assert keys_in(race.store.inner) - held.keys_named() == left
+    monkeypatch.undo()
+    assert wipe(race.other, race.other.dialect.now_ms()) is None
+    held.lines = race.without_user()
+    race.check()

@@ -10,10 +10,17 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from smsevents.catalog import Database
+from smsevents.catalog.checks import State
 from smsevents.catalog.dialects import shown
 from smsevents.catalog.dialects.base import Collided
 from smsevents.catalog.dialects.postgres import provider
 from smsevents.catalog.dialects.postgres.clock import EXACT_MAX_MS, KNOWN_MAX_MS, DatabaseClock
+from smsevents.catalog.dialects.postgres.concerns import (
+    CLOCK_AWAY_MAX_MS,
+    CLOCK_WARNED_AWAY_MS,
+    clock,
+    judged_standbys,
+)
 from smsevents.catalog.dialects.postgres.failures import translated
 from smsevents.catalog.dialects.postgres.keys import key_of
 from smsevents.catalog.dialects.postgres.location import location_of
@@ -116,3 +123,38 @@ def test_keys_of_shops_fit(trackpoint: int) -> None:
     assert -(2**31) <= key_of(trackpoint) < 2**31
     if trackpoint < 2**31:
         assert key_of(trackpoint) == trackpoint
+
+
+@pytest.mark.parametrize(
+    ("away_ms", "state"),
+    [
+        (0, State.OK),
+        (-CLOCK_WARNED_AWAY_MS, State.OK),
+        (CLOCK_WARNED_AWAY_MS + 1, State.WARNING),
+        (-CLOCK_AWAY_MAX_MS, State.WARNING),
+        (CLOCK_AWAY_MAX_MS + 1, State.WRONG),
+        (-CLOCK_AWAY_MAX_MS - 1, State.WRONG),
+    ],
+)
+def test_a_clock_that_is_off(away_ms: int, state: State) -> None:
+    """A clock that is a minute off is a warning, whichever way, and one that is five minutes off is wrong."""
+    found = clock(away_ms)
+    assert found.state is state
+    assert (f"{away_ms / 1000:+.0f} s" in found.detail) is (state is not State.OK)
+
+
+@pytest.mark.parametrize(
+    ("names", "following", "state", "told"),
+    [
+        ("", 0, State.WARNING, "There is no synchronous standby"),
+        ("", None, State.WARNING, "There is no synchronous standby"),
+        ("ANY 1 (a, b)", 0, State.WARNING, "imports wait until one does"),
+        ("ANY 1 (a, b)", 1, State.OK, "commits wait for ANY 1 (a, b)"),
+        ("ANY 1 (a, b)", None, State.OK, "commits wait for ANY 1 (a, b)"),
+    ],
+)
+def test_standbys_that_are_missing(names: str, following: int | None, state: State, told: str) -> None:
+    """No synchronous standby, or one that does not follow, is a warning; what is hidden from the user is not."""
+    found = judged_standbys(names, following)
+    assert found.state is state
+    assert told in found.detail

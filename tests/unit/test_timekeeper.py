@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
+from smsevents.catalog.checks import Check, State
 from smsevents.catalog.leases import LEASE_SECONDS, take_lease
 from smsevents.clock.system import Clocks, Reading, start_of_machine
 from smsevents.clock.trusted import Doubt
@@ -417,6 +418,27 @@ def test_upkeep_that_does_not_work_is_a_warning(running: Running) -> None:
             running.worker.round()
     assert warned == [(11, 11), (21, 21), (34, 11)]
     assert IDLE_MAX_SECONDS == 600
+
+
+def test_concerns_are_logged_until_they_end(running: Running) -> None:
+    """What is not in order is logged when that changes and every hour while it lasts, and once when it ends."""
+    seconds = 0.0
+    state = State.OK
+    attendant = Attendant(
+        running.timekeeper,
+        upkeep=False,
+        concerns=lambda: [Check("clock", state, "told")],
+        monotonic=lambda: seconds,
+    )
+    seen = []
+    for minute in range(150):
+        seconds = minute * 60.0
+        state = State.OK if minute < 10 or minute >= 140 else State.WARNING if minute < 80 else State.WRONG
+        with structlog.testing.capture_logs() as logs:
+            attendant.look()
+        seen += [(minute, entry["event"], entry["what"]) for entry in logs]
+    attention = [(minute, "needs attention", "clock") for minute in (10, 70, 80)]
+    assert seen == [*attention, (140, "in order again", "clock")]
 
 
 def test_keys_and_a_clock_in_doubt(running: Running) -> None:

@@ -17,6 +17,8 @@ outlines.py        segments in order with their tallies, without their bytes
 replacement.py     what was read is replaced by what was made of it, or nothing is
 objects.py         statements on the objects in the store: announced, live, dead
 stores.py          statements on the store that holds the packs
+markers.py         the object in a store that says whose packs it holds
+generations.py     statements on what this database wrote into the marker
 attachment.py      which store holds the packs, and that no other database uses it
 pack_store.py      reads packs, with the indexes of the latest ones
 quarantine.py      statements on damaged segments that are set aside
@@ -25,7 +27,7 @@ sessions.py        statements on sessions and tickets
 receivers.py       statements on receivers of delivery receipts
 sent.py            statements on sent messages, and on receipts that wait for them
 trusted_time.py    statements on the mark of trusted time
-leases.py          statements on leases: which process does the upkeep
+leases.py          statements on leases: which processes do the upkeep
 pending_scrubs.py  statements on the work that an erasure leaves to be done on the files
 milestones.py      statements on milestones: when something was last done
 """

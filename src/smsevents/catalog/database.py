@@ -41,6 +41,7 @@ from smsevents.catalog.stores import find_store
 from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
+    from smsevents.catalog.checks import Check
     from smsevents.storage.base import ByteStore
 
 WRITES_IN_GROUP_MAX = 256
@@ -191,6 +192,11 @@ class Database:
     def forget_packs(self) -> None:
         """Open the store of the packs again when it is next needed: the catalog names another one."""
         self._packs = None
+
+    def concerns(self) -> list[Check]:
+        """Return checks of the database and of this machine beside it, see `Dialect.concerns`."""
+        with self.read() as connection:
+            return self.dialect.concerns(connection)
 
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the database cannot be written now. The check itself writes nothing."""

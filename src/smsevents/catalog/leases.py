@@ -1,4 +1,4 @@
-"""The statements on leases: which process does the upkeep.
+"""The statements on leases: which processes do the upkeep, and which one leads.
 
 A lease keeps processes from doing the same work twice. It is not a lock: a slow process may lose its lease, and two
 processes may then work for a while. Every step of the upkeep is therefore correct by itself, see
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, or_, select, text
 
 from smsevents.catalog.tables import leases
 
@@ -33,6 +33,17 @@ def take_lease(connection: Connection, name: str, holder: str, now: int, expires
     processes from the work until that time.
     """
     return connection.execute(_TAKE, {"name": name, "holder": holder, "now": now, "expires": expires}).rowcount == 1
+
+
+def holders_of(connection: Connection, prefix: str, now: int, expires: int) -> list[str]:
+    """Return the holders of valid leases whose names begin with a prefix, in order, and delete such leases that ended.
+
+    At `now` (Unix ms), a lease is valid that ends later, but not after `expires`, see `take_lease`.
+    """
+    c = leases.c
+    named = c.name.startswith(prefix, autoescape=True)
+    connection.execute(delete(leases).where(named, or_(c.expires_ms <= now, c.expires_ms > expires)))
+    return list(connection.execute(select(c.holder).where(named).order_by(c.holder)).scalars())
 
 
 def release_lease(connection: Connection, name: str, holder: str) -> None:

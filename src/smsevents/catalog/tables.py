@@ -304,3 +304,19 @@ first_arrivals = Table(
     Column("user_digest", LargeBinary),
     sqlite_with_rowid=False,
 )
+
+# The names that this database wrote into the marker of the store, so that a copy of it is told apart.
+generations = Table(
+    "generations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("written_ms", BigInteger, nullable=False),
+)
+
+# The lowest number of a program that may use the tables (`schema.READER`): one row, with the id 1.
+readers = Table(
+    "readers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("lowest", Integer, nullable=False),
+)

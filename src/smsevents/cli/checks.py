@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from smsevents.catalog.attachment import check_marker, is_store_needed, require_all
+from smsevents.catalog.attachment import check_own, is_store_needed, require_all
 from smsevents.catalog.checks import Check, State
 from smsevents.catalog.dialects import diagnose
 from smsevents.catalog.leases import LEASE_SECONDS
-from smsevents.catalog.schema import HEAD
+from smsevents.catalog.schema import HEAD, READER
 from smsevents.catalog.stores import find_store
 from smsevents.catalog.trusted_time import find_mark, first_mark_of
 from smsevents.cli.console import counted
@@ -69,6 +69,9 @@ def _version(connection: Connection) -> Check:
     if str(found) < HEAD:
         detail = f"The tables have revision {found}; the next command or start upgrades them to {HEAD}. Back up first."
         return Check("version", State.WARNING, detail)
+    if (lowest := _value(connection, "SELECT lowest FROM readers")) is not None and int(str(lowest)) <= READER:
+        detail = f"tables of revision {found}, of a newer smsevents; this one may use them"
+        return Check("version", State.OK, detail)
     detail = (
         f"The tables have revision {found}, but this smsevents supports {HEAD}. Install the version that created them."
     )
@@ -123,7 +126,7 @@ def _clock(connection: Connection, now: int) -> Check:
 
 def _judgement(connection: Connection, now: int) -> Judgement | None:
     """Return how a server would judge the time, or None if the tables belong to another version."""
-    if _value(connection, "SELECT version_num FROM alembic_version") != HEAD:
+    if str(_value(connection, "SELECT version_num FROM alembic_version") or "") < HEAD:
         return None
     reading = replace(SYSTEM_CLOCKS, wall_ms=lambda: now).read()
     mark = find_mark(connection) or first_mark_of(connection, reading)
@@ -156,7 +159,7 @@ def _upkeep(connection: Connection, now: int, settings: Settings) -> Check:
 def _packs(connection: Connection, where: str, settings: Settings) -> list[Check]:
     """Check the store of packs, if there is one: that it is there, writable, this database's, and complete."""
     name = "packs"
-    if _value(connection, "SELECT version_num FROM alembic_version") != HEAD:
+    if str(_value(connection, "SELECT version_num FROM alembic_version") or "") < HEAD:
         return []
     record = find_store(connection)
     if record is None or not is_store_needed(connection):
@@ -165,7 +168,7 @@ def _packs(connection: Connection, where: str, settings: Settings) -> list[Check
         )
     try:
         store = open_store(record.url)
-        check_marker(where, store, record)
+        check_own(connection, where, store, record)
         count = require_all(connection, store)
         store.check_writable()
         why = store.unsafe()

@@ -27,6 +27,8 @@ from smsevents.upkeep.packing import pack_settled, unpack_shop
 from smsevents.upkeep.settling import past_before
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from smsevents.catalog import Database
     from smsevents.clock.trusted import Judgement
 
@@ -57,11 +59,11 @@ def use_store(database: Database) -> bool:
             return False
         packs = count_packs(connection)
         if packs:
-            store = database.packs(connection).store
+            _tell_missing(database, connection)
             try:
-                attachment.require_all(connection, store)
+                attachment.store_to_change(database, connection)
             except StoreUnavailable as error:
-                typer.echo(f"smsevents: {error} Exports that need them fail until then.", err=True)
+                typer.echo(f"smsevents: {error}", err=True)
     if packs and not url:
         typer.echo(
             f"smsevents: {_VARIABLE} is not set, so no new packs are made. {record.url} has {counted(packs, 'pack')}."
@@ -75,6 +77,14 @@ def use_store(database: Database) -> bool:
             err=True,
         )
     return bool(url) and record.packing
+
+
+def _tell_missing(database: Database, connection: Connection) -> None:
+    store = database.packs(connection).store
+    try:
+        attachment.require_all(connection, store)
+    except StoreUnavailable as error:
+        typer.echo(f"smsevents: {error} Exports that need them fail until then.", err=True)
 
 
 @with_database

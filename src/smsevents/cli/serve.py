@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from smsevents.catalog import open_catalog
+from smsevents.catalog.checks import State
 from smsevents.catalog.dialects import shown
 from smsevents.cli.database import settings_in_force, with_database
 from smsevents.cli.opening import say_doubt, tell_created
@@ -15,6 +16,11 @@ from smsevents.cli.packs import use_store
 from smsevents.errors import StoreUnavailable
 from smsevents.settings import PORT_MAX
 from smsevents.timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smsevents.catalog.checks import Check
 
 WORKERS_MAX = 256  # far more than is useful; a mistyped number could overload the machine
 
@@ -38,6 +44,7 @@ def serve(
     try:
         if database.dialect.is_new:
             tell_created(database)
+        _require_right(database.concerns())
         timekeeper = Timekeeper(database)
         with suppress(StoreUnavailable):  # a full disk must not prevent exports
             timekeeper.note()
@@ -48,3 +55,12 @@ def serve(
     url = url_of(settings.host, settings.port)
     typer.echo(f"smsevents serves {shown(settings.database)} on {url} (docs: {url}/docs)", err=True)
     run(settings, workers, sockets)
+
+
+def _require_right(checks: Iterable[Check]) -> None:
+    """Report warnings on standard error. Raises `StoreUnavailable` if this machine should not serve."""
+    for one in checks:
+        if one.state is State.WRONG:
+            raise StoreUnavailable(one.detail)
+        if one.state is State.WARNING:
+            typer.echo(f"smsevents: {one.name}: {one.detail}", err=True)

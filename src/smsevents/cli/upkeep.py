@@ -189,10 +189,16 @@ def verify(
 @with_database
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="PostgreSQL itself, if the database is reached through a pool of connections."
+        ),
+    ] = None,
 ) -> None:
-    """Write a complete copy of the database and its packs, even while they are in use."""
+    """Write a complete copy of the database and its packs, even while they are in use. Of PostgreSQL, it is a dump."""
     with opened_database() as database:
-        size = backups.backup(database, file, now_ms())
+        size = backups.backup(database, file, now_ms(), server)
     packs = packs_beside(file)
     # `Path.exists` raises an error for a name that is too long
     also = f" and {packs}" if os.path.exists(packs) else ""  # noqa: PTH110 -- see above

@@ -7,16 +7,19 @@ import fcntl
 import hashlib
 import os
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.milestones import BACKUP, reach
+from smsevents.catalog.packs import objects_named
 from smsevents.errors import InvalidRequest, StoreUnavailable
 from smsevents.upkeep.pack_copies import copy_packs, packs_beside, pinned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from smsevents.catalog import Database
     from smsevents.upkeep.pack_copies import Pin
@@ -29,7 +32,7 @@ _NO_LINKS = {
 }  # file systems without hard links, such as FAT, report these
 
 
-def backup(database: Database, target: Path, now: int) -> int:
+def backup(database: Database, target: Path, now: int, past_pool: str | None = None) -> int:
     """Write a copy of the log as it is at one moment: the database, and beside it the folder of its packs, if any.
 
     Return the size of both in bytes. The packs are complete before the database has its name. The copy is written under
@@ -38,18 +41,23 @@ def backup(database: Database, target: Path, now: int) -> int:
     It holds no free pages, and so no erased data. Readers and writers continue meanwhile. The database records that a
     backup was made at `now` (Unix ms).
 
-    Raises `InvalidRequest` if the target exists, cannot be written, or is being written by another backup, and
+    Of PostgreSQL, the copy is a dump for `pg_restore`. If the database is reached through a pool of connections,
+    `past_pool` is the URL of the server itself.
+
+    Raises `InvalidRequest` if the target exists, cannot be written, or is being written by another backup, or a program
+    is missing, and
     `StoreUnavailable` if the database or a pack cannot be copied, and `DamagedSegment` if a pack is missing.
     """
     try:
         _check_free(target)
         with _part_of(target) as part, pinned(database) as pin:
             _check_free(target)  # another backup may have created it before this one got the part
-            database.dialect.copy_to(part)
+            with nullcontext() if pin is None else pin.renewed():
+                named = database.dialect.copy_to(part, _nothing if pin is None else objects_named, past_pool)
             _sync(part)
             size = part.stat().st_size
             if pin is not None:
-                size += _copy_packs(database, pin, part, target)
+                size += _copy_packs(database, pin, part, target, named)
             _name(part, target)
         _sync(target.parent)
     except OSError as error:
@@ -61,13 +69,17 @@ def backup(database: Database, target: Path, now: int) -> int:
     return size
 
 
-def _copy_packs(database: Database, pin: Pin, part: Path, target: Path) -> int:
+def _nothing(_: Connection) -> Sequence[tuple[str, int]]:
+    return ()
+
+
+def _copy_packs(database: Database, pin: Pin, part: Path, target: Path, named: Sequence[tuple[str, int]]) -> int:
     """Copy the packs under a temporary name, which becomes that of the folder beside the target."""
     folder = packs_beside(target)
     _check_free(folder)
     temporary = packs_beside(part)
     try:
-        size = copy_packs(database, pin, part, temporary)
+        size = copy_packs(database, pin, named, temporary)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

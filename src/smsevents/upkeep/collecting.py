@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.attachment import MARKER_KEY, is_store_needed, store_to_change
+from smsevents.catalog.attachment import is_store_needed, renew, store_to_change
+from smsevents.catalog.markers import MARKER_KEY
 from smsevents.catalog.milestones import RECONCILED, reach, reached
 from smsevents.catalog.objects import (
     adopt_object,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from smsevents.storage.base import ByteStore, StoredObject
 
 ANNOUNCED_MAX_MS = 24 * 60 * 60 * 1000  # no write of an object takes nearly as long
-STRANGE_KEPT_MS = 2 * ANNOUNCED_MAX_MS  # objects without a row
+# Objects without a row. This is far more than `attachment.RENEWED_EVERY_MS`: if a copy of the database wrote them, the
+# copy has also renewed the marker, and the comparison is refused.
+STRANGE_KEPT_MS = 2 * ANNOUNCED_MAX_MS
 RECONCILED_EVERY_MS = 7 * 24 * 60 * 60 * 1000
 PINNED_MAX_MS = 60 * 60 * 1000  # a backup renews its pin; after it was killed, old packs are kept for so long
 PIN_BELIEVED_MAX_MS = 2 * PINNED_MAX_MS  # the clock may have been set back since the pin was renewed
@@ -41,7 +44,8 @@ def collect(database: Database, now: int) -> str | None:
     """Delete objects that no pack names, at `now` (Unix ms). Return None, or why some that are due are left.
 
     A wrong clock makes this delete objects too early or too late. Readers notice that an object is gone, and a process
-    that is still writing one notices that it was given up. Raises `StoreUnavailable`.
+    that is still writing one notices that it was given up. Raises `StoreUnavailable`, also if a copy of the database
+    has written into the store: then nothing is deleted.
     """
     with database.read() as connection:
         if not is_store_needed(connection):
@@ -50,6 +54,7 @@ def collect(database: Database, now: int) -> str | None:
         is_any_abandoned = has_abandoned(connection, now - ANNOUNCED_MAX_MS)
     if is_any_abandoned:
         database.write(lambda connection: doom_abandoned(connection, now - ANNOUNCED_MAX_MS, now))
+    renew(database, now)
     if not last <= now < last + RECONCILED_EVERY_MS:
         reconcile(database, now)
         database.write(lambda connection: reach(connection, RECONCILED, now))

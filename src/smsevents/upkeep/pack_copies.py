@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.attachment import is_store_needed
 from smsevents.catalog.objects import pin, renew_pin, unpin
 from smsevents.catalog.pack_store import check_replaced
-from smsevents.catalog.packs import objects_named
 from smsevents.errors import DamagedSegment, ObjectGone, StoreUnavailable
 from smsevents.storage.files import FileStore
 from smsevents.upkeep.collecting import PINNED_MAX_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from smsevents.catalog import Database
 
 PACKS_ENDING = ".packs"
+RENEWAL_CHECK_SECONDS = 60
 
 
 def packs_beside(target: Path) -> Path:
@@ -49,6 +50,24 @@ class Pin:
         if not self._database.write(lambda connection: renew_pin(connection, self._name, now, now + PINNED_MAX_MS)):
             raise StoreUnavailable("Copying took so long that packs may have been deleted meanwhile. Try again.")
 
+    @contextmanager
+    def renewed(self) -> Iterator[None]:
+        """Let the pin last as long as the block, which may take hours. If that fails, the next `renew` raises."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(RENEWAL_CHECK_SECONDS):
+                with suppress(StoreUnavailable):
+                    self.renew()
+
+        thread = threading.Thread(target=renew, name="smsevents-pin", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
     def remove(self) -> None:
         """Let objects be deleted again."""
         with suppress(StoreUnavailable):  # it expires by itself
@@ -70,8 +89,10 @@ def pinned(database: Database) -> Iterator[Pin | None]:
         found.remove()
 
 
-def copy_packs(database: Database, kept: Pin, copy: Path, folder: Path) -> int:
+def copy_packs(database: Database, kept: Pin, named: Sequence[tuple[str, int]], folder: Path) -> int:
     """Copy the packs that a copy of the database names into a new folder, durably. Return their size in bytes.
+
+    `named` has the key and the size of each in bytes.
 
     The objects must be pinned since before the database was copied, so packs that were replaced since are kept. Packs
     that it does not name are not copied: they may hold erased events. Raises `DamagedSegment` if a pack is missing or
@@ -81,8 +102,6 @@ def copy_packs(database: Database, kept: Pin, copy: Path, folder: Path) -> int:
     folder.mkdir(mode=0o700)
     copies = FileStore(folder)
     kept.renew()
-    with database.dialect.reading_copy(copy) as connection:
-        named = objects_named(connection)
     with database.read() as connection:
         store = database.packs(connection).store
     copied = 0

@@ -54,7 +54,11 @@ def create_app(settings: Settings | None = None) -> RequestLog:
         forget_the_start()
         try:
             with (
-                attended(app.state.app.timekeeper, upkeep=settings.upkeep != "off"),
+                attended(
+                    app.state.app.timekeeper,
+                    upkeep=settings.upkeep != "off",
+                    concerns=app.state.app.database.concerns,
+                ),
                 reported(os.environ.get(ADDRESS_VARIABLE)),
             ):
                 yield

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from litestar import HttpMethod, Response, route
 from litestar.datastructures import State
 
-from smsevents.catalog.schema import HEAD, version
+from smsevents.catalog.checks import State as Outcome
+from smsevents.catalog.schema import is_usable
 from smsevents.errors import StoreUnavailable
 from smsevents.timekeeper import WHAT_TO_DO
 
@@ -25,24 +27,43 @@ def live() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@route("/health/ready", http_method=_METHODS, include_in_schema=False)
-async def ready(state: State) -> Response[dict[str, str]]:
-    """Return 200 if the database can be read and written and has the tables of this version; otherwise 503.
+@dataclass(frozen=True)
+class Readiness:
+    """What a process that can serve has to say: how it judges the time, and warnings for the operator."""
 
-    The server is also ready while time is in doubt, and says so: nothing is lost in the meantime.
+    judgement: Judgement
+    warnings: list[str]
+
+
+def check_ready(app: AppState) -> Readiness:
+    """Read the version of the tables, try to write, and judge the time and the machine.
+
+    Raises `StoreUnavailable` if the process cannot serve, or should not.
+    """
+    with app.database.read() as connection:
+        if not is_usable(connection):
+            raise StoreUnavailable("The database has tables of another version; restart the server.")
+        concerns = app.database.dialect.concerns(connection)
+    if wrong := next((one for one in concerns if one.state is Outcome.WRONG), None):
+        raise StoreUnavailable(wrong.detail)
+    app.database.check_writable()
+    warnings = [f"{one.name}: {one.detail}" for one in concerns if one.state is Outcome.WARNING]
+    return Readiness(app.timekeeper.judge(), warnings)
+
+
+@route("/health/ready", http_method=_METHODS, include_in_schema=False)
+async def ready(state: State) -> Response[dict[str, str | list[str]]]:
+    """Return 200 if this process should get requests; otherwise 503.
+
+    The database can be read and written, it has tables that this version may use, and the clock of this machine is not
+    far off. The server is also ready while time is in doubt, and says so: nothing is lost in the meantime.
     """
     app: AppState = state.app
-
-    def check() -> Judgement:
-        """Read the version of the tables, try to write, and judge the time."""
-        with app.database.read() as connection:
-            if version(connection) != HEAD:
-                raise StoreUnavailable("The database has tables of another version; restart the server.")
-        app.database.check_writable()
-        return app.timekeeper.judge()
-
-    judgement = await app.readiness.run(check)
-    return Response({"status": "ready"} | time_in_doubt(judgement))
+    found = await app.readiness.run(lambda: check_ready(app))
+    body: dict[str, str | list[str]] = {"status": "ready", **time_in_doubt(found.judgement)}
+    if found.warnings:
+        body["warnings"] = found.warnings
+    return Response(body)
 
 
 def time_in_doubt(judgement: Judgement) -> dict[str, str]:

@@ -24,8 +24,8 @@ from smsevents.web.once import Once
 from smsevents.web.wrong_tokens import WrongTokens
 
 if TYPE_CHECKING:
-    from smsevents.clock.trusted import Judgement
     from smsevents.settings import Settings
+    from smsevents.web.health import Readiness
 
 EXPORT_READERS = 2  # threads; further ones would wait for the interpreter's lock rather than for the disk
 EXPORT_MERGERS = 1  # for slow pages, which would block all other exports
@@ -84,7 +84,7 @@ class AppState:
     statistics: Lane
     doors: FairThreads  # look up keys, so that wrong keys do not delay exports
     probes: FairThreads  # for health and metrics, which must respond under any load
-    readiness: Once[Judgement]
+    readiness: Once[Readiness]
     exposition: Once[bytes]
 
     @classmethod

@@ -1,6 +1,7 @@
 """The upkeep worker: a process beside the server that compacts segments and expires events.
 
 worker.py      the process, its lease, and how the server supervises it
+shares.py      which of several workers does the upkeep of a shop
 attendance.py  how the server notices that the upkeep does not run
 lifeline.py    a process that ends when its parent ends
 """

@@ -1,8 +1,11 @@
-"""The upkeep worker: a process that compacts segments and expires events while it holds the lease.
+"""The upkeep worker: a process that compacts segments and expires events.
 
 `serve` starts one beside its workers. It is a separate process with a low priority, because merging keeps an
-interpreter busy and no request should wait for it. Only the upkeep worker that holds the lease works; the others of
-the same database, on any machine, wait.
+interpreter busy and no request should wait for it.
+
+One upkeep worker of a database **leads**: the one that holds the lease. It does what concerns all shops: it expires
+events, wipes, and deletes old packs. Where the database serves several machines, the work on shops is divided among all
+upkeep workers (`shares.py`). Elsewhere the one that leads does that, too, and the others wait.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from smsevents.catalog import open_served
+from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.leases import LEASE_SECONDS, release_lease, take_lease
 from smsevents.catalog.packs import shops_with_packs
 from smsevents.catalog.segments import line_bytes_after, newest_id, newest_settled_id, shops_changed
@@ -38,9 +42,10 @@ from smsevents.upkeep.space import give_back_room
 from smsevents.upkeep.tallying import Backfill
 from smsevents.upkeep.wiping import seconds_to_wipe, wipe
 from smsevents.worker.lifeline import end_with_parent
+from smsevents.worker.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.process import BaseProcess
 
     from smsevents.catalog import Database
@@ -62,7 +67,7 @@ _STOPPED = {0, -signal.SIGTERM}  # exit codes of an upkeep worker that was told 
 
 
 class UpkeepWorker:
-    """Does the upkeep of a database while it holds the lease."""
+    """Does the upkeep of a database: all of it, or that of its shops."""
 
     def __init__(
         self,
@@ -87,9 +92,13 @@ class UpkeepWorker:
         self._packs = packs
         self._sent_kept_days = sent_kept_days
         self._not_packed: set[int] = set()  # shops whose packs could not be written in the last round
+        self._left: set[int] = set()  # shops that another worker was still working on in the last round
         self._herald = Herald()
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
+        self._shares = Shares(database, self.holder)
+        # the workers in the last round; if others come or go, shops change hands
+        self._looked_at_with: Sequence[str] = ()
         self._settling = Settling()
         self._backfill = Backfill()
         self._looked_at = 0  # the highest segment id when the last round began: only newer segments need a check
@@ -103,60 +112,110 @@ class UpkeepWorker:
         return self._database.write(lambda c: take_lease(c, LEASE, self.holder, now, expires))
 
     def release_lease(self) -> None:
-        """Release the lease, so that another upkeep worker does not have to wait until it expires."""
+        """Release the lease and the shops, so that others do not have to wait until they expire."""
         self._database.write(lambda c: release_lease(c, LEASE, self.holder))
+        if self._database.dialect.divides_upkeep:
+            self._shares.leave()
 
     def round(self) -> bool:
-        """Expire events, compact new segments and do the pending wipes. Return whether the round was completed.
+        """Do one round of the upkeep. Return whether it was completed.
 
-        A round needs the lease. While time is in doubt no event counts as old: nothing expires, and compaction keeps
-        everything.
+        While time is in doubt no event counts as old: nothing expires, and compaction keeps everything.
         """
-        if not self.take_lease():
+        leads = self.take_lease()
+        if self._database.dialect.divides_upkeep:
+            self._shares.join(self._now())
+        elif not leads:
             self._herald.hear(self._timekeeper.note())
             return False
         judgement = self._timekeeper.note(worked=True)
         self._herald.hear(judgement)
-        self._expire(judgement.old_by_ms)
+        if leads:
+            self._expire(judgement)
+        looked_at = self._looked_at
+        worked = self._keep_shops()
+        if worked is None:
+            return False
+        leads = leads and self.take_lease()
+        if leads:
+            self._wipe_and_collect()
+            self._tally(looked_at)
+        with self._database.read() as connection:
+            self._pressed_after = newest_id(connection)
+        # while there is something to merge, compaction would use the space again
+        self._busy_rounds = self._busy_rounds + 1 if worked else 0
+        if leads and (not worked or self._busy_rounds % BUSY_ROUNDS_MAX == 0):
+            give_back_room(self._database, lambda: not self.is_pressed())
+        return True
+
+    def _keep_shops(self) -> bool | None:
+        """Work on the shops of this worker. Return whether anything changed, or None if it lost the lease."""
+        workers = self._shares.workers
         with self._database.read() as connection:
             newest = newest_settled_id(connection)
         with self._database.read() as connection:
             now = self._now()
             due = self._settling.shops_due(now)
-            changed = shops_changed(connection, self._looked_at if due is not None else 0)
-            if due is None:
+            looks_at_all = due is None or workers != self._looked_at_with
+            changed = shops_changed(connection, 0 if looks_at_all else self._looked_at)
+            if looks_at_all:
                 changed += shops_with_packs(connection)
             packs = self._packs and is_packing(connection)
         worked = False
-        for trackpoint in sorted({*changed, *(due or ()), *self._not_packed}):
-            if not self.take_lease():
-                return False
-            worked |= self._compact(trackpoint, self._judge_at_work().old_by_ms, now)
-            if packs:
-                worked |= self._pack(trackpoint, self._judge_at_work().old_by_ms, now)
+        for trackpoint in sorted({*changed, *(due or ()), *self._not_packed, *self._left}):
+            if not self._still_works():
+                return None
+            self._left.discard(trackpoint)
+            if self._shares.has(trackpoint):
+                worked |= self._keep_shop(trackpoint, now, packs=packs)
+            else:
+                self._not_packed.discard(trackpoint)
         if due is None:
             self._settling.looked_at_all(now)
-        self._tally()
-        self._looked_at = newest
+        self._looked_at, self._looked_at_with = newest, workers
+        return worked
+
+    def _still_works(self) -> bool:
+        """Extend what this worker holds. Return whether it may work on further shops."""
+        leads = self.take_lease()
+        if self._database.dialect.divides_upkeep:
+            self._shares.join(self._now())
+            return True
+        return leads
+
+    def _expire(self, judgement: Judgement) -> None:
+        """Delete what is older than the history."""
+        expired = expire(self._database, judgement.old_by_ms)
+        if expired.segments or expired.packs:
+            logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
+        if unmatched := expire_receipts(self._database, judgement.old_by_ms, self._sent_kept_days):
+            logger.warning("receipts without a message dropped", receipts=unmatched)
+
+    def _keep_shop(self, trackpoint: int, now: int, *, packs: bool) -> bool:
+        """Compact a shop, and with `packs` pack it, unless another worker is doing that. Return whether it changed."""
+        try:
+            with self._database.dialect.shop_kept(trackpoint):
+                worked = self._compact(trackpoint, self._judge_at_work().old_by_ms, now)
+                if packs:
+                    worked |= self._pack(trackpoint, self._judge_at_work().old_by_ms, now)
+        except Busy:
+            self._left.add(trackpoint)
+            return False
+        return worked
+
+    def _wipe_and_collect(self) -> None:
         if seconds_to_wipe(self._database, self._now()) == 0 and (not_wiped := wipe(self._database, self._now())):
             logger.warning("not wiped", reason=not_wiped)
         self._collect()
-        with self._database.read() as connection:
-            self._pressed_after = newest_id(connection)
-        # while there is something to merge, compaction would use the space again
-        self._busy_rounds = self._busy_rounds + 1 if worked else 0
-        if not worked or self._busy_rounds % BUSY_ROUNDS_MAX == 0:
-            give_back_room(self._database, lambda: not self.is_pressed())
-        return True
 
-    def _tally(self) -> None:
-        """Count the segments that have no tally, for as long as this upkeep worker has the lease.
+    def _tally(self, newest: int) -> None:
+        """Count the segments up to an id that have no tally, for as long as this upkeep worker has the lease.
 
         Those that have arrived since the last round wait for the next one: mostly, compaction replaces them first.
         """
         counted = 0
         try:
-            for some in self._backfill.steps(self._database, self._looked_at):
+            for some in self._backfill.steps(self._database, newest):
                 counted += some
                 if not self.take_lease():
                     break
@@ -164,14 +223,6 @@ class UpkeepWorker:
             logger.warning("not tallied", reason=str(error))
         if counted:
             logger.info("tallied", segments=counted)
-
-    def _expire(self, old_by_ms: int) -> None:
-        """Delete what is too old."""
-        expired = expire(self._database, old_by_ms)
-        if expired.segments or expired.packs:
-            logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
-        if unmatched := expire_receipts(self._database, old_by_ms, self._sent_kept_days):
-            logger.warning("receipts without a message dropped", receipts=unmatched)
 
     def _collect(self) -> None:
         """Delete old packs. They stay while their store is away."""

@@ -11,10 +11,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import psycopg
 import pytest
 
 from smsevents.catalog import open_catalog
-from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
+from tests.support.postgres import OWNER, administered, create_database, drop_database, restored, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,11 +119,12 @@ class PostgresHarness(_Opening):
     """A database of its own on the PostgreSQL server of the tests."""
 
     package = "postgres"
-    can_copy = gives_back_room = tells_room = False
+    gives_back_room = tells_room = False
 
     def __init__(self, server: str, through: str | None = None) -> None:
         """Use the server of a URL for its superuser, perhaps through a pgbouncer."""
         self._server = server
+        self.can_copy = through is None
         self._name = create_database(server)
         super().__init__(url_of(through or server, self._name))
 
@@ -165,8 +167,9 @@ class PostgresHarness(_Opening):
         self.query("DROP TABLE shops CASCADE")
 
     def copied(self, target: Path) -> list[tuple[int, str]]:
-        """Fail: there is no copy."""
-        raise AssertionError(target)
+        """Restore the dump into another database, and read that."""
+        with restored(self._server, target) as (_, url), psycopg.connect(url) as connection:
+            return connection.execute("SELECT trackpoint, name FROM shops ORDER BY trackpoint").fetchall()
 
     def query(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as the superuser, without smsevents. Return the rows of the last one."""
@@ -195,16 +198,17 @@ def harness_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> Sqlit
 _HOLDER = """
 import sys, time
 from smsevents.catalog import open_existing
-with open_existing(sys.argv[1]).dialect.shop_alone(int(sys.argv[2]), 10):
+dialect = open_existing(sys.argv[1]).dialect
+with getattr(dialect, sys.argv[3])(int(sys.argv[2]), *map(int, sys.argv[4:])):
     print("held", flush=True)
     time.sleep(600)
 """
 
 
 @contextmanager
-def held_by_another_process(url: str, trackpoint: int) -> Iterator[subprocess.Popen[str]]:
-    """Have another process be alone with a shop. It is killed at the end, if it still runs."""
-    command = [sys.executable, "-c", _HOLDER, url, str(trackpoint)]
+def held_by_another_process(url: str, trackpoint: int, lock: str = "shop_alone") -> Iterator[subprocess.Popen[str]]:
+    """Have another process be alone with a shop, or do its upkeep. It is killed at the end, if it still runs."""
+    command = [sys.executable, "-c", _HOLDER, url, str(trackpoint), lock, *(["10"] if lock == "shop_alone" else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

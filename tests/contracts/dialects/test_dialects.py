@@ -227,6 +227,21 @@ def test_a_lock_ends_with_its_process(database: Database, harness: Harness) -> N
             pass
 
 
+def test_one_process_does_the_upkeep_of_a_shop(database: Database, harness: Harness) -> None:
+    """While one process does the upkeep of a shop, no other does; steps and erasures go on; a kill frees the shop."""
+    with held_by_another_process(harness.url, SHOP, "shop_kept") as holder:
+        with pytest.raises(Busy, match="the upkeep of this shop"), database.dialect.shop_kept(SHOP):
+            pass
+        with database.dialect.shop_kept(SHOP + 1), database.dialect.shop_step(SHOP):
+            pass
+        with database.dialect.shop_alone(SHOP, 1):
+            pass
+        holder.kill()
+        holder.wait(WAIT_MAX_SECONDS)
+        with database.dialect.shop_kept(SHOP):
+            pass
+
+
 def test_one_scrubs_at_a_time(harness: Harness, database: Database) -> None:
     """While one process scrubs, another waits, and is informed if its turn does not come."""
     other = harness.opened()
@@ -285,8 +300,8 @@ def test_unused_room_is_given_back_in_steps(harness: Harness, database: Database
 def test_a_copy_is_of_one_moment(harness: Harness, database: Database, tmp_path: Path) -> None:
     """A copy holds what was committed before it and nothing that was deleted, and the database goes on."""
     if not harness.can_copy:
-        with pytest.raises(InvalidRequest, match="its own tools"):
-            database.dialect.copy_to(tmp_path / "copy")
+        with pytest.raises(InvalidRequest, match="is a pool of connections"):
+            database.dialect.copy_to(tmp_path / "copy", shops_in)
         return
     database.write(lambda c: insert_shop(c, Shop(8, "deleted later", 1)))
     database.write(lambda c: c.exec_driver_sql("DELETE FROM shops WHERE trackpoint = 8").close())
@@ -294,7 +309,7 @@ def test_a_copy_is_of_one_moment(harness: Harness, database: Database, tmp_path:
     target.touch()
     with database.read() as connection:
         assert shops_in(connection) == [SHOP]
-        database.dialect.copy_to(target)
+        assert database.dialect.copy_to(target, shops_in) == [SHOP]
     database.write(lambda c: insert_shop(c, Shop(9, "later", 1)))
     assert harness.copied(target) == [(SHOP, "first")]
     assert b"deleted later" not in target.read_bytes()
@@ -303,8 +318,8 @@ def test_a_copy_is_of_one_moment(harness: Harness, database: Database, tmp_path:
 def test_a_copy_beside_writes_holds_complete_transactions(harness: Harness, database: Database, tmp_path: Path) -> None:
     """A copy made while another process writes holds all of each transaction or nothing of it."""
     if not harness.can_copy:
-        with pytest.raises(InvalidRequest, match="its own tools"):
-            database.dialect.copy_to(tmp_path / "copy")
+        with pytest.raises(InvalidRequest, match="is a pool of connections"):
+            database.dialect.copy_to(tmp_path / "copy", shops_in)
         return
     other = harness.opened()
     stop, wrote = threading.Event(), threading.Event()
@@ -328,8 +343,10 @@ def test_a_copy_beside_writes_holds_complete_transactions(harness: Harness, data
             for number in range(5):
                 target = tmp_path / f"copy-{number}"
                 target.touch()
-                database.dialect.copy_to(target)
-                names = [name for _, name in harness.copied(target)]
+                read = database.dialect.copy_to(target, shops_in)
+                copied = harness.copied(target)
+                assert [shop for shop, _ in copied] == read
+                names = [name for _, name in copied]
                 assert names == ["first", *("even", "odd") * (len(names) // 2)]
         finally:
             stop.set()

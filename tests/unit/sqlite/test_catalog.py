@@ -156,9 +156,10 @@ def test_many_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
 
 
 def test_a_newer_database_is_refused_and_left_alone(database: Database) -> None:
-    """A database at a revision that this smsevents does not know is refused by name, and not touched."""
+    """A database whose tables only a later smsevents may use is refused by its revision, and not touched."""
     database.write(adding(1))
     sql(file_of(database), "UPDATE alembic_version SET version_num = '9999'")
+    sql(file_of(database), "UPDATE readers SET lowest = 99")
     before = dump(file_of(database))
     with pytest.raises(StoreVersionError, match=r"'9999'.*newer"):
         open_catalog(f"sqlite:///{file_of(database)}")

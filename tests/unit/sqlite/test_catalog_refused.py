@@ -29,6 +29,7 @@ def test_newer_database_is_let_go(tmp_path: Path) -> None:
     open_catalog(f"sqlite:///{path}").close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE readers SET lowest = 99")
 
     with pytest.raises(StoreVersionError) as caught:
         open_catalog(f"sqlite:///{path}")

@@ -188,7 +188,7 @@ def test_opening_and_copying_need_no_write_lock(held: Held, tmp_path: Path) -> N
     with write_lock(held.path):
         with closing(open_catalog(held.url)) as opened, opened.read() as connection:
             assert len(all_shops(connection)) == 1
-        held.database.dialect.copy_to(tmp_path / "copy")
+        held.database.dialect.copy_to(tmp_path / "copy", lambda _: None)
 
     assert query(tmp_path / "copy", "PRAGMA auto_vacuum") == [(2,)]
     assert held.path.with_name(f"{held.path.name}-wal").stat().st_size == before

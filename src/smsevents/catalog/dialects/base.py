@@ -18,12 +18,12 @@ and no new step begins meanwhile. A lock ends with the process that holds it, ho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from smsevents.catalog.checks import Check
+
+
+T = TypeVar("T")
 
 
 class Busy(StoreUnavailable):
@@ -94,6 +97,10 @@ class Dialect(Protocol):
     def fetches_lazily(self) -> bool:
         """Whether a cursor fetches rows when they are asked for, and not all of them at first."""
 
+    @property
+    def divides_upkeep(self) -> bool:
+        """Whether processes on several machines may do the upkeep of different shops at the same time."""
+
     def engine(self) -> Engine:
         """Create the engine. Its connections begin a read, or with the execution option `write=True` a write.
 
@@ -115,6 +122,12 @@ class Dialect(Protocol):
 
     def now_ms(self) -> int:
         """Return the time (Unix ms) of the clock that all processes of the database share."""
+
+    def concerns(self, connection: Connection) -> list[Check]:
+        """Return checks of the database and of this machine beside it, also those that are ok. Use a read.
+
+        If one is `wrong`, this machine should serve nothing.
+        """
 
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Until the write ends, let nobody block a user of the shop. Do this before the blocked users are read."""
@@ -143,6 +156,9 @@ class Dialect(Protocol):
     def shop_alone(self, trackpoint: int, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to rewrite segments of a shop. Raises `Busy` after `patience_seconds`."""
 
+    def shop_kept(self, trackpoint: int) -> AbstractContextManager[None]:
+        """Do the upkeep of a shop for the block. Raises `Busy` if another process does. Erasures do not mind."""
+
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to scrub the files. Raises `Busy` after `patience_seconds`."""
 
@@ -155,14 +171,13 @@ class Dialect(Protocol):
         Return whether another step would return more. Raises `StoreUnavailable`.
         """
 
-    def copy_to(self, target: Path) -> None:
+    def copy_to(self, target: Path, read: Callable[[Connection], T], past_pool: str | None = None) -> T:
         """Write the database as it is at one moment into an empty file, without deleted rows.
 
-        Raises `StoreUnavailable`, and `InvalidRequest` for a database that has its own tools for that.
+        Return what `read` reads in the database as it is at the same moment. `past_pool` is the URL of the server
+        itself, if this database is reached through a pool of connections. Raises `StoreUnavailable`, and
+        `InvalidRequest` or `SettingError` if this way is not possible.
         """
-
-    def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
-        """Open what `copy_to` wrote for the block, to read it. Raises `StoreUnavailable`."""
 
     def sizes(self) -> DatabaseSizes:
         """Return the size of the database, and the free space beside it."""

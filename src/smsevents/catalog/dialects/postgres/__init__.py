@@ -8,7 +8,9 @@ keys.py         the keys of advisory locks
 guards.py       what keeps other writers from coming in between
 locks.py        locks that several transactions need
 clock.py        the clock of the database
+concerns.py     wrong clocks and missing standbys
 rights.py       whether a server is new enough, and whether its user may do what smsevents does
+dump.py         a dump by pg_dump, for backups
 scrub.py        rewriting the tables without deleted rows
 failures.py     PostgreSQL's errors → errors of smsevents
 diagnosis.py    an examination of a database that is not opened for use

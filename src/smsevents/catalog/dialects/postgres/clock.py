@@ -32,6 +32,10 @@ class DatabaseClock:
         if known is None or after - before_ms <= EXACT_MAX_MS or after - known[1] > KNOWN_MAX_MS:
             self._known = (database_ms - (before_ms + after) // 2, after)
 
+    def machine_away_ms(self) -> int:
+        """Return how far the clock of this machine is ahead of that of the database, as far as is known."""
+        return now_ms() - self.now_ms()
+
     def now_ms(self) -> int:
         """Return the time of the database (Unix ms). Before the first transaction, it is that of the machine."""
         known = self._known

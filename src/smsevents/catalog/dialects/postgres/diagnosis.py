@@ -10,6 +10,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from smsevents.catalog.checks import Check, State
+from smsevents.catalog.dialects.postgres import concerns
 from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, connect
 from smsevents.catalog.dialects.postgres.failures import ours
 from smsevents.catalog.dialects.postgres.rights import require_usable
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog.dialects.postgres.location import Location
-
-CLOCK_AWAY_MAX_MS = 60_000
 
 
 class PostgresDiagnosis:
@@ -77,16 +76,19 @@ class PostgresDiagnosis:
 
     def _examine(self, connection: psycopg.Connection[Any]) -> list[Check]:
         require_usable(connection, self.where, create=False)
-        ((size, version, standby, synchronous, fsync, sees_all, now),) = connection.execute(
+        ((size, version, standby, fsync, sees_all, now),) = connection.execute(
             "SELECT pg_database_size(current_database()), current_setting('server_version'), pg_is_in_recovery(),"
-            " current_setting('synchronous_standby_names'), current_setting('fsync') = 'on',"
+            " current_setting('fsync') = 'on',"
             f" pg_has_role('pg_read_all_stats', 'USAGE'), {CLOCK_SQL}"
         ).fetchall()
+        away_ms = now_ms() - now
+        ((names, following),) = connection.execute(concerns.STANDBYS_SQL).fetchall()
         return [
             Check("database", State.OK, f"{self.where}, {size:,} bytes, PostgreSQL {version}"),
             _writable(is_standby=standby),
-            _durability(synchronous, fsync=fsync),
-            _clock(now),
+            _fsync(is_on=fsync),
+            concerns.judged_standbys(names, following),
+            concerns.clock(away_ms),
             _statistics(sees_all=sees_all),
         ]
 
@@ -97,24 +99,10 @@ def _writable(*, is_standby: bool) -> Check:
     return Check("writable", State.OK, "yes")
 
 
-def _durability(synchronous: str, *, fsync: bool) -> Check:
-    name = "durability"
-    if not fsync:
-        return Check(name, State.WRONG, "fsync is off: a power failure loses events. Turn it on.")
-    if not synchronous:
-        detail = (
-            "There is no synchronous standby: if the primary is lost, so are the events that were acknowledged last."
-        )
-        return Check(name, State.WARNING, detail)
-    return Check(name, State.OK, f"commits wait for {synchronous}")
-
-
-def _clock(database_ms: int) -> Check:
-    away = now_ms() - database_ms
-    if abs(away) > CLOCK_AWAY_MAX_MS:
-        detail = f"The clock of this machine is {away / 1000:+.0f} s away from that of the database, which counts."
-        return Check("clock of the database", State.WARNING, detail)
-    return Check("clock of the database", State.OK, "the same as that of this machine")
+def _fsync(*, is_on: bool) -> Check:
+    if not is_on:
+        return Check("durability", State.WRONG, "fsync is off: a power failure loses events. Turn it on.")
+    return Check("durability", State.OK, "fsync is on")
 
 
 def _statistics(*, sees_all: bool) -> Check:

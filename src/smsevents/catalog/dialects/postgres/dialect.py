@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
-from smsevents.catalog.dialects.postgres import guards, scrub
+from smsevents.catalog.dialects.postgres import concerns, dump, guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
 from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, begin_statements, begun, connect, postgres_engine
 from smsevents.catalog.dialects.postgres.failures import ours, translated
 from smsevents.catalog.dialects.postgres.keys import Key, key_of
+from smsevents.catalog.dialects.postgres.location import location_of
 from smsevents.catalog.dialects.postgres.locks import Locks
 from smsevents.catalog.dialects.postgres.rights import require_usable
-from smsevents.errors import InvalidRequest, StoreUnavailable
+from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.engine import Engine
 
+    from smsevents.catalog.checks import Check
     from smsevents.catalog.dialects.postgres.location import Location
     from smsevents.catalog.dialects.postgres.locks import Place
+
+T = TypeVar("T")
 
 SCRUB_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # tables of at most this size are rewritten in about a second
 FULL_REMEMBERED_SECONDS = 60  # a server that is not ready gets no writes that would find room again
@@ -45,6 +50,7 @@ class PostgresDialect:
     reads_kept = 0  # the pool keeps them
     has_one_writer = False
     fetches_lazily = False
+    divides_upkeep = True
 
     def __init__(self, location: Location, *, create: bool) -> None:
         """Check the database at a location. Raises `NoDatabase` or `StoreUnavailable`."""
@@ -99,6 +105,10 @@ class PostgresDialect:
         """Return the time of the database's clock (Unix ms)."""
         return self._clock.now_ms()
 
+    def concerns(self, connection: Connection) -> list[Check]:
+        """Return what is to be said of the clocks and of the standbys."""
+        return [concerns.clock(self._clock.machine_away_ms()), concerns.standbys(connection)]
+
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Let nobody block a user of the shop meanwhile."""
         guards.begin_append(connection, trackpoint)
@@ -127,6 +137,10 @@ class PostgresDialect:
         """Have exclusive access to a shop."""
         return self._locks.alone(_work(trackpoint), patience_seconds, _ERASES)
 
+    def shop_kept(self, trackpoint: int) -> AbstractContextManager[None]:
+        """Do the upkeep of a shop."""
+        return self._locks.only((int(Key.KEPT), key_of(trackpoint)), "does the upkeep of this shop")
+
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to scrub the tables."""
         return self._locks.alone((int(Key.SCRUB), 0), patience_seconds, "is rewriting the tables")
@@ -142,16 +156,18 @@ class PostgresDialect:
         """Do nothing: autovacuum frees the space of deleted rows, for other rows."""
         return False
 
-    def copy_to(self, target: Path) -> None:
-        """Refuse: PostgreSQL has its own tools."""
-        raise InvalidRequest(
-            f"smsevents does not copy PostgreSQL. Back it up with its own tools, such as `pg_dump --format=custom"
-            f" --file={target}` or pg_basebackup with an archive of the write-ahead log; docs/scale.md says how."
-        )
-
-    def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
-        """Refuse, as `copy_to` does."""
-        raise InvalidRequest(f"smsevents does not read {copy}: restore it with the tools of PostgreSQL.")
+    def copy_to(self, target: Path, read: Callable[[Connection], T], past_pool: str | None = None) -> T:
+        """Have pg_dump write a dump, and read in the same snapshot."""
+        location = self._location if past_pool is None else location_of(past_pool)
+        engine = postgres_engine(partial(connect, location), self._begin)
+        try:
+            with self.translated("read"), engine.connect() as connection, connection.begin():
+                found = read(connection)
+                driver: Any = connection.connection.dbapi_connection
+                dump.dump(driver, location, target)
+                return found
+        finally:
+            engine.dispose()
 
     def sizes(self) -> DatabaseSizes:
         """Return the size of the database. PostgreSQL does not tell how much room is left."""

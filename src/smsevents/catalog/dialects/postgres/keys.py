@@ -18,6 +18,7 @@ class Key(IntEnum):
     APPEND = (_MARK << 16) + 2  # of a shop: imports share it, and who blocks a user has it alone
     WORK = (_MARK << 16) + 3  # of a shop: steps of the upkeep share it, and an erasure has it alone
     SCRUB = (_MARK << 16) + 4  # rewriting the tables
+    KEPT = (_MARK << 16) + 5  # of a shop: one process does its upkeep
 
 
 # An announcement is a shared lock on the highest id that was given out before. Higher ones may be in use.

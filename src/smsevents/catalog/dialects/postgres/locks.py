@@ -54,6 +54,14 @@ class Locks:
                 yield
 
     @contextmanager
+    def only(self, place: Place, who: str) -> Iterator[None]:
+        """Have a lock for the block that nobody shares or waits for. Raises `Busy` if a process has it."""
+        with self._transaction(None) as connection:
+            if run_all(connection, f"SELECT pg_try_advisory_xact_lock{place}") != [(True,)]:
+                raise _busy(who)
+            yield
+
+    @contextmanager
     def alone(self, place: Place, patience_seconds: float, who: str) -> Iterator[None]:
         """Have a lock alone for the block. Raises `Busy` after `patience_seconds`.
 

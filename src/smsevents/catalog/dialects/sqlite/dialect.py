@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.sqlite import files, locks
@@ -18,15 +18,20 @@ from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, Fr
 from smsevents.catalog.dialects.sqlite.identity import identity_of
 from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
 from smsevents.clock.system import now_ms
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import InvalidRequest, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
 
     from sqlalchemy import Connection
     from sqlalchemy.engine import Engine
+
+    from smsevents.catalog.checks import Check
+
+T = TypeVar("T")
 
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
@@ -40,6 +45,7 @@ class SqliteDialect:
     reads_kept = 8  # opening one takes longer than a small read
     has_one_writer = True
     fetches_lazily = True
+    divides_upkeep = False  # all processes are on one machine, whose cores the server needs
 
     def __init__(self, path: Path, *, create: bool) -> None:
         """Check what is at a path. Raises `NoDatabase` or `StoreUnavailable`."""
@@ -109,6 +115,11 @@ class SqliteDialect:
         """Return the time of the machine's clock (Unix ms): all processes of a file run on that machine."""
         return now_ms()
 
+    @staticmethod
+    def concerns(connection: Connection) -> list[Check]:  # noqa: ARG004 -- there is nothing to ask
+        """Return nothing: there is one machine."""
+        return []
+
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Do nothing: there is one writer."""
 
@@ -137,6 +148,10 @@ class SqliteDialect:
         """Have exclusive access to a shop."""
         return locks.shop_alone(self.path, trackpoint, patience_seconds)
 
+    def shop_kept(self, trackpoint: int) -> AbstractContextManager[None]:
+        """Do the upkeep of a shop."""
+        return locks.shop_kept(self.path, trackpoint)
+
     def scrub_alone(self, patience_seconds: float) -> AbstractContextManager[None]:
         """Have exclusive access to scrub the files."""
         return locks.scrub_alone(self.path, patience_seconds)
@@ -164,13 +179,13 @@ class SqliteDialect:
         files.shrink_wal(self.path)
         return False
 
-    def copy_to(self, target: Path) -> None:
-        """Copy the database without free pages."""
+    def copy_to(self, target: Path, read: Callable[[Connection], T], past_pool: str | None = None) -> T:
+        """Copy the database without free pages, and read the copy."""
+        if past_pool is not None:
+            raise InvalidRequest("A SQLite file has no server. Leave out --server.")
         files.copy_to(self.path, target)
-
-    def reading_copy(self, copy: Path) -> AbstractContextManager[Connection]:
-        """Open a copy for reading."""
-        return files.reading_copy(copy)
+        with files.reading_copy(target) as connection:
+            return read(connection)
 
     def sizes(self) -> DatabaseSizes:
         """Return the sizes of the files."""

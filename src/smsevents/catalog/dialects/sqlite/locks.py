@@ -8,6 +8,8 @@ not lost when another handle of the file is closed.
 Each shop has two bytes. A process that rewrites all of a shop holds both exclusively, from start to end. Processes
 that rewrite a part share both, step by step, and release the first one at once. So a process that waits for all of a
 shop already holds the first byte: no further step begins, and its turn comes after the running steps.
+
+A third byte, far behind those of all shops, belongs to the process that does the upkeep of the shop.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ LOCK_SUFFIX = "-lock"
 LOCK_PAUSE_SECONDS = 0.01  # between tries
 _SHOPS = 2**61  # two shops that share a byte only wait for each other
 _SCRUB = 0  # no shop has the number 0
+_KEPT = 2 * _SHOPS + 4  # after the bytes of the last shop
 _FLOCK = struct.Struct("hhqqi0q")  # type, whence, start, length, process (0)
 
 
@@ -49,6 +52,13 @@ def shop_step(database: Path, trackpoint: int) -> Iterator[None]:
     gate, work = _bytes_of(trackpoint)
     with _locked(database, [gate, work], fcntl.F_RDLCK, 0, "is erasing from this shop") as handle:
         _lock(handle, gate, fcntl.F_UNLCK)
+        yield
+
+
+@contextmanager
+def shop_kept(database: Path, trackpoint: int) -> Iterator[None]:
+    """Do the upkeep of a shop for as long as the block runs. Raises `Busy` or `StoreUnavailable`."""
+    with _locked(database, [_KEPT + trackpoint % _SHOPS], fcntl.F_WRLCK, 0, "does the upkeep of this shop"):
         yield
 
 
