@@ -97,6 +97,22 @@ def test_it_is_the_export_as_lines_and_as_csv(filled: Filled, seed: int) -> None
     )
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_count_equals_its_download(filled: Filled, seed: int) -> None:
+    """For the same interval, zone and filters, by ids or names, statistics count as many events as are downloaded."""
+    chance = random.Random(seed)  # noqa: S311 -- invented data
+    for chosen in some_filters(chance, filled.lines, 6):
+        asked = {name: value for name, value in chosen.items() if name in {"campaign", "node", "type"}}
+        asked |= {"from": "12d", "to": "2d", "tz": "Europe/Prague"}
+        url = f"{filled.shop.base}/shop/{filled.shop.trackpoint}/sms-stats"
+
+        counted = httpx.get(url, params=asked, headers=filled.shop.headers, timeout=60, verify=PLAIN).json()
+
+        start, end = counted["from"], counted["to"]
+        downloaded = get(filled.shop, asked | {"from": start, "to": end}).content
+        assert counted["events"] == downloaded.count(b"\n")
+
+
 def test_a_name_says_what_the_file_is(filled: Filled) -> None:
     """The name has the shop, the local days and the zone, and the headers say that it is a file."""
     got = get(filled.shop, {"from": "2026-11-01", "to": "2026-11-24"}, tz="Europe/Prague", format="csv-excel-cs")

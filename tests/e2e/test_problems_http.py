@@ -349,7 +349,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_too_many_exports(narrow: Server) -> None:
-    """While a slow client holds the only export slot, others get 429 with Retry-After, and later their lines."""
+    """While a slow client holds the only slot, exports and downloads get 429 with Retry-After, later their lines."""
     shop = narrow.shop()
     wide = [line(shop.trackpoint, now_ms() - index, user=f"{index}-" + "x" * 900) for index in range(12_000)]
     with opened_log(narrow.url) as log:
@@ -359,10 +359,13 @@ def test_too_many_exports(narrow: Server) -> None:
     assert eventually(lambda: narrow.metric("smsevents_exports_running") == 1)
 
     got = shop.export()
+    filtered = shop.export({"status": "DELIVERED"})
+    download = httpx.get(f"{shop.base}/shop/{shop.trackpoint}/sms-events", headers=shop.headers, timeout=60)
     slow.close()
 
-    assert "SMSEVENTS_EXPORTS_AT_ONCE_MAX" in problem_of(got, 429)["detail"]
-    assert int(got.headers["Retry-After"]) > 0
+    for one in (got, filtered, download):
+        assert "SMSEVENTS_EXPORTS_AT_ONCE_MAX" in problem_of(one, 429)["detail"]
+        assert int(one.headers["Retry-After"]) > 0
     assert eventually(lambda: narrow.metric("smsevents_exports_running") == 0)
     assert shop.export().content.count(b"\n") == len(wide)
 

@@ -77,8 +77,8 @@ def is_wanted(event: Plain, question: Question, *, with_status: bool = True) -> 
     return (
         (not with_status or not wanted.statuses or event.status in wanted.statuses)
         and (not wanted.types or event.type in wanted.types)
-        and (not wanted.campaigns or event.campaign[0] in wanted.campaigns)
-        and (not wanted.nodes or (event.node is not None and event.node[0] in wanted.nodes))
+        and (not wanted.campaigns or not wanted.campaigns.isdisjoint(event.campaign))
+        and (not wanted.nodes or (event.node is not None and not wanted.nodes.isdisjoint(event.node)))
     )
 
 

@@ -8,14 +8,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import msgspec
 
+from smsevents.client.transport import timeout_extension, url_of
 from smsevents.wire.event_filter import FILTERS_HEADER, MEMBERS, REQUEST_MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from smsevents.client.account import Account
     from smsevents.client.filters import Filter
+    from smsevents.client.retry import Timeouts
+
+OPTIONS_SILENCE_MAX_SECONDS = 10  # asking only saves work, so it must not take long
+
+
+def options_request(account: Account, timeouts: Timeouts, user_agent: str) -> httpx2.Request:
+    """Return the request that asks a server which filters it takes. It has no key: the response is public."""
+    url = url_of(account.address("export"))
+    limits = timeout_extension(timeouts)
+    limits["read"] = min(limits["read"], OPTIONS_SILENCE_MAX_SECONDS)
+    headers = {"Host": url.netloc.decode(), "User-Agent": user_agent, "Accept-Encoding": "identity"}
+    return httpx2.Request("OPTIONS", url, headers=headers, extensions={"timeout": limits})
 
 
 def known_filters(headers: Mapping[str, str]) -> frozenset[str]:

@@ -277,8 +277,19 @@ class AsyncClient(_Named):
         on_head: OnHead | None = None,
     ) -> AsyncGenerator[Batch]:
         """Export a closed interval in batches of complete, checked lines; see `Client.export_batches`."""
-        batches = self._core.batches(interval.body(from_, to, self._now_ms()), on_head, where)
+        batches = self.export_received(from_, to, where=where, on_head=on_head)
         return where.batches_async(batches) if where else batches
+
+    def export_received(
+        self,
+        from_: Time | None = None,
+        to: Time | None = None,
+        *,
+        where: Filter | None = None,
+        on_head: OnHead | None = None,
+    ) -> AsyncGenerator[Batch]:
+        """Export what the server sends, whether it takes filters or not; see `Client.export_received`."""
+        return self._core.batches(interval.body(from_, to, self._now_ms()), on_head, where)
 
     async def export_blocks(
         self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None

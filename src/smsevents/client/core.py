@@ -22,7 +22,7 @@ import msgspec
 from smsevents import __version__
 from smsevents.client import responses
 from smsevents.client.account import ACCOUNTS
-from smsevents.client.asked_filter import body_of, known_filters
+from smsevents.client.asked_filter import body_of, known_filters, options_request
 from smsevents.client.errors import (
     BadRequest,
     ClientError,
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"smsevents/{__version__}"
 SPOOL_MAX_BYTES = 16 * 1024 * 1024
-OPTIONS_SILENCE_MAX_SECONDS = 10  # of a server that is asked which filters it takes, which only saves work
 
 _GZIP_LEVEL = 1
 _PACK_BYTES = 256 * 1024
@@ -118,14 +117,9 @@ class Core:
         if self._account.url in ACCOUNTS.values():
             return frozenset()
         if self._known_filters is None:
-            pace = self._pace()
-            url = url_of(self._account.address("export"))
-            timeouts = timeout_extension(self._options.timeouts)
-            timeouts["read"] = min(timeouts["read"], OPTIONS_SILENCE_MAX_SECONDS)
-            headers = {"Host": url.netloc.decode(), "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-            request = httpx2.Request("OPTIONS", url, headers=headers, extensions={"timeout": timeouts})
+            request = options_request(self._account, self._options.timeouts, USER_AGENT)
             try:
-                response = await self._transport.send(request, pace)
+                response = await self._transport.send(request, self._pace())
             except Unreachable:
                 return frozenset()  # the export will say what is wrong
             await self._transport.close(response)

@@ -108,7 +108,7 @@ async def _asked(request: Request[Any, Any, Any], app: AppState) -> Asked:
                 request,
                 max_bytes,
                 app.settings,
-                f"The request of an export is at most {max_bytes} bytes: send `from` and `to` alone.",
+                f"The request of an export is at most {max_bytes} bytes: send `from`, `to` and short filters.",
             )
         ]
     )

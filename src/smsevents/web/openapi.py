@@ -13,9 +13,9 @@ from smsevents.wire.limits import DAY_MS
 
 _RESOURCES = {
     "/shop/{trackpointId}/export-sms-events": ("post", exports.operation),
-    "/shop/{trackpointId}/sms-events": ("get", downloads.operation),
     "/shop/{trackpointId}/import-sms-events": ("post", imports.operation),
     "/shop/{trackpointId}/users/{userId}": ("delete", users.operation),
+    "/shop/{trackpointId}/sms-events": ("get", downloads.operation),
     "/shop/{trackpointId}/sms-stats": ("get", stats_openapi.events_operation),
     "/shop/{trackpointId}/sms-stats/delivery-time": ("get", stats_openapi.delivery_operation),
     "/shop/{trackpointId}/sms-stats/messages": ("get", stats_openapi.messages_operation),
