@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from smsevents.errors import Forbidden, TooManyAttempts, Unauthorized
 from smsevents.web.attempts import WRONG_KEYS_PER_MINUTE_MAX, Attempts
 
-
 if TYPE_CHECKING:
     import pytest
 
