@@ -66,8 +66,8 @@ def intact(held: Held) -> Iterator[None]:
     assert held.exported() == held.expected()
     assert held.damages() == []
     window = Window(held.now - HISTORY_MS, held.now + DAY_MS)
-    for by in ((), PARTS):
-        question = Question(window, ZoneInfo("Europe/Prague"), "event", "1d", held.now, by)
+    for axis, by in (("event", ()), ("event", PARTS), ("send", PARTS)):
+        question = Question(window, ZoneInfo("Europe/Prague"), axis, "1d", held.now, by)
         total, rows = plain_rows(held.expected().split(b"\n")[:-1], question)
         counts = count_events(held.database, held.trackpoint, question)
         assert counts.events == total
