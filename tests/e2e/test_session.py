@@ -228,7 +228,7 @@ def test_wrong_keys_are_limited(own: Server) -> None:
     assert "Wait a minute" in detail(limited, 429)
     assert limited.headers["retry-after"] == "60"
     assert "set-cookie" not in limited.headers
-    assert shop.export(**here).status_code == 200
+    assert shop.export(None, **here).status_code == 200
     assert browser.sign_in(None, **elsewhere).status_code == 200
 
 
