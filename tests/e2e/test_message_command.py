@@ -147,7 +147,7 @@ def test_a_filter_by_status_is_refused(
 
 def test_kills_between_writing_and_renaming(standin: StandIn, environment: dict[str, str], tmp_path: Path) -> None:
     """Wherever a pull is killed among the files of messages, each is complete, and the next pull makes all right."""
-    lines = some_events(days=1)
+    lines = some_events(days=3)  # sent on several days, whatever the hour
     account = Account(lines=lines[::2])
     standin.answers(account)
     assert pull(environment, str(tmp_path), "--messages").returncode == 0

@@ -71,7 +71,7 @@ def test_axe_finds_nothing_in_the_dialogs(desk: Desk) -> None:
 def test_nothing_scrolls_sideways(desk: Desk, query: str) -> None:
     """On every screen the page is as wide as the screen, and no text of a chart is smaller than 11 pixels."""
     page = ready(desk.page(query))
-    for width in (320, 390, 768, 1280, 2560):
+    for width in (320, 390, 768, 1000, 1280, 2560):
         page.set_viewport_size({"width": width, "height": 900})
         expect(page.locator(".chart svg").first).to_be_attached()
         assert page.evaluate("document.documentElement.scrollWidth") == width

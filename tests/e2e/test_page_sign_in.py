@@ -27,6 +27,7 @@ def test_a_key_signs_in_and_a_click_signs_out(desk: Desk) -> None:
     page.get_by_label("API key").fill(f" {desk.shop.key} ")
     page.keyboard.press("Enter")
     expect(page.locator(".campaigns")).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
     assert desk.shop.key not in page.evaluate(
         "JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie"
     )

@@ -42,6 +42,7 @@ function App() {
   const [session, setSession] = useState(undefined); // undefined: not known yet; null: nobody
   const [failure, setFailure] = useState(null);
   const [note, setNote] = useState("");
+  const [hasArrived, setArrived] = useState(false); // by the form, whose focus the numbers take over
   const language = languageOf(state.lang);
   const t = useMemo(() => translator(language), [language]);
 
@@ -67,6 +68,11 @@ function App() {
     document.title = session ? `${session.name || session.trackpointId} – smsevents` : "smsevents";
   }, [language, session]);
 
+  function arrive(found) {
+    setArrived(true);
+    setSession(found);
+  }
+
   async function leave() {
     try {
       await signOut();
@@ -82,7 +88,7 @@ function App() {
   }
   if (session === undefined) return html`<main class="sign-in"><p class="muted" role="status">${t("loading")}</p></main>`;
   if (session === null) {
-    return html`<${SignIn} t=${t} language=${language} go=${go} note=${note} signedIn=${setSession} />`;
+    return html`<${SignIn} t=${t} language=${language} go=${go} note=${note} signedIn=${arrive} />`;
   }
   return html`<${Dashboard}
     session=${session}
@@ -91,6 +97,7 @@ function App() {
     language=${language}
     t=${t}
     leave=${leave}
+    hasArrived=${hasArrived}
     ended=${() => {
       setNote(t("sessionEnded"));
       setSession(null);

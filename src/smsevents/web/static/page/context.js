@@ -24,7 +24,7 @@ export function ContextLine({ t, format, state, go, period, results, showExport,
     />
     ${
       data &&
-      html`<span class=${events.isOld ? "is-old" : ""}>
+      html`<span class=${events.isOld ? "is-old" : ""} aria-live="polite">
           ${t("events", { count: data.events })},${" "}
           <button class="link" onClick=${() => showExport({ from: data.from, to: data.to, count: data.events })}>
             ${t("equalExport")}

@@ -3,7 +3,7 @@
 import { ContextLine, Filters } from "./context.js";
 import { ExportDialog } from "./export-dialog.js";
 import { formats } from "./format.js";
-import { html, useEffect, useMemo, useState } from "./lib.js";
+import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
 import { Empty, Failure } from "./notices.js";
 import { Campaigns } from "./panels/campaigns.js";
 import { Delivery } from "./panels/delivery.js";
@@ -43,7 +43,11 @@ function requestsOf(state, period, step, now, isSplit) {
   };
 }
 
-export function Dashboard({ session, state, go, language, t, leave, ended }) {
+export function Dashboard({ session, state, go, language, t, leave, ended, hasArrived }) {
+  const main = useRef();
+  useEffect(() => {
+    if (hasArrived) main.current.focus();
+  }, []);
   const [refreshed, setRefreshed] = useState(0);
   const [asked, setAsked] = useState(null); // the export that is shown
   const now = useMemo(() => Date.now() + session.skew, [session, refreshed, state.days, state.from, state.to]);
@@ -67,7 +71,7 @@ export function Dashboard({ session, state, go, language, t, leave, ended }) {
 
   return html`<a class="skip" href="#numbers">${t("skip")}</a>
     <${TopBar} ...${shared} language=${language} leave=${leave} now=${now} />
-    <main class="content" id="numbers" tabindex="-1" aria-busy=${String(Boolean(messages?.isOld))}>
+    <main ref=${main} class="content" id="numbers" tabindex="-1" aria-busy=${String(Boolean(messages?.isOld))}>
       <${ContextLine} ...${shared} refresh=${retry} />
       <${Filters} ...${shared} />
       <div class="panels">

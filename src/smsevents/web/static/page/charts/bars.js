@@ -10,6 +10,7 @@ const TOP = 8;
 const BOTTOM = 24;
 const RIGHT = 48;
 const TICK_PX = 76; // of a label on the axis
+const BAR_MAX_PX = 96;
 
 export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
   const box = useRef();
@@ -118,7 +119,7 @@ export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
 }
 
 function Bar({ bucket, statuses, y, x, band, total }) {
-  const gap = Math.min(3, band * 0.2);
+  const gap = Math.max(Math.min(3, band * 0.2), band - BAR_MAX_PX);
   let below = 0;
   const parts = statuses.map((status) => {
     const value = bucket.values[status];
@@ -165,7 +166,9 @@ function Axes({ ticks, y, plotWidth, series, band, format, step }) {
     )}
     ${labels.map(({ bucket, index }) => {
       const isLast = index * band + TICK_PX > plotWidth + RIGHT;
-      return html`<text key=${bucket.from} x=${isLast ? plotWidth : index * band} y=${HEIGHT - 6} text-anchor=${isLast ? "end" : "start"}>
+      const [x, anchor] =
+        band > TICK_PX ? [(index + 0.5) * band, "middle"] : isLast ? [plotWidth, "end"] : [index * band, "start"];
+      return html`<text key=${bucket.from} x=${x} y=${HEIGHT - 6} text-anchor=${anchor}>
         ${format.tick(bucket, step, index === 0)}
       </text>`;
     })}

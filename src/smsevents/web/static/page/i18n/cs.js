@@ -1,5 +1,4 @@
 export default {
-  title: "Doručování SMS",
   skip: "Přejít k číslům",
 
   signIn: "Přihlášení",
@@ -14,7 +13,6 @@ export default {
   cookieLost:
     "Klíč je správný, ale prohlížeč si přihlášení neuložil. Povolte pro tento web cookies, nebo stránku otevřete na její adrese https.",
   apiDocs: "API pro vývojáře",
-  about: "O této stránce",
 
   period: "Období",
   days7: "7 dní",
@@ -24,10 +22,8 @@ export default {
   from: "Od",
   to: "Do",
   apply: "Použít",
-  cancel: "Zrušit",
   close: "Zavřít",
   zone: "Časové pásmo",
-  language: "Jazyk",
   theme: "Barvy",
   theme_auto: "podle systému",
   theme_light: "světlé",
@@ -53,7 +49,7 @@ export default {
   noComparison: "Není s čím srovnávat",
   unchanged: "beze změny",
   points: "{change} p. b.",
-  ofAttempted: "{share} pokusů",
+  ofAttempted: "{share} z pokusů",
   noReceiptOf: {
     one: "{count} starší než 72 hodin",
     few: "{count} starší než 72 hodin",
@@ -64,7 +60,6 @@ export default {
   delivered: "Doručeno",
   failed: "Nedoručeno",
   pending: "Čeká na doručenku",
-  noReceipt: "Bez doručenky přes 72 hodin",
   medianTime: "Medián doby doručení",
   sent: "Odesláno",
   attempted: "Pokusy o doručení",
@@ -105,22 +100,18 @@ export default {
   unitMessages: "Zprávy",
   unitEvents: "Události",
   table: "Tabulka",
-  chart: "Graf",
   interval: "Období",
   statuses: "Zobrazené stavy",
   notComplete: "{bucket}: údaje ještě nejsou úplné.",
   zoomHint:
     "Tažením přes sloupce graf přiblížíte. Na klávesnici: šipky posouvají, Shift se šipkami vybírá, Enter přiblíží.",
-  zoomTo: "Přiblížit {interval}",
   bars: "Sloupce grafu",
-  nothingHere: "nic",
   standsOut: "„{name}“: nedoručeno {share} zpráv.",
   showIt: "Zobrazit",
 
   funnel: "Jak zprávy dopadly",
   funnelNote: "{messages} {fromEvents}. Přeskočené zprávy se do žádné míry nepočítají.",
   rateResolved: "Ze zpráv, u kterých je výsledek známý, bylo doručeno {share}.",
-  failedReasons: "Nedoručeno podle stavu",
   definitions: "Co čísla znamenají",
 
   timeToDeliver: "Doba doručení",
@@ -148,7 +139,6 @@ export default {
   noCampaigns: "V tomto období neposlala zprávu žádná kampaň ani scénář.",
   showAll: { one: "Zobrazit {count}", other: "Zobrazit všech {count}", few: "Zobrazit všechny {count}" },
   sortBy: "Řazení",
-  onlyThis: "Zobrazit jen {name}",
   filters: "Filtry",
   removeFilter: "Odebrat filtr",
   clearFilters: "Zrušit filtry",

@@ -1,5 +1,4 @@
 export default {
-  title: "SMS delivery",
   skip: "Skip to the numbers",
 
   signIn: "Sign in",
@@ -14,7 +13,6 @@ export default {
   cookieLost:
     "The key is right, but the browser did not keep the session. Allow cookies for this site, or open the page at its https address.",
   apiDocs: "The API, for developers",
-  about: "About this page",
 
   period: "Period",
   days7: "7 days",
@@ -24,10 +22,8 @@ export default {
   from: "From",
   to: "To",
   apply: "Apply",
-  cancel: "Cancel",
   close: "Close",
   zone: "Time zone",
-  language: "Language",
   theme: "Colours",
   theme_auto: "as the system",
   theme_light: "light",
@@ -56,7 +52,6 @@ export default {
   delivered: "Delivered",
   failed: "Failed",
   pending: "Pending",
-  noReceipt: "No receipt for 72 hours",
   medianTime: "Median time to deliver",
   sent: "Sent",
   attempted: "Attempted",
@@ -97,21 +92,17 @@ export default {
   unitMessages: "Messages",
   unitEvents: "Events",
   table: "Table",
-  chart: "Chart",
   interval: "Interval",
   statuses: "Statuses shown",
   notComplete: "{bucket} is not complete.",
   zoomHint: "Drag across the bars to zoom in. By keyboard: arrows move, Shift with arrows selects, Enter zooms in.",
-  zoomTo: "Zoom in on {interval}",
   bars: "Bars of the chart",
-  nothingHere: "nothing",
   standsOut: "“{name}”: {share} of its messages failed.",
   showIt: "Show it",
 
   funnel: "What became of the messages",
   funnelNote: "{messages} {fromEvents}. Skipped messages are outside every rate.",
   rateResolved: "Of the messages with a result, {share} were delivered.",
-  failedReasons: "Failed, by status",
   definitions: "What the numbers mean",
 
   timeToDeliver: "Time to deliver",
@@ -139,7 +130,6 @@ export default {
   noCampaigns: "No campaign or flow sent a message in this period.",
   showAll: { one: "Show all {count}", other: "Show all {count}" },
   sortBy: "Sort",
-  onlyThis: "Show only {name}",
   filters: "Filters",
   removeFilter: "Remove the filter",
   clearFilters: "Clear the filters",

@@ -67,7 +67,7 @@ export function Campaigns({ t, format, state, go, period, results, session, retr
               <${Heading} ...${{ t, go, sort: key }} name="name" />
               <${Heading} ...${{ t, go, sort: key }} name="type" />
               <${Heading} ...${{ t, go, sort: key }} name="sent" isNumber=${true} />
-              <th scope="col">${t("shareOfSent")}</th>
+              <th scope="col" class="share">${t("shareOfSent")}</th>
               <${Heading} ...${{ t, go, sort: key }} name="rate" />
               <${Heading} ...${{ t, go, sort: key }} name="failed" isNumber=${true} />
               <${Heading} ...${{ t, go, sort: key }} name="pending" isNumber=${true} />
