@@ -47,7 +47,7 @@ def test_the_description_is_served_as_json(server: Server) -> None:
     answer = httpx.get(f"{server.base}/openapi.json")
     assert answer.headers["Content-Type"].startswith("application/json")
     paths = [path.removeprefix("/shop/{trackpointId}/") for path in answer.json()["paths"]]
-    assert paths == ["export-sms-events", "import-sms-events", "users/{userId}"]
+    assert paths == ["export-sms-events", "import-sms-events", "users/{userId}", "sent-sms"]
 
 
 def test_the_files_are_small_and_name_no_other_host(server: Server) -> None:
@@ -94,15 +94,15 @@ def test_the_page_loads_without_a_word_on_the_console(server: Server, browser: B
         told: list[str] = []
         page.on("console", lambda message: told.append(message.text))
         page.goto(f"{server.base}/docs", wait_until="networkidle")
-        expect(page.locator("#operations section")).to_have_count(3)
+        expect(page.locator("#operations section")).to_have_count(4)
         assert told == []
 
 
 def test_the_commands_do_what_they_say(server: Server, open_page: Callable[..., Page], tmp_path: Path) -> None:
     """With trackpoint, key and user filled in, the curl lines import a file (plain and gzip), export it, and erase."""
     commands = open_page().locator(".command code")
-    expect(commands).to_have_count(4)
-    export, plain, gzip, erase = commands.all_inner_texts()
+    expect(commands).to_have_count(5)
+    export, plain, gzip, erase, _ = commands.all_inner_texts()
     for importing in (plain, gzip):
         shop = server.shop(("export", "import", "admin"))
         lines = body_of(recent_lines(shop, 10))
