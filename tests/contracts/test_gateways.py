@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.cli.receiver import GatewayName
@@ -158,6 +158,7 @@ _json = st.recursive(
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_no_call_makes_it_fail(name: str, data: st.DataObject) -> None:
     """Whatever the values of its fields are, a gateway reads a receipt or refuses the call."""

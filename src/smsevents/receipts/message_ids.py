@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
 
 MESSAGE_ID_MAX_CHARACTERS = 256
 HEX_DIGITS_MIN = 8  # as of a number of 32 bits
@@ -28,7 +29,7 @@ def normalized(message_id: str) -> str:
     text = message_id.strip().lower()
     if text.startswith("0x") and _hex.fullmatch(text[2:]):
         text = text[2:]
-    return text.lstrip("0") or text[:1]
+    return text.lstrip(f"0{string.whitespace}") or "0"
 
 
 def other_spellings(message_id: str) -> list[str]:

@@ -1,6 +1,8 @@
 """The OpenAPI description, assembled from the description of each resource.
 
 Its examples can be used as they are, because their times are recent.
+
+Delivery receipts are not in it: gateways call them with fields of their own (docs/receipts.md).
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from smsevents import __version__
-from smsevents.web import downloads, exports, imports, receipts, sent_sms, stats_openapi, users
+from smsevents.web import downloads, exports, imports, sent_sms, stats_openapi, users
 from smsevents.wire.limits import DAY_MS
 
 _RESOURCES = {
@@ -20,7 +22,6 @@ _RESOURCES = {
     "/shop/{trackpointId}/sms-stats/delivery-time": ("get", stats_openapi.delivery_operation),
     "/shop/{trackpointId}/sms-stats/messages": ("get", stats_openapi.messages_operation),
     "/shop/{trackpointId}/sent-sms": ("post", sent_sms.operation),
-    "/receipts/{token}/{ref}": ("post", receipts.operation),
 }
 
 

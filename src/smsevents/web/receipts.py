@@ -16,18 +16,9 @@ import structlog
 from litestar import HttpMethod, Request, route
 from litestar.types import ASGIApp
 
-from smsevents.errors import (
-    BadSignature,
-    BodyTimeout,
-    BodyTooLarge,
-    DamagedSegment,
-    StoreFull,
-    StoreUnavailable,
-    TooManyAtOnce,
-    UnknownReceiver,
-)
+from smsevents.errors import BadSignature, UnknownReceiver
 from smsevents.receipts.call import read_call
-from smsevents.receipts.gateways import GATEWAYS, gateway_of
+from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.receipt import OTHER, NotAReceipt, shown
 from smsevents.receipts.receivers import NO_RECEIVER
 from smsevents.receipts.recording import Outcome, prepare
@@ -35,7 +26,6 @@ from smsevents.receipts.signatures import SignedCall, signed_gateway
 from smsevents.receipts.times import zone_of
 from smsevents.web import negotiate, receipt_metrics
 from smsevents.web.body import stream
-from smsevents.web.describe import problems
 from smsevents.web.request_info import info_of
 
 if TYPE_CHECKING:
@@ -173,57 +163,3 @@ def _done(body: bytes) -> ASGIApp:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return respond
-
-
-_TOKEN = {
-    "name": "token",
-    "in": "path",
-    "required": True,
-    "description": "The token of the receiver, from `smsevents receiver create`.",
-    "schema": {"type": "string"},
-}
-_REFERENCE = {
-    "name": "ref",
-    "in": "path",
-    "required": True,
-    "description": "The reference of the message: base64url of a JSON array, see docs/receipts.md.",
-    "schema": {"type": "string"},
-}
-
-
-_RAISED = [
-    BadSignature,
-    UnknownReceiver,
-    BodyTimeout,
-    BodyTooLarge,
-    TooManyAtOnce,
-    StoreUnavailable,
-    StoreFull,
-    DamagedSegment,
-]
-
-
-def operation(_now: int) -> dict[str, Any]:
-    """Describe the operation for OpenAPI."""
-    return {
-        "operationId": "takeReceipts",
-        "tags": ["Receipts"],
-        "summary": "Delivery receipts of a gateway",
-        "description": (
-            "Called by the gateway, with its own fields in the query, as a form or as JSON. Gateways:"
-            f" {', '.join(GATEWAYS)}. GET works too, and `ref` may be missing where the sender registers its messages."
-            " No key is needed: the token in the path is what the server trusts."
-        ),
-        "security": [],
-        "parameters": [_TOKEN, _REFERENCE],
-        "responses": {
-            "200": {
-                "description": (
-                    "Done: the receipts are stored, on the disk, or must not be recorded. The body is what the gateway"
-                    " expects."
-                ),
-                "content": {"text/plain": {"schema": {"type": "string"}, "examples": {"kannel": {"value": "OK"}}}},
-            },
-            **problems("", _RAISED),
-        },
-    }

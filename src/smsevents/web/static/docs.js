@@ -167,7 +167,8 @@ function showCommands(method, path, operation, key) {
   const end = `-H '${key.name}: YOUR_API_KEY' ${url}`;
   if (!operation.requestBody) return [command(`curl -X ${method} ${end}`, `${operation.summary}:`)];
   if (operation.requestBody.content["application/json"]) return exportCommands(end);
-  return importCommands(end);
+  if (operation.operationId === "importSmsEvents") return importCommands(end);
+  return [command(`curl --data-binary @sent.jsonl ${end}`, "A file of lines:")];
 }
 
 /** Returns the address of an API path, also when a proxy serves the API under a prefix. */
