@@ -22,8 +22,8 @@ from bench.cluster.programs import Failed
 from bench.cluster.web import NODES, Nodes, Proxy
 from bench.cluster.weed import VOLUME_SERVERS, Weed
 
-SHOPS = {4541245641234564: 0.8, 4541245641234565: 0.2}  # their shares of the events
-DAYS = 10  # few enough that they fill packs
+SHOPS = {4541245641234564: 0.9, 4541245641234565: 0.1}  # their shares of the events
+DAYS = 16  # few enough that they fill packs
 MOVES_MAX = 5
 LOADED_LINES = 20_000  # in a body
 IMPORTERS, EXPORTERS = 4, 2

@@ -23,7 +23,7 @@ from smsevents.wire.limits import DAY_MS
 
 BODY_LINES = 100
 PAUSE_SECONDS = 0.2  # between requests of a client, so that all of them and the servers fit on two cores
-EVENT_DAYS = 9  # the age of an event is up to so many days, so that late ones fall into packs
+EVENT_DAYS = 15  # the age of an event is up to so many days, so that late ones fall into packs
 PROGRESS_MAX_SECONDS = 120
 
 

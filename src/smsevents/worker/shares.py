@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog import Database
 
+EXTENDED_EVERY_SECONDS = LEASE_SECONDS // 4
 MEMBER = "upkeep worker "  # the names of the leases, before that of the worker
 
 
@@ -34,6 +35,7 @@ class Shares:
         self._database = database
         self._worker = worker
         self._workers: Sequence[str] = ()
+        self._joined_ms = 0
 
     @property
     def workers(self) -> Sequence[str]:
@@ -49,6 +51,12 @@ class Shares:
             return holders_of(connection, MEMBER, now, expires)
 
         self._workers = self._database.write(take)
+        self._joined_ms = now
+
+    def extend(self, now: int) -> None:
+        """Do what `join` does if the last time was long ago, or the clock was set back."""
+        if not 0 <= now - self._joined_ms < EXTENDED_EVERY_SECONDS * 1000:
+            self.join(now)
 
     def leave(self) -> None:
         """Leave the shops to the others at once."""

@@ -97,7 +97,7 @@ class UpkeepWorker:
         self._note_again = 0.0
         self.holder = secrets.token_hex(8)
         self._shares = Shares(database, self.holder)
-        # the workers in the last round; if others come or go, shops change hands
+        # the workers in the last round that was completed: if others came or went, shops changed hands
         self._looked_at_with: Sequence[str] = ()
         self._settling = Settling()
         self._backfill = Backfill()
@@ -163,13 +163,13 @@ class UpkeepWorker:
             packs = self._packs and is_packing(connection)
         worked = False
         for trackpoint in sorted({*changed, *(due or ()), *self._not_packed, *self._left}):
+            self._left.discard(trackpoint)
+            if not self._shares.has(trackpoint):
+                self._not_packed.discard(trackpoint)
+                continue
             if not self._still_works():
                 return None
-            self._left.discard(trackpoint)
-            if self._shares.has(trackpoint):
-                worked |= self._keep_shop(trackpoint, now, packs=packs)
-            else:
-                self._not_packed.discard(trackpoint)
+            worked |= self._keep_shop(trackpoint, now, packs=packs)
         if due is None:
             self._settling.looked_at_all(now)
         self._looked_at, self._looked_at_with = newest, workers
@@ -179,7 +179,7 @@ class UpkeepWorker:
         """Extend what this worker holds. Return whether it may work on further shops."""
         leads = self.take_lease()
         if self._database.dialect.divides_upkeep:
-            self._shares.join(self._now())
+            self._shares.extend(self._now())
             return True
         return leads
 
