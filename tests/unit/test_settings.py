@@ -60,7 +60,8 @@ OTHER_TEXTS = {
 UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
     r"(^|_)(lines|segments|rows|days|tries|jobs|imports|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
-    r"|connections|keys|sessions|hours|minutes|outlines|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
+    r"|connections|keys|sessions|hours|minutes|outlines|buckets|events|cells|statistics|top|shops|sources|headers|digits"
+    r"|files|entries|seconds|bytes_per_minute)(_|$)"
 )
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
