@@ -66,6 +66,7 @@ COUNTED = (
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
     *(
+        "TALLY_VERSION",
         "EXIT_FAILED",
         "EXIT_CANNOT_LISTEN",
         "EXIT_BROKEN_PIPE",
