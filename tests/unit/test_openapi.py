@@ -11,6 +11,7 @@ from smsevents.web.describe import ALWAYS, WITH_BODY
 from smsevents.web.export_request import ExportRequest
 from smsevents.web.openapi import description
 from smsevents.web.problems import STATUSES
+from smsevents.web.stats_bodies import DeliveryTimes, EventStatistics, MessageStatistics
 from smsevents.wire import events
 from smsevents.wire.event_filter import MEMBERS, TEXT_MEMBERS, TIME_MEMBERS
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
@@ -86,14 +87,19 @@ def test_import_counts_what_was_blocked() -> None:
     [
         ("/shop/{trackpointId}/import-sms-events", ImportResult, {"impossible"}),
         ("/shop/{trackpointId}/users/{userId}", Erased, set()),
+        ("/shop/{trackpointId}/sms-stats", EventStatistics, set()),
+        ("/shop/{trackpointId}/sms-stats/delivery-time", DeliveryTimes, set()),
+        ("/shop/{trackpointId}/sms-stats/messages", MessageStatistics, set()),
     ],
 )
 def test_every_field_of_a_response_is_described(path: str, struct: type[Struct], unsent: set[str]) -> None:
     """The schema of a response has each field of the struct that is sent, and says of each what it means."""
     [operation] = PATHS[path].values()
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == set(struct.__struct_fields__) - unsent
-    assert all(one["description"] and one["type"] for one in schema["properties"].values())
+    assert set(schema["properties"]) == set(struct.__struct_encode_fields__) - unsent
+    for one in schema["properties"].values():
+        assert one["description"]
+        assert {"type", "anyOf", "enum"} & set(one)
 
 
 def test_every_field_of_a_request_is_described() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
+from structlog.testing import capture_logs
 
 from smsevents.catalog.outlines import may_match, outlines_after
 from smsevents.catalog.segments import newest_id
@@ -83,10 +84,10 @@ def check(held: Held) -> tuple[int, int]:
         with closing(outlines_after(held.database, connection, held.trackpoint, *window)) as outlines:
             for outline in outlines:
                 total += 1
-                if outline.tally is not None:
+                if outline.has_tally:
                     found += 1
                     lines = inflate(outline.load())
-                    assert outline.tally == tally_of(lines)
+                    assert outline.tally() == tally_of(lines)
                     assert len(lines) >= TALLY_LINES_MIN_BYTES
         places = connection.execute(select(tallies.c.in_pack, tallies.c.stored_id)).all()
         known = {(0, one) for one in connection.execute(select(segments.c.id)).scalars()}
@@ -185,14 +186,22 @@ def test_a_segment_that_goes_while_it_is_counted_leaves_no_tally(held: Held, mon
     assert check(held)[0] > 0
 
 
-def test_a_tally_that_cannot_be_read_is_an_error(held: Held) -> None:
-    """Statistics report a damaged tally with its segment, and neither leave it out nor guess."""
+def test_a_tally_that_cannot_be_read_is_not_used(held: Held) -> None:
+    """If tallies are damaged, the lines of their segments are counted, and the log names the segments."""
     filled(held)
     held.compact(SIZES)
-    held.database.write(lambda c: c.execute(update(tallies).values(data=b"\x78\x9cdamaged")))
-    with pytest.raises(DamagedSegment, match=r"Segment \d+ is damaged: its tally cannot be read"):
-        count_events(held.database, held.trackpoint, asked(held))
-    assert held.exported() == held.expected()
+    selection = Selection(campaigns=frozenset({"nothing"}))
+    with capture_logs() as logged:
+        before = count_events(held.database, held.trackpoint, asked(held)).rows()
+        assert logged == []
+        held.database.write(lambda c: c.execute(update(tallies).values(data=func.substr(tallies.c.data, 1, 99))))
+        assert count_events(held.database, held.trackpoint, asked(held)).rows() == before
+        assert {one["event"] for one in logged} == {"tally damaged"}
+        assert {int(one["segment"]) for one in logged} <= {header.id for header in held.headers()}
+    with held.database.read() as connection:
+        outlines = list(outlines_after(held.database, connection, held.trackpoint, (0, b""), held.now))
+        assert len(outlines) == len(held.headers())
+        assert all(may_match(one, selection) for one in outlines)
 
 
 def test_a_tally_is_not_larger_than_what_it_saves(monkeypatch: pytest.MonkeyPatch) -> None:

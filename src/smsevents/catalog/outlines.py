@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from array import array
 from contextlib import closing
-from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -62,15 +61,17 @@ class Outline:
         """The description of the segment."""
         return self._header
 
-    @cached_property
+    @property
+    def has_tally(self) -> bool:
+        """Whether the segment has a tally."""
+        return self.encoded is not None
+
     def tally(self) -> Tally | None:
-        """The tally of the segment, or None. Raises `DamagedSegment`."""
-        if self.encoded is None:
-            return None
-        try:
-            return decode_tally(self.encoded)
-        except UnreadableTally as error:
-            raise self._header.damaged(f"its tally cannot be read ({error})") from error
+        """Read the tally of the segment; return None if it has none. Raises `UnreadableTally`.
+
+        It is not kept: as objects, it takes far more memory than as it is stored.
+        """
+        return None if self.encoded is None else decode_tally(self.encoded)
 
     def load(self) -> Segment:
         """Return the segment with its bytes, checked. Raises `DamagedSegment`, and what the place of its bytes does."""
@@ -163,10 +164,10 @@ def digest_of_stored(connection: Connection, trackpoint: int, start_ms: int, end
 
 
 def may_match(outline: Outline, selection: Selection) -> bool:
-    """Return whether a segment may have wanted events. One without a tally may. Raises `DamagedSegment`."""
+    """Return whether a segment may have wanted events. One without a tally may, or with one that cannot be read."""
+    if outline.encoded is None:
+        return True
     try:
-        if outline.encoded is None:
-            return True
         return selection.may_name(outline.encoded) and selection.may_match(decode_tally(outline.encoded))
-    except (UnreadableTally, NotLines) as error:
-        raise outline.header.damaged(f"its tally cannot be read ({error})") from error
+    except (UnreadableTally, NotLines):
+        return True

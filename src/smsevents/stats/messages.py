@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from smsevents.segments.tally import Tally
     from smsevents.stats.question import Question
 
-MESSAGES_EVENTS_MAX = 5_000_000  # some ten seconds of one processor
-MESSAGES_SHARE_EVENTS = 300_000  # held at a time, of some 200 bytes each
+MESSAGES_EVENTS_MAX = 5_000_000  # up to half a minute of one processor
+MESSAGES_SHARE_EVENTS = 1_000_000  # held at a time, of about 100 bytes each; more shares open more segments again
 NO_RECEIPT_AFTER_MS = 72 * HOUR_MS  # the usual validity period of an SMS
 
 _TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -178,6 +178,15 @@ class _Sent:
             first_date, last_date = INT64_MAX, -INT64_MAX
 
 
+@dataclass
+class _OfSource:
+    """The states of messages of a source, by user and send date. The group is None if the source is not wanted."""
+
+    group: Group | None
+    states: dict[bytes, int] = field(default_factory=dict)
+    newest_ms: int = -INT64_MAX
+
+
 class _Messages:
     """The messages of a share, with their states."""
 
@@ -188,8 +197,7 @@ class _Messages:
         self._selection = replace(
             question.wanted, statuses=frozenset(), sent_from=share.sent.start, sent_to=share.sent.end
         )
-        # by source, then by user and send date
-        self._states: dict[bytes, dict[bytes, int]] = {}
+        self._sources: dict[bytes, _OfSource] = {}
 
     def plan(self, tally: Tally) -> Use:
         """Return whether a segment has to be opened. Raises `NotLines`."""
@@ -205,10 +213,14 @@ class _Messages:
             raise NotLines
         start, end = self._share.sent
         divided, number = self._share.divided, self._share.number
+        sources = self._sources
         for user, status, date_text, source, sent in found:
-            if not start <= int(sent) <= end or (group := self._groups.of(source)) is None:
+            of_source = sources.get(source)
+            if of_source is None:
+                of_source = sources[source] = _OfSource(self._groups.of(source))
+            if of_source.group is None or not start <= int(sent) <= end:
                 continue
-            key = b"%b %b" % (user, sent)
+            key = user + sent  # the JSON of a text ends with a quote
             if divided > 1 and zlib.crc32(key) % divided != number:
                 continue
             date = int(date_text)
@@ -217,24 +229,22 @@ class _Messages:
             except KeyError as error:
                 raise NotLines from error
             state = (order + ((date & _DATE_MASK ^ 1 << _DATE_BITS - 1) << _ORDER_BITS)) << _COUNT_BITS
-            of_source = self._states.setdefault(source, {})
-            known = of_source.get(key, 0)
-            if known > state:
-                of_source[key] = known + 1
-            else:
-                of_source[key] = state + (known & _COUNT_MASK) + 1
-            self._groups.name(group, source, date // QUARTER_MS)
+            known = of_source.states.get(key, 0)
+            of_source.states[key] = known + 1 if known > state else state + (known & _COUNT_MASK) + 1
+            if date > of_source.newest_ms:  # noqa: PLR1730 -- a call of `max` for each event takes longer
+                of_source.newest_ms = date
 
     def counted(self) -> Iterator[tuple[int, Group, str, int, int]]:
         """Go through the messages: bucket, group, status, time of sending (Unix ms), number of events."""
         buckets = self._question.buckets
         is_by_event = self._question.at == "event"
-        for source, messages in self._states.items():
-            group = self._groups.of(source)
-            if group is None:
+        for source, of_source in self._sources.items():
+            group = of_source.group
+            if group is None or not of_source.states:
                 continue
-            for key, state in messages.items():
-                sent = int(key[key.rindex(b" ") :])
+            self._groups.name(group, source, of_source.newest_ms // QUARTER_MS)
+            for key, state in of_source.states.items():
+                sent = int(key[key.rindex(b'"') + 1 :])
                 order = state >> _COUNT_BITS
                 status = _BY_BYTES[order & 0b111]
                 date = (order >> _ORDER_BITS & _DATE_MASK) - (1 << _DATE_BITS - 1)

@@ -13,6 +13,8 @@ from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
+import structlog
+
 from smsevents.catalog.outlines import PackedOutline, outlines_after
 from smsevents.errors import DamagedSegment, ObjectGone
 from smsevents.log.reader import READ_AGAIN_TRIES_MAX
@@ -20,6 +22,7 @@ from smsevents.segments.merge import page
 from smsevents.segments.pack import follows, load_run, missing
 from smsevents.segments.segment import Segment, inflate
 from smsevents.segments.spill import Spill
+from smsevents.segments.tally import UnreadableTally
 from smsevents.wire.lines import NotLines, end_of, entry_at
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from smsevents.segments.tally import Tally
     from smsevents.wire.lines import Entry
     from smsevents.wire.window import Window
+
+logger = structlog.get_logger()
 
 PART_PAGE_BYTES = 1024 * 1024  # a page: about 300 tallies, or this many bytes of lines
 LOADED_MAX_BYTES = 4 * 1024 * 1024  # of stored segments whose lines are needed, in one transaction or one request
@@ -188,11 +193,13 @@ class Parts(Generic[T]):
                     yield _Candidate(outline, taken)
 
     def _taken(self, outline: Outline) -> T | Use:
-        tally = outline.tally
         try:
+            tally = outline.tally()
             return Use.LINES if tally is None else self._plan(tally)
-        except NotLines as error:
-            raise outline.header.damaged(f"its tally cannot be read ({error})") from error
+        except (UnreadableTally, NotLines) as error:
+            # the lines say the same, only more slowly
+            logger.warning("tally damaged", trackpoint=self._trackpoint, segment=outline.header.name, error=str(error))
+            return Use.LINES
 
 
 def _part_of(piece: StoredPiece) -> _Part:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smsevents.stats.messages import MessageCounts
     from smsevents.stats.question import Question
 
+_BUCKETS = "All buckets of the interval, in order; `complete` is false if the interval or the present cuts one."
 _MEDIAN, _P90, _P95 = 50, 90, 95
 
 
@@ -28,7 +29,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     start: Annotated[int, Meta(description="The start of the effective interval.")] = field(name="from")
     end: Annotated[int, Meta(description="The end of the effective interval.")] = field(name="to")
-    time_zone: str = field(name="timeZone")
+    time_zone: Annotated[str, Meta(description="The time zone of the buckets.")] = field(name="timeZone")
     at: Annotated[Axis, Meta(description="Whether the interval is one of `date` or of `sendDate`.")]
     as_of: Annotated[int, Meta(description="When it was counted.")] = field(name="asOf")
 
@@ -36,35 +37,35 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class EventStatistics(Asked, frozen=True, kw_only=True):
     """How many events there are."""
 
-    step: Step
-    by: list[Part]
-    events: int
-    buckets: list[Bucket]
-    rows: list[EventRow]
+    step: Annotated[Step, Meta(description="How long a bucket is.")]
+    by: Annotated[list[Part], Meta(description="What rows are grouped by.")]
+    events: Annotated[int, Meta(description="All events that were asked for.")]
+    buckets: Annotated[list[Bucket], Meta(description=_BUCKETS)]
+    rows: Annotated[list[EventRow], Meta(description="The events of each bucket and group that has any.")]
 
 
 class DeliveryTimes(Asked, frozen=True, kw_only=True):
     """How long the delivery took."""
 
     deliveries: Annotated[int, Meta(description="The DELIVERED events.")]
-    within_10s: int = field(name="within10s")
-    within_1m: int = field(name="within1m")
-    within_1h: int = field(name="within1h")
-    median_ms: int | None = field(name="medianMs")
-    p90_ms: int | None = field(name="p90Ms")
-    p95_ms: int | None = field(name="p95Ms")
-    histogram: list[DeliveryBucket]
+    within_10s: Annotated[int, Meta(description="Those that took at most 10 seconds.")] = field(name="within10s")
+    within_1m: Annotated[int, Meta(description="Those that took at most a minute.")] = field(name="within1m")
+    within_1h: Annotated[int, Meta(description="Those that took at most an hour.")] = field(name="within1h")
+    median_ms: Annotated[int | None, Meta(description="The median; null without deliveries.")] = field(name="medianMs")
+    p90_ms: Annotated[int | None, Meta(description="The 90th percentile.")] = field(name="p90Ms")
+    p95_ms: Annotated[int | None, Meta(description="The 95th percentile.")] = field(name="p95Ms")
+    histogram: Annotated[list[DeliveryBucket], Meta(description="From the shortest time to the longest.")]
 
 
 class MessageStatistics(Asked, frozen=True, kw_only=True):
     """How many messages there are."""
 
-    step: Step
-    by: list[Part]
+    step: Annotated[Step, Meta(description="How long a bucket is.")]
+    by: Annotated[list[Part], Meta(description="What rows are grouped by.")]
     events: Annotated[int, Meta(description="The events that the messages come from.")]
-    total: States
-    buckets: list[Bucket]
-    rows: list[MessageRow]
+    total: Annotated[States, Meta(description="All messages that were asked for.")]
+    buckets: Annotated[list[Bucket], Meta(description=_BUCKETS)]
+    rows: Annotated[list[MessageRow], Meta(description="The messages of each bucket and group that has any.")]
 
 
 def event_statistics(question: Question, counts: EventCounts) -> EventStatistics:

@@ -19,7 +19,7 @@ from smsevents.log import selected
 from smsevents.segments import tally
 from smsevents.segments.splice import unpack
 from smsevents.stats.events import count_events
-from smsevents.stats.question import PARTS, Question
+from smsevents.stats.question import AXES, PARTS, Question
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import forget
@@ -70,8 +70,8 @@ def intact(held: Held) -> Iterator[None]:
     assert held.exported() == held.expected()
     assert held.damages() == []
     window = Window(held.now - HISTORY_MS, held.now + DAY_MS)
-    for by in ((), PARTS):
-        question = Question(window, ZoneInfo("Europe/Prague"), "event", "1d", held.now, by)
+    for axis in AXES:
+        question = Question(window, ZoneInfo("Europe/Prague"), axis, "1d", held.now, PARTS)
         total, rows = plain_rows(held.expected().split(b"\n")[:-1], question)
         counts = count_events(held.database, held.trackpoint, question)
         assert counts.events == total

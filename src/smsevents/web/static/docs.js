@@ -114,7 +114,7 @@ function keyField(key) {
 function propertyFields(schema) {
   return Object.entries(schema.properties).map(([name, property]) => [
     name,
-    (property.anyOf?.map((one) => one.type) ?? [].concat(property.type)).join(" or ") + (schema.required?.includes(name) ? "" : ", optional"),
+    (property.anyOf?.map((one) => one.type) ?? [].concat(property.type ?? "string")).join(" or ") + (schema.required?.includes(name) ? "" : ", optional"),
     property.description,
   ]);
 }
