@@ -82,7 +82,7 @@ class Clients:
     def wait_for(self, bodies: int, exports: int) -> None:
         """Wait until so many more bodies were acknowledged and exports were complete. Raises `Failed`."""
         before = self.numbers()
-        wanted = {"acknowledged": bodies, "complete": exports}
+        wanted = {"imports acknowledged": bodies, "exports complete": exports}
         deadline = time.monotonic() + PROGRESS_MAX_SECONDS
         while any(self.numbers()[name] < before[name] + more for name, more in wanted.items()):
             self._require_right()
@@ -117,7 +117,7 @@ class Clients:
                 time.sleep(PAUSE_SECONDS)
             with shop.lock:
                 shop.acknowledged.update(lines)
-            self._count("acknowledged")
+            self._count("imports acknowledged")
             self._stopping.wait(PAUSE_SECONDS)
 
     def _send(self, client: httpx2.Client, shop: Shop, body: bytes) -> bool:
@@ -147,7 +147,7 @@ class Clients:
             try:
                 response = client.post(shop.path("export"), content=b"{}", headers={"X-Api-Key": shop.key})
             except httpx2.HTTPError:
-                self._count("truncated, and recognized as such")
+                self._count("exports truncated, and recognized as such")
             else:
                 if response.status_code == HTTPStatus.OK:
                     self._check(shop, before, response.content)
@@ -162,7 +162,7 @@ class Clients:
                 f"A complete export of shop {shop.trackpoint} has {found.lost} acknowledged events too few, and"
                 f" {found.twice} twice."
             )
-        self._count("complete")
+        self._count("exports complete")
 
 
 def _line(trackpoint: int, chance: random.Random, user: str) -> bytes:

@@ -196,7 +196,7 @@ def backup(
         ),
     ] = None,
 ) -> None:
-    """Write a complete copy of the database and its packs, even while they are in use. Of PostgreSQL, it is a dump."""
+    """Write a complete copy of the database and its packs, even while they are in use."""
     with opened_database() as database:
         size = backups.backup(database, file, now_ms(), server)
     packs = packs_beside(file)
