@@ -68,6 +68,7 @@ COUNTED = (
 NOT_QUANTITIES = {
     *(
         "EXAMPLE_TRACKPOINT",
+        "READER",
         "TALLY_VERSION",
         "EXIT_FAILED",
         "EXIT_CANNOT_LISTEN",
