@@ -98,8 +98,12 @@ class Groups:
 
 
 def largest(counts: dict[Group, int], top: int | None) -> set[Group]:
-    """Return the `top` groups with the highest counts, or all; of equal ones the first by type and ids."""
-    in_order = sorted(counts, key=lambda group: (-counts[group], order_of(group)))
+    """Return the `top` groups with the highest counts, or all; of equal ones the first by type and ids.
+
+    A group without an id, such as all events without a node, always has rows of its own, and takes no place here.
+    """
+    named = [group for group in counts if group.campaign is not None or group.node is not None]
+    in_order = sorted(named, key=lambda group: (-counts[group], order_of(group)))
     return set(in_order if top is None else in_order[:top])
 
 

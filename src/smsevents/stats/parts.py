@@ -143,6 +143,7 @@ class Parts(Generic[T]):
                         )
                         yield None, lines
                     position = part.last
+                    gone.clear()  # as for an export, the tries are those of one position
             except ObjectGone as error:  # another pack has these events now
                 if error.key in gone or len(gone) >= READ_AGAIN_TRIES_MAX:
                     raise missing(error.key) from error
