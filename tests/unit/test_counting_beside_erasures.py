@@ -29,7 +29,9 @@ def test_a_count_outlives_many_erasures(url: str, monkeypatch: pytest.MonkeyPatc
     held.compact(FEW_LINES)
     held.pack(FEW_LINES)
     kept = 0
-    for number, (_, lines) in enumerate(Parts(held.database, held.trackpoint, Window(0, held.now), lambda _: Use.LINES)):
+    for number, (_, lines) in enumerate(
+        Parts(held.database, held.trackpoint, Window(0, held.now), lambda _: Use.LINES)
+    ):
         assert lines is not None
         kept += lines.count(b'"userId":"u11"')
         if number < 10:

@@ -7,6 +7,7 @@ they have several, the last one in the order of characters.
 from __future__ import annotations
 
 from collections import Counter
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from smsevents.stats.question import Question
 
 ROWS_MAX = 10_000
-CELLS_MAX = 200_000  # in memory, before the largest groups are chosen; some 100 bytes each
-SOURCES_KNOWN_MAX = 20_000  # how they are grouped; forgotten when there are more
+COUNT_MEMORY_MAX_BYTES = 64 * 1024 * 1024  # of one count, before the largest groups are chosen: its texts and numbers
+GROUP_BYTES = 500  # a group and its names, without their texts: measured
+KNOWN_MAX_BYTES = 4 * 1024 * 1024  # of sources and how they are grouped; forgotten when there are more
+KNOWN_BYTES = 200  # a source among these, without its text
 
 
 Type = Literal["flow", "one-off"]
@@ -53,14 +56,42 @@ class Names(NamedTuple):
     node: str
 
 
+class _Texts:
+    """Texts in use, each kept once, and how many bytes they take."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, tuple[str, int]] = {}
+        self.size_bytes = 0
+
+    def keep(self, text: str) -> str:
+        """Use a text once more. Return the kept one that equals it."""
+        kept, uses = self._uses.get(text, (text, 0))
+        if not uses:
+            self.size_bytes += getsizeof(kept)
+        self._uses[kept] = kept, uses + 1
+        return kept
+
+    def drop(self, text: str) -> None:
+        """Use a text once less, and forget it after its last use."""
+        kept, uses = self._uses[text]
+        if uses > 1:
+            self._uses[kept] = kept, uses - 1
+        else:
+            del self._uses[kept]
+            self.size_bytes -= getsizeof(kept)
+
+
 class Groups:
-    """Groups sources as a question asks for it, and remembers names. Memory is bounded."""
+    """Groups sources as a question asks for it, and remembers names. Each group and each text is kept once."""
 
     def __init__(self, question: Question) -> None:
         """Group by what the question asks for."""
         self._by = question.by
         self._wanted: Selection = question.wanted
         self._known: dict[bytes, Group | None] = {}
+        self._known_bytes = 0
+        self._groups: dict[Group, Group] = {}
+        self._texts = _Texts()
         self.names: dict[Group, Names] = {}
         self._is_named = bool({"campaign", "node"} & set(question.by))
 
@@ -69,8 +100,10 @@ class Groups:
         try:
             return self._known[text]
         except KeyError:
-            if len(self._known) >= SOURCES_KNOWN_MAX:
+            self._known_bytes += len(text) + KNOWN_BYTES
+            if self._known_bytes > KNOWN_MAX_BYTES:
                 self._known.clear()
+                self._known_bytes = len(text) + KNOWN_BYTES
             found = self._known[text] = self._group_of(text)
             return found
 
@@ -78,23 +111,54 @@ class Groups:
         if not self._wanted.takes_source(text):
             return None
         if not self._by or self._by == ("status",):
-            return Group()
+            return self._kept(Group())
         source = source_of(text)
-        return Group(
-            source.type if "type" in self._by else None,
-            source.campaign_id if "campaign" in self._by else None,
-            source.node_id if "node" in self._by else None,
+        return self._kept(
+            Group(
+                source.type if "type" in self._by else None,
+                source.campaign_id if "campaign" in self._by else None,
+                source.node_id if "node" in self._by else None,
+            )
         )
 
+    def _kept(self, group: Group) -> Group:
+        """Return the group that equals one. Raises `InvalidRequest` if a new one takes too much memory."""
+        kept = self._groups.get(group)
+        if kept is None:
+            campaign, node = (None if one is None else self._texts.keep(one) for one in (group.campaign, group.node))
+            kept = Group(group.type, campaign, node)
+            self._groups[kept] = kept
+            self.check()
+        return kept
+
     def name(self, group: Group, text: bytes, quarter: int) -> None:
-        """Note that a source occurs in a group, last in a quarter of an hour of `date`."""
+        """Note that a source occurs in a group, last in a quarter of an hour of `date`.
+
+        Raises `InvalidRequest` if the names take too much memory.
+        """
         if not self._is_named:
             return
         known = self.names.get(group)
-        if known is None or known.quarter <= quarter:
-            source = source_of(text)
-            found = Names(quarter, source.campaign_name, source.node_name or "")
-            self.names[group] = found if known is None else max(known, found)
+        if known is not None and known.quarter > quarter:
+            return
+        source = source_of(text)
+        found = Names(quarter, source.campaign_name, source.node_name or "")
+        if known is None or found > known:
+            keep = self._texts.keep
+            self.names[group] = Names(quarter, keep(found.campaign), keep(found.node))
+            if known is not None:
+                self._texts.drop(known.campaign)
+                self._texts.drop(known.node)
+            self.check()
+
+    def check(self, other_bytes: int = 0) -> None:
+        """Refuse a count that takes too much memory, `other_bytes` besides groups. Raises `InvalidRequest`."""
+        if self._texts.size_bytes + len(self._groups) * GROUP_BYTES + other_bytes > COUNT_MEMORY_MAX_BYTES:
+            raise InvalidRequest(
+                f"There are too many different groups: their counts, ids and names take more than"
+                f" {COUNT_MEMORY_MAX_BYTES // 1024**2} MiB. Send a longer step, a shorter interval, fewer members in"
+                " `by`, or a filter."
+            )
 
 
 def largest(counts: dict[Group, int], top: int | None) -> set[Group]:
@@ -132,15 +196,6 @@ def members_of(group: Group, by: tuple[str, ...], names: dict[Group, Names]) -> 
 def order_of(group: Group) -> tuple[object, ...]:
     """Return by what rows of groups are in order: type, campaign, node; the others come last."""
     return (group.is_other, group.type or "", group.campaign or "", group.node or "")
-
-
-def check_cells(cells: int) -> None:
-    """Refuse counts that take too much memory. Raises `InvalidRequest`."""
-    if cells > CELLS_MAX:
-        raise InvalidRequest(
-            f"There are more than {CELLS_MAX} counts by bucket, status and group. Send a longer step, a shorter"
-            " interval, fewer members in `by`, or a filter."
-        )
 
 
 def check_rows(rows: int) -> None:
