@@ -1,0 +1,135 @@
+"""Counting for several shops at the same time, and for clients that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from litestar import Litestar
+
+from smsevents.catalog import open_catalog
+from smsevents.errors import ClientGone
+from smsevents.settings import Settings
+from smsevents.stats.events import EventCounts
+from smsevents.web import problems, statistics
+from smsevents.web.request_log import RequestLog
+from smsevents.web.state import AppState
+from tests.support.servers import Shop, add_shop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smsevents.stats.question import Question
+
+WAIT_MAX_SECONDS = 10
+KINDS = {"": "count_events", "/delivery-time": "count_deliveries", "/messages": "count_messages"}
+
+
+@pytest.fixture
+def app(url: str) -> Iterator[RequestLog]:
+    """Yield the paths of statistics, on a database."""
+    open_catalog(url).close()
+    with closing(AppState.open(Settings(database=url))) as state:
+        app = Litestar(
+            [statistics.sms_stats, statistics.delivery_time, statistics.messages],
+            exception_handlers=problems.HANDLERS,
+            openapi_config=None,
+        )
+        app.state.app = state
+        yield RequestLog(app)
+
+
+class Client:
+    """A client that sends one request, and goes away when it is told to."""
+
+    def __init__(self, app: RequestLog, shop: Shop, kind: str = "") -> None:
+        self._app = app
+        path = f"/shop/{shop.trackpoint}/sms-stats{kind}"
+        self._scope: dict[str, Any] = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "root_path": "",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+            "headers": [(b"x-api-key", shop.key.encode())],
+            "state": {},
+        }
+        self.leaves = asyncio.Event()
+        self.statuses: list[int] = []
+
+    async def run(self) -> int:
+        """Send the request, and return the status of the response."""
+        await asyncio.wait_for(self._app(self._scope, self._receive, self._send), WAIT_MAX_SECONDS)  # type: ignore[arg-type]  # a scope
+        return self.statuses[0]
+
+    async def _receive(self) -> Any:
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.statuses.append(message["status"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_count_ends_when_its_client_leaves(
+    app: RequestLog, url: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A count that would go on for ever ends when the client closes the connection, and its thread serves the next."""
+    shop = add_shop(url, 1, ("stats",))
+    begun, ended = threading.Event(), threading.Event()
+
+    def count(_database: object, _shop: int, _question: Question, check: Callable[[], None]) -> Any:
+        begun.set()
+        try:
+            while True:
+                check()
+        except ClientGone:
+            ended.set()
+            raise
+
+    async def leave() -> None:
+        client = Client(app, shop, kind)
+        running = asyncio.create_task(client.run())
+        assert await asyncio.to_thread(begun.wait, WAIT_MAX_SECONDS)
+        client.leaves.set()
+        await running
+        assert await asyncio.to_thread(ended.wait, WAIT_MAX_SECONDS)
+        monkeypatch.undo()
+        assert await Client(app, shop, kind).run() == 200
+
+    monkeypatch.setattr(statistics, KINDS[kind], count)
+    asyncio.run(leave())
+
+
+def test_long_counts_of_one_shop_leave_a_thread_for_the_others(
+    app: RequestLog, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a shop counts for long, and asks for more, another shop has its numbers."""
+    slow, other = add_shop(url, 1, ("stats",)), add_shop(url, 2, ("stats",))
+    begun, goes_on = threading.Semaphore(0), threading.Event()
+
+    def count(_database: object, shop: int, question: Question, _check: object) -> EventCounts:
+        if shop == slow.trackpoint:
+            begun.release()
+            assert goes_on.wait(WAIT_MAX_SECONDS)
+        return EventCounts(question)
+
+    async def ask() -> list[int]:
+        waiting = [asyncio.create_task(Client(app, slow).run()) for _ in range(3)]
+        assert await asyncio.to_thread(begun.acquire, timeout=WAIT_MAX_SECONDS)
+        first = await Client(app, other).run()
+        assert not any(one.done() for one in waiting)
+        goes_on.set()
+        return [first, *await asyncio.gather(*waiting)]
+
+    monkeypatch.setattr(statistics, "count_events", count)
+    assert asyncio.run(ask()) == [200] * 4
