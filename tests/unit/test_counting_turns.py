@@ -4,79 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from litestar import Litestar
 
-from smsevents.catalog import open_catalog
 from smsevents.errors import ClientGone
-from smsevents.settings import Settings
 from smsevents.stats.events import EventCounts
-from smsevents.web import problems, statistics
-from smsevents.web.request_log import RequestLog
-from smsevents.web.state import AppState
-from tests.support.servers import Shop, add_shop
+from smsevents.web import statistics
+from tests.support.servers import add_shop
+from tests.support.statistics_app import WAIT_MAX_SECONDS, Client, statistics_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smsevents.stats.question import Question
+    from smsevents.web.request_log import RequestLog
 
-WAIT_MAX_SECONDS = 10
 KINDS = {"": "count_events", "/delivery-time": "count_deliveries", "/messages": "count_messages"}
 
 
 @pytest.fixture
 def app(url: str) -> Iterator[RequestLog]:
-    """Yield the paths of statistics, on a database."""
-    open_catalog(url).close()
-    with closing(AppState.open(Settings(database=url))) as state:
-        app = Litestar(
-            [statistics.sms_stats, statistics.delivery_time, statistics.messages],
-            exception_handlers=problems.HANDLERS,
-            openapi_config=None,
-        )
-        app.state.app = state
-        yield RequestLog(app)
-
-
-class Client:
-    """A client that sends one request, and goes away when it is told to."""
-
-    def __init__(self, app: RequestLog, shop: Shop, kind: str = "") -> None:
-        self._app = app
-        path = f"/shop/{shop.trackpoint}/sms-stats{kind}"
-        self._scope: dict[str, Any] = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "http",
-            "root_path": "",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 2),
-            "headers": [(b"x-api-key", shop.key.encode())],
-            "state": {},
-        }
-        self.leaves = asyncio.Event()
-        self.statuses: list[int] = []
-
-    async def run(self) -> int:
-        """Send the request, and return the status of the response."""
-        await asyncio.wait_for(self._app(self._scope, self._receive, self._send), WAIT_MAX_SECONDS)  # type: ignore[arg-type]  # a scope
-        return self.statuses[0]
-
-    async def _receive(self) -> Any:
-        await self.leaves.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self.statuses.append(message["status"])
+    """Yield the paths of statistics."""
+    with statistics_app(url) as (app, _):
+        yield app
 
 
 @pytest.mark.parametrize("kind", KINDS)
