@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smsevents.errors import ClientGone, InvalidRequest
-from smsevents.segments.segment import inflate
+from smsevents.log.recorder import append_segments
+from smsevents.segments.segment import inflate, pack
 from smsevents.segments.selection import Selection
 from smsevents.stats import grouping, message_states
 from smsevents.stats import messages as messages_of_stats
@@ -178,3 +179,26 @@ def test_too_many_rows_are_refused(held: Held, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(grouping, "ROWS_MAX", rows - 1)
     with pytest.raises(InvalidRequest, match=f"has {rows} rows; at most {rows - 1}.*longer step"):
         found.rows()
+
+
+@pytest.mark.parametrize("sent", [-(2**63), 2**63 - 1, 0])
+def test_messages_with_impossible_times_of_sending_count(held: Held, sent: int) -> None:
+    """Events of earlier versions may have any send date of 64 bits; by the time of the event, each one counts."""
+    dates = held.now - 2, held.now - 1
+    lines = event_line(held.trackpoint, dates[0], sent), event_line(held.trackpoint, dates[1], held.now - 3)
+    append_segments(held.database, held.trackpoint, pack(list(zip(dates, lines, strict=True)))).result()
+    total = count_messages(held.database, held.trackpoint, asked(held)).total()
+    assert (total.sent, total.delivered, total.events) == (2, 2, 2)
+
+
+def test_messages_are_counted_by_the_name_of_a_campaign_or_node(held: Held) -> None:
+    """A filter takes names as well as ids."""
+    held.put(
+        event_line(held.trackpoint, held.now - n, held.now - 9, campaign=(f"c{n}", f"C {n}"), node=(f"n{n}", f"N {n}"))
+        for n in range(1, 4)
+    )
+    for selection in (Selection(campaigns=frozenset({"C 2"})), Selection(nodes=frozenset({"N 2"}))):
+        question = replace(asked(held, selection), by=("campaign",))
+        [row] = count_messages(held.database, held.trackpoint, question).rows()
+        assert (row.sent, row.campaign) == (1, grouping.Named("c2", "C 2"))
+        assert count_events(held.database, held.trackpoint, question).events == 1

@@ -186,6 +186,9 @@ def test_a_tally_is_not_larger_than_what_it_saves(monkeypatch: pytest.MonkeyPatc
     assert encoded_tally_of(body_of(one[:10])) is None
     monkeypatch.setattr(tally_module, "TALLY_MAX_BYTES", len(encode_tally(tally_of(body_of(one)))) - 1)
     assert encoded_tally_of(body_of(one)) is None
+    monkeypatch.undo()
+    long = [event_line(1, now + n, now, campaign=(f"{n}", "n" * 1024)) for n in range(2000)]
+    assert encoded_tally_of(body_of(long)) is None  # it compresses well, but many of them are held at a time
 
 
 @pytest.mark.parametrize(
