@@ -48,6 +48,7 @@ def test_a_count_ends_when_its_client_leaves(
             raise
 
     async def leave() -> None:
+        """Ask, go away, and ask again."""
         client = Client(app, shop, kind)
         running = asyncio.create_task(client.run())
         assert await asyncio.to_thread(begun.wait, WAIT_MAX_SECONDS)
@@ -75,6 +76,7 @@ def test_long_counts_of_one_shop_leave_a_thread_for_the_others(
         return EventCounts(question)
 
     async def ask() -> list[int]:
+        """Ask for the numbers of both shops."""
         waiting = [asyncio.create_task(Client(app, slow).run()) for _ in range(3)]
         assert await asyncio.to_thread(begun.acquire, timeout=WAIT_MAX_SECONDS)
         first = await Client(app, other).run()

@@ -53,6 +53,7 @@ def chunks_of(held: Held, monkeypatch: pytest.MonkeyPatch, user: str, *, is_gzip
     seconds = count()
 
     async def read() -> list[bytes]:
+        """Take all chunks."""
         lane = ExportLane(ConcurrencyLimit("exports", 1), FairThreads("r", 1), FairThreads("m", 1), Slots(1))
         with closing(lane):
             reader = held.log.read(held.trackpoint, Window(0, held.now), filter_of({"userId": user}))

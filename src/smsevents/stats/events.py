@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from smsevents.stats.question import Question
 
 
-COUNT_BYTES = 250  # a number of events with its bucket, status and group: measured
+COUNT_BYTES = 200  # a number of events with its bucket, status and group: measured
 
 
 class Count(NamedTuple):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 10_000
 COUNT_MEMORY_MAX_BYTES = 64 * 1024 * 1024  # of one count, before the largest groups are chosen: its texts and numbers
-GROUP_BYTES = 500  # a group and its names, without their texts: measured
+GROUP_BYTES = 700  # a group and its names, without their texts: measured
 KNOWN_MAX_BYTES = 4 * 1024 * 1024  # of sources and how they are grouped; forgotten when there are more
 KNOWN_BYTES = 200  # a source among these, without its text
 

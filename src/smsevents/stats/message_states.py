@@ -17,7 +17,7 @@ from smsevents.wire.lines import NotLines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHARE_EVENTS = 250_000  # whose messages are held at a time, of about 200 bytes each
+SHARE_EVENTS = 250_000  # whose messages are held at a time, of about 150 bytes each
 SHARES_MAX = 256  # the first byte of a digest tells the share
 RECORDS_HELD_MAX_BYTES = 4 * MIB  # in memory, before they are written
 RECORDS_ON_DISK_MAX_BYTES = 1024 * MIB  # for all counts of a process together
