@@ -202,3 +202,27 @@ def test_messages_are_counted_by_the_name_of_a_campaign_or_node(held: Held) -> N
         [row] = count_messages(held.database, held.trackpoint, question).rows()
         assert (row.sent, row.campaign) == (1, grouping.Named("c2", "C 2"))
         assert count_events(held.database, held.trackpoint, question).events == 1
+
+
+@pytest.mark.parametrize("share_events", [1, 100])
+def test_the_state_of_a_message_follows_the_rules(
+    held: Held, monkeypatch: pytest.MonkeyPatch, share_events: int
+) -> None:
+    """docs/api.md, "The state of a message": each pair of events has the state that the rules name, in any order."""
+    monkeypatch.setattr(message_states, "SHARE_EVENTS", share_events)
+    pairs = [
+        (("ACCEPTED", 2), ("EXPIRED", 1)),  # a final status beats ACCEPTED, which is newer
+        (("DELIVERED", 1), ("EXPIRED", 2)),  # the newest final status wins
+        (("EXPIRED", 1), ("DELIVERED", 1)),  # DELIVERED beats the others of the same time
+        (("EXPIRED", 1), ("UNDELIVERABLE", 1)),  # the last one in byte order
+    ]
+    states = ["EXPIRED", "EXPIRED", "DELIVERED", "UNDELIVERABLE"]
+    start = held.now - DAY_MS
+    for number, pair in enumerate([*pairs, *(one[::-1] for one in pairs)]):
+        user = f"u{number}"
+        for status, after in pair:
+            held.put([event_line(held.trackpoint, start + after, start, user=user, status=status)])
+    total = count_messages(held.database, held.trackpoint, asked(held)).total()
+    assert (total.sent, total.events) == (8, 16)
+    for status in set(states):
+        assert getattr(total, status.lower()) == 2 * states.count(status)

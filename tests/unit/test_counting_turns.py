@@ -34,7 +34,7 @@ def app(url: str) -> Iterator[RequestLog]:
 def test_a_count_ends_when_its_client_leaves(
     app: RequestLog, url: str, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A count that would go on for ever ends when the client closes the connection, and its thread serves the next."""
+    """A count that never ends by itself ends when the client closes the connection, and its thread serves the next."""
     shop = add_shop(url, 1, ("stats",))
     begun, ended = threading.Event(), threading.Event()
 

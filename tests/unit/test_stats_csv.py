@@ -13,7 +13,7 @@ from smsevents.web.stats_csv import csv_of
 
 
 def test_ids_and_names_are_no_formulas() -> None:
-    """Whoever may import chooses the names, and a marketer opens the file in a spreadsheet."""
+    """Importers choose the names, and a marketer opens the file in a spreadsheet."""
     campaign, node = Named("=1+1", "@SUM(1)"), Named("+A1", "-A1")
     row = EventRow(bucket=0, campaign=campaign, node=node, events=5)
     body = EventStatistics(
