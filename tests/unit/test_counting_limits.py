@@ -181,6 +181,21 @@ def test_too_many_rows_are_refused(held: Held, monkeypatch: pytest.MonkeyPatch, 
         found.rows()
 
 
+@pytest.mark.parametrize("count", [count_events, count_messages])
+def test_too_long_rows_are_refused(held: Held, monkeypatch: pytest.MonkeyPatch, count: Callable[..., Any]) -> None:
+    """Ids and names count in each row, because the response repeats them."""
+    many_groups(held, 20)
+    found = count(held.database, held.trackpoint, replace(asked(held), by=("campaign", "node")))
+    text_bytes = sum(
+        len(one.id.encode()) + len(one.name.encode()) for row in found.rows() for one in (row.campaign, row.node)
+    )
+    monkeypatch.setattr(grouping, "ROWS_TEXT_MAX_BYTES", text_bytes)
+    assert len(found.rows()) == 20
+    monkeypatch.setattr(grouping, "ROWS_TEXT_MAX_BYTES", text_bytes - 1)
+    with pytest.raises(InvalidRequest, match=r"ids and names in the 20 rows.*`top`, or a filter"):
+        found.rows()
+
+
 @pytest.mark.parametrize("sent", [-(2**63), 2**63 - 1, 0])
 def test_messages_with_impossible_times_of_sending_count(held: Held, sent: int) -> None:
     """Events of earlier versions may have any send date of 64 bits; by the time of the event, each one counts."""

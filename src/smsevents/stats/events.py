@@ -137,7 +137,7 @@ class EventCounts:
         shown: Counter[tuple[int, str, Group]] = Counter()
         for (bucket, status, group), events in self.counts.items():
             shown[bucket, status, shown_group(group, kept)] += events
-        check_rows(len(shown))
+        check_rows([group for _, _, group in shown], self._groups.names)
         in_order = sorted(shown.items(), key=lambda one: (one[0][0], status_order(one[0][1]), order_of(one[0][2])))
         return [
             EventRow(

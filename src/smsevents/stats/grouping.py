@@ -17,10 +17,13 @@ from smsevents.segments.selection import source_of
 from smsevents.wire.events import STATUSES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from smsevents.segments.selection import Selection
     from smsevents.stats.question import Question
 
 ROWS_MAX = 10_000
+ROWS_TEXT_MAX_BYTES = 8 * 1024 * 1024  # of ids and names in a response, which repeats them in each row
 COUNT_MEMORY_MAX_BYTES = 64 * 1024 * 1024  # of one count, before the largest groups are chosen: its texts and numbers
 GROUP_BYTES = 700  # a group and its names, without their texts: measured
 KNOWN_MAX_BYTES = 4 * 1024 * 1024  # of sources and how they are grouped; forgotten when there are more
@@ -198,12 +201,24 @@ def order_of(group: Group) -> tuple[object, ...]:
     return (group.is_other, group.type or "", group.campaign or "", group.node or "")
 
 
-def check_rows(rows: int) -> None:
-    """Refuse a response with too many rows. Raises `InvalidRequest`."""
+def check_rows(groups: Collection[Group], names: dict[Group, Names]) -> None:
+    """Refuse a response with too many or too long rows. `groups` has that of each row. Raises `InvalidRequest`."""
+    rows = len(groups)
     if rows > ROWS_MAX:
         raise InvalidRequest(
             f"The result has {rows} rows; at most {ROWS_MAX} are sent. Send a longer step, a shorter interval, fewer"
             " members in `by`, `top`, or a filter."
+        )
+    text_bytes = sum(
+        len(text.encode())
+        for group in groups
+        for text in (group.campaign, group.node, *(names[group][1:] if group in names else ()))
+        if text
+    )
+    if text_bytes > ROWS_TEXT_MAX_BYTES:
+        raise InvalidRequest(
+            f"The ids and names in the {rows} rows take more than {ROWS_TEXT_MAX_BYTES // 1024**2} MiB. Send a longer"
+            " step, a shorter interval, fewer members in `by`, `top`, or a filter."
         )
 
 
