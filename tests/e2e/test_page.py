@@ -107,6 +107,7 @@ def test_the_series_equals_the_export(desk: Desk) -> None:
     sums = {row["status"]: row["events"] for row in expected["rows"]}
     by_day = model.events_by_status(desk.events(), month(at="event", step="1d"))
 
+    expect(page.locator(".figures-table tfoot td").first).to_be_visible()  # the texts below are read without waiting
     foot = [number(one) for one in page.locator(".figures-table tfoot td").all_inner_texts()][:7]
     rows = page.locator(".figures-table").first.locator("tbody tr").all()
     totals = [sum(map(number, row.locator("td").all_inner_texts())) for row in rows]
