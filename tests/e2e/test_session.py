@@ -140,6 +140,14 @@ def test_other_sites_cannot_use_the_cookie(signed_in: Browser, headers: dict[str
     assert signed_in.http.get("/session").status_code == 200
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://]", "//[x", "null"])
+def test_an_origin_that_is_none_is_another_site(own: Server, origin: str) -> None:
+    """An Origin that cannot be read is refused, and is no defect."""
+    answer = Browser(own.shop()).sign_in(Origin=origin)
+
+    assert "another site" in detail(answer, 403)
+
+
 def test_other_sites_cannot_sign_somebody_in(own: Server) -> None:
     """A page of another site cannot sign a person in with its own key, and no cookie is set."""
     answer = Browser(own.shop()).sign_in(Origin="https://evil.example")

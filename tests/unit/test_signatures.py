@@ -52,6 +52,13 @@ def test_twilio_with_and_without_port(signed: str, called: str) -> None:
     assert Twilio().verify(twilio_call(FIELDS, signature, urls=[called]), SECRET.encode())
 
 
+def test_twilio_with_a_port_that_is_none() -> None:
+    """Without SMSEVENTS_PUBLIC_URL the address has the Host header, which may have any port."""
+    signature = RequestValidator(SECRET).compute_signature(URL, FIELDS)
+
+    assert not Twilio().verify(twilio_call(FIELDS, signature, urls=[URL.replace(".com", ".com:99999")]), SECRET.encode())
+
+
 def test_twilio_with_a_shared_key() -> None:
     """A shared key signs with SHA-256, which a header says; an unknown algorithm is refused."""
     signature = RequestValidator(SECRET).compute_signature(URL, FIELDS, "HMAC_SHA256")

@@ -98,8 +98,11 @@ def _algorithm(settings: str) -> str:
 
 
 def _with_and_without_port(url: str) -> Iterator[str]:
-    parts = urlsplit(url)
     yield url
+    parts = urlsplit(url)
     host = parts.hostname or ""
-    other = f"{host}:{_PORTS.get(parts.scheme, 80)}" if parts.port is None else host
+    try:
+        other = f"{host}:{_PORTS.get(parts.scheme, 80)}" if parts.port is None else host
+    except ValueError:  # the port, which may be the Host header's, is none
+        return
     yield url.replace(f"://{parts.netloc}", f"://{other}", 1)
