@@ -243,6 +243,27 @@ def test_a_body_that_is_not_a_receipt(shop: Shop, kannel: Receiver, body: bytes,
     assert lines(shop) == []
 
 
+@pytest.mark.parametrize(
+    ("gateway", "objects"),
+    [
+        ("smsmanager", '{"result":"delivered","message_id":"1"},{"type":"incoming"}'),
+        ("smsmanager", '{"type":"incoming"},{"result":"delivered","message_id":"1"}'),
+        ("infobip", '{"results":[{},{"status":{"id":5}},{}]}'),
+    ],
+)
+def test_one_object_that_is_none_does_not_spoil_the_rest(
+    server: Server, shop: Shop, now_ms: int, gateway: str, objects: str
+) -> None:
+    """Of several objects in a call, those that are receipts are recorded; the others are counted."""
+    receiver = Receiver(server, shop, gateway)
+    reference = encode_reference("u1", one_off(now_ms))
+
+    assert is_done(receiver.post(f"[{objects}]".encode(), "application/json", reference), "OK")
+
+    assert len(lines(shop)) == 1
+    assert f'outcome="unreadable",receiver="{receiver.id}"' in _metrics(server)
+
+
 def test_a_body_that_is_too_large(shop: Shop, kannel: Receiver) -> None:
     """A body over the limit gets 413."""
     response = kannel.post(b"d=1&A=" + b"x" * RECEIPT_BODY_MAX_BYTES, "")

@@ -6,17 +6,24 @@ forms are read as Latin-1, which every byte has. What smsevents reads of them is
 
 from __future__ import annotations
 
-from typing import Any
+from collections import ChainMap
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from smsevents.receipts.receipt import NotAReceipt
+from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import tzinfo
+
+    from smsevents.receipts.receipt import Gateway
 
 FIELDS_IN_CALL_MAX = 1000  # of a query or a form
 
 
-def read_call(query: bytes, body: bytes, content_type: str) -> list[dict[str, Any]]:
+def read_call(query: bytes, body: bytes, content_type: str) -> list[Mapping[str, Any]]:
     """Return the fields of each object in a call: several for a JSON array, otherwise one.
 
     Fields of the query are added to each. Of a field that is repeated, the first value counts. Raises `NotAReceipt`.
@@ -32,7 +39,23 @@ def read_call(query: bytes, body: bytes, content_type: str) -> list[dict[str, An
     objects = found if isinstance(found, list) else [found]
     if not all(isinstance(one, dict) for one in objects):
         raise NotAReceipt("the body is JSON, but not an object or an array of objects")
-    return [shared | one for one in objects]
+    # not copied for each object: a kilobyte of query times thousands of objects would be gigabytes
+    return [ChainMap(one, shared) for one in objects] if shared else objects
+
+
+def read_receipts(
+    gateway: Gateway, calls: Iterable[Mapping[str, Any]], zone: tzinfo
+) -> tuple[list[DeliveryReceipt], list[NotAReceipt]]:
+    """Return the receipts in the objects of a call, and why others could not be read. One does not spoil the rest."""
+    found: list[DeliveryReceipt] = []
+    refused: list[NotAReceipt] = []
+    for fields in calls:
+        try:
+            for one in gateway.receipts(fields, zone):
+                (found if isinstance(one, DeliveryReceipt) else refused).append(one)  # type: ignore[arg-type]
+        except NotAReceipt as error:
+            refused.append(error)
+    return found, refused
 
 
 def _pairs(text: bytes) -> dict[str, str]:

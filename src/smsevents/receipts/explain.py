@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from smsevents.catalog.sent import days_kept
 from smsevents.catalog.shops import blocked_digests
-from smsevents.receipts.call import read_call
+from smsevents.receipts.call import read_call, read_receipts
 from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.receipt import NotAReceipt
 from smsevents.receipts.recording import Outcome, event_of, prepare, refusal_of
@@ -72,10 +72,10 @@ def explain(database: Database, receiver: Receiver, sample: Sample, judgement: J
     gateway = gateway_of(receiver.gateway, receiver.mapping)
     try:
         calls = read_call(sample.query, sample.body, sample.content_type)
-        receipts = [one for fields in calls for one in gateway.receipts(fields, zone_of(receiver.zone))]
+        receipts, refused = read_receipts(gateway, calls, zone_of(receiver.zone))
     except NotAReceipt as error:
-        return [Explained(f"The call would be counted as unreadable: {error}.")]
-    found = []
+        receipts, refused = [], [error]
+    found = [Explained(f"The call would be counted as unreadable: {error}.") for error in refused]
     with database.read() as connection:
         for number, receipt in enumerate(receipts, 1):
             arrival = prepare(receiver, [receipt], sample.reference, judgement)

@@ -38,7 +38,7 @@ class Infobip:
         "group 5": "REJECTED",
     }
 
-    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
+    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt | NotAReceipt]:
         """Read the receipts of a call."""
         results = fields.get("results")
         if not isinstance(results, list):
@@ -46,7 +46,8 @@ class Infobip:
         for result in results:
             status = result.get("status") if isinstance(result, dict) else None
             if not isinstance(status, dict):
-                raise NotAReceipt("a result has no `status`")
+                yield NotAReceipt("a result has no `status`")
+                continue
             value = f"id {text_of(status, 'id')}"
             if value not in self.statuses:
                 value = f"group {text_of(status, 'groupId')}"

@@ -60,7 +60,7 @@ class Vonage:
     def verify(self, call: SignedCall, secret: bytes) -> bool:
         """Return whether the call was signed with the signature secret, by any of Vonage's methods."""
         try:
-            [fields] = read_call(call.query, call.body, call.content_type)
+            [fields] = map(dict, read_call(call.query, call.body, call.content_type))
         except ValueError:  # several objects, or none that can be read
             return False
         signature = (as_text(fields.pop("sig", None)) or "").lower().encode("latin-1", "replace")
