@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +109,26 @@ def test_vonage(method: str) -> None:
     assert not Vonage().verify(SignedCall(urls=[], body=urlencode(changed).encode()), b"secret")
     assert not Vonage().verify(SignedCall(urls=[], body=urlencode(VONAGE).encode()), b"secret")
     assert not Vonage().verify(SignedCall(urls=[], body=b"[{}, {}]"), b"secret")
+
+
+@pytest.mark.parametrize("more", [{"client-ref": ""}, {"client-ref": " ž "}, {"client-ref": "café"}, {"price": 0.0333}])
+def test_vonage_with_any_text(more: dict[str, Any]) -> None:
+    """Empty texts, spaces, other letters and numbers are signed as they are, in a form and in JSON."""
+    auth = Auth(api_key="k", api_secret="s", signature_secret="secret", signature_method="sha256")  # noqa: S106 -- an example
+    fields = VONAGE | more | {"sig": auth.sign_params(VONAGE | more)}
+    json = msgspec.json.encode(fields)
+
+    assert Vonage().verify(SignedCall(urls=[], body=urlencode(fields).encode()), b"secret")
+    assert Vonage().verify(SignedCall(urls=[], body=json, content_type="application/json"), b"secret")
+
+
+def test_vonage_signs_names_too() -> None:
+    """A field cannot be hidden in the name of another one."""
+    fields = vonage_signed("sha256")
+    hidden = {"client-ref=a_b_c&messageId": fields.pop("messageId"), **fields}
+    del hidden["client-ref"]
+
+    assert not Vonage().verify(SignedCall(urls=[], body=urlencode(hidden).encode()), b"secret")
 
 
 def test_vonage_with_a_plain_hash() -> None:
