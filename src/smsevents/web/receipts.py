@@ -80,7 +80,7 @@ async def _receiver_of(request: Request[Any, Any, Any], app: AppState) -> Receiv
     if receiver is None:
         receiver = await app.doors.run(info.client, lambda: app.receivers.recognize(token))
     if receiver is None:
-        app.wrong_tokens.refuse(info.client)
+        app.wrong_tokens.count(info.client)
         raise UnknownReceiver(NO_RECEIVER)
     info.receiver_id, info.trackpoint = receiver.id, receiver.trackpoint
     return receiver
