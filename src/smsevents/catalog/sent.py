@@ -87,7 +87,8 @@ def days_kept(connection: Connection) -> list[int]:
 def register(connection: Connection, day: int, trackpoint: int, rows: Sequence[SentRow]) -> None:
     """Store sent messages of a shop on a day. One that was stored on that day before is replaced."""
     connection.execute(_ADD_DAY, {"day": day})
-    connection.execute(_REGISTER, [vars(row) | {"day": day, "trackpoint": trackpoint} for row in rows])
+    where = {"day": day, "trackpoint": trackpoint}
+    connection.execute(_REGISTER, [vars(row) | where | {"user_id": row.user_id.encode()} for row in rows])
 
 
 def find_sent(
@@ -99,7 +100,7 @@ def find_sent(
         statement = select(sent).where(sent.c.day.in_(days), sent.c.trackpoint == trackpoint, sent.c.message.in_(some))
         found += connection.execute(statement).all()
     found.sort(key=lambda row: -row.day)
-    return [SentRow(row.message, row.scope, row.user_id, row.source) for row in found]
+    return [SentRow(row.message, row.scope, row.user_id.decode(), row.source) for row in found]
 
 
 def wait(connection: Connection, trackpoint: int, rows: Sequence[WaitingRow]) -> None:
@@ -183,10 +184,11 @@ def forget_users(
 ) -> int:
     """Delete the sent messages and first arrivals of users, of one day. Return how many rows there were."""
     s, f = sent.c, first_arrivals.c
+    users = [user_id.encode() for user_id in user_ids]
     return sum(
         connection.execute(statement).rowcount
         for statement in (
-            delete(sent).where(s.day == day, s.trackpoint == trackpoint, s.user_id.in_(user_ids)),
+            delete(sent).where(s.day == day, s.trackpoint == trackpoint, s.user_id.in_(users)),
             delete(first_arrivals).where(f.day == day, f.trackpoint == trackpoint, f.user_digest.in_(digests)),
         )
     )

@@ -269,7 +269,7 @@ sent = Table(
     Column("trackpoint", BigInteger, primary_key=True, autoincrement=False),
     Column("message", LargeBinary, primary_key=True),
     Column("scope", Text, primary_key=True),
-    Column("user_id", Text, nullable=False),
+    Column("user_id", LargeBinary, nullable=False),  # UTF-8: a text of PostgreSQL cannot have every character
     Column("source", LargeBinary, nullable=False),  # `wire.reference.encode_source`
     sqlite_with_rowid=False,
 )

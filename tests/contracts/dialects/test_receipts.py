@@ -287,6 +287,19 @@ def test_an_erasure_takes_the_register_along(site: ReceiptSite, harness: Harness
         assert len(connection.exec_driver_sql("SELECT 1 FROM first_arrivals").all()) == 1
 
 
+def test_any_user_id_can_be_registered_and_erased(site: ReceiptSite) -> None:
+    """A user id may have any character, U+0000 too, as in an event."""
+    receiver = site.receiver()
+    site.sent(sent_line({"receiver": receiver.id}, "1", "a\0ž", SENT))
+    assert site.receive(receiver, kannel(F="1")) == ["recorded"]
+
+    assert forget(site.database, 7, ["a\0ž"], site.now_ms, block=True).events == 1
+
+    assert site.lines() == []
+    with site.database.read() as connection:
+        assert not connection.exec_driver_sql("SELECT 1 FROM sent").all()
+
+
 BAD_LINES = [
     (b'{"messageId":"1"}\n', "missing required field"),
     (sent_line({}, "1", "u", SENT), "either `receiver` or `gateway`"),

@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("trackpoint", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("message", sa.LargeBinary(), primary_key=True),
         sa.Column("scope", sa.Text(), primary_key=True),
-        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(), nullable=False),
         sa.Column("source", sa.LargeBinary(), nullable=False),
         sqlite_with_rowid=False,
     )
