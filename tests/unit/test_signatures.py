@@ -57,7 +57,9 @@ def test_twilio_with_a_port_that_is_none() -> None:
     """Without SMSEVENTS_PUBLIC_URL the address has the Host header, which may have any port."""
     signature = RequestValidator(SECRET).compute_signature(URL, FIELDS)
 
-    assert not Twilio().verify(twilio_call(FIELDS, signature, urls=[URL.replace(".com", ".com:99999")]), SECRET.encode())
+    assert not Twilio().verify(
+        twilio_call(FIELDS, signature, urls=[URL.replace(".com", ".com:99999")]), SECRET.encode()
+    )
 
 
 def test_twilio_with_a_shared_key() -> None:
