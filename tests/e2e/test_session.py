@@ -13,7 +13,7 @@ from smsevents.catalog import open_catalog
 from smsevents.web.attempts import WRONG_PER_MINUTE_MAX
 from tests.support.docs_page import recent_lines
 from tests.support.lines import body_of
-from tests.support.servers import PLAIN, Server, add_shop
+from tests.support.servers import PLAIN, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -70,7 +70,7 @@ def test_the_addresses_that_are_remembered_are_bounded(monkeypatch: pytest.Monke
         ("unix", "other", False),
     ],
 )
-def test_ipv6_addresses_of_a_network_count_together(one: str, other: str, together: bool) -> None:  # noqa: FBT001 -- a parameter
+def test_ipv6_addresses_of_a_network_count_together(one: str, other: str, together: bool) -> None:
     """A client cannot go on by changing its IPv6 address within its /64; IPv4 addresses count for themselves."""
     door = Door()
     door.is_too_much(one, WRONG_PER_MINUTE_MAX)

@@ -84,11 +84,18 @@ def days_kept(connection: Connection) -> list[int]:
     return sorted((day for (day,) in _DAYS.all(connection, {})), reverse=True)
 
 
-def register(connection: Connection, day: int, trackpoint: int, rows: Sequence[SentRow]) -> None:
-    """Store sent messages of a shop on a day. One that was stored on that day before is replaced."""
+def register(connection: Connection, day: int, trackpoint: int, rows: Sequence[SentRow]) -> bool:
+    """Store sent messages of a shop on a day. One that was stored on that day before is replaced.
+
+    Return whether one was replaced that named another user.
+    """
+    latest = {(row.message, row.scope): row for row in rows}  # so that the files never hold the others
+    stored = find_sent(connection, [day], trackpoint, {row.message for row in rows})
     connection.execute(_ADD_DAY, {"day": day})
     where = {"day": day, "trackpoint": trackpoint}
-    connection.execute(_REGISTER, [vars(row) | where | {"user_id": row.user_id.encode()} for row in rows])
+    connection.execute(_REGISTER, [vars(row) | where | {"user_id": row.user_id.encode()} for row in latest.values()])
+    users = {(row.message, row.scope): row.user_id for row in stored}
+    return any(users.get(key, row.user_id) != row.user_id for key, row in latest.items())
 
 
 def find_sent(

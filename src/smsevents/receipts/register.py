@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from smsevents.catalog.dialects.base import dialect_of
+from smsevents.catalog.pending_scrubs import mark_rows_left
 from smsevents.catalog.receivers import receivers_of
 from smsevents.catalog.sent import SentRow, days_kept, name_users, register, stop_waiting, take_waiting
 from smsevents.catalog.shops import blocked_digests, require_shop
@@ -167,8 +168,8 @@ class Register:
         dialect.begin_append(connection, trackpoint)
         require_shop(connection, trackpoint)
         batch = _Batch(trackpoint, lines, receivers, blocked_digests(connection, trackpoint), judgement)
-        if batch.rows:
-            register(connection, judgement.clock_ms // DAY_MS, trackpoint, batch.rows)
+        if batch.rows and register(connection, judgement.clock_ms // DAY_MS, trackpoint, batch.rows):
+            mark_rows_left(connection, judgement.clock_ms)
         waiting = take_waiting(connection, trackpoint, batch.messages, [one.id for one in receivers])
         for row in waiting:
             batch.match(row)
