@@ -80,7 +80,7 @@ def call_of(name: str, value: str) -> dict[str, Any]:
     return calls[name]
 
 
-TIMELESS = {"smsgate", "text421"}  # gateways that report no time
+TIMELESS = {"smsgate", "text421", "twilio"}  # gateways that report no time that can be used
 STATUS_FIELDS = {"MessageStatus", "d", "message_status", "result", "status", "msg_status", "results"}
 
 

@@ -63,10 +63,17 @@ class SentRow:
     source: bytes
 
 
+class FirstArrival(NamedTuple):
+    """When a receipt arrived first (Unix ms), and whether its user is known."""
+
+    arrived_ms: int
+    is_named: bool
+
+
 class WaitingRow(NamedTuple):
     """A receipt of a message that is not in the register yet. Times are Unix milliseconds.
 
-    `receipt` is its digest if its first arrival is remembered.
+    `receipt` is its digest, by which first arrivals are remembered.
     """
 
     message: bytes
@@ -76,7 +83,7 @@ class WaitingRow(NamedTuple):
     resolution_ms: int
     second_ms: int | None
     arrived_ms: int
-    receipt: bytes | None
+    receipt: bytes
 
 
 def days_kept(connection: Connection) -> list[int]:
@@ -144,14 +151,16 @@ def _same(trackpoint: int, row: WaitingRow) -> list[ColumnElement[bool]]:
 
 def find_arrivals(
     connection: Connection, days: Sequence[int], trackpoint: int, receipts: Collection[bytes]
-) -> dict[bytes, int]:
-    """Return when receipts with these digests arrived first (Unix ms), where that was remembered."""
+) -> dict[bytes, FirstArrival]:
+    """Return when receipts with these digests arrived first, where that was remembered."""
     f = first_arrivals.c
-    found: dict[bytes, int] = {}
+    found: dict[bytes, FirstArrival] = {}
     for some in _parts(receipts, len(days)):
         conditions = (f.day.in_(days), f.trackpoint == trackpoint, f.receipt.in_(some))
-        for receipt, arrived_ms in connection.execute(select(f.receipt, f.arrived_ms).where(*conditions)):
-            found[receipt] = min(arrived_ms, found.get(receipt, arrived_ms))
+        statement = select(f.receipt, f.arrived_ms, f.user_digest).where(*conditions)
+        for receipt, arrived_ms, user_digest in connection.execute(statement):
+            one = FirstArrival(arrived_ms, user_digest is not None)
+            found[receipt] = min(one, found.get(receipt, one))
     return found
 
 

@@ -287,7 +287,7 @@ waiting_receipts = Table(
     Column("resolution_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("second_ms", BigInteger),
     Column("arrived_ms", BigInteger, nullable=False),
-    Column("receipt", LargeBinary),  # its digest in `first_arrivals`, if it is there
+    Column("receipt", LargeBinary, nullable=False),  # its digest, as in `first_arrivals`
     Index("waiting_receipts_by_arrival", "arrived_ms"),
     sqlite_with_rowid=False,
 )

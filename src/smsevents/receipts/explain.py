@@ -98,12 +98,13 @@ def _item(connection: Connection, item: Item, judgement: Judgement, status: str)
     if digest_of(trackpoint, message.user_id) in blocked_digests(connection, trackpoint):
         return Explained(f"{status} {_REASONS[Outcome.BLOCKED]}.")
     times = Times(connection, days, trackpoint, [item])
-    times.decide(item, judgement, None)
+    times.decide(item, judgement, message)
     time, is_arrival = times.of(item)
     status_of_event: Any = item.receipt.status
     event = event_of(trackpoint, message, status_of_event, time.resolved(message.source.sendDate))
     refused = refusal_of(event, judgement)
     if refused is not None:
         return Explained(f"{status} {_REASONS[refused]}.")
-    when = "the time of its first arrival, because the gateway's is missing or ahead" if is_arrival else "its own time"
+    first = "the time of its first arrival, because the gateway's is missing or cannot be true"
+    when = first if is_arrival else "its own time"
     return Explained(f"{status} would become {item.receipt.status}, with {when}.", encode(event))

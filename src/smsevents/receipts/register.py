@@ -23,7 +23,16 @@ from msgspec import Meta, Struct
 from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.pending_scrubs import mark_rows_left
 from smsevents.catalog.receivers import receivers_of
-from smsevents.catalog.sent import SentRow, days_kept, name_users, register, stop_waiting, take_waiting
+from smsevents.catalog.sent import (
+    SentRow,
+    days_kept,
+    find_arrivals,
+    name_users,
+    register,
+    remember_arrivals,
+    stop_waiting,
+    take_waiting,
+)
 from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.errors import InvalidLines, RefusedLine
 from smsevents.log.checked_lines import BAD_LINES_MAX
@@ -175,7 +184,11 @@ class Register:
             batch.match(row)
         self._joining.store_entries(connection, trackpoint, batch.entries, None)
         stop_waiting(connection, trackpoint, batch.matched)
-        name_users(connection, days_kept(connection), trackpoint, batch.users)
+        days = days_kept(connection)
+        remembered = find_arrivals(connection, days, trackpoint, batch.users.keys())
+        name_users(connection, days, trackpoint, {receipt: batch.users[receipt] for receipt in remembered})
+        for day, arrivals in batch.arrivals.items():
+            remember_arrivals(connection, day, trackpoint, arrivals)
         return SentResult(len(lines), len(batch.matched), batch.blocked)
 
 
@@ -198,7 +211,8 @@ class _Batch:
         self.rows: list[SentRow] = []
         self.entries: list[Entry] = []
         self.matched: list[WaitingRow] = []
-        self.users: dict[bytes, bytes] = {}  # the digest of the user, by that of the first arrival
+        self.users: dict[bytes, bytes] = {}  # digests of users, by those of their receipts
+        self.arrivals: dict[int, dict[bytes, tuple[int, bytes | None]]] = {}  # by day: what `remember_arrivals` takes
         self.blocked = 0
         self._trackpoint = trackpoint
         self._judgement = judgement
@@ -237,9 +251,11 @@ class _Batch:
         self.matched.append(row)
         if self._is_blocked(line):
             return
-        if row.receipt is not None:
-            self.users[row.receipt] = digest_of(self._trackpoint, line.userId)
+        user = self.users[row.receipt] = digest_of(self._trackpoint, line.userId)
         time = Reported(row.first_ms, row.resolution_ms, row.second_ms)
+        if time.is_before_sending(line.source.sendDate):
+            time = Reported(row.arrived_ms)
+            self.arrivals.setdefault(row.arrived_ms // DAY_MS, {})[row.receipt] = (row.arrived_ms, user)
         self._record(line, row.status, time.resolved(line.source.sendDate))
 
     def _line_of(self, row: WaitingRow) -> SentSms | None:
