@@ -6,16 +6,19 @@ import re
 import socket
 import time
 from contextlib import closing
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import httpx
+import jwt
 import msgspec
 import pytest
 from twilio.request_validator import RequestValidator
 
 from smsevents.catalog import open_catalog
 from smsevents.client import encode_reference
+from smsevents.receipts.call import RECEIPTS_IN_CALL_MAX
 from smsevents.receipts.receivers import Receivers
 from smsevents.web.attempts import WRONG_PER_MINUTE_MAX
 from smsevents.web.receipts import RECEIPT_BODY_MAX_BYTES
@@ -271,6 +274,37 @@ def test_a_body_that_is_too_large(shop: Shop, kannel: Receiver) -> None:
     assert response.status_code == 413
     assert response.json()["title"] == "Content Too Large"
     assert lines(shop) == []
+
+
+def test_a_call_with_too_many_receipts(server: Server, shop: Shop, now_ms: int) -> None:
+    """More receipts than a call may have get 413 with the limit, and none of them is stored."""
+    receiver = Receiver(server, shop, "smsmanager")
+    body = b"[" + b",".join([b'{"result":"sent"}'] * (RECEIPTS_IN_CALL_MAX + 1)) + b"]"
+
+    response = receiver.post(body, "application/json", encode_reference("u1", one_off(now_ms)))
+
+    assert response.status_code == 413
+    assert "at most 1000 delivery receipts" in response.json()["detail"]
+    assert lines(shop) == []
+
+
+def test_what_a_query_adds_to_a_signed_body_is_not_read(server: Server, shop: Shop, now_ms: int) -> None:
+    """A query that Vonage's token does not cover cannot name another message or status."""
+    receiver = Receiver(server, shop, "vonage-messages", secret=b"x" * 40)
+    body = b'{"message_uuid":"1"}'
+    token = jwt.encode({"payload_hash": sha256(body).hexdigest()}, "x" * 40, "HS256")
+    reference = encode_reference("u1", one_off(now_ms))
+
+    response = httpx.post(
+        f"{receiver.url}/{reference}?status=delivered",
+        content=body,
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        verify=PLAIN,
+    )
+
+    assert is_done(response, "OK")
+    assert lines(shop) == []
+    assert f'outcome="unreadable",receiver="{receiver.id}"' in _metrics(server)
 
 
 def test_wrong_and_revoked_tokens(server: Server, shop: Shop, kannel: Receiver, now_ms: int) -> None:

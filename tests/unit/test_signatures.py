@@ -15,10 +15,11 @@ from twilio.request_validator import RequestValidator
 from vonage_http_client.auth import Auth
 from vonage_jwt.verify_jwt import verify_signature
 
+from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.gateways.twilio import Twilio
 from smsevents.receipts.gateways.vonage import Vonage
 from smsevents.receipts.gateways.vonage_messages import VonageMessages
-from smsevents.receipts.signatures import SignedCall, jwt_claims
+from smsevents.receipts.signatures import SignedCall, jwt_claims, readable_query
 
 URL = "https://sms.example.com/receipts/token/ref?x=%C5%BE&y=1"
 SECRET = "s3cret-Žofie"  # noqa: S105 -- an example
@@ -160,6 +161,14 @@ def test_vonage_messages() -> None:
     assert not VonageMessages().verify(messages_call(token, BODY + b" "), LONG_SECRET.encode())
     assert not VonageMessages().verify(messages_call(token), b"y" * 40)
     assert not VonageMessages().verify(SignedCall(urls=[], body=BODY), LONG_SECRET.encode())
+
+
+def test_fields_that_are_not_signed_are_not_read() -> None:
+    """Vonage's token covers only the body, so a query adds nothing. The signatures of the others cover it."""
+    query = b"client_ref=x"
+
+    assert readable_query(gateway_of("vonage-messages"), query) == b""
+    assert [readable_query(gateway_of(name), query) for name in ("twilio", "vonage", "kannel")] == [query] * 3
 
 
 def test_other_tokens_are_refused() -> None:

@@ -76,7 +76,8 @@ leases = Table(
     Column("expires_ms", BigInteger, nullable=False),
 )
 
-# Work on the files that an erasure leaves to be done. `Dialect.scrub_steps` names the steps.
+# Work on the files that an erasure leaves to be done, and two rows that are no work (`upkeep/wiping.py`): how long the
+# last wipe took, and the mark of rows that left. `Dialect.scrub_steps` names the steps.
 chores = Table(
     "chores",
     metadata,

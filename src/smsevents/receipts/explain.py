@@ -14,6 +14,7 @@ from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.receipt import NotAReceipt
 from smsevents.receipts.recording import Outcome, event_of, prepare, refusal_of
 from smsevents.receipts.resolving import Item, Times, find_messages
+from smsevents.receipts.signatures import readable_query
 from smsevents.receipts.times import zone_of
 from smsevents.wire.events import digest_of, encode
 
@@ -71,7 +72,7 @@ def explain(database: Database, receiver: Receiver, sample: Sample, judgement: J
     """Return what each receipt of a call would become now. Raises `TimeInDoubt` or `StoreUnavailable`."""
     gateway = gateway_of(receiver.gateway, receiver.mapping)
     try:
-        calls = read_call(sample.query, sample.body, sample.content_type)
+        calls = read_call(readable_query(gateway, sample.query), sample.body, sample.content_type)
         receipts, refused = read_receipts(gateway, calls, zone_of(receiver.zone))
     except NotAReceipt as error:
         receipts, refused = [], [error]

@@ -22,7 +22,7 @@ from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.receipt import OTHER, NotAReceipt, shown
 from smsevents.receipts.receivers import NO_RECEIVER
 from smsevents.receipts.recording import Outcome, prepare
-from smsevents.receipts.signatures import SignedCall, signed_gateway
+from smsevents.receipts.signatures import SignedCall, readable_query, signed_gateway
 from smsevents.receipts.times import zone_of
 from smsevents.web import negotiate, receipt_metrics
 from smsevents.web.body import stream
@@ -116,7 +116,7 @@ def _read(
     if negotiate.codings(request):
         raise NotAReceipt("the body has a Content-Encoding")
     content_type = negotiate.joined(request, b"content-type")
-    calls = read_call(request.scope["query_string"], body, content_type)
+    calls = read_call(readable_query(gateway, request.scope["query_string"]), body, content_type)
     return read_receipts(gateway, calls, zone_of(receiver.zone))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import OTHER, DeliveryReceipt, NotAReceipt, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,9 +48,9 @@ class Infobip:
             if not isinstance(status, dict):
                 yield NotAReceipt("a result has no `status`")
                 continue
-            value = f"id {text_of(status, 'id')}"
-            if value not in self.statuses:
-                value = f"group {text_of(status, 'groupId')}"
+            number = text_of(status, "id") or OTHER
+            group = f"group {text_of(status, 'groupId')}"
+            value = next((one for one in (f"id {number}", group) if one in self.statuses), number)
             yield DeliveryReceipt(
                 value=value,
                 status=self.statuses.get(value),

@@ -36,6 +36,7 @@ class Twilio:
 
     name = "twilio"
     done = b"OK"
+    signs_query = True
     statuses: Mapping[str, Status | None] = {
         "accepted": "ACCEPTED",
         "queued": "ACCEPTED",

@@ -14,7 +14,7 @@ from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.call import read_call
+from smsevents.receipts.call import is_json, read_call
 from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Vonage:
 
     name = "vonage"
     done = b"OK"
+    signs_query = True
     statuses: Mapping[str, Status | None] = {
         "accepted": "ACCEPTED",
         "buffered": "ACCEPTED",
@@ -66,8 +67,7 @@ class Vonage:
         signature = str(fields.pop("sig", "")).lower().encode(errors="replace")
         text = "".join(f"&{_escaped(name)}={_escaped(value)}" for name, value in sorted(fields.items()))
         # Vonage signs UTF-8; queries and forms were read as Latin-1, byte by byte
-        is_json = call.body.lstrip()[:1] in {b"{", b"["}
-        signed = text.encode("utf-8" if is_json else "latin-1", "replace")
+        signed = text.encode("utf-8" if is_json(call.body) else "latin-1", "replace")
         found = [
             hmac.compare_digest(hmac.new(secret, signed, digest).hexdigest().encode(), signature) for digest in _DIGESTS
         ]
