@@ -142,7 +142,7 @@ def test_other_sites_cannot_use_the_cookie(signed_in: Browser, headers: dict[str
 
 @pytest.mark.parametrize("origin", ["http://[", "http://]", "//[x", "null"])
 def test_an_origin_that_is_none_is_another_site(own: Server, origin: str) -> None:
-    """An Origin that cannot be read is refused, and is no defect."""
+    """An Origin that cannot be read is refused, and is not a defect."""
     answer = Browser(own.shop()).sign_in(Origin=origin)
 
     assert "another site" in detail(answer, 403)

@@ -2,7 +2,7 @@
 
 The token is in `Authorization`, signed with HS256, and its claim `payload_hash` is the SHA-256 of the body. So only
 fields of the body are read. When the token was made (`iat`) is not checked: Vonage repeats a call for 24 hours, the
-server's clock may be wrong, and whoever repeats a call that was recorded changes nothing.
+server's clock may be wrong, and a call that is sent again changes nothing.
 
 Source: "Messages API: status webhook" and "Signed Webhooks" in Vonage's documentation.
 """
