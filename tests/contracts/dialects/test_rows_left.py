@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smsevents.catalog.pending_scrubs import ROWS_LEFT, pending
+from smsevents.catalog.pending_scrubs import pending
 from smsevents.upkeep import wiping
 from smsevents.upkeep.erasure import erase, forget
 from smsevents.upkeep.receipt_rows import WAITING_MAX_MS, expire_receipts
@@ -15,6 +15,7 @@ from smsevents.upkeep.wiping import wipe
 from smsevents.wire.limits import DAY_MS
 from smsevents.wire.reference import encode_reference
 from tests.contracts.dialects.harness import HARNESSES, harness_of
+from tests.support.erasures import is_marked
 from tests.support.receipts import START_MS, ReceiptSite, one_off, sent_line
 
 if TYPE_CHECKING:
@@ -41,12 +42,6 @@ def site(harness: Harness) -> ReceiptSite:
     return ReceiptSite(harness.opened())
 
 
-def is_marked(site: ReceiptSite) -> bool:
-    """Return whether rows have left since the last wipe."""
-    with site.database.read() as connection:
-        return ROWS_LEFT in pending(connection)
-
-
 def register(site: ReceiptSite, message_id: str, user_id: str) -> None:
     """Register a message of a user."""
     site.sent(sent_line({"gateway": "kannel"}, message_id, user_id, SENT))
@@ -64,7 +59,7 @@ def test_an_erasure_wipes_what_left_before(site: ReceiptSite, harness: Harness) 
     assert forget(site.database, 7, users, site.now_ms, block=True).wiped
 
     assert [user for user in users if user.encode() in harness.bytes_stored()] == []
-    assert not is_marked(site)
+    assert not is_marked(site.database)
 
 
 def test_an_erasure_wipes_events_that_expired_before(site: ReceiptSite, harness: Harness) -> None:
@@ -73,7 +68,7 @@ def test_an_erasure_wipes_events_that_expired_before(site: ReceiptSite, harness:
     site.receive(receiver, {"d": 1, "T": START_MS // 1000}, encode_reference(USER, SENT))
     expire(site.database, START_MS + 200 * DAY_MS)
     assert site.lines() == []
-    assert is_marked(site)
+    assert is_marked(site.database)
 
     assert forget(site.database, 7, [USER], site.now_ms, block=True).wiped
 
@@ -88,11 +83,11 @@ def test_only_what_leaves_is_marked(site: ReceiptSite) -> None:
     site.receive(receiver, {"d": 1, "F": "1"})
     expire_receipts(site.database, site.now_ms)
     expire(site.database, site.now_ms)
-    assert not is_marked(site)
+    assert not is_marked(site.database)
 
     site.receive(receiver, {"d": 1, "F": "2"})
     expire_receipts(site.database, site.now_ms + WAITING_MAX_MS + 1)
-    assert is_marked(site)
+    assert is_marked(site.database)
 
 
 def test_two_users_of_a_message_in_one_call(site: ReceiptSite, harness: Harness) -> None:
@@ -102,7 +97,7 @@ def test_two_users_of_a_message_in_one_call(site: ReceiptSite, harness: Harness)
     site.sent(*lines)
 
     assert USER.encode() not in harness.bytes_stored()
-    assert not is_marked(site)
+    assert not is_marked(site.database)
 
 
 def test_what_leaves_during_a_wipe_stays_marked(site: ReceiptSite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +118,7 @@ def test_what_leaves_during_a_wipe_stays_marked(site: ReceiptSite, monkeypatch: 
     monkeypatch.setattr(type(dialect), "scrub", lambda _, name: scrub(name))
     assert wipe(site.database, site.now_ms) is None
 
-    assert is_marked(site)
+    assert is_marked(site.database)
     erased = erase(site.database, 7, ["nobody"], site.now_ms, block=False)
     with site.database.read() as connection:
         assert step in pending(connection)
@@ -139,4 +134,4 @@ def test_nobody_waits_for_a_mark(site: ReceiptSite, monkeypatch: pytest.MonkeyPa
 
     assert wipe(site.database, site.now_ms) is None
     assert wiping.seconds_to_wipe(site.database, site.now_ms) == 0
-    assert is_marked(site)
+    assert is_marked(site.database)
