@@ -251,6 +251,7 @@ def test_a_body_that_is_not_a_receipt(shop: Shop, kannel: Receiver, body: bytes,
     [
         ("smsmanager", '{"result":"delivered","message_id":"1"},{"type":"incoming"}'),
         ("smsmanager", '{"type":"incoming"},{"result":"delivered","message_id":"1"}'),
+        ("smsmanager", '5,{"result":"delivered","message_id":"1"},null'),
         ("infobip", '{"results":[{},{"status":{"id":5}},{}]}'),
     ],
 )

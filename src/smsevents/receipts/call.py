@@ -40,8 +40,9 @@ def read_call(query: bytes, body: bytes, content_type: str) -> list[Mapping[str,
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotAReceipt("the body is not JSON") from error
     objects = found if isinstance(found, list) else [found]
-    if not all(isinstance(one, dict) for one in objects):
+    if objects and not any(isinstance(one, dict) for one in objects):
         raise NotAReceipt("the body is JSON, but not an object or an array of objects")
+    objects = [one if isinstance(one, dict) else {} for one in objects]  # the gateway refuses one without fields
     # not copied for each object: a kilobyte of query times thousands of objects would be gigabytes
     return [ChainMap(one, shared) for one in objects] if shared else objects
 
