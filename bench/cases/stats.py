@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -120,7 +120,7 @@ def _measure(plan: Plan) -> list[Row]:
                 variant = f"{threads} thread{'s' * (threads > 1)}"
                 ways[OVERVIEW, "DuckDB", variant] = partial(peer.overview, threads)
                 ways[FUNNEL, "DuckDB", variant] = partial(peer.funnel, campaign, threads)
-        _compare(ways, by_day, matching)
+        check_agreement(ways, by_day, matching)
         turns = take_turns([partial(_measured, way) for way in ways.values()], plan.rounds, plan.way_max_seconds)
     found = [row(_labels(plan, (TALLIES, _OURS, ""), plan.events), **tallies)]
     for way, figures in zip(ways, turns, strict=True):
@@ -128,13 +128,19 @@ def _measure(plan: Plan) -> list[Row]:
     return _beside_ours(found)
 
 
-def _compare(ways: dict[tuple[str, str, str], Count], by_day: Counts, matching: int) -> None:
-    """Raise `Different` unless all count the same, and as many events as the lines have. This warms them up, too."""
+def check_agreement(ways: Mapping[tuple[str, str, str], Count], by_day: Counts, matching: int) -> None:
+    """Raise `Different` unless all count the same, and as many events as the lines have. This warms them up, too.
+
+    The ways are named by what they count, the system and its variant. `by_day` and `matching` are counts of the lines:
+    the overview, and the events of the funnel's campaign.
+    """
     counted = {way: count()[0] for way, count in ways.items()}
     if (events := counted[FUNNEL, _OURS, ""].pop("events")) != matching:
         raise Different(f"the messages of the campaign have {events} events, its lines are {matching}")
     for what, expected in ((OVERVIEW, {_LINES: by_day}), (FUNNEL, {})):
-        compare_counts(expected | {" ".join(way): counts for way, counts in counted.items() if way[0] == what})
+        compare_counts(
+            expected | {" ".join(filter(None, way)): counts for way, counts in counted.items() if way[0] == what}
+        )
 
 
 def _labels(plan: Plan, way: tuple[str, str, str], matching: int) -> Labels:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.dataset import Dataset
 from bench.measure import Figures, timed
@@ -36,20 +36,20 @@ class Counter:
         """Count the events by day (UTC) and status: `2026-11-25 DELIVERED` → events."""
         query = f"SELECT date::DATE, status, count(*) {self._from('date')} GROUP BY 1, 2"
         rows, figures = self._timed(query, threads)
-        return {f"{day} {status}": count for day, status, count in rows}, figures
+        return {f"{day} {status}": int(count) for day, status, count in rows}, figures
 
     def funnel(self, campaign: str, threads: int) -> tuple[dict[str, int], Figures]:
         """Count the messages of a campaign by their state: `DELIVERED` → messages."""
         messages = f"SELECT {_STATE} AS state {self._from('send_date')} AND campaign_id = '{campaign}'"
         query = f"SELECT state, count(*) FROM ({messages} GROUP BY {_MESSAGE}) GROUP BY 1"
         rows, figures = self._timed(query, threads)
-        return dict(rows), figures
+        return {str(state): int(count) for state, count in rows}, figures
 
     def _from(self, axis: str) -> str:
         interval = f"make_timestamp_ms({self.start_ms}) AND make_timestamp_ms({self.end_ms})"
         return f"FROM '{self.parquet}' WHERE trackpoint = {TRACKPOINT} AND {axis} BETWEEN {interval}"
 
-    def _timed(self, query: str, threads: int) -> tuple[list[tuple[object, ...]], Figures]:
+    def _timed(self, query: str, threads: int) -> tuple[list[tuple[Any, ...]], Figures]:
         self.connection.execute(f"SET threads = {threads}")
         return timed(lambda: self.connection.execute(query).fetchall())
 
