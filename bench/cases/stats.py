@@ -16,7 +16,7 @@ from bench.dataset import Dataset, dataset
 from bench.goals import FUNNEL_EVENTS
 from bench.measure import Figures, take_turns, timed
 from bench.peers import duckdb_counts
-from bench.peers.smsevents import Server, Shop, Store, served
+from bench.peers.smsevents import Server, Shop, Store, add_shops, served
 from bench.plan import DAY_MS, MS, TRACKPOINT, Plan
 from bench.render import Bars, Case
 from bench.results import Labels, Row, row
@@ -106,7 +106,8 @@ def _measure(plan: Plan) -> list[Row]:
     ways: dict[tuple[str, str, str], Count] = {}
     with plan.workplace("stats") as folder, ExitStack() as stack:
         store = Store(folder / "log.db", (("SMSEVENTS_UPKEEP", "off"),))
-        shop = Shop(store.add_shop(), data.end_ms)
+        (key,) = add_shops(store, [TRACKPOINT])
+        shop = Shop(key, data.end_ms)
         store.command("import", str(TRACKPOINT), str(data.path))
         tally = partial(_tally, store, folder / "copy.db", plan.events)
         (tallies,) = take_turns([tally], plan.rounds, plan.way_max_seconds)
