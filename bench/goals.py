@@ -9,6 +9,9 @@ TIMES_CLICKHOUSE = {"gzip": 100.0, "plain": 4.0}
 SHARES_OF_NGINX = {("packs", "gzip"): 1.0, ("packs", "plain"): 0.8, ("database", "gzip"): 0.5}
 OVERLAPPING_MAX, LATE_TIMES_MAX = 0.05, {"gzip": 5.0, "plain": 1.5}
 FILTERED_TIMES_MAX = {"campaign of a flow": 2.5, "one-off campaign in few segments": 0.1}
+OVERVIEW_TIMES_DUCKDB = 20.0
+FUNNEL_EVENTS, FUNNEL_CPU_MAX_MS = 26_000, 150.0
+FUNNEL_EVENTS_TOLERANCE = 0.1  # a campaign that has many more or fewer events is measured, but not judged
 FIRST_BYTE_P50_MS, FIRST_BYTE_P99_MS = 5.0, 25.0
 IMPORT_EVENTS_PER_SECOND = 300_000
 REQUESTS_BY_BARE_RATIO = 0.3
@@ -37,6 +40,7 @@ def judge(case: str, rows: Sequence[Row]) -> list[Goal]:
     judges = {
         "export": _export,
         "filtered": _filtered,
+        "stats": _stats,
         "latency": _latency,
         "requests": _requests,
         "import": _import,
@@ -76,6 +80,32 @@ def _filtered(rows: Sequence[Row]) -> list[Goal]:
             times = row.median("time_by_full_plain_ratio")
             promise = f"filtered export, {row.labels['what']}: at most {most:g} times as long as the full plain export"
             found.append(Goal(promise, f"{times:.2f} times", times <= most))
+    return found
+
+
+def _stats(rows: Sequence[Row]) -> list[Goal]:
+    """Hold each shop to the goals by itself, beside the fastest variant of DuckDB."""
+    found: list[Goal] = []
+    for events in dict.fromkeys(int(row.labels["shop_events"]) for row in rows):
+        of_shop = [row for row in rows if row.labels["shop_events"] == events]
+        ours = {str(row.labels["what"]): row for row in of_shop if row.labels["system"] == "smsevents"}
+        overview, funnel = ours["overview"], ours["funnel"]
+        duckdb = min(
+            (row.median("seconds") for row in of_shop if row.labels["what"] == "overview" and row is not overview),
+            default=0.0,
+        )
+        if duckdb:
+            times = duckdb / overview.median("seconds")
+            promise = f"overview of {events:,} events of 90 days: {OVERVIEW_TIMES_DUCKDB:.0f} times as fast as DuckDB"
+            found.append(Goal(promise, f"{times:.2f} times", times >= OVERVIEW_TIMES_DUCKDB))
+        matching = int(funnel.labels["matching"])
+        if abs(matching - FUNNEL_EVENTS) <= FUNNEL_EVENTS * FUNNEL_EVENTS_TOLERANCE:
+            used = funnel.median("cpu_seconds") * 1000
+            promise = (
+                f"funnel of a campaign of {matching:,} events in a shop of {events:,}: under {FUNNEL_CPU_MAX_MS:.0f} ms"
+                " of processor time"
+            )
+            found.append(Goal(promise, f"{used:.0f} ms", used < FUNNEL_CPU_MAX_MS))
     return found
 
 

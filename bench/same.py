@@ -1,5 +1,7 @@
 """Whether systems exported the same events: a digest of all lines that depends neither on spelling nor on order.
 
+What they count is compared number by number.
+
 Systems spell JSON in their own ways: white space, the order of keys, a `node` that is null where there is none. Each
 line is read, spelled in one way and hashed; the sum of the hashes is the digest. None of this is timed.
 """
@@ -33,6 +35,16 @@ def compare(exports: Mapping[tuple[str, str, Encoding], Export], folder: Path, e
     if any(other != digest for other in found.values()) or not digest.startswith(f"{events}:"):
         raise Different(f"not all systems exported the same {events} events: {found}")
     return digest
+
+
+def compare_counts(found: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise `Different` unless all systems counted the same; what a system does not name, it counted as 0."""
+    first, *others = found
+    for other in others:
+        for name in sorted({*found[first], *found[other]}):
+            counts = [found[system].get(name, 0) for system in (first, other)]
+            if counts[0] != counts[1]:
+                raise Different(f"{name}: {first} counted {counts[0]} events or messages, {other} {counts[1]}")
 
 
 def digests(path: Path, encoding: Encoding) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from bench.cases import (
     scale,
     shops,
     soak,
+    stats,
     sync,
     workers,
 )
@@ -20,6 +21,7 @@ from bench.cases import (
 CASES = {
     "export": export.CASE,
     "filtered": filtered.CASE,
+    "stats": stats.CASE,
     "import": imports.CASE,
     "late": late.CASE,
     "latency": latency.CASE,

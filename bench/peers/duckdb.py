@@ -20,17 +20,19 @@ _COLUMNS = (
     " node STRUCT(id VARCHAR, name VARCHAR), sendDate BIGINT)'}"
 )
 
-_COLUMNS_IN_F_STRING = _COLUMNS.replace("{", "{{").replace("}", "}}")
-# a program that loads lines from its standard input into the file of its first argument, with the options of the second
-LOAD_LINES = f"""
-import sys, duckdb
-duckdb.execute(f\"\"\"COPY (
+# lines, read from the file of the first field, with a column for each value
+FLAT = f"""
     SELECT smsEvent.trackpoint AS trackpoint, smsEvent.userId AS user_id, smsEvent.status AS status,
         make_timestamp_ms(smsEvent.date) AS date, source.type AS source_type, source.campaign.id AS campaign_id,
         source.campaign.name AS campaign_name, source.node.id AS node_id, source.node.name AS node_name,
         make_timestamp_ms(source.sendDate) AS send_date
-    FROM read_json('/dev/stdin', format = 'newline_delimited', columns = {_COLUMNS_IN_F_STRING})
-) TO '{{sys.argv[1]}}' ({{sys.argv[2]}})\"\"\")
+    FROM read_json('%s', format = 'newline_delimited', columns = {_COLUMNS})
+"""
+_FLAT_IN_F_STRING = (FLAT % "/dev/stdin").replace("{", "{{").replace("}", "}}")
+# a program that loads lines from its standard input into the file of its first argument, with the options of the second
+LOAD_LINES = f"""
+import sys, duckdb
+duckdb.execute(f\"\"\"COPY ({_FLAT_IN_F_STRING}) TO '{{sys.argv[1]}}' ({{sys.argv[2]}})\"\"\")
 """
 
 

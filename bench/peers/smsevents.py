@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from urllib.parse import urlencode
 
 from bench.dataset import Dataset, generate_into
 from bench.load import post
@@ -87,6 +88,11 @@ class Server:
         # an interval that none of the events leaves in the middle of a run
         interval = json.dumps({"from": shop.end_ms - (SPAN_DAYS + 1) * DAY_MS, "to": shop.end_ms, **(wanted or {})})
         return curl(self.pid, url, encoding, output, "--header", f"X-Api-Key: {shop.key}", "--data", interval)
+
+    def statistics(self, shop: Shop, path: str, asked: Mapping[str, str | int], output: Path) -> Figures:
+        """Request statistics of a shop with curl, without an ETag: they are counted each time."""
+        url = f"http://127.0.0.1:{self.port}/shop/{shop.trackpoint}/{path}?{urlencode(asked)}"
+        return curl(self.pid, url, "plain", output, "--header", f"X-Api-Key: {shop.key}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@
     ├── TooManyConnections       503  the process is serving as many as it may
     ├── UnsupportedEncoding      415
     ├── TooManyAtOnce            429
-    ├── TooManyAttempts          429  too many wrong keys from one address
+    ├── TooManyAttempts          429  too many wrong keys or tokens from one address
     ├── NoSuchPath               404  also for a trackpoint that is not a positive integer
     ├── UnknownShop              404  a shop that was removed in the meantime; commands raise it too
     ├── UnknownKey               (commands only)

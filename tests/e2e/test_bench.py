@@ -29,7 +29,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     """Cases write their results, including every single round, followed by the tables and charts."""
-    cases = ["export", "filtered", "disk"]
+    cases = ["export", "filtered", "stats", "disk"]
     run(plan, cases)
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
@@ -45,6 +45,10 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     assert filtered.pop("everything") == EVENTS
     assert len(filtered) == 2
     assert all(0 < matching < EVENTS for matching in filtered.values())
+    statistics = {str(row.labels["what"]): row for row in results["stats"].rows}
+    assert int(statistics["overview"].labels["matching"]) == EVENTS
+    assert 0 < int(statistics["funnel"].labels["matching"]) < EVENTS
+    assert statistics["tallies"].median("cpu_per_million_events_seconds") > 0
     page = (plan.docs / "performance.md").read_text("utf-8")
     assert f"{EVENTS:,} events, {exported[0].labels['line_bytes']:,} bytes of lines" in page
     assert {path.stem for path in (plan.docs / "charts").glob("*.svg")} >= set(cases)

@@ -119,7 +119,7 @@ def test_a_name_says_what_the_file_is(filled: Filled) -> None:
     lines = get(filled.shop, {"from": "2026-11-01", "to": "2026-11-24"})
 
     name = f"sms-events-{filled.shop.trackpoint}-2026-11-01-to-2026-11-24"
-    assert got.headers["Content-Disposition"] == f'attachment; filename="{name}-Europe-Prague.csv"'
+    assert got.headers["Content-Disposition"] == f'attachment; filename="{name}-Europe-Prague-excel.csv"'
     assert got.headers["Content-Type"] == "text/csv; charset=utf-8; header=present"
     assert lines.headers["Content-Disposition"] == f'attachment; filename="{name}-UTC.jsonl"'
     assert lines.headers["Content-Type"] == "application/x-ndjson"

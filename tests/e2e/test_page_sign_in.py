@@ -47,7 +47,7 @@ def test_a_wrong_key_is_said_at_the_field(page_shop: Shop, other_desk: Callable[
     page = other_desk(page_shop).page(signed_in=False)
     page.get_by_label("API key").fill("sms_wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("Send a valid API key")
+    expect(page.get_by_role("alert")).to_contain_text("This key is not valid")
     expect(page.get_by_label("API key")).to_be_focused()
     expect(page.get_by_label("API key")).to_have_value("sms_wrong")
 
@@ -58,7 +58,7 @@ def test_a_key_without_rights_is_told_which_it_needs(server: Server, other_desk:
     page = other_desk(shop).page(signed_in=False)
     page.get_by_label("API key").fill(shop.key)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("neither the scope `stats` nor `export`")
+    expect(page.get_by_role("alert")).to_contain_text("with the scope stats or export")
 
 
 def test_a_session_that_ended_asks_again_and_keeps_the_place(page_shop: Shop, other_desk: Callable[..., Desk]) -> None:

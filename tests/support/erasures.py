@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from smsevents.catalog import Database
+from smsevents.catalog.pending_scrubs import ROWS_LEFT
+from smsevents.catalog.pending_scrubs import pending as pending_chores
 from smsevents.upkeep import wiping
 from smsevents.upkeep.groups import Sizes
 from tests.support.databases import query
@@ -70,4 +72,10 @@ def files_of(path: Path) -> bytes:
 
 def pending(held: Held) -> set[str]:
     """Return the names of the pending chores."""
-    return {name for (name,) in query(held.path, "SELECT name FROM chores")} - {wiping.PAUSE}
+    return {name for (name,) in query(held.path, "SELECT name FROM chores")} - {wiping.PAUSE, ROWS_LEFT}
+
+
+def is_marked(database: Database) -> bool:
+    """Return whether the next erasure has to wipe the files because rows have left without one."""
+    with database.read() as connection:
+        return ROWS_LEFT in pending_chores(connection)

@@ -10,7 +10,7 @@ import msgspec
 from smsevents.catalog.receivers import find_receiver
 from smsevents.catalog.shops import Shop, insert_shop
 from smsevents.log.joining import Joining
-from smsevents.receipts.call import read_call
+from smsevents.receipts.call import read_call, read_receipts
 from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.receivers import Receivers
 from smsevents.receipts.recording import ReceiptRecorder, prepare
@@ -77,7 +77,7 @@ class ReceiptSite:
         gateway = gateway_of(receiver.gateway, receiver.mapping)
         zone = zone_of(receiver.zone)
         query = urlencode(fields).encode()
-        receipts = [one for found in read_call(query, b"", "") for one in gateway.receipts(found, zone)]
+        receipts, _ = read_receipts(gateway, read_call(query, b"", ""), zone)
         arrival = prepare(receiver, receipts, reference, certain(self.now_ms))
         if arrival.items:
             self.recorder.record(self.trackpoint, arrival).result()

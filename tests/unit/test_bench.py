@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 from bench.before import compared
+from bench.cases.stats import check_agreement
 from bench.goals import judge
 from bench.measure import take_turns
 from bench.render import fill, table
 from bench.results import keep, load, row
 from bench.run import main
-from bench.same import Different, compare, digests
+from bench.same import Different, compare, compare_counts, digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from bench.cases.stats import Count
     from bench.measure import Figures
-    from bench.results import Row
+    from bench.results import Labels, Row
 
 CAMPAIGN = '{"id":"a","name":"b"}'
 SMS = '"trackpoint":7,"userId":"1","status":"DELIVERED"'
@@ -75,6 +77,59 @@ def test_spelling_does_not_matter(tmp_path: Path) -> None:
     assert len({spelling for _, spelling in found}) == 4
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"1 DELIVERED": 2, "2 EXPIRED": 1}, None),
+        ({"1 DELIVERED": 2, "2 EXPIRED": 1, "3 REJECTED": 0}, None),
+        ({"1 DELIVERED": 2}, "2 EXPIRED: ours counted 1 events or messages, other 0"),
+        ({"1 DELIVERED": 3, "2 EXPIRED": 1}, "1 DELIVERED: ours counted 2 events or messages, other 3"),
+        ({"1 DELIVERED": 2, "2 EXPIRED": 1, "3 REJECTED": 1}, "3 REJECTED: ours counted 0 events or messages, other 1"),
+    ],
+    ids=["same", "zeros are the same", "missing", "more", "only there"],
+)
+def test_other_counts_are_found(other: dict[str, int], told: str | None) -> None:
+    """A system that counts one event more or less than another stops the run, which says where."""
+    counts = {"ours": {"1 DELIVERED": 2, "2 EXPIRED": 1}, "other": other}
+
+    if told is None:
+        compare_counts(counts)
+    else:
+        with pytest.raises(Different, match=told):
+            compare_counts(counts)
+
+
+@pytest.mark.parametrize(
+    ("lines", "overview", "states", "told"),
+    [
+        (7, 7, 3, None),
+        (6, 7, 3, "a count of the lines counted 6"),
+        (7, 6, 3, "overview DuckDB 1 thread 6"),
+        (7, 7, 2, "DELIVERED: funnel smsevents"),
+    ],
+    ids=["same", "the lines differ", "the overview of the peer differs", "the funnel of the peer differs"],
+)
+def test_statistics_are_compared_first(lines: int, overview: int, states: int, told: str | None) -> None:
+    """The overview must equal the peer's and that of the lines, and the funnel the peer's, or the run stops."""
+
+    def counting(counts: dict[str, int]) -> Count:
+        return lambda: ({**counts}, {})
+
+    ways = {
+        ("overview", "smsevents", ""): counting({"1 DELIVERED": 7}),
+        ("funnel", "smsevents", ""): counting({"DELIVERED": 3, "events": 4}),
+        ("overview", "DuckDB", "1 thread"): counting({"1 DELIVERED": overview}),
+        ("funnel", "DuckDB", "1 thread"): counting({"DELIVERED": states}),
+    }
+    if told is None:
+        check_agreement(ways, {"1 DELIVERED": lines}, 4)
+        with pytest.raises(Different, match="have 4 events, its lines are 5"):
+            check_agreement(ways, {"1 DELIVERED": lines}, 5)
+    else:
+        with pytest.raises(Different, match=told):
+            check_agreement(ways, {"1 DELIVERED": lines}, 4)
+
+
 def test_turns_go_forth_and_back() -> None:
     """Every second round goes backwards, and what has used up its time takes no further turn after the first."""
     order: list[str] = []
@@ -123,6 +178,32 @@ def test_a_goal_is_met_only_when_it_is(clickhouse: float, nginx: float, met: boo
         measured("nginx", nginx),
     ]
     assert [goal.met for goal in judge("export", rows)] == [met, met, met]
+
+
+@pytest.mark.parametrize(
+    ("ours_seconds", "funnel_seconds", "met"), [(0.05, 0.149, [True, True]), (0.051, 0.15, [False, False])]
+)
+def test_goals_of_statistics_name_the_shop(ours_seconds: float, funnel_seconds: float, met: list[bool]) -> None:
+    """The overview is held against the fastest variant of DuckDB, the funnel against processor time, for each shop."""
+
+    def measured(events: int, what: str, system: str, seconds: float, matching: int = 26_454) -> Row:
+        labels: Labels = {"shop_events": events, "what": what, "system": system, "matching": matching}
+        return row(labels, seconds=seconds, cpu_seconds=seconds)
+
+    def shop(events: int, matching: int) -> list[Row]:
+        return [
+            measured(events, "overview", "DuckDB", 9.0),
+            measured(events, "overview", "DuckDB", 1.0),
+            measured(events, "overview", "smsevents", ours_seconds),
+            measured(events, "funnel", "smsevents", funnel_seconds, matching),
+            measured(events, "tallies", "smsevents", 7.0),
+        ]
+
+    found = judge("stats", [*shop(2_000_000, 26_454), *shop(10_000_000, 76_308)])
+
+    assert [goal.met for goal in found] == [*met, met[0]]  # a campaign of another size is not judged
+    assert ["2,000,000" in goal.promise for goal in found] == [True, True, False]
+    assert "10,000,000" in found[-1].promise
 
 
 def test_a_soak_that_grows_misses_its_goal() -> None:

@@ -35,6 +35,7 @@ from smsevents.upkeep.tidying import Tidy
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
 from tests.support.entries import entry_values, some_entries
+from tests.support.erasures import is_marked
 from tests.support.lines import DAY_MS, body_of, line, model, random_lines
 from tests.support.logs import FEW_LINES, Held, filled, keys_in
 
@@ -274,13 +275,26 @@ def test_retention_deletes_packs(held: Held, store: MemoryStore) -> None:
     filled(held)
     held.now += HISTORY_MS - 10 * DAY_MS
     before = len(held.packs())
+    assert not is_marked(held.database)
     gone = expire(held.database, held.now)
+    assert is_marked(held.database)
     assert 0 < gone.packs < before
     assert len(held.packs()) == before - gone.packs
     assert held.exported() == held.expected()
     assert len(keys_in(store)) == before
     held.collect()
     assert keys_in(store) == held.keys_named()
+
+
+def test_packing_leaves_out_what_is_too_old(held: Held) -> None:
+    """Events older than the history are not packed, and a later erasure wipes what is left of them in the files."""
+    held.put([line(held.trackpoint, held.now - days * DAY_MS, "u") for days in range(3, 20)])
+    held.compact(FEW_LINES)
+    held.now += HISTORY_MS - 10 * DAY_MS
+    assert not is_marked(held.database)
+    held.pack(FEW_LINES)
+    assert held.exported() == held.expected()
+    assert is_marked(held.database)
 
 
 def test_an_erasure_rewrites_only_the_packs_concerned(held: Held, store: MemoryStore) -> None:

@@ -14,6 +14,7 @@ from smsevents.upkeep import retention
 from smsevents.upkeep.retention import Expired, expire
 from smsevents.wire.limits import HISTORY_MS
 from tests.support.databases import query
+from tests.support.erasures import is_marked
 from tests.support.lines import DAY_MS, date_of, line, random_lines
 from tests.support.logs import Held
 from tests.support.servers import run_command
@@ -95,8 +96,10 @@ def test_a_straddling_segment_stays_until_it_is_rewritten(held: Held) -> None:
     assert expire(held.database, held.now) == Expired(0, 0)
     assert max(one.events for one in held.headers()) == 300
     assert held.exported() == before
+    assert not is_marked(held.database)
     held.compact()
 
+    assert is_marked(held.database)
     assert 50 < len(kept(held)) < 350
     assert [one.events for one in held.headers()] == [len(kept(held))]
     assert held.exported() == before == held.expected()

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +15,11 @@ from twilio.request_validator import RequestValidator
 from vonage_http_client.auth import Auth
 from vonage_jwt.verify_jwt import verify_signature
 
+from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.gateways.twilio import Twilio
 from smsevents.receipts.gateways.vonage import Vonage
 from smsevents.receipts.gateways.vonage_messages import VonageMessages
-from smsevents.receipts.signatures import SignedCall, jwt_claims
+from smsevents.receipts.signatures import SignedCall, jwt_claims, readable_query
 
 URL = "https://sms.example.com/receipts/token/ref?x=%C5%BE&y=1"
 SECRET = "s3cret-Žofie"  # noqa: S105 -- an example
@@ -50,6 +52,15 @@ def test_twilio_with_and_without_port(signed: str, called: str) -> None:
     signature = RequestValidator(SECRET).compute_signature(signed, FIELDS)
 
     assert Twilio().verify(twilio_call(FIELDS, signature, urls=[called]), SECRET.encode())
+
+
+def test_twilio_with_a_port_that_is_none() -> None:
+    """Without SMSEVENTS_PUBLIC_URL the address has the Host header, which may have any port."""
+    signature = RequestValidator(SECRET).compute_signature(URL, FIELDS)
+
+    assert not Twilio().verify(
+        twilio_call(FIELDS, signature, urls=[URL.replace(".com", ".com:99999")]), SECRET.encode()
+    )
 
 
 def test_twilio_with_a_shared_key() -> None:
@@ -103,6 +114,26 @@ def test_vonage(method: str) -> None:
     assert not Vonage().verify(SignedCall(urls=[], body=b"[{}, {}]"), b"secret")
 
 
+@pytest.mark.parametrize("more", [{"client-ref": ""}, {"client-ref": " ž "}, {"client-ref": "café"}, {"price": 0.0333}])
+def test_vonage_with_any_text(more: dict[str, Any]) -> None:
+    """Empty texts, spaces, other letters and numbers are signed as they are, in a form and in JSON."""
+    auth = Auth(api_key="k", api_secret="s", signature_secret="secret", signature_method="sha256")  # noqa: S106 -- an example
+    fields = VONAGE | more | {"sig": auth.sign_params(VONAGE | more)}
+    json = msgspec.json.encode(fields)
+
+    assert Vonage().verify(SignedCall(urls=[], body=urlencode(fields).encode()), b"secret")
+    assert Vonage().verify(SignedCall(urls=[], body=json, content_type="application/json"), b"secret")
+
+
+def test_vonage_signs_names_too() -> None:
+    """A field cannot be hidden in the name of another one."""
+    fields = vonage_signed("sha256")
+    hidden = {"client-ref=a_b_c&messageId": fields.pop("messageId"), **fields}
+    del hidden["client-ref"]
+
+    assert not Vonage().verify(SignedCall(urls=[], body=urlencode(hidden).encode()), b"secret")
+
+
 def test_vonage_with_a_plain_hash() -> None:
     """Vonage's default is MD5 of the fields and the secret, as its documentation describes it."""
     text = "".join(f"&{name}={value}" for name, value in sorted((VONAGE | {"client-ref": "a_b_c"}).items()))
@@ -130,6 +161,14 @@ def test_vonage_messages() -> None:
     assert not VonageMessages().verify(messages_call(token, BODY + b" "), LONG_SECRET.encode())
     assert not VonageMessages().verify(messages_call(token), b"y" * 40)
     assert not VonageMessages().verify(SignedCall(urls=[], body=BODY), LONG_SECRET.encode())
+
+
+def test_fields_that_are_not_signed_are_not_read() -> None:
+    """Vonage's token covers only the body, so a query adds nothing. The signatures of the others cover it."""
+    query = b"client_ref=x"
+
+    assert readable_query(gateway_of("vonage-messages"), query) == b""
+    assert [readable_query(gateway_of(name), query) for name in ("twilio", "vonage", "kannel")] == [query] * 3
 
 
 def test_other_tokens_are_refused() -> None:

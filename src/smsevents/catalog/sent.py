@@ -63,10 +63,17 @@ class SentRow:
     source: bytes
 
 
+class FirstArrival(NamedTuple):
+    """When a receipt arrived first (Unix ms), and whether its user is known."""
+
+    arrived_ms: int
+    is_named: bool
+
+
 class WaitingRow(NamedTuple):
     """A receipt of a message that is not in the register yet. Times are Unix milliseconds.
 
-    `receipt` is its digest if its first arrival is remembered.
+    `receipt` is its digest, by which first arrivals are remembered.
     """
 
     message: bytes
@@ -76,7 +83,7 @@ class WaitingRow(NamedTuple):
     resolution_ms: int
     second_ms: int | None
     arrived_ms: int
-    receipt: bytes | None
+    receipt: bytes
 
 
 def days_kept(connection: Connection) -> list[int]:
@@ -84,10 +91,18 @@ def days_kept(connection: Connection) -> list[int]:
     return sorted((day for (day,) in _DAYS.all(connection, {})), reverse=True)
 
 
-def register(connection: Connection, day: int, trackpoint: int, rows: Sequence[SentRow]) -> None:
-    """Store sent messages of a shop on a day. One that was stored on that day before is replaced."""
+def register(connection: Connection, day: int, trackpoint: int, rows: Sequence[SentRow]) -> bool:
+    """Store sent messages of a shop on a day. One that was stored on that day before is replaced.
+
+    Return whether one was replaced that named another user.
+    """
+    latest = {(row.message, row.scope): row for row in rows}  # so that the files never hold the others
+    stored = find_sent(connection, [day], trackpoint, {row.message for row in rows})
     connection.execute(_ADD_DAY, {"day": day})
-    connection.execute(_REGISTER, [vars(row) | {"day": day, "trackpoint": trackpoint} for row in rows])
+    where = {"day": day, "trackpoint": trackpoint}
+    connection.execute(_REGISTER, [vars(row) | where | {"user_id": row.user_id.encode()} for row in latest.values()])
+    users = {(row.message, row.scope): row.user_id for row in stored}
+    return any(users.get(key, row.user_id) != row.user_id for key, row in latest.items())
 
 
 def find_sent(
@@ -99,7 +114,7 @@ def find_sent(
         statement = select(sent).where(sent.c.day.in_(days), sent.c.trackpoint == trackpoint, sent.c.message.in_(some))
         found += connection.execute(statement).all()
     found.sort(key=lambda row: -row.day)
-    return [SentRow(row.message, row.scope, row.user_id, row.source) for row in found]
+    return [SentRow(row.message, row.scope, row.user_id.decode(), row.source) for row in found]
 
 
 def wait(connection: Connection, trackpoint: int, rows: Sequence[WaitingRow]) -> None:
@@ -136,14 +151,16 @@ def _same(trackpoint: int, row: WaitingRow) -> list[ColumnElement[bool]]:
 
 def find_arrivals(
     connection: Connection, days: Sequence[int], trackpoint: int, receipts: Collection[bytes]
-) -> dict[bytes, int]:
-    """Return when receipts with these digests arrived first (Unix ms), where that was remembered."""
+) -> dict[bytes, FirstArrival]:
+    """Return when receipts with these digests arrived first, where that was remembered."""
     f = first_arrivals.c
-    found: dict[bytes, int] = {}
+    found: dict[bytes, FirstArrival] = {}
     for some in _parts(receipts, len(days)):
         conditions = (f.day.in_(days), f.trackpoint == trackpoint, f.receipt.in_(some))
-        for receipt, arrived_ms in connection.execute(select(f.receipt, f.arrived_ms).where(*conditions)):
-            found[receipt] = min(arrived_ms, found.get(receipt, arrived_ms))
+        statement = select(f.receipt, f.arrived_ms, f.user_digest).where(*conditions)
+        for receipt, arrived_ms, user_digest in connection.execute(statement):
+            one = FirstArrival(arrived_ms, user_digest is not None)
+            found[receipt] = min(one, found.get(receipt, one))
     return found
 
 
@@ -183,10 +200,11 @@ def forget_users(
 ) -> int:
     """Delete the sent messages and first arrivals of users, of one day. Return how many rows there were."""
     s, f = sent.c, first_arrivals.c
+    users = [user_id.encode() for user_id in user_ids]
     return sum(
         connection.execute(statement).rowcount
         for statement in (
-            delete(sent).where(s.day == day, s.trackpoint == trackpoint, s.user_id.in_(user_ids)),
+            delete(sent).where(s.day == day, s.trackpoint == trackpoint, s.user_id.in_(users)),
             delete(first_arrivals).where(f.day == day, f.trackpoint == trackpoint, f.user_digest.in_(digests)),
         )
     )

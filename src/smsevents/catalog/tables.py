@@ -76,7 +76,8 @@ leases = Table(
     Column("expires_ms", BigInteger, nullable=False),
 )
 
-# Work on the files that an erasure leaves to be done. `Dialect.scrub_steps` names the steps.
+# Work on the files that an erasure leaves to be done, and two rows that are no work (`upkeep/wiping.py`): how long the
+# last wipe took, and the mark of rows that left. `Dialect.scrub_steps` names the steps.
 chores = Table(
     "chores",
     metadata,
@@ -269,7 +270,7 @@ sent = Table(
     Column("trackpoint", BigInteger, primary_key=True, autoincrement=False),
     Column("message", LargeBinary, primary_key=True),
     Column("scope", Text, primary_key=True),
-    Column("user_id", Text, nullable=False),
+    Column("user_id", LargeBinary, nullable=False),  # UTF-8: a text of PostgreSQL cannot have every character
     Column("source", LargeBinary, nullable=False),  # `wire.reference.encode_source`
     sqlite_with_rowid=False,
 )
@@ -287,7 +288,7 @@ waiting_receipts = Table(
     Column("resolution_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("second_ms", BigInteger),
     Column("arrived_ms", BigInteger, nullable=False),
-    Column("receipt", LargeBinary),  # its digest in `first_arrivals`, if it is there
+    Column("receipt", LargeBinary, nullable=False),  # its digest, as in `first_arrivals`
     Index("waiting_receipts_by_arrival", "arrived_ms"),
     sqlite_with_rowid=False,
 )

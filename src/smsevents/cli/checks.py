@@ -17,6 +17,7 @@ from smsevents.catalog.attachment import check_own, is_store_needed, require_all
 from smsevents.catalog.checks import Check, State
 from smsevents.catalog.dialects import diagnose
 from smsevents.catalog.leases import LEASE_SECONDS
+from smsevents.catalog.pending_scrubs import ROWS_LEFT
 from smsevents.catalog.schema import HEAD, READER
 from smsevents.catalog.stores import find_store
 from smsevents.catalog.trusted_time import find_mark, first_mark_of
@@ -140,7 +141,8 @@ def _upkeep(connection: Connection, now: int, settings: Settings) -> Check:
     from smsevents.worker.worker import LEASE  # noqa: PLC0415
 
     ends = _value(connection, "SELECT expires_ms FROM leases WHERE name = :name", name=LEASE)
-    pending = _value(connection, "SELECT min(since_ms) FROM chores WHERE name <> :pause", pause=PAUSE)
+    chores = "SELECT min(since_ms) FROM chores WHERE name NOT IN (:pause, :left)"
+    pending = _value(connection, chores, pause=PAUSE, left=ROWS_LEFT)
     if isinstance(pending, int):
         detail = (
             f"Erased events have been waiting since {utc(pending)} to be wiped from the files. Run `serve` or `forget`."

@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
-    "serve": Place("serve", "serve", "Serve the export and the import over HTTP until Ctrl-C."),
+    "serve": Place("serve", "serve", "Serve the API, the page and delivery receipts over HTTP until Ctrl-C."),
     "shop": Place("shop", "app", "Add and list shops."),
     "key": Place("key", "app", "Create, list and revoke API keys."),
     "receiver": Place("receiver", "app", "Create, list, test and revoke receivers of delivery receipts."),
@@ -70,7 +70,7 @@ COMMANDS = {
     "adopt": Place(
         "packs", "adopt", "Take over SMSEVENTS_SEGMENTS after the database was restored from a backup, or moved."
     ),
-    "stats": Place("upkeep", "stats", "Show statistics about the log of each shop."),
+    "stats": Place("upkeep", "stats", "Show the size of the log of each shop: events, segments, bytes."),
     "pull": Place(
         "pull",
         "pull",

@@ -104,8 +104,8 @@ def _fill(url: str, events: int) -> str:
 
 def _show_page(base: str, ticket: str) -> None:
     typer.echo(
-        f"\n4. What became of the messages, for a browser on this machine:\n\n  {base}/#ticket={ticket}\n\n"
-        f"   It signs in once, within {TICKET_MAX_MINUTES} minutes. After that, sign in there with the key below."
+        f"\n5. What became of the messages, for a browser on this machine:\n\n  {base}/#ticket={ticket}\n\n"
+        f"   It signs in once, within {TICKET_MAX_MINUTES} minutes. After that, sign in there with the key sms_… below."
     )
 
 

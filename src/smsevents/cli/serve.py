@@ -31,7 +31,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=PORT_MAX, help="Port [SMSEVENTS_PORT, 8080].")] = None,
     workers: Annotated[int, typer.Option(min=1, max=WORKERS_MAX, help="Number of worker processes.")] = 1,
 ) -> None:
-    """Serve the export and the import over HTTP until Ctrl-C."""
+    """Serve the API, the page and delivery receipts over HTTP until Ctrl-C."""
     # imported here because the import takes longer than most other commands run
     from smsevents.web.listen import listen, url_of  # noqa: PLC0415
     from smsevents.web.server import serve as run  # noqa: PLC0415

@@ -210,7 +210,7 @@ def stats(
     trackpoint: OptionalTrackpoint = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show statistics about the log of each shop."""
+    """Show the size of the log of each shop: events, segments, bytes."""
     with opened_database() as database:
         found = [statistics.statistics(database, shop) for shop in _shops(database, trackpoint)]
     if as_json:

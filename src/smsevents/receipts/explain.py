@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 from smsevents.catalog.sent import days_kept
 from smsevents.catalog.shops import blocked_digests
-from smsevents.receipts.call import read_call
+from smsevents.receipts.call import read_call, read_receipts
 from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.receipt import NotAReceipt
 from smsevents.receipts.recording import Outcome, event_of, prepare, refusal_of
 from smsevents.receipts.resolving import Item, Times, find_messages
+from smsevents.receipts.signatures import readable_query
 from smsevents.receipts.times import zone_of
 from smsevents.wire.events import digest_of, encode
 
@@ -71,11 +72,11 @@ def explain(database: Database, receiver: Receiver, sample: Sample, judgement: J
     """Return what each receipt of a call would become now. Raises `TimeInDoubt` or `StoreUnavailable`."""
     gateway = gateway_of(receiver.gateway, receiver.mapping)
     try:
-        calls = read_call(sample.query, sample.body, sample.content_type)
-        receipts = [one for fields in calls for one in gateway.receipts(fields, zone_of(receiver.zone))]
+        calls = read_call(readable_query(gateway, sample.query), sample.body, sample.content_type)
+        receipts, refused = read_receipts(gateway, calls, zone_of(receiver.zone))
     except NotAReceipt as error:
-        return [Explained(f"The call would be counted as unreadable: {error}.")]
-    found = []
+        receipts, refused = [], [error]
+    found = [Explained(f"The call would be counted as unreadable: {error}.") for error in refused]
     with database.read() as connection:
         for number, receipt in enumerate(receipts, 1):
             arrival = prepare(receiver, [receipt], sample.reference, judgement)
@@ -98,12 +99,13 @@ def _item(connection: Connection, item: Item, judgement: Judgement, status: str)
     if digest_of(trackpoint, message.user_id) in blocked_digests(connection, trackpoint):
         return Explained(f"{status} {_REASONS[Outcome.BLOCKED]}.")
     times = Times(connection, days, trackpoint, [item])
-    times.decide(item, judgement, None)
+    times.decide(item, judgement, message)
     time, is_arrival = times.of(item)
     status_of_event: Any = item.receipt.status
     event = event_of(trackpoint, message, status_of_event, time.resolved(message.source.sendDate))
     refused = refusal_of(event, judgement)
     if refused is not None:
         return Explained(f"{status} {_REASONS[refused]}.")
-    when = "the time of its first arrival, because the gateway's is missing or ahead" if is_arrival else "its own time"
+    first = "the time of its first arrival, because the gateway's is missing or cannot be true"
+    when = first if is_arrival else "its own time"
     return Explained(f"{status} would become {item.receipt.status}, with {when}.", encode(event))

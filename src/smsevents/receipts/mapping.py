@@ -17,6 +17,7 @@ It is a JSON object. Places are JSON pointers (RFC 6901). The fields of a query 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as AnyMapping
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,6 @@ from smsevents.wire.events import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from collections.abc import Mapping as AnyMapping
 
     from smsevents.receipts.times import Reported
 
@@ -71,7 +71,7 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ren
             return None
         for step in pointer.split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(document, dict):
+            if isinstance(document, AnyMapping):
                 document = document.get(name)
             elif isinstance(document, list) and re.fullmatch("0|[1-9][0-9]{0,5}", name):
                 document = document[int(name)] if int(name) < len(document) else None

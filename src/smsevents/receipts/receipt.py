@@ -55,10 +55,10 @@ class Gateway(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
+    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt | NotAReceipt]:
         """Read the receipts in the fields of a call. `zone` is that of times without an offset.
 
-        Raises `NotAReceipt`.
+        Yields `NotAReceipt` for one of several that is none, and raises it if there is nothing else.
         """
 
 

@@ -139,9 +139,8 @@ class _Writing:
     def _decide(self, arrival: Arrival) -> None:
         try:
             for item in arrival.items:
-                digest = self._user_of(item)
-                if digest not in self._blocked:
-                    self._times.decide(item, arrival.judgement, digest)
+                if self._user_of(item) not in self._blocked:
+                    self._times.decide(item, arrival.judgement, self._messages.get(item.digest))
         except TimeInDoubt as doubt:
             self._doubted[id(arrival)] = doubt
 
@@ -155,13 +154,12 @@ class _Writing:
         if self._user_of(item) in self._blocked:
             return Outcome.BLOCKED
         message = self._messages.get(item.digest)
-        time, is_arrival = self._times.of(item)
+        time, _ = self._times.of(item)
         status = item.receipt.status
         assert status is not None  # noqa: S101 -- `prepare` left the others out
         if message is None:
-            remembered = item.digest if is_arrival else None
             self.waiting.append(
-                WaitingRow(item.messages[0], item.receiver.id, status, *time, judgement.clock_ms, remembered)
+                WaitingRow(item.messages[0], item.receiver.id, status, *time, judgement.clock_ms, item.digest)
             )
             return Outcome.WAITING
         event = event_of(self._trackpoint, message, status, time.resolved(message.source.sendDate))

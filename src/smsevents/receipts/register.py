@@ -21,8 +21,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from smsevents.catalog.dialects.base import dialect_of
+from smsevents.catalog.pending_scrubs import mark_rows_left
 from smsevents.catalog.receivers import receivers_of
-from smsevents.catalog.sent import SentRow, days_kept, name_users, register, stop_waiting, take_waiting
+from smsevents.catalog.sent import (
+    SentRow,
+    days_kept,
+    find_arrivals,
+    name_users,
+    register,
+    remember_arrivals,
+    stop_waiting,
+    take_waiting,
+)
 from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.errors import InvalidLines, RefusedLine
 from smsevents.log.checked_lines import BAD_LINES_MAX
@@ -116,7 +126,7 @@ def _parsed(line: bytes, receiver_ids: set[str], gateways: set[str], newest_ms: 
     if sms.receiver is not None and sms.receiver not in receiver_ids:
         raise _Bad("`receiver` is not the id of a receiver of this shop that is in use")
     if sms.gateway is not None and sms.gateway not in gateways:
-        raise _Bad("the shop does not have a receiver in use for this `gateway`")
+        raise _Bad("the shop does not have a receiver in use for this `gateway`; `smsevents receiver create` makes one")
     if not sms.messageId.strip():
         raise _Bad("`messageId` is blank")
     date = sms.source.sendDate if sms.accepted is None else sms.accepted
@@ -167,14 +177,18 @@ class Register:
         dialect.begin_append(connection, trackpoint)
         require_shop(connection, trackpoint)
         batch = _Batch(trackpoint, lines, receivers, blocked_digests(connection, trackpoint), judgement)
-        if batch.rows:
-            register(connection, judgement.clock_ms // DAY_MS, trackpoint, batch.rows)
+        if batch.rows and register(connection, judgement.clock_ms // DAY_MS, trackpoint, batch.rows):
+            mark_rows_left(connection, judgement.clock_ms)
         waiting = take_waiting(connection, trackpoint, batch.messages, [one.id for one in receivers])
         for row in waiting:
             batch.match(row)
         self._joining.store_entries(connection, trackpoint, batch.entries, None)
         stop_waiting(connection, trackpoint, batch.matched)
-        name_users(connection, days_kept(connection), trackpoint, batch.users)
+        days = days_kept(connection)
+        remembered = find_arrivals(connection, days, trackpoint, batch.users.keys())
+        name_users(connection, days, trackpoint, {receipt: batch.users[receipt] for receipt in remembered})
+        for day, arrivals in batch.arrivals.items():
+            remember_arrivals(connection, day, trackpoint, arrivals)
         return SentResult(len(lines), len(batch.matched), batch.blocked)
 
 
@@ -197,7 +211,8 @@ class _Batch:
         self.rows: list[SentRow] = []
         self.entries: list[Entry] = []
         self.matched: list[WaitingRow] = []
-        self.users: dict[bytes, bytes] = {}  # the digest of the user, by that of the first arrival
+        self.users: dict[bytes, bytes] = {}  # digests of users, by those of their receipts
+        self.arrivals: dict[int, dict[bytes, tuple[int, bytes | None]]] = {}  # by day: what `remember_arrivals` takes
         self.blocked = 0
         self._trackpoint = trackpoint
         self._judgement = judgement
@@ -236,9 +251,11 @@ class _Batch:
         self.matched.append(row)
         if self._is_blocked(line):
             return
-        if row.receipt is not None:
-            self.users[row.receipt] = digest_of(self._trackpoint, line.userId)
+        user = self.users[row.receipt] = digest_of(self._trackpoint, line.userId)
         time = Reported(row.first_ms, row.resolution_ms, row.second_ms)
+        if time.is_before_sending(line.source.sendDate):
+            time = Reported(row.arrived_ms)
+            self.arrivals.setdefault(row.arrived_ms // DAY_MS, {})[row.receipt] = (row.arrived_ms, user)
         self._record(line, row.status, time.resolved(line.source.sendDate))
 
     def _line_of(self, row: WaitingRow) -> SentSms | None:

@@ -4,8 +4,9 @@
 register of sent messages. A receipt with the exact id is preferred to one with another spelling of it. If other
 spellings lead to several messages, the receipt waits for the exact one.
 
-**The time.** It is what the gateway reports. A time more than AHEAD_MAX_MS ahead cannot be true, and some gateways
-report none. Then it is the time of the first arrival, which is remembered, because a repeat must become the same event.
+**The time.** It is what the gateway reports. A time more than AHEAD_MAX_MS ahead, or before the message was sent,
+cannot be true, and some gateways report none. Then it is the time of the first arrival, which is remembered, because a
+repeat must become the same event.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from smsevents.catalog.dialects.base import dialect_of
-from smsevents.catalog.sent import find_arrivals, find_sent, remember_arrivals
+from smsevents.catalog.sent import FirstArrival, find_arrivals, find_sent, name_users, remember_arrivals
 from smsevents.errors import TimeInDoubt
 from smsevents.receipts.message_ids import digests_of, normalized
 from smsevents.receipts.times import Reported
-from smsevents.wire.limits import DAY_MS, FUTURE_MAX_MS
+from smsevents.wire.events import digest_of
+from smsevents.wire.limits import DAY_MS
 from smsevents.wire.reference import Reference, decode_source
 
 if TYPE_CHECKING:
@@ -98,24 +100,38 @@ class Times:
     def __init__(self, connection: Connection, days: Sequence[int], trackpoint: int, items: Iterable[Item]) -> None:
         """Look up the first arrivals of items. `days` are those that are remembered."""
         self._connection = connection
+        self._days = days
         self._trackpoint = trackpoint
         self._arrived = find_arrivals(connection, days, trackpoint, {item.digest for item in items}) if days else {}
+        self._users: dict[bytes, bytes] = {}  # of arrivals that were remembered without their user
         self._new: dict[int, dict[bytes, tuple[int, bytes | None]]] = {}  # by day
 
-    def decide(self, item: Item, judgement: Judgement, user_digest: bytes | None) -> None:
+    def decide(self, item: Item, judgement: Judgement, message: Reference | None) -> None:
         """Decide whether the time of an item that arrives now is the gateway's, or the one of its first arrival.
 
-        `user_digest` is that of its user, if the user is known. Raises `TimeInDoubt` if only a clock in doubt speaks
-        against the gateway's time.
+        `message` is None if it is not known yet. Raises `TimeInDoubt` if only a clock in doubt speaks against the
+        gateway's time.
         """
-        time = item.receipt.time
-        if item.digest in self._arrived or (time is not None and not is_ahead(time, judgement)):
+        user = None if message is None else digest_of(self._trackpoint, message.user_id)
+        if (arrived := self._arrived.get(item.digest)) is not None:
+            if user is not None and not arrived.is_named:
+                self._users[item.digest] = user
             return
-        now = self._arrived[item.digest] = judgement.clock_ms
-        self._new.setdefault(now // DAY_MS, {})[item.digest] = (now, user_digest)
+        time = item.receipt.time
+        if (
+            time is not None
+            and not is_ahead(time, judgement)
+            and (message is None or not time.is_before_sending(message.source.sendDate))
+        ):
+            return
+        now = judgement.clock_ms
+        self._arrived[item.digest] = FirstArrival(now, is_named=user is not None)
+        self._new.setdefault(now // DAY_MS, {})[item.digest] = (now, user)
 
     def settle(self) -> None:
-        """Remember the arrivals that are new. Another process may have been first."""
+        """Remember the arrivals that are new, and the users of others. Another process may have been first."""
+        if self._users:
+            name_users(self._connection, self._days, self._trackpoint, self._users)
         for day, arrivals in self._new.items():
             remember_arrivals(self._connection, day, self._trackpoint, arrivals)
             if not dialect_of(self._connection).has_one_writer:
@@ -125,7 +141,7 @@ class Times:
         """Return the time of an item, and whether it is that of its first arrival."""
         arrived = self._arrived.get(item.digest)
         if arrived is not None:
-            return Reported(arrived), True
+            return Reported(arrived.arrived_ms), True
         assert item.receipt.time is not None  # noqa: S101 -- `decide` remembered an arrival otherwise
         return item.receipt.time, False
 
@@ -133,11 +149,9 @@ class Times:
 def is_ahead(time: Reported, judgement: Judgement) -> bool:
     """Return whether a time is so far ahead that it cannot be true. Raises `TimeInDoubt`."""
     ahead_ms = time.first_ms - judgement.clock_ms
-    if judgement.doubt is None:
-        return ahead_ms > AHEAD_MAX_MS
-    if ahead_ms > FUTURE_MAX_MS:
+    if ahead_ms > AHEAD_MAX_MS and judgement.doubt is not None:
         raise TimeInDoubt(
-            "Nothing was stored. The receipt's time is more than 24 hours ahead of the server's clock, which may be"
+            "Nothing was stored. The receipt's time is more than 5 minutes ahead of the server's clock, which may be"
             " wrong itself. Send it again later."
         )
-    return False
+    return ahead_ms > AHEAD_MAX_MS

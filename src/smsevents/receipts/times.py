@@ -17,6 +17,7 @@ from smsevents.wire.times import EPOCH, MILLISECOND, is_time
 
 MINUTE_MS = 60_000
 SECOND_MS = 1000
+BEFORE_SENDING_MAX_MS = MINUTE_MS  # beyond the resolution: clocks differ
 ZONES_KEPT_MAX_ENTRIES = 1000
 
 _DIGITS = re.compile(r"[0-9]{10}(?:[0-9]{2})?")
@@ -45,6 +46,14 @@ class Reported(NamedTuple):
         if self.second_ms is not None and start + self.resolution_ms <= send_date_ms:
             start = self.second_ms
         return max(start, send_date_ms) if start <= send_date_ms < start + self.resolution_ms else start
+
+    def is_before_sending(self, send_date_ms: int) -> bool:
+        """Return whether it cannot be true for a message that was sent at `send_date_ms`, in any of its readings.
+
+        Clocks may differ by BEFORE_SENDING_MAX_MS.
+        """
+        latest_ms = self.resolved(send_date_ms) + self.resolution_ms
+        return latest_ms + BEFORE_SENDING_MAX_MS < send_date_ms
 
 
 @lru_cache(maxsize=ZONES_KEPT_MAX_ENTRIES)

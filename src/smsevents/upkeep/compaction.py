@@ -23,12 +23,14 @@ from smsevents.segments.merge import END, merge
 from smsevents.segments.segment import deflate, deflate_compacted, no_tally, pack_lines
 from smsevents.segments.tally import encoded_tally_of
 from smsevents.upkeep.groups import DEFAULT_SIZES, Compacted, Group, Sizes, groups, line_bytes_of
-from smsevents.upkeep.packing import repack
+from smsevents.upkeep.packing import mark_left_out, repack
 from smsevents.wire.lines import NotLines
 from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
 
     from smsevents.catalog import Database
     from smsevents.catalog.replacement import StoredAs
@@ -77,7 +79,8 @@ def _flatten(database: Database, trackpoint: int, group: Group, oldest: Entry, s
         with database.dialect.shop_step(trackpoint):
             # the sweep that follows writes these lines again, so compress them fast here
             packed, reach = _packed(database, batch, oldest, room, deflate)
-            if reach == END and _replace(database, trackpoint, ids, ids, packed):
+            also = mark_left_out(batch, oldest)
+            if reach == END and _replace(database, trackpoint, ids, ids, packed, also):
                 done += Compacted(len(batch), len(packed))
     return done
 
@@ -110,7 +113,7 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
                 reach = packed[-1].header.last
                 used_up = {member.stored_as for member in left if member.last <= reach}
             read = {member.stored_as for member in left if member.first <= reach}
-            if not _replace(database, trackpoint, read, used_up, packed):
+            if not _replace(database, trackpoint, read, used_up, packed, mark_left_out(group.members, oldest)):
                 return Compacted(len(group.members), made, whole=False)
         made += len(packed)
         after = reach
@@ -137,8 +140,21 @@ def _packed(
         raise damaged_among(members, str(error)) from error
 
 
-def _replace(database: Database, trackpoint: int, read: set[StoredAs], gone: set[StoredAs], new: list[Segment]) -> bool:
-    return database.write(lambda connection: replace_stored(connection, trackpoint, read, gone, new))
+def _replace(  # noqa: PLR0913, PLR0917 -- what goes, what comes, and what else
+    database: Database,
+    trackpoint: int,
+    read: set[StoredAs],
+    gone: set[StoredAs],
+    new: list[Segment],
+    also: Callable[[Connection], None],
+) -> bool:
+    def replace(connection: Connection) -> bool:
+        if not replace_stored(connection, trackpoint, read, gone, new):
+            return False
+        also(connection)
+        return True
+
+    return database.write(replace)
 
 
 def compact_shop(

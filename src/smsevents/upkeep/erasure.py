@@ -40,7 +40,7 @@ from smsevents.upkeep.packing import write_stored
 from smsevents.upkeep.receipt_rows import erase_receipts
 from smsevents.upkeep.tallying import tallied
 from smsevents.upkeep.tidying import Tidy
-from smsevents.upkeep.wiping import DELETE_PACKS, seconds_to_wipe, wipe
+from smsevents.upkeep.wiping import DELETE_PACKS, seconds_to_wipe, wipe, wipe_what_left
 from smsevents.wire.events import digest_of, encode_text
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 from smsevents.wire.lines import NotLines, join_lines, parse_entries
@@ -111,6 +111,7 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
         events += shared.count()
         reconcile(database, now, trackpoint)
         database.write(lambda connection: _expedite(connection, trackpoint, now))
+    wipe_what_left(database, now)  # last: until here, the users' rows may have expired instead of being erased
     with database.read() as connection:
         quarantine_segment = quarantined(connection, trackpoint)
     return Erased(events, segments, wiped=False, quarantined=quarantine_segment)

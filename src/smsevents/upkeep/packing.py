@@ -30,6 +30,7 @@ from smsevents.catalog.attachment import store_to_change
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.objects import adopt_object, announce, doom
 from smsevents.catalog.pack_store import check_replaced
+from smsevents.catalog.pending_scrubs import mark_rows_left
 from smsevents.catalog.replacement import RETIRED_KEPT_MS, replace_stored
 from smsevents.catalog.stored import stored_among, stored_headers
 from smsevents.catalog.stores import is_packing
@@ -143,12 +144,23 @@ def repack(  # noqa: PLR0913 -- what goes, what comes, and when
                 return Compacted(len(members), made, whole=False)
             read = {member.stored_as for member in left if member.first <= until}
             gone = {member.stored_as for member in left if member.last <= until}
-            if not write_stored(database, trackpoint, segments, read, gone, sizes.packs, only_if=only_if):
+            also = mark_left_out(members, oldest)
+            if not write_stored(database, trackpoint, segments, read, gone, sizes.packs, only_if=only_if, also=also):
                 return Compacted(len(members), made, whole=False)
         made += len(segments)
         after = until
         left = [member for member in left if member.stored_as not in gone]
     return Compacted(len(members), made)
+
+
+def mark_left_out(members: Sequence[SegmentHeader], oldest: Entry) -> Callable[[Connection], None]:
+    """Return what else the transaction does that replaces members by their events after `oldest`.
+
+    If that leaves out events, it marks that rows have left (`catalog/pending_scrubs.py`).
+    """
+    if any(member.first < oldest for member in members):
+        return lambda connection: mark_rows_left(connection, oldest[0])
+    return lambda _: None
 
 
 def _ends_of_steps(members: Sequence[SegmentHeader], sizes: PackSizes) -> list[Entry]:

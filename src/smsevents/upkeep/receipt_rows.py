@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.pending_scrubs import add_pending
+from smsevents.catalog.pending_scrubs import add_pending, mark_rows_left
 from smsevents.catalog.receivers import add_unmatched
 from smsevents.catalog.sent import days_kept, delete_rows_of_days, delete_waiting, forget_users
 from smsevents.wire.events import digest_of
@@ -31,17 +31,26 @@ def expire_receipts(database: Database, old_by_ms: int, kept_days: int = SENT_KE
     Return how many receipts were dropped, which their receivers count as unmatched.
     """
     before_day = old_by_ms // DAY_MS - kept_days
-    while database.write(lambda c: delete_rows_of_days(c, before_day)):
+    while database.write(lambda c: _delete_rows(c, before_day, old_by_ms)):
         pass
     unmatched = 0
-    while some := database.write(lambda c: _drop_waiting(c, old_by_ms - WAITING_MAX_MS)):
+    while some := database.write(lambda c: _drop_waiting(c, old_by_ms)):
         unmatched += some
     return unmatched
 
 
-def _drop_waiting(connection: Connection, before_ms: int) -> int:
-    some, counts = delete_waiting(connection, before_ms)
+def _delete_rows(connection: Connection, before_day: int, old_by_ms: int) -> int:
+    deleted = delete_rows_of_days(connection, before_day)
+    if deleted:
+        mark_rows_left(connection, old_by_ms)
+    return deleted
+
+
+def _drop_waiting(connection: Connection, old_by_ms: int) -> int:
+    some, counts = delete_waiting(connection, old_by_ms - WAITING_MAX_MS)
     add_unmatched(connection, counts)
+    if some:
+        mark_rows_left(connection, old_by_ms)
     return some
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from smsevents.catalog.objects import make_dead
 from smsevents.catalog.packs import delete_packs, packs_older
+from smsevents.catalog.pending_scrubs import mark_rows_left
 from smsevents.catalog.replacement import RETIRED_KEPT_MS
 from smsevents.catalog.segments import delete_older
 from smsevents.wire.window import history_start
@@ -41,7 +42,7 @@ def expire(database: Database, old_by_ms: int) -> Expired:
     before = history_start(old_by_ms)
     segments = events = 0
     while True:
-        some, theirs = database.write(lambda c: delete_older(c, before, EXPIRED_SEGMENTS_IN_STATEMENT_MAX))
+        some, theirs = database.write(lambda c: _delete_segments(c, before, database.dialect.now_ms()))
         segments += some
         events += theirs
         if some < EXPIRED_SEGMENTS_IN_STATEMENT_MAX:
@@ -55,9 +56,19 @@ def expire(database: Database, old_by_ms: int) -> Expired:
             return Expired(segments, events, packs)
 
 
+def _delete_segments(connection: Connection, before_ms: int, now: int) -> tuple[int, int]:
+    """Delete segments that end before a time (Unix ms)."""
+    some, theirs = delete_older(connection, before_ms, EXPIRED_SEGMENTS_IN_STATEMENT_MAX)
+    if some:
+        mark_rows_left(connection, now)
+    return some, theirs
+
+
 def _delete_packs(connection: Connection, before_ms: int, now: int) -> tuple[int, int]:
     """Delete packs that end before a time (Unix ms). The collection deletes their objects."""
     found = packs_older(connection, before_ms, EXPIRED_PACKS_IN_STATEMENT_MAX)
     keys = delete_packs(connection, [pack_id for pack_id, _ in found])
     make_dead(connection, keys, now, now + RETIRED_KEPT_MS)
+    if found:
+        mark_rows_left(connection, now)  # the bounds of a pack are events
     return len(found), sum(events for _, events in found)

@@ -4,7 +4,9 @@ The file of the database is rewritten, the write-ahead log is emptied, and old p
 
 **What is pending.** Each transaction that rewrites a segment makes a scrub pending, with a new token. A wipe marks
 only the token done that was there before it began (`catalog/pending_scrubs.py`). So at every moment, even after a
-kill, a scrub is pending if and only if something was erased since the last wipe began.
+kill, a scrub is pending if and only if something was erased since the last wipe began. The files may also hold rows of
+a user that expired or were replaced. Those leave a mark, which an erasure turns into a pending scrub, and which the
+rewrite of the files removes in the same way.
 
 **What it costs.** All imports wait while the file is rewritten. So one wipe serves all erasures that are done when it
 begins. After the wipe of a large file, the next one that a shop requests waits WIPE_PAUSE_RATIO times as long as the
@@ -13,12 +15,13 @@ last one took.
 
 from __future__ import annotations
 
+import secrets
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.attachment import is_store_needed
-from smsevents.catalog.pending_scrubs import add_pending, drop_pending, mark_done, pending, pending_since
+from smsevents.catalog.pending_scrubs import ROWS_LEFT, add_pending, drop_pending, mark_done, pending, pending_since
 from smsevents.errors import StoreUnavailable
 from smsevents.upkeep.collecting import delete_due
 
@@ -49,12 +52,16 @@ def wipe(database: Database, now: int, monotonic: Callable[[], float] = time.mon
         with database.dialect.scrub_alone(WIPE_PATIENCE_SECONDS):
             for number, step in enumerate(steps):
                 # looked up only now: an earlier wipe may have served this erasure, too
-                if token := _pending(database).get(step):
+                waiting = _pending(database)
+                if token := waiting.get(step):
                     began = monotonic()
                     scrubbed = database.dialect.scrub(step)
                     took_ms = None if scrubbed.is_brief else int((monotonic() - began) * 1000)
                     if scrubbed.done:
-                        database.write(partial(_step_done, steps=steps[number:], token=token, now=now, took_ms=took_ms))
+                        tokens = (token, waiting.get(ROWS_LEFT) if step == steps[0] else None)
+                        database.write(
+                            partial(_step_done, steps=steps[number:], tokens=tokens, now=now, took_ms=took_ms)
+                        )
             left = _pending(database).keys() & set(steps)
     except StoreUnavailable as error:
         return str(error)
@@ -84,9 +91,18 @@ def _not_really_deleted(database: Database) -> str | None:
     return store.unsafe()
 
 
-def _step_done(connection: Connection, steps: Sequence[str], token: str, now: int, took_ms: int | None) -> None:
-    """Record that the first of the remaining steps is done, and make the next one pending."""
+def _step_done(
+    connection: Connection, steps: Sequence[str], tokens: tuple[str, str | None], now: int, took_ms: int | None
+) -> None:
+    """Record that the first of the remaining steps is done, and make the next one pending.
+
+    `tokens` are those of the step and of the mark of rows that left, from before the step began. The first one removes
+    the mark.
+    """
+    token, left = tokens
     mark_done(connection, steps[0], token)
+    if left:
+        mark_done(connection, ROWS_LEFT, left)
     if len(steps) == 1:
         return
     add_pending(connection, steps[1], token, now)
@@ -94,6 +110,13 @@ def _step_done(connection: Connection, steps: Sequence[str], token: str, now: in
         drop_pending(connection, PAUSE)
     else:
         add_pending(connection, PAUSE, str(took_ms), now + took_ms)
+
+
+def wipe_what_left(database: Database, now: int) -> None:
+    """Make a scrub pending if the files may hold rows that left without an erasure."""
+    if ROWS_LEFT in _pending(database):
+        step = database.dialect.scrub_steps[0]
+        database.write(lambda connection: add_pending(connection, step, secrets.token_hex(8), now))
 
 
 def seconds_to_wipe(database: Database, now: int) -> float:

@@ -25,14 +25,13 @@ stats_openapi.py    the same for OpenAPI
 health.py           /health/live, /health/ready
 session.py          /session
 session_cookie.py   the cookie of a session, and which requests may use it
-attempts.py         how many wrong keys an address may send
+attempts.py         how many wrong keys or tokens an address may send
 page.py             / and the files of the page
 docs.py             /docs
 openapi.py          /openapi.json, assembled from the description of each resource
 describe.py         the parts of such a description
 
 auth.py             the shop of a request, and whether its key allows the request
-wrong_tokens.py     a limit on calls with wrong tokens
 body.py             reading a body within limits
 body_pace.py        how slowly a body may arrive
 within.py           a time limit that costs nothing unless there is something to wait for

@@ -122,7 +122,8 @@ def _name_of(trackpoint: int, asked: _Asked) -> str:
     """Return the name of the file: the shop, the first and the last local day, the zone."""
     days = "-to-".join(f"{local_of(time, asked.zone):%Y-%m-%d}" for time in asked.window)
     ending = JSON_LINES if asked.table is None else "csv"
-    return f"sms-events-{trackpoint}-{days}-{asked.zone.key.replace('/', '-')}.{ending}"
+    form = "-excel" if asked.table == "csv-excel-cs" else ""
+    return f"sms-events-{trackpoint}-{days}-{asked.zone.key.replace('/', '-')}{form}.{ending}"
 
 
 def _parameter(name: str, description: str, example: object, schema: dict[str, Any] | None = None) -> dict[str, Any]:

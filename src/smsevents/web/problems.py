@@ -119,8 +119,9 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
     errors.TooManyAttempts: Outcome(
         HTTPStatus.TOO_MANY_REQUESTS,
         _RETRY_LATER,
-        "Too many wrong keys from this address.",
-        "There were 20 wrong keys from this address within a minute. Wait a minute, then try again.",
+        "Too many wrong keys or tokens from this address.",
+        "There were more than 30 wrong keys from this address within a minute. Check the key, wait a minute, then try"
+        " again.",
     ),
     errors.TimeInDoubt: Outcome(
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -46,7 +46,7 @@ def refuse_members(given: Iterable[str], members: AbstractSet[str]) -> None:
         if name in members:
             raise InvalidRequest(
                 f"{_shown(name)} is in the URL, where it has no effect. Send it in the body, as a JSON object:"
-                ' {"from": 1673617501000, "to": 1676380261000}.'
+                ' {"from": …, "to": …, "status": "REJECTED"}, with times in Unix milliseconds.'
             )
 
 

@@ -17,12 +17,12 @@ from litestar import HttpMethod, Request, route
 from litestar.types import ASGIApp
 
 from smsevents.errors import BadSignature, UnknownReceiver
-from smsevents.receipts.call import read_call
+from smsevents.receipts.call import read_call, read_receipts
 from smsevents.receipts.gateways import gateway_of
 from smsevents.receipts.receipt import OTHER, NotAReceipt, shown
 from smsevents.receipts.receivers import NO_RECEIVER
 from smsevents.receipts.recording import Outcome, prepare
-from smsevents.receipts.signatures import SignedCall, signed_gateway
+from smsevents.receipts.signatures import SignedCall, readable_query, signed_gateway
 from smsevents.receipts.times import zone_of
 from smsevents.web import negotiate, receipt_metrics
 from smsevents.web.body import stream
@@ -59,11 +59,12 @@ async def take_receipts(request: Request[Any, Any, Any]) -> ASGIApp:
     body = b"".join([part async for part in stream(request, RECEIPT_BODY_MAX_BYTES, app.settings, _TOO_LARGE)])
     _verify(request, receiver, gateway, body, app.settings.public_url)
     try:
-        receipts = _read(request, receiver, gateway, body)
+        receipts, refused = _read(request, receiver, gateway, body)
     except NotAReceipt as error:
-        receipt_metrics.count(receiver.id, [Outcome.UNREADABLE])
-        logger.warning("receipt not readable", receiver_id=receiver.id, gateway=gateway.name, reason=str(error))
-        return _done(gateway.done)
+        receipts, refused = [], [error]
+    if refused:
+        receipt_metrics.count(receiver.id, [Outcome.UNREADABLE] * len(refused))
+        logger.warning("receipt not readable", receiver_id=receiver.id, gateway=gateway.name, reason=str(refused[0]))
     await _record(request, app, receiver, gateway, receipts)
     return _done(gateway.done)
 
@@ -79,7 +80,7 @@ async def _receiver_of(request: Request[Any, Any, Any], app: AppState) -> Receiv
     if receiver is None:
         receiver = await app.doors.run(info.client, lambda: app.receivers.recognize(token))
     if receiver is None:
-        app.wrong_tokens.refuse(info.client)
+        app.wrong_tokens.count(info.client)
         raise UnknownReceiver(NO_RECEIVER)
     info.receiver_id, info.trackpoint = receiver.id, receiver.trackpoint
     return receiver
@@ -109,13 +110,14 @@ def _verify(
         raise BadSignature(BAD_SIGNATURE)
 
 
-def _read(request: Request[Any, Any, Any], receiver: Receiver, gateway: Gateway, body: bytes) -> list[DeliveryReceipt]:
+def _read(
+    request: Request[Any, Any, Any], receiver: Receiver, gateway: Gateway, body: bytes
+) -> tuple[list[DeliveryReceipt], list[NotAReceipt]]:
     if negotiate.codings(request):
         raise NotAReceipt("the body has a Content-Encoding")
     content_type = negotiate.joined(request, b"content-type")
-    zone = zone_of(receiver.zone)
-    calls = read_call(request.scope["query_string"], body, content_type)
-    return [receipt for fields in calls for receipt in gateway.receipts(fields, zone)]
+    calls = read_call(readable_query(gateway, request.scope["query_string"]), body, content_type)
+    return read_receipts(gateway, calls, zone_of(receiver.zone))
 
 
 async def _record(

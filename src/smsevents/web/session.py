@@ -67,8 +67,11 @@ async def sign_in(request: Request[Any, Any, Any], state: State) -> Response[byt
             return app.sessions.open(asked.key, old)
         return app.sessions.open_by_ticket(asked.ticket, old)
 
-    with app.attempts.counted(client):
+    try:
         session_id, session = await app.doors.run(client, open_session)
+    except Unauthorized:
+        app.wrong_keys.count(client)
+        raise
     return await _signed_in(request, app, session, {"Set-Cookie": set_cookie(request, app.settings, session_id)})
 
 

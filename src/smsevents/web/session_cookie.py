@@ -63,13 +63,21 @@ def refuse_other_sites(request: Request[Any, Any, Any], settings: Settings) -> N
     else:
         origins = values_of(request, b"origin")
         own = {joined(request, b"host").lower(), urlsplit(settings.public_url).netloc.lower()} - {""}
-        allowed = all(urlsplit(origin).netloc.lower() in own for origin in origins)
+        allowed = all(_host_of(origin) in own for origin in origins)
     if not allowed:
         raise Forbidden(
             "The request comes from a page of another site, which may not use a session of this one. Open the page of"
             " this server itself. If it is behind a proxy, the proxy must pass on the header Host, or the operator"
             " sets SMSEVENTS_PUBLIC_URL."
         )
+
+
+def _host_of(origin: str) -> str:
+    """Return the host and port of an origin, or an empty text if it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def require_own_page(request: Request[Any, Any, Any], settings: Settings) -> None:

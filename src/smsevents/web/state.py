@@ -21,7 +21,6 @@ from smsevents.web.connection.registry import connections_max
 from smsevents.web.export_pace import EXPORT_RUNS_AHEAD_MAX, Slots
 from smsevents.web.fair import ConcurrencyLimit, FairThreads
 from smsevents.web.once import Once
-from smsevents.web.wrong_tokens import WrongTokens
 
 if TYPE_CHECKING:
     from smsevents.settings import Settings
@@ -72,11 +71,11 @@ class AppState:
     small_imports: SmallImports
     access: Access
     sessions: Sessions
-    attempts: Attempts
+    wrong_keys: Attempts
     receivers: Receivers
     receipts: ReceiptRecorder
     register: Register
-    wrong_tokens: WrongTokens
+    wrong_tokens: Attempts
     timekeeper: Timekeeper
     exports: ExportLane
     imports: Lane
@@ -105,11 +104,11 @@ class AppState:
             small_imports=SmallImports(timekeeper, log.blocked, joining),
             access=access,
             sessions=Sessions(database, access),
-            attempts=Attempts(),
+            wrong_keys=Attempts("keys", "Check the key, wait a minute, then try again."),
             receivers=Receivers(database),
             receipts=ReceiptRecorder(database, joining),
             register=Register(database, joining),
-            wrong_tokens=WrongTokens(),
+            wrong_tokens=Attempts("tokens", "Check the address in the gateway's configuration."),
             timekeeper=timekeeper,
             exports=ExportLane(
                 _limit("exports", settings.exports_at_once_max, at_most, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),

@@ -130,7 +130,7 @@ def test_filters_of_every_dialect(held: Held, monkeypatch: pytest.MonkeyPatch) -
     """Through rows and packs, with and without tallies, a filtered export has the matching lines of the full one."""
     for module in (tally, tallies):
         monkeypatch.setattr(module, "TALLY_LINES_MIN_BYTES", 1)
-    monkeypatch.setattr(selected, "LEFT_OUT_MAX", 2)
+    monkeypatch.setattr(selected, "LEFT_OUT_SEGMENTS_MAX", 2)
     chance = random.Random(4)  # noqa: S311 -- invented data
     for _ in range(3):
         held.put(varied_lines(chance, held.trackpoint, 150, held.now - 12 * DAY_MS, held.now - DAY_MS))

@@ -25,12 +25,13 @@ class Generic:
         self.statuses: Mapping[str, Status | None] = mapping.statuses
         self.done = mapping.response.encode()
 
-    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
+    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt | NotAReceipt]:
         """Read the receipts of a call: those of the array that the mapping names, or the one of the call itself."""
         for document in self._mapping.documents(fields):
             value = as_text(self._mapping.value_at(self._mapping.status, document))
             if value is None:
-                raise NotAReceipt("there is no status at the place that the mapping names")
+                yield NotAReceipt("there is no status at the place that the mapping names")
+                continue
             time = as_text(self._mapping.value_at(self._mapping.time, document))
             yield DeliveryReceipt(
                 value=value,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import OTHER, DeliveryReceipt, NotAReceipt, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ class Infobip:
         "group 5": "REJECTED",
     }
 
-    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
+    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt | NotAReceipt]:
         """Read the receipts of a call."""
         results = fields.get("results")
         if not isinstance(results, list):
@@ -46,10 +46,11 @@ class Infobip:
         for result in results:
             status = result.get("status") if isinstance(result, dict) else None
             if not isinstance(status, dict):
-                raise NotAReceipt("a result has no `status`")
-            value = f"id {text_of(status, 'id')}"
-            if value not in self.statuses:
-                value = f"group {text_of(status, 'groupId')}"
+                yield NotAReceipt("a result has no `status`")
+                continue
+            number = text_of(status, "id") or OTHER
+            group = f"group {text_of(status, 'groupId')}"
+            value = next((one for one in (f"id {number}", group) if one in self.statuses), number)
             yield DeliveryReceipt(
                 value=value,
                 status=self.statuses.get(value),

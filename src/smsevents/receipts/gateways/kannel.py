@@ -37,6 +37,7 @@ class Kannel:
         "2": "UNDELIVERABLE",  # without a text of the SMSC
         **{f"2 {stat}": status for stat, status in smpp.STATES.items() if status in _FAILED},
         "2 UNKNOWN": None,
+        "2 *": "UNDELIVERABLE",  # any other text of the SMSC that does not contradict
         "4": "ACCEPTED",
         "8": "ACCEPTED",
         "16": "REJECTED",
@@ -66,4 +67,4 @@ class Kannel:
         """Return the type, with the `stat` where it says more or contradicts."""
         if stat is None or kind not in {"1", "2"} or (kind == "1" and stat == "DELIVRD"):
             return kind
-        return f"{kind} {stat}"
+        return f"{kind} {stat}" if kind == "1" or stat in smpp.STATES else "2 *"

@@ -4,7 +4,8 @@ The signature is an HMAC of the complete public address and the sorted fields of
 `X-Twilio-Signature`. It is SHA-1, or what `X-Twilio-Webhooks-Signature-Settings` names. The address may have been
 signed with or without its port. A body that is not a form is signed by its SHA-256, `bodySHA256` in the query.
 
-Receipts have no time of their own, but many have `RawDlrDoneDate`, the local time of the carrier to the minute.
+Receipts have no time of their own. Many have `RawDlrDoneDate`, but it is the local time of some carrier, whose zone
+nobody knows, so it is not read.
 
 Source: "Outbound Message Status in Status Callbacks" and "Webhooks Security" in Twilio's documentation.
 """
@@ -17,7 +18,6 @@ from hashlib import sha1, sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-from smsevents.receipts import times
 from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Twilio:
 
     name = "twilio"
     done = b"OK"
+    signs_query = True
     statuses: Mapping[str, Status | None] = {
         "accepted": "ACCEPTED",
         "queued": "ACCEPTED",
@@ -56,7 +57,7 @@ class Twilio:
         "received": None,
     }
 
-    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
+    def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:  # noqa: ARG002 -- there are no times
         """Read the receipt of a call."""
         value = text_of(fields, "MessageStatus") or text_of(fields, "SmsStatus")
         if value is None:
@@ -67,7 +68,6 @@ class Twilio:
             value=known,
             status=self.statuses.get(known),
             message_id=text_of(fields, "MessageSid") or text_of(fields, "SmsSid"),
-            time=times.digits(text_of(fields, "RawDlrDoneDate") or "", zone),
         )
 
     def verify(self, call: SignedCall, secret: bytes) -> bool:
@@ -98,8 +98,11 @@ def _algorithm(settings: str) -> str:
 
 
 def _with_and_without_port(url: str) -> Iterator[str]:
-    parts = urlsplit(url)
     yield url
+    parts = urlsplit(url)
     host = parts.hostname or ""
-    other = f"{host}:{_PORTS.get(parts.scheme, 80)}" if parts.port is None else host
+    try:
+        other = f"{host}:{_PORTS.get(parts.scheme, 80)}" if parts.port is None else host
+    except ValueError:  # the port, which may be the Host header's, is none
+        return
     yield url.replace(f"://{parts.netloc}", f"://{other}", 1)

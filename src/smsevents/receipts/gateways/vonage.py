@@ -14,8 +14,8 @@ from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.call import read_call
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, as_text, text_of
+from smsevents.receipts.call import is_json, read_call
+from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,6 +32,7 @@ class Vonage:
 
     name = "vonage"
     done = b"OK"
+    signs_query = True
     statuses: Mapping[str, Status | None] = {
         "accepted": "ACCEPTED",
         "buffered": "ACCEPTED",
@@ -60,14 +61,13 @@ class Vonage:
     def verify(self, call: SignedCall, secret: bytes) -> bool:
         """Return whether the call was signed with the signature secret, by any of Vonage's methods."""
         try:
-            [fields] = read_call(call.query, call.body, call.content_type)
+            [fields] = map(dict, read_call(call.query, call.body, call.content_type))
         except ValueError:  # several objects, or none that can be read
             return False
-        signature = (as_text(fields.pop("sig", None)) or "").lower().encode("latin-1", "replace")
-        text = "".join(
-            f"&{name}={_written(value)}" for name, value in sorted(fields.items()) if as_text(value) is not None
-        )
-        signed = text.encode("latin-1", "replace")
+        signature = str(fields.pop("sig", "")).lower().encode(errors="replace")
+        text = "".join(f"&{_escaped(name)}={_escaped(value)}" for name, value in sorted(fields.items()))
+        # Vonage signs UTF-8; queries and forms were read as Latin-1, byte by byte
+        signed = text.encode("utf-8" if is_json(call.body) else "latin-1", "replace")
         found = [
             hmac.compare_digest(hmac.new(secret, signed, digest).hexdigest().encode(), signature) for digest in _DIGESTS
         ]
@@ -75,5 +75,5 @@ class Vonage:
         return any([*found, hmac.compare_digest(plain.encode(), signature)])
 
 
-def _written(value: object) -> str:
-    return (as_text(value) or "").replace("&", "_").replace("=", "_")
+def _escaped(value: object) -> str:
+    return str(value).replace("&", "_").replace("=", "_")

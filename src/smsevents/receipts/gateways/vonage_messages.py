@@ -1,6 +1,8 @@
 """Vonage's Messages API: it posts JSON to the status address of the application, signed with a JSON Web Token.
 
-The token is in `Authorization`, signed with HS256, and its claim `payload_hash` is the SHA-256 of the body.
+The token is in `Authorization`, signed with HS256, and its claim `payload_hash` is the SHA-256 of the body. So only
+fields of the body are read. When the token was made (`iat`) is not checked: Vonage repeats a call for 24 hours, the
+server's clock may be wrong, and a call that is sent again changes nothing.
 
 Source: "Messages API: status webhook" and "Signed Webhooks" in Vonage's documentation.
 """
@@ -31,6 +33,7 @@ class VonageMessages:
 
     name = "vonage-messages"
     done = b"OK"
+    signs_query = False
     statuses: Mapping[str, Status | None] = {
         "submitted": "ACCEPTED",
         "delivered": "DELIVERED",

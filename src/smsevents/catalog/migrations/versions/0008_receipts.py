@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("trackpoint", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("message", sa.LargeBinary(), primary_key=True),
         sa.Column("scope", sa.Text(), primary_key=True),
-        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(), nullable=False),
         sa.Column("source", sa.LargeBinary(), nullable=False),
         sqlite_with_rowid=False,
     )
@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("resolution_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("second_ms", sa.BigInteger()),
         sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
-        sa.Column("receipt", sa.LargeBinary()),
+        sa.Column("receipt", sa.LargeBinary(), nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("waiting_receipts_by_arrival", "waiting_receipts", ["arrived_ms"])

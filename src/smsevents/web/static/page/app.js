@@ -4,7 +4,7 @@ import { currentSession, signIn, signOut } from "./api.js";
 import { Dashboard } from "./dashboard.js";
 import { languageOf, translator } from "./i18n/i18n.js";
 import { html, render, useCallback, useEffect, useMemo, useState } from "./lib.js";
-import { Failure } from "./notices.js";
+import { Failure, signInText } from "./notices.js";
 import { SignIn } from "./sign-in.js";
 import { applyTheme } from "./theme.js";
 import { readState, writeState } from "./url.js";
@@ -48,13 +48,13 @@ function App() {
 
   const start = useCallback(async () => {
     setFailure(null);
+    const used = ticket;
+    ticket = undefined; // once
     try {
-      const used = ticket;
-      ticket = undefined; // once
       setSession(used ? await signIn({ ticket: used }) : await currentSession());
     } catch (problem) {
       if (problem.status === 401 || problem.status === 403) {
-        setNote(problem.message);
+        setNote(used ? t("usedTicket") : signInText(problem, t));
         setSession(null);
       } else setFailure(problem);
     }

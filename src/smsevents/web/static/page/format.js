@@ -24,7 +24,8 @@ export function formats(language, zone) {
   const moment = dates({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
   const spaced = (text, unit) => `${text}${NBSP}${unit}`;
-  const percentOf = (value, format) => spaced(format.format(value * 100), "%");
+  const percentSign = language === "cs" ? `${NBSP}%` : "%";
+  const percentOf = (value, format) => `${format.format(value * 100)}${percentSign}`;
 
   function duration(ms) {
     if (ms < SECOND) return spaced(number.format(Math.round(ms)), "ms");
@@ -58,7 +59,7 @@ export function formats(language, zone) {
     number: (value) => number.format(value),
     short: (value) => short.format(value).replace(" ", NBSP),
     percent: (value) => (value === null ? "–" : percentOf(value, ratio)),
-    change: (value) => sign(value, `${signed.format(value * 100)}${NBSP}%`),
+    change: (value) => sign(value, `${signed.format(value * 100)}${percentSign}`),
     points: (value) => sign(value, signed.format(value * 100)),
     signedDuration: (ms) => `${ms < 0 ? "−" : "+"}${duration(Math.abs(ms))}`,
     duration,

@@ -13,6 +13,12 @@ export function textOf(problem, t) {
   return problem.message;
 }
 
+/** Returns the same at the sign-in, where nobody has to know about headers. */
+export function signInText(problem, t) {
+  const known = { 401: "wrongKey", 403: "errorRights", 429: "tooManyKeys" }[problem.status];
+  return known ? t(known) : textOf(problem, t);
+}
+
 export function Failure({ problem, t, retry }) {
   if (!(problem.status >= 0)) throw problem; // a defect of the page belongs in the console
   return html`<div class="notice bad" role="alert">

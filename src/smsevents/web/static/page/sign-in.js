@@ -2,7 +2,7 @@
 
 import { currentSession, signIn } from "./api.js";
 import { html, useEffect, useRef, useState } from "./lib.js";
-import { textOf } from "./notices.js";
+import { signInText } from "./notices.js";
 
 export function SignIn({ t, language, go, note, signedIn }) {
   const [shown, setShown] = useState(false);
@@ -23,7 +23,7 @@ export function SignIn({ t, language, go, note, signedIn }) {
       if (await currentSession()) signedIn(session);
       else setError(t("cookieLost"));
     } catch (problem) {
-      setError(textOf(problem, t));
+      setError(signInText(problem, t));
       input.current.focus();
     } finally {
       setBusy(false);

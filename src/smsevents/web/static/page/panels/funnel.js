@@ -38,11 +38,9 @@ export function Funnel({ t, format, results, retry, showExport }) {
         </dl>
         <figcaption class="note">
           <p>
-            ${t("funnelNote", {
-              messages: t("messages", { count: total.sent }),
-              fromEvents: t("fromEvents", { count: events }),
-            })}${" "}
-            <button class="link" onClick=${() => showExport({ from, to, count: events })}>${t("equalExport")}</button>
+            ${t("messages", { count: total.sent })} ${t("fromEvents", { count: events })},${" "}
+            <button class="link" onClick=${() => showExport({ from, to, count: events })}>${t("equalExport")}</button>.${" "}
+            ${t("funnelNote")}
           </p>
           ${total.pending > 0 && resolved > 0 && html`<p>${t("rateResolved", { share: format.percent(total.delivered / resolved) })}</p>`}
         </figcaption>

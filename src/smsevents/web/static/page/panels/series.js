@@ -78,7 +78,7 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
             format=${format}
           />
           <figcaption class="note">
-            <${Notes} ...${{ t, format, state, go, step, series, results }} />
+            <${Notes} ...${{ t, format, state, go, step, series, results }} asOf=${result.data.asOf} />
             ${isEvents && html`<p>${t("events", { count: result.data.events })}, <button class="link" onClick=${() => showExport({ from: result.data.from, to: result.data.to, count: result.data.events })}>${t("equalExport")}</button></p>`}
             <p class="hint">${t("zoomHint")}</p>
           </figcaption>
@@ -88,13 +88,13 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
 }
 
 /** What a person should notice, computed from the numbers. */
-function Notes({ t, format, state, go, step, series, results }) {
-  const last = series.at(-1);
+function Notes({ t, format, state, go, step, series, results, asOf }) {
+  const current = series.findLast((one) => !one.complete && one.from <= asOf);
   // by time of the event, a message may be there with its failure alone, which would look like a failed campaign
   const isFair = state.at === "send" && results.sources?.data;
   const bad = isFair && standout(sources(results.sources.data), results.messages.data.total);
   return html`<p>
-    ${last && !last.complete && html`<span>${t("notComplete", { bucket: format.bucket(last, step) })} </span>`}
+    ${current && html`<span>${t("notComplete", { bucket: format.bucket(current, step) })} </span>`}
     ${
       bad &&
       html`<span>

@@ -31,7 +31,7 @@ export function Tiles({ t, format, period, results }) {
   const median = delivery?.data?.medianMs ?? null;
   const since = isUnknown(results) ? null : compareName(t, period);
 
-  const ratioChange = (now, then) => (then ? now / then - 1 : null);
+  const ratioChange = (now, then) => (then ? now / then - 1 : now ? null : 0);
   const rateChange = before && rate !== null && rateOf(before.total) !== null ? rate - rateOf(before.total) : null;
   const medianChange = before && median !== null && before.medianMs !== null ? median - before.medianMs : null;
   const changeOf = (pick) => (before ? ratioChange(pick(total), pick(before.total)) : null);
