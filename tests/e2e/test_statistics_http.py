@@ -238,6 +238,15 @@ def test_bad_questions_are_refused(shop: Shop, kind: str, given: dict[str, Any],
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_parameter_that_is_not_utf8_is_refused(shop: Shop, kind: str) -> None:
+    """Bytes that cannot be decoded are a 400, not a fault of the server."""
+    url = f"{shop.base}/shop/{shop.trackpoint}/sms-stats{kind}?campaign=%FF"
+    response = httpx.get(url, headers=shop.headers, timeout=60, verify=PLAIN)
+    assert response.status_code == 400
+    assert "UTF-8" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_scopes(server: Server, kind: str) -> None:
     """A key with the scope `stats` or `export` may count, and nothing of the shop is told to any other key."""
     shop = server.shop(("stats",))

@@ -125,7 +125,8 @@ def _members(
 
 
 def _kept(sizes: Counter[tuple[Any, ...]], question: Question) -> set[tuple[Any, ...]]:
-    in_order = sorted(sizes, key=lambda group: (-sizes[group], [one or "" for one in group]))
+    named = [group for group in sizes if group[1:] != (None, None)]
+    in_order = sorted(named, key=lambda group: (-sizes[group], [one or "" for one in group]))
     return set(in_order if question.top is None else in_order[: question.top])
 
 

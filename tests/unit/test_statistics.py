@@ -18,7 +18,7 @@ from smsevents.catalog.segments import newest_id
 from smsevents.segments import tally as tallies
 from smsevents.segments.selection import Selection
 from smsevents.segments.splice import unpack
-from smsevents.stats import messages as messages_of_stats
+from smsevents.stats import message_states
 from smsevents.stats.calendar import STEPS
 from smsevents.stats.delivery import count_deliveries
 from smsevents.stats.events import count_events
@@ -86,7 +86,8 @@ def _small_tallies() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tallies, "TALLY_LINES_MIN_BYTES", 400)
         patch.setattr("smsevents.catalog.tallies.TALLY_LINES_MIN_BYTES", 400)
-        patch.setattr(messages_of_stats, "MESSAGES_SHARE_EVENTS", 7)
+        patch.setattr(message_states, "SHARE_EVENTS", 7)
+        patch.setattr(message_states, "RECORDS_HELD_MAX_BYTES", 200)
         yield
 
 
@@ -117,7 +118,9 @@ steps = st.lists(
 )
 # none, or the position of an event, and how far from its time on the axis of the question
 moments = st.none() | st.tuples(st.integers(0, 59), st.sampled_from([-600_000, -1, 0, 1, 600_000]))
-some_ids = st.sets(st.sampled_from(["c", "d", "f", "n", "m", "nothing"]), max_size=2).map(frozenset)
+some_ids = st.sets(
+    st.sampled_from(["c", "d", "f", "n", "m", "Campaign", "Flow", "Node", "Second", "nothing"]), max_size=2
+).map(frozenset)  # or names
 
 
 nothing = st.just(frozenset[str]())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -13,44 +12,35 @@ from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
 
 from smsevents.catalog.outlines import may_match, outlines_after
-from smsevents.catalog.segments import newest_id
 from smsevents.catalog.tables import packs, segments, tallies
-from smsevents.demo.generate import generate
-from smsevents.errors import DamagedSegment, InvalidRequest
+from smsevents.errors import DamagedSegment
 from smsevents.segments import tally as tally_module
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES
 from smsevents.segments.segment import inflate
 from smsevents.segments.selection import Selection
 from smsevents.segments.splice import unpack
 from smsevents.segments.tally import TALLY_LINES_MIN_BYTES, TALLY_VERSION, encode_tally, encoded_tally_of, tally_of
-from smsevents.stats import messages as messages_of_stats
 from smsevents.stats import parts as parts_of_stats
 from smsevents.stats.events import count_events
-from smsevents.stats.messages import count_messages
 from smsevents.stats.parts import Parts, Use
 from smsevents.stats.question import Question
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep import tallying
 from smsevents.upkeep.erasure import erase
-from smsevents.upkeep.groups import PackSizes, Sizes
 from smsevents.upkeep.retention import expire
-from smsevents.upkeep.tallying import Backfill
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
 from smsevents.wire.window import Window
 from smsevents.worker.worker import UpkeepWorker
+from tests.support.counting import SIZES, asked, backfill, filled
 from tests.support.lines import body_of, line
 from tests.support.logs import Held
-from tests.support.statistics import event_line
+from tests.support.statistics import event_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsevents.segments.segment import Segment
     from smsevents.segments.tally import Tally
-
-SIZES = Sizes(
-    segment_bytes=100_000, packs=PackSizes(target_bytes=30_000, min_bytes=1, max_bytes=60_000, span_max_ms=90 * DAY_MS)
-)
 
 
 @pytest.fixture
@@ -59,18 +49,6 @@ def packing(url: str) -> Iterator[Held]:
     made = Held(url, MemoryStore())
     yield made
     made.database.close()
-
-
-def filled(held: Held, events: int = 3000, days: float = 20, seed: int = 1) -> None:
-    """Import invented events of some days before now."""
-    held.put(generate(held.trackpoint, events=events, days=days, seed=seed, end_ms=held.now))
-
-
-def backfill(held: Held) -> int:
-    """Count all segments that have no tally."""
-    with held.database.read() as connection:
-        newest = newest_id(connection)
-    return sum(Backfill().steps(held.database, newest))
 
 
 def check(held: Held) -> tuple[int, int]:
@@ -95,12 +73,6 @@ def check(held: Held) -> tuple[int, int]:
     assert {tuple(place) for place in places} <= known
     assert len(places) == found
     return found, total
-
-
-def asked(held: Held, selection: Selection = Selection()) -> Question:  # noqa: B008 -- it is immutable
-    """Return a question about everything."""
-    window = Window(held.now - HISTORY_MS, held.now + DAY_MS)
-    return Question(window, ZoneInfo("UTC"), "event", "all", held.now, wanted=selection)
 
 
 def test_tallies_follow_their_segments(packing: Held) -> None:
@@ -214,6 +186,9 @@ def test_a_tally_is_not_larger_than_what_it_saves(monkeypatch: pytest.MonkeyPatc
     assert encoded_tally_of(body_of(one[:10])) is None
     monkeypatch.setattr(tally_module, "TALLY_MAX_BYTES", len(encode_tally(tally_of(body_of(one)))) - 1)
     assert encoded_tally_of(body_of(one)) is None
+    monkeypatch.undo()
+    long = [event_line(1, now + n, now, campaign=(f"{n}", "n" * 1024)) for n in range(2000)]
+    assert encoded_tally_of(body_of(long)) is None  # it compresses well, but many of them are held at a time
 
 
 @pytest.mark.parametrize(
@@ -306,27 +281,25 @@ def test_a_pack_that_is_missing_is_an_error(packing: Held) -> None:
         count_events(packing.database, packing.trackpoint, asked(packing))
 
 
-def test_too_many_events_of_messages_are_refused(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages with more events than allowed are refused before their segments are opened, with what to send."""
-    filled(held, 2000)
-    held.compact(SIZES)
-    monkeypatch.setattr(messages_of_stats, "MESSAGES_EVENTS_MAX", 1999)
-    with pytest.raises(InvalidRequest, match=r"about 2000 events.*shorter interval"):
-        count_messages(held.database, held.trackpoint, asked(held))
-    few = asked(held, Selection(types=frozenset({"flow"})))
-    assert 0 < count_messages(held.database, held.trackpoint, few).total().events < 2000
+def test_a_pack_that_goes_while_it_is_counted_leaves_no_tally(packing: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An erasure that replaces a pack between its count and its tallies leaves none of them over."""
+    filled(packing)
+    packing.compact(SIZES)
+    packing.pack(SIZES)
+    packing.database.write(lambda c: c.execute(update(tallies).values(version=TALLY_VERSION + 1)))
+    events = len(packing.lines)
+    users = {plain(one).user for one in packing.lines}
+    count = tallying.tally_in
 
+    def count_late(segment: Segment) -> bytes | None:
+        monkeypatch.setattr(tallying, "tally_in", count)
+        assert erase(packing.database, packing.trackpoint, sorted(users)[: len(users) // 2], packing.now, block=False)
+        return count(segment)
 
-def test_shares_of_messages_make_no_difference(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether all messages are held at once, or few, or parts of one quarter of an hour, the numbers are the same."""
-    filled(held, 400, days=0.05)
-    held.compact(SIZES)
-    count = partial(count_messages, held.database, held.trackpoint, asked(held))
-    whole = count()
-    for share in (100, 9, 2):
-        monkeypatch.setattr(messages_of_stats, "MESSAGES_SHARE_EVENTS", share)
-        assert count().total() == whole.total()
-    assert whole.total().events == 400
+    monkeypatch.setattr(tallying, "tally_in", count_late)
+    backfill(packing)
+    check(packing)
+    assert count_events(packing.database, packing.trackpoint, asked(packing)).events < events
 
 
 def test_the_counts_of_a_plain_export_are_those_of_its_segments(held: Held) -> None:

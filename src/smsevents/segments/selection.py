@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from smsevents.segments.tally import Tally
 
 NAMES_SEARCHED_MAX = 32  # of more texts, searching for each takes longer than decoding
-SOURCES_KEPT_MAX = 4096  # decoded; of several kB each in the worst case
+SOURCES_KEPT_MAX = 4096  # decoded
+SOURCE_KEPT_MAX_BYTES = 1024  # a longer one is decoded each time, or long ones would take many megabytes
 
 
 class Source(NamedTuple):
@@ -43,15 +44,21 @@ class _Source(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Source)
 
 
-@lru_cache(SOURCES_KEPT_MAX)
 def source_of(text: bytes) -> Source:
     """Read a source: its canonical JSON up to the send date, as tallies have it. Raises `NotLines`."""
+    return _kept_source_of(text) if len(text) <= SOURCE_KEPT_MAX_BYTES else _source_of(text)
+
+
+def _source_of(text: bytes) -> Source:
     try:
         found = _decoder.decode(text + b"}")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotLines from error
     node = (None, None) if found.node is None else (found.node.id, found.node.name)
     return Source(found.type, found.campaign.id, found.campaign.name, *node)
+
+
+_kept_source_of = lru_cache(SOURCES_KEPT_MAX)(_source_of)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smsevents.segments.segment import Piece, Run
 
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, no time, system unknown
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"  # a stored block of no bytes that begins on a byte boundary (section 3.2.4)
 FINAL_BLOCK = b"\x03\x00"  # an empty block with fixed codes, marked as the last one (RFC 1951, section 3.2.6)
 
 
@@ -45,6 +46,11 @@ class GzipMember:
                     self._add(header.line_crc, header.line_bytes)
                 run.append(piece.data)
         return b"".join(run)
+
+    def nothing(self) -> bytes:
+        """Return bytes that stand for no lines, so that the client receives something."""
+        head, self._head = self._head, b""
+        return head + EMPTY_BLOCK
 
     def _add(self, crc: int, size: int) -> None:
         self._crc = isal_zlib.crc32_combine(self._crc, crc, size)

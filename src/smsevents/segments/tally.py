@@ -35,7 +35,9 @@ QUARTER_MS = HOUR_MS // 4
 TALLY_LINES_MIN_BYTES = 64 * 1024
 # A larger tally hardly saves anything: nearly every event has a source of its own.
 TALLY_MAX_BYTES = 64 * 1024
-TALLY_RAW_MAX_BYTES = 64 * 1024 * 1024
+TALLY_RAW_MAX_BYTES = (
+    1024 * 1024
+)  # inflated: long names that repeat compress well, but a count holds hundreds of tallies
 
 DELIVERED = "DELIVERED"
 WITHIN_MS = (10_000, 60_000, HOUR_MS)  # "within" is exact, so a bucket ends with each of them
@@ -135,14 +137,21 @@ def tally_of(lines: bytes) -> Tally:
 
 def encode_tally(tally: Tally) -> bytes:
     """Return the stored form of a tally."""
-    return zlib.compress(_encoder.encode(tally), 6)
+    return _stored(_encoder.encode(tally))
+
+
+def _stored(raw: bytes) -> bytes:
+    return zlib.compress(raw, 6)
 
 
 def encoded_tally_of(lines: bytes) -> bytes | None:
     """Return the stored form of the tally of lines, or None if it is not worth storing. Raises `NotLines`."""
     if len(lines) < TALLY_LINES_MIN_BYTES:
         return None
-    encoded = encode_tally(tally_of(lines))
+    raw = _encoder.encode(tally_of(lines))
+    if len(raw) > TALLY_RAW_MAX_BYTES:
+        return None
+    encoded = _stored(raw)
     return encoded if len(encoded) <= TALLY_MAX_BYTES else None
 
 

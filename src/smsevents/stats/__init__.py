@@ -1,11 +1,12 @@
 """Numbers over an interval of a shop's log. They equal a count over an export, whatever overlaps in the log.
 
-parts.py      a log in parts, each event once: tallies where a segment counts as a whole, otherwise lines
-interval.py   a time as text, in a time zone → the interval that is meant
-calendar.py   an interval → buckets of the local calendar
-question.py   what is asked: interval, axis, buckets, groups, what is wanted
-grouping.py   counts by bucket, status and source → rows, with names
-events.py     how many events
-delivery.py   how long the delivery took
-messages.py   how many messages, by their state
+parts.py           a log in parts, each event once: tallies where a segment counts as a whole, otherwise lines
+interval.py        a time as text, in a time zone → the interval that is meant
+calendar.py        an interval → buckets of the local calendar
+question.py        what is asked: interval, axis, buckets, groups, what is wanted
+grouping.py        counts by bucket, status and source → rows, with names
+events.py          how many events
+delivery.py        how long the delivery took
+messages.py        how many messages, by their state
+message_states.py  events in any order → messages with their states, in bounded memory
 """

@@ -16,11 +16,12 @@ import msgspec
 
 from smsevents.segments.tally import DELIVERED, DELIVERY_BOUNDS_MS, Tally, bucket_of, parts_of
 from smsevents.stats.grouping import Groups
-from smsevents.stats.parts import Use, count_parts
+from smsevents.stats.parts import Use, count_parts, go_on
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.segments.tally import Cells
+    from smsevents.stats.parts import Check
     from smsevents.stats.question import Question
 
 _DELIVERED = DELIVERED.encode()
@@ -122,8 +123,8 @@ class Deliveries:
         ]
 
 
-def count_deliveries(database: Database, trackpoint: int, question: Question) -> Deliveries:
+def count_deliveries(database: Database, trackpoint: int, question: Question, check: Check = go_on) -> Deliveries:
     """Count the deliveries of a shop. Raises what `count_parts` does."""
     found = Deliveries(question)
-    count_parts(database, trackpoint, question.log_window, found)
+    count_parts(database, trackpoint, question.log_window, found, check)
     return found

@@ -16,7 +16,6 @@ from smsevents.stats.grouping import (
     Groups,
     Named,
     Type,
-    check_cells,
     check_rows,
     largest,
     members_of,
@@ -25,13 +24,17 @@ from smsevents.stats.grouping import (
     status_order,
     total,
 )
-from smsevents.stats.parts import Use, count_parts
+from smsevents.stats.parts import Use, count_parts, go_on
 from smsevents.wire.events import Status
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.segments.tally import Cells, Tally
+    from smsevents.stats.parts import Check
     from smsevents.stats.question import Question
+
+
+COUNT_BYTES = 200  # a number of events with its bucket, status and group: measured
 
 
 class Count(NamedTuple):
@@ -111,7 +114,7 @@ class EventCounts:
             if group is not None:
                 self.counts[bucket, status if self._by_status else "", group] += events
                 self._groups.name(group, source, quarter)
-        check_cells(len(self.counts))
+        self._groups.check(len(self.counts) * COUNT_BYTES)
 
     def add_lines(self, lines: bytes) -> None:
         """Count lines. Raises `NotLines`, and `InvalidRequest` if there are too many counts."""
@@ -126,7 +129,7 @@ class EventCounts:
             if bucket >= 0:
                 self.counts[bucket, status if self._by_status else "", group] += 1
                 self._groups.name(group, source, date // QUARTER_MS)
-        check_cells(len(self.counts))
+        self._groups.check(len(self.counts) * COUNT_BYTES)
 
     def rows(self) -> list[EventRow]:
         """Return the rows, in order. Raises `InvalidRequest` if there are too many."""
@@ -134,7 +137,7 @@ class EventCounts:
         shown: Counter[tuple[int, str, Group]] = Counter()
         for (bucket, status, group), events in self.counts.items():
             shown[bucket, status, shown_group(group, kept)] += events
-        check_rows(len(shown))
+        check_rows([group for _, _, group in shown], self._groups.names)
         in_order = sorted(shown.items(), key=lambda one: (one[0][0], status_order(one[0][1]), order_of(one[0][2])))
         return [
             EventRow(
@@ -147,11 +150,11 @@ class EventCounts:
         ]
 
 
-def count_events(database: Database, trackpoint: int, question: Question) -> EventCounts:
+def count_events(database: Database, trackpoint: int, question: Question, check: Check = go_on) -> EventCounts:
     """Count the events of a shop: they equal those of an export.
 
     Raises what `count_parts` does, and `InvalidRequest` if there are too many different counts.
     """
     found = EventCounts(question)
-    count_parts(database, trackpoint, question.log_window, found)
+    count_parts(database, trackpoint, question.log_window, found, check)
     return found

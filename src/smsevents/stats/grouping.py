@@ -7,6 +7,7 @@ they have several, the last one in the order of characters.
 from __future__ import annotations
 
 from collections import Counter
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -16,12 +17,17 @@ from smsevents.segments.selection import source_of
 from smsevents.wire.events import STATUSES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from smsevents.segments.selection import Selection
     from smsevents.stats.question import Question
 
 ROWS_MAX = 10_000
-CELLS_MAX = 200_000  # in memory, before the largest groups are chosen; some 100 bytes each
-SOURCES_KNOWN_MAX = 20_000  # how they are grouped; forgotten when there are more
+ROWS_TEXT_MAX_BYTES = 8 * 1024 * 1024  # of ids and names in a response, which repeats them in each row
+COUNT_MEMORY_MAX_BYTES = 64 * 1024 * 1024  # of one count, before the largest groups are chosen: its texts and numbers
+GROUP_BYTES = 700  # a group and its names, without their texts: measured
+KNOWN_MAX_BYTES = 4 * 1024 * 1024  # of sources and how they are grouped; forgotten when there are more
+KNOWN_BYTES = 200  # a source among these, without its text
 
 
 Type = Literal["flow", "one-off"]
@@ -53,14 +59,42 @@ class Names(NamedTuple):
     node: str
 
 
+class _Texts:
+    """Texts in use, each kept once, and how many bytes they take."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, tuple[str, int]] = {}
+        self.size_bytes = 0
+
+    def keep(self, text: str) -> str:
+        """Use a text once more. Return the kept one that equals it."""
+        kept, uses = self._uses.get(text, (text, 0))
+        if not uses:
+            self.size_bytes += getsizeof(kept)
+        self._uses[kept] = kept, uses + 1
+        return kept
+
+    def drop(self, text: str) -> None:
+        """Use a text once less, and forget it after its last use."""
+        kept, uses = self._uses[text]
+        if uses > 1:
+            self._uses[kept] = kept, uses - 1
+        else:
+            del self._uses[kept]
+            self.size_bytes -= getsizeof(kept)
+
+
 class Groups:
-    """Groups sources as a question asks for it, and remembers names. Memory is bounded."""
+    """Groups sources as a question asks for it, and remembers names. Each group and each text is kept once."""
 
     def __init__(self, question: Question) -> None:
         """Group by what the question asks for."""
         self._by = question.by
         self._wanted: Selection = question.wanted
         self._known: dict[bytes, Group | None] = {}
+        self._known_bytes = 0
+        self._groups: dict[Group, Group] = {}
+        self._texts = _Texts()
         self.names: dict[Group, Names] = {}
         self._is_named = bool({"campaign", "node"} & set(question.by))
 
@@ -69,8 +103,10 @@ class Groups:
         try:
             return self._known[text]
         except KeyError:
-            if len(self._known) >= SOURCES_KNOWN_MAX:
+            self._known_bytes += len(text) + KNOWN_BYTES
+            if self._known_bytes > KNOWN_MAX_BYTES:
                 self._known.clear()
+                self._known_bytes = len(text) + KNOWN_BYTES
             found = self._known[text] = self._group_of(text)
             return found
 
@@ -78,28 +114,63 @@ class Groups:
         if not self._wanted.takes_source(text):
             return None
         if not self._by or self._by == ("status",):
-            return Group()
+            return self._kept(Group())
         source = source_of(text)
-        return Group(
-            source.type if "type" in self._by else None,
-            source.campaign_id if "campaign" in self._by else None,
-            source.node_id if "node" in self._by else None,
+        return self._kept(
+            Group(
+                source.type if "type" in self._by else None,
+                source.campaign_id if "campaign" in self._by else None,
+                source.node_id if "node" in self._by else None,
+            )
         )
 
+    def _kept(self, group: Group) -> Group:
+        """Return the group that equals one. Raises `InvalidRequest` if a new one takes too much memory."""
+        kept = self._groups.get(group)
+        if kept is None:
+            campaign, node = (None if one is None else self._texts.keep(one) for one in (group.campaign, group.node))
+            kept = Group(group.type, campaign, node)
+            self._groups[kept] = kept
+            self.check()
+        return kept
+
     def name(self, group: Group, text: bytes, quarter: int) -> None:
-        """Note that a source occurs in a group, last in a quarter of an hour of `date`."""
+        """Note that a source occurs in a group, last in a quarter of an hour of `date`.
+
+        Raises `InvalidRequest` if the names take too much memory.
+        """
         if not self._is_named:
             return
         known = self.names.get(group)
-        if known is None or known.quarter <= quarter:
-            source = source_of(text)
-            found = Names(quarter, source.campaign_name, source.node_name or "")
-            self.names[group] = found if known is None else max(known, found)
+        if known is not None and known.quarter > quarter:
+            return
+        source = source_of(text)
+        found = Names(quarter, source.campaign_name, source.node_name or "")
+        if known is None or found > known:
+            keep = self._texts.keep
+            self.names[group] = Names(quarter, keep(found.campaign), keep(found.node))
+            if known is not None:
+                self._texts.drop(known.campaign)
+                self._texts.drop(known.node)
+            self.check()
+
+    def check(self, other_bytes: int = 0) -> None:
+        """Refuse a count that takes too much memory, `other_bytes` besides groups. Raises `InvalidRequest`."""
+        if self._texts.size_bytes + len(self._groups) * GROUP_BYTES + other_bytes > COUNT_MEMORY_MAX_BYTES:
+            raise InvalidRequest(
+                f"There are too many different groups: their counts, ids and names take more than"
+                f" {COUNT_MEMORY_MAX_BYTES // 1024**2} MiB. Send a longer step, a shorter interval, fewer members in"
+                " `by`, or a filter."
+            )
 
 
 def largest(counts: dict[Group, int], top: int | None) -> set[Group]:
-    """Return the `top` groups with the highest counts, or all; of equal ones the first by type and ids."""
-    in_order = sorted(counts, key=lambda group: (-counts[group], order_of(group)))
+    """Return the `top` groups with the highest counts, or all; of equal ones the first by type and ids.
+
+    A group without an id, such as all events without a node, always has rows of its own, and takes no place here.
+    """
+    named = [group for group in counts if group.campaign is not None or group.node is not None]
+    in_order = sorted(named, key=lambda group: (-counts[group], order_of(group)))
     return set(in_order if top is None else in_order[:top])
 
 
@@ -130,21 +201,24 @@ def order_of(group: Group) -> tuple[object, ...]:
     return (group.is_other, group.type or "", group.campaign or "", group.node or "")
 
 
-def check_cells(cells: int) -> None:
-    """Refuse counts that take too much memory. Raises `InvalidRequest`."""
-    if cells > CELLS_MAX:
-        raise InvalidRequest(
-            f"There are more than {CELLS_MAX} counts by bucket, status and group. Send a longer step, a shorter"
-            " interval, fewer members in `by`, or a filter."
-        )
-
-
-def check_rows(rows: int) -> None:
-    """Refuse a response with too many rows. Raises `InvalidRequest`."""
+def check_rows(groups: Collection[Group], names: dict[Group, Names]) -> None:
+    """Refuse a response with too many or too long rows. `groups` has that of each row. Raises `InvalidRequest`."""
+    rows = len(groups)
     if rows > ROWS_MAX:
         raise InvalidRequest(
             f"The result has {rows} rows; at most {ROWS_MAX} are sent. Send a longer step, a shorter interval, fewer"
             " members in `by`, `top`, or a filter."
+        )
+    text_bytes = sum(
+        len(text.encode())
+        for group in groups
+        for text in (group.campaign, group.node, *(names[group][1:] if group in names else ()))
+        if text
+    )
+    if text_bytes > ROWS_TEXT_MAX_BYTES:
+        raise InvalidRequest(
+            f"The ids and names in the {rows} rows take more than {ROWS_TEXT_MAX_BYTES // 1024**2} MiB. Send a longer"
+            " step, a shorter interval, fewer members in `by`, `top`, or a filter."
         )
 
 

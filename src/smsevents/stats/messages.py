@@ -2,19 +2,16 @@
 
 A message is a user and a complete source, send date included. Its events may be in any segments, so messages cannot be
 added up from tallies: the segments with events that are asked for are opened. Tallies tell which these are, and how
-many events there will be, before any is opened.
-
-All events of a message have the same send date. So memory stays bounded by going through the time of sending in
-**shares** of about MESSAGES_SHARE_EVENTS, one after the other. A burst of more events in one quarter of an hour is
-divided by a hash of the message.
+many events and lines there will be, before any is opened. So no line is read more than twice: once to count it if its
+segment has no tally that says enough, and once for its message.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
@@ -28,46 +25,36 @@ from smsevents.stats.grouping import (
     Groups,
     Named,
     Type,
-    check_cells,
     check_rows,
     largest,
     members_of,
     order_of,
     shown_group,
 )
-from smsevents.stats.parts import Use, count_parts
-from smsevents.wire.events import INT64_MAX, STATUSES
+from smsevents.stats.message_states import DIGEST_BYTES, message_states, state_of
+from smsevents.stats.parts import Use, count_parts, go_on
+from smsevents.wire.events import INT64_MAX
 from smsevents.wire.limits import HOUR_MS
 from smsevents.wire.lines import NotLines
 from smsevents.wire.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from smsevents.catalog import Database
     from smsevents.segments.tally import Tally
+    from smsevents.stats.message_states import Message, MessageStates
+    from smsevents.stats.parts import Check
     from smsevents.stats.question import Question
 
 MESSAGES_EVENTS_MAX = 5_000_000  # up to half a minute of one processor
-MESSAGES_SHARE_EVENTS = 1_000_000  # held at a time, of about 100 bytes each; more shares open more segments again
+MESSAGES_LINES_MAX = 20_000_000  # looked at for them, the other events of their segments included
+MESSAGES_CHECKED_EVERY = 10_000  # messages: whether the client is still there, and whether there is memory
 NO_RECEIPT_AFTER_MS = 72 * HOUR_MS  # the usual validity period of an SMS
+STATES_BYTES = 700  # the numbers of a bucket and group: measured
 
 _TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _line = re.compile(
     rb'"userId":(%b),"status":"([A-Z]+)","date":(-?[0-9]+)\},"source":(\{[^\n]*),"sendDate":(-?[0-9]+)\}\}\n' % _TEXT
 )
-
-# A state is one number, so that the greatest is the one that counts, with the number of events in the lowest bits:
-# whether it is final, the date, whether it is DELIVERED, the status in the order of bytes.
-_BY_BYTES = sorted(STATUSES)
-_COUNT_BITS = 32
-_ORDER_BITS = 4
-_DATE_BITS = 64
-_COUNT_MASK, _ORDER_MASK, _DATE_MASK = (1 << _COUNT_BITS) - 1, (1 << _ORDER_BITS) - 1, (1 << _DATE_BITS) - 1
-_ORDERS = {
-    status.encode(): (status != "ACCEPTED") << (_DATE_BITS + _ORDER_BITS) | (status == "DELIVERED") << 3 | number
-    for number, status in enumerate(_BY_BYTES)
-}
 
 
 class States(msgspec.Struct, rename="camel"):
@@ -104,100 +91,88 @@ class MessageRow(States, kw_only=True, rename="camel"):
     other: Annotated[bool | UnsetType, msgspec.Meta(description=OTHER)] = UNSET
 
 
-class _Share(NamedTuple):
-    """A part of the messages: those sent in a closed interval, whose events have dates in another one.
+class _Extent(NamedTuple):
+    """How much there is to be read: events that are asked for, all lines, first and last quarter of their dates."""
 
-    Of `divided` such shares, this has the messages with the hash `number`.
-    """
-
-    sent: Window
-    dates: Window
-    divided: int = 1
-    number: int = 0
+    events: int
+    lines: int
+    first: int
+    last: int
 
 
-class _Sent:
-    """Counts events by the quarter of an hour of their send date, and notes the dates that they have."""
+class _Expected:
+    """Counts the events whose messages are asked for, and the lines that have to be read for them."""
 
     def __init__(self, question: Question) -> None:
-        self._groups = Groups(question)
+        self._groups = Groups(replace(question, by=()))
         self._is_by_event = question.at == "event"
         self._buckets = question.buckets
-        self.quarters: dict[int, tuple[int, int, int]] = {}  # events, first and last quarter of their dates
+        self.events = self._lines = 0
+        self._first, self._last = INT64_MAX // QUARTER_MS, -INT64_MAX // QUARTER_MS
 
-    def plan(self, tally: Tally) -> list[tuple[int, int, int]] | Use:
-        """Return what a tally says: dates, send dates and counts. Raises `NotLines`."""
+    def plan(self, tally: Tally) -> _Extent | Use:
+        """Return what a tally says. Raises `NotLines`."""
         of_quarter = self._buckets.of_quarter
         found = [
-            one
+            (date, count)
             for cells in tally.cells
             if self._groups.of(tally.sources[cells.source]) is not None
-            for one in quarters_of(tally, cells)
-            if of_quarter(one[0] if self._is_by_event else one[1]) != -1
+            for date, sent, count in quarters_of(tally, cells)
+            if of_quarter(date if self._is_by_event else sent) != -1
         ]
-        return found or Use.NOTHING
+        if not found:
+            return Use.NOTHING
+        lines = sum(sum(cells.counts) for cells in tally.cells)
+        return _Extent(sum(count for _, count in found), lines, min(found)[0], max(found)[0])
 
-    def add(self, taken: list[tuple[int, int, int]]) -> None:
-        """Count what a tally said."""
-        for date, sent, count in taken:
-            events, first, last = self.quarters.get(sent, (0, date, date))
-            self.quarters[sent] = (events + count, min(first, date), max(last, date))
+    def add(self, taken: _Extent) -> None:
+        """Count what a tally said. Raises `InvalidRequest` if there is too much."""
+        self.events += taken.events
+        self._lines += taken.lines
+        self._first, self._last = min(self._first, taken.first), max(self._last, taken.last)
+        self._check()
 
     def add_lines(self, lines: bytes) -> None:
-        """Count lines. Raises `NotLines`."""
-        found: Counter[tuple[int, int]] = Counter()
-        for _, date, source, sent_text in parts_of(lines):
-            sent = int(sent_text)
-            if self._groups.of(source) is not None and (self._is_by_event or self._buckets.of(sent) >= 0):
-                found[int(date) // QUARTER_MS, sent // QUARTER_MS] += 1
-        self.add([(date, sent, count) for (date, sent), count in found.items()])
+        """Count lines. Raises `NotLines`, and `InvalidRequest` if there is too much."""
+        dates: list[int] = []
+        for _, date, source, sent in parts_of(lines):
+            if self._groups.of(source) is not None and (self._is_by_event or self._buckets.of(int(sent)) >= 0):
+                dates.append(int(date))
+        read = lines.count(b"\n")
+        if dates:
+            self.add(_Extent(len(dates), read, min(dates) // QUARTER_MS, max(dates) // QUARTER_MS))
+        else:
+            self._lines += read
+            self._check()
 
-    def shares(self, question: Question) -> Iterator[_Share]:
-        """Divide the time of sending into shares. Together they have all of it."""
-        held = 0
-        first_sent = question.window.start if question.at == "send" else -INT64_MAX
-        first_date, last_date = INT64_MAX, -INT64_MAX
-        quarters = sorted(self.quarters)
-        for number, quarter in enumerate(quarters):
-            events, first, last = self.quarters[quarter]
-            held += events
-            first_date, last_date = min(first_date, first), max(last_date, last)
-            following = quarters[number + 1] if number + 1 < len(quarters) else None
-            if following is not None and held + self.quarters[following][0] <= MESSAGES_SHARE_EVENTS:
-                continue
-            end = question.window.end if question.at == "send" else INT64_MAX
-            last_sent = end if following is None else following * QUARTER_MS - 1
-            log = question.log_window
-            dates = Window(
-                max(log.start, first_date * QUARTER_MS), min(log.end, last_date * QUARTER_MS + QUARTER_MS - 1)
+    def _check(self) -> None:
+        if self.events > MESSAGES_EVENTS_MAX:
+            raise InvalidRequest(
+                f"The messages that are asked for have more than {MESSAGES_EVENTS_MAX} events. Send a shorter interval,"
+                " or a `campaign` or `node`."
             )
-            divided = -(-held // MESSAGES_SHARE_EVENTS)
-            for one in range(divided):
-                yield _Share(Window(first_sent, last_sent), dates, divided, one)
-            first_sent, held = last_sent + 1, 0
-            first_date, last_date = INT64_MAX, -INT64_MAX
+        if self._lines > MESSAGES_LINES_MAX:
+            raise InvalidRequest(
+                f"To count these messages, more than {MESSAGES_LINES_MAX} events would have to be looked at. Send a"
+                " shorter interval; a `campaign` or `node` helps if its events are not all over it."
+            )
+
+    def window(self, question: Question) -> Window:
+        """Return the dates of the events."""
+        log = question.log_window
+        return Window(max(log.start, self._first * QUARTER_MS), min(log.end, self._last * QUARTER_MS + QUARTER_MS - 1))
 
 
-@dataclass
-class _OfSource:
-    """The states of messages of a source, by user and send date. The group is None if the source is not wanted."""
+class _Lines:
+    """Reads the events whose messages are asked for."""
 
-    group: Group | None
-    states: dict[bytes, int] = field(default_factory=dict)
-    newest_ms: int = -INT64_MAX
-
-
-class _Messages:
-    """The messages of a share, with their states."""
-
-    def __init__(self, question: Question, groups: Groups, share: _Share) -> None:
-        self._question = question
-        self._share = share
+    def __init__(self, question: Question, groups: Groups, states: MessageStates) -> None:
+        self._selection = replace(question.selection, statuses=frozenset())
+        self._sent = Window(-INT64_MAX - 1, INT64_MAX) if question.at == "event" else question.window
         self._groups = groups
-        self._selection = replace(
-            question.wanted, statuses=frozenset(), sent_from=share.sent.start, sent_to=share.sent.end
-        )
-        self._sources: dict[bytes, _OfSource] = {}
+        self._states = states
+        self._numbers: dict[Group, int] = {}
+        self.groups: list[Group] = []  # by their numbers
 
     def plan(self, tally: Tally) -> Use:
         """Return whether a segment has to be opened. Raises `NotLines`."""
@@ -207,48 +182,32 @@ class _Messages:
         """Do nothing: no tally says enough."""
 
     def add_lines(self, lines: bytes) -> None:
-        """Note the events of lines. Raises `NotLines`."""
+        """Add the events of lines. Raises `NotLines`, and what adding an event or a group does."""
         found = _line.findall(lines)
         if len(found) != lines.count(b"\n"):
             raise NotLines
-        start, end = self._share.sent
-        divided, number = self._share.divided, self._share.number
-        sources = self._sources
-        for user, status, date_text, source, sent in found:
-            of_source = sources.get(source)
-            if of_source is None:
-                of_source = sources[source] = _OfSource(self._groups.of(source))
-            if of_source.group is None or not start <= int(sent) <= end:
+        start, end = self._sent
+        newest: dict[bytes, int] = {}
+        add = self._states.add
+        for user, status, date_text, source, sent_text in found:
+            group = self._groups.of(source)
+            sent = int(sent_text)
+            if group is None or not start <= sent <= end:
                 continue
-            key = user + sent  # the JSON of a text ends with a quote
-            if divided > 1 and zlib.crc32(key) % divided != number:
-                continue
+            number = self._numbers.get(group)
+            if number is None:
+                number = self._numbers[group] = len(self.groups)
+                self.groups.append(group)
             date = int(date_text)
-            try:
-                order = _ORDERS[status]
-            except KeyError as error:
-                raise NotLines from error
-            state = (order + ((date & _DATE_MASK ^ 1 << _DATE_BITS - 1) << _ORDER_BITS)) << _COUNT_BITS
-            known = of_source.states.get(key, 0)
-            of_source.states[key] = known + 1 if known > state else state + (known & _COUNT_MASK) + 1
-            if date > of_source.newest_ms:  # noqa: PLR1730 -- a call of `max` for each event takes longer
-                of_source.newest_ms = date
-
-    def counted(self) -> Iterator[tuple[int, Group, str, int, int]]:
-        """Go through the messages: bucket, group, status, time of sending (Unix ms), number of events."""
-        buckets = self._question.buckets
-        is_by_event = self._question.at == "event"
-        for source, of_source in self._sources.items():
-            group = of_source.group
-            if group is None or not of_source.states:
-                continue
-            self._groups.name(group, source, of_source.newest_ms // QUARTER_MS)
-            for key, state in of_source.states.items():
-                sent = int(key[key.rindex(b'"') + 1 :])
-                order = state >> _COUNT_BITS
-                status = _BY_BYTES[order & 0b111]
-                date = (order >> _ORDER_BITS & _DATE_MASK) - (1 << _DATE_BITS - 1)
-                yield buckets.of(date if is_by_event else sent), group, status, sent, state & _COUNT_MASK
+            if date > newest.get(source, -INT64_MAX):
+                newest[source] = date
+            # the JSON of a text ends with a quote, and a source begins with a brace, so the three cannot be confused
+            message = blake2b(user + sent_text + source, digest_size=DIGEST_BYTES, usedforsecurity=False).digest()
+            add(message, state_of(status, date, sent, number))
+        for source, date in newest.items():
+            group = self._groups.of(source)
+            if group is not None:
+                self._groups.name(group, source, date // QUARTER_MS)
 
 
 class MessageCounts:
@@ -263,24 +222,35 @@ class MessageCounts:
         self._no_receipt_before = question.now // QUARTER_MS * QUARTER_MS - NO_RECEIPT_AFTER_MS
         self._counts: dict[tuple[int, Group], States] = {}
 
-    def add(self, database: Database, trackpoint: int, share: _Share) -> None:
-        """Count the messages of a share. Raises what `count_parts` does."""
-        messages = _Messages(self._question, self._groups, share)
-        count_parts(database, trackpoint, share.dates, messages)
-        for bucket, group, status, sent, events in messages.counted():
-            if bucket < 0 or not self._question.wanted.takes_status(status):
-                continue
-            key = (bucket, group)
-            states = self._counts.get(key)
-            if states is None:
-                states = self._counts[key] = States()
-                check_cells(len(self._counts))
-            states.sent += 1
-            states.events += events
-            states.attempted += status != "SKIPPED"
-            name = "pending" if status == "ACCEPTED" else status.lower()
-            setattr(states, name, getattr(states, name) + 1)
-            states.no_receipt += status == "ACCEPTED" and sent < self._no_receipt_before
+    def add(self, database: Database, trackpoint: int, expected: _Expected, check: Check) -> None:
+        """Count the messages of a shop. Raises what `count_messages` does."""
+        with message_states(expected.events) as states:
+            lines = _Lines(self._question, self._groups, states)
+            count_parts(database, trackpoint, expected.window(self._question), lines, check)
+            for number, message in enumerate(states.messages()):
+                if number % MESSAGES_CHECKED_EVERY == 0:
+                    check()
+                    self._check_memory()
+                self._add(message, lines.groups[message.group])
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        self._groups.check(len(self._counts) * STATES_BYTES)
+
+    def _add(self, message: Message, group: Group) -> None:
+        bucket = self._question.buckets.of(message.date if self._question.at == "event" else message.sent)
+        status = message.status
+        if bucket < 0 or not self._question.wanted.takes_status(status):
+            return
+        states = self._counts.get((bucket, group))
+        if states is None:
+            states = self._counts[bucket, group] = States()
+        states.sent += 1
+        states.events += message.events
+        states.attempted += status != "SKIPPED"
+        name = "pending" if status == "ACCEPTED" else status.lower()
+        setattr(states, name, getattr(states, name) + 1)
+        states.no_receipt += status == "ACCEPTED" and message.sent < self._no_receipt_before
 
     def total(self) -> States:
         """Return the numbers of all messages."""
@@ -298,7 +268,7 @@ class MessageCounts:
         shown: dict[tuple[int, Group], States] = {}
         for (bucket, group), states in self._counts.items():
             shown.setdefault((bucket, shown_group(group, kept)), States()).add(states)
-        check_rows(len(shown))
+        check_rows([group for _, group in shown], self._groups.names)
         in_order = sorted(shown.items(), key=lambda one: (one[0][0], order_of(one[0][1])))
         return [
             MessageRow(
@@ -308,24 +278,19 @@ class MessageCounts:
         ]
 
 
-def count_messages(database: Database, trackpoint: int, question: Question) -> MessageCounts:
+def count_messages(database: Database, trackpoint: int, question: Question, check: Check = go_on) -> MessageCounts:
     """Count the messages of a shop. Raises what `count_parts` does.
 
     With the axis `send`, the messages that were sent in the interval count, in the bucket of that time. With `event`,
     those that have an event in it count, by these events alone, in the bucket of the event that is their state. A
     status that is wanted is that of the state.
 
-    Raises `InvalidRequest` if they have more than MESSAGES_EVENTS_MAX events.
+    Raises `InvalidRequest` if they have more than MESSAGES_EVENTS_MAX events, or more than MESSAGES_LINES_MAX lines
+    would have to be read, `StoreFull` and `StoreUnavailable` if there is no room for a temporary file.
     """
-    sent = _Sent(question)
-    count_parts(database, trackpoint, question.log_window, sent)
-    events = sum(count for count, *_ in sent.quarters.values())
-    if events > MESSAGES_EVENTS_MAX:
-        raise InvalidRequest(
-            f"The messages that are asked for have about {events} events. Messages are counted of up to"
-            f" {MESSAGES_EVENTS_MAX} events: send a shorter interval, or a `campaign` or `node`."
-        )
+    expected = _Expected(question)
+    count_parts(database, trackpoint, question.log_window, expected, check)
     found = MessageCounts(question)
-    for share in sent.shares(question):
-        found.add(database, trackpoint, share)
+    if expected.events:
+        found.add(database, trackpoint, expected, check)
     return found

@@ -53,6 +53,11 @@ class Use(Enum):
 
 T = TypeVar("T")  # what was taken from a tally
 Plan: TypeAlias = "Callable[[Tally], T | Use]"
+Check: TypeAlias = "Callable[[], None]"
+
+
+def go_on() -> None:
+    """Let a count go on. Another function in its place may raise an error, to end the count."""
 
 
 class Counting(Protocol[T]):
@@ -68,9 +73,20 @@ class Counting(Protocol[T]):
         """Count lines. Raises `NotLines`."""
 
 
-def count_parts(database: Database, trackpoint: int, window: Window, counting: Counting[T]) -> None:
-    """Count all parts of a shop's log in a window. Raises `DamagedSegment` and `StoreUnavailable`."""
-    for taken, lines in Parts(database, trackpoint, window, counting.plan):
+def count_parts(
+    database: Database, trackpoint: int, window: Window, counting: Counting[T], check: Check = go_on
+) -> None:
+    """Count all parts of a shop's log in a window. `check` is called before each tally and each part.
+
+    Raises `DamagedSegment` and `StoreUnavailable`, and what `check` does.
+    """
+
+    def plan(tally: Tally) -> T | Use:
+        check()
+        return counting.plan(tally)
+
+    for taken, lines in Parts(database, trackpoint, window, plan):
+        check()
         if lines is None:
             counting.add(cast("T", taken))
             continue
@@ -143,6 +159,7 @@ class Parts(Generic[T]):
                         )
                         yield None, lines
                     position = part.last
+                    gone.clear()  # as for an export, the tries are those of one position
             except ObjectGone as error:  # another pack has these events now
                 if error.key in gone or len(gone) >= READ_AGAIN_TRIES_MAX:
                     raise missing(error.key) from error

@@ -22,10 +22,12 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from smsevents.stats.calendar import local_of
 from smsevents.wire.canonical import CanonicalReader, columns_of
 from smsevents.wire.columns import FLOW, ONE_OFF
-from smsevents.wire.events import Flow, decode
+from smsevents.wire.events import Campaign, Event, Flow, Node, OneOff, SmsEvent
 from smsevents.wire.times import is_time
 
 if TYPE_CHECKING:
@@ -51,6 +53,22 @@ _number = re.compile(r"[+-]?[0-9]+")
 _changed = re.compile(r"(?![1-9][0-9]{0,14}$|0$)(?=.*[0-9])[0-9 .,:/%eE+-]{1,250}")
 
 
+def no_formula(text: str) -> str:
+    """Return a text, with an apostrophe in front if a spreadsheet would run it as a formula."""
+    return f"'{text}" if _formula.match(text) and not _number.fullmatch(text) else text
+
+
+def _event_of(line: bytes) -> Event:
+    """Return the event of a stored line, unchecked: earlier versions recorded texts that are refused today."""
+    read = msgspec.json.decode(line)
+    source = read["source"]
+    campaign, sent = Campaign(**source["campaign"]), source["sendDate"]
+    node = source.get("node")
+    return Event(
+        SmsEvent(**read["smsEvent"]), OneOff(campaign, sent) if node is None else Flow(campaign, Node(**node), sent)
+    )
+
+
 class EventTable:
     """The CSV of a shop's events: the head line, then the rows of any number of lines. Not thread-safe."""
 
@@ -70,7 +88,7 @@ class EventTable:
         r"""Return the rows of canonical lines, each ended by `\n`."""
         columns = self._reader.read(lines)
         if columns is None and lines:
-            columns = columns_of([decode(line)[0] for line in lines[:-1].split(b"\n")])
+            columns = columns_of([_event_of(line) for line in lines[:-1].split(b"\n")])
         return b"" if columns is None else self._written(self._cells(columns)).encode()
 
     def _cells(self, columns: EventColumns) -> Iterable[Sequence[str]]:
@@ -96,7 +114,7 @@ class EventTable:
         """Return a text so that a spreadsheet shows it."""
         if self._is_excel and _changed.fullmatch(text):
             return f'="{text}"'
-        return f"'{text}" if _formula.match(text) and not _number.fullmatch(text) else text
+        return no_formula(text)
 
     def _time(self, time_ms: int) -> str:
         if not is_time(time_ms):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from smsevents.web.state import ExportLane
 
 EXPORT_CHUNK_MIN_BYTES = 256 * 1024
+EXPORT_SILENT_MAX_SECONDS = 5  # while a filter finds nothing: clients and proxies take a long silence for a failure
 
 
 class Chunk(NamedTuple):
@@ -37,6 +39,7 @@ class ExportChunks:
         gzip: bool,
         counted: Callable[[int], None],
         table: EventTable | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read in the threads of a lane, in turns of a shop. `counted` receives the event count of each page.
 
@@ -49,6 +52,8 @@ class ExportChunks:
         self._lines: Iterator[bytes] = iter(())  # pieces of the current page that are not taken yet, for plain lines
         self._counted = counted
         self._table = table
+        self._clock = clock
+        self._heard_at = clock()  # when there last was something for the client
         self._head = b"" if table is None else table.head()
 
     async def next(self, page_max_bytes: int) -> Chunk:
@@ -67,10 +72,19 @@ class ExportChunks:
                     taken.append(self._member.end())
                 return Chunk(b"".join(taken), is_last=True)
             if not data:  # a step through a filter that kept nothing yet: the thread is for others now
+                taken += self._sign_of_life(taken)
                 break
             taken.append(data)
             held += len(data)
+        if taken:
+            self._heard_at = self._clock()
         return Chunk(b"".join(taken), is_last=False)
+
+    def _sign_of_life(self, taken: list[bytes]) -> list[bytes]:
+        """Return something that stands for no lines, if the client has heard nothing for long. Gzip alone has that."""
+        if self._member is None or taken or self._clock() - self._heard_at < EXPORT_SILENT_MAX_SECONDS:
+            return []
+        return [self._member.nothing()]
 
     def _started(self) -> list[bytes]:
         """Return the head of the table, if there is one that was not taken yet."""

@@ -126,7 +126,8 @@ class AppState:
             ),
             statistics=Lane(
                 ConcurrencyLimit("statistics", min(STATISTICS_AT_ONCE_MAX, at_most)),
-                _threads("counter", 1),  # counting keeps the interpreter busy
+                # a count may take long: one shop always leaves a thread for the others
+                _threads("counter", 2, tenant_threads_max=1),
             ),
             doors=_threads("door", 1),
             probes=probes,

@@ -1,10 +1,14 @@
 """`GET /shop/{trackpointId}/sms-stats` and the two paths below it: numbers over an interval of a shop's log.
 
 key → question → what is stored, as an ETag → 304, or counting in a thread → response
+
+If the client goes away, the count ends at its next part.
 """
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -14,6 +18,7 @@ import msgspec
 from litestar import Request, Response, get
 
 from smsevents.catalog.outlines import digest_of_stored
+from smsevents.errors import ClientGone
 from smsevents.segments.tally import QUARTER_MS
 from smsevents.stats.delivery import count_deliveries
 from smsevents.stats.events import count_events
@@ -33,9 +38,10 @@ from smsevents.web.stats_csv import csv_of, name_of
 from smsevents.web.stats_query import read_question, wants_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from smsevents.catalog import Database
+    from smsevents.stats.parts import Check
     from smsevents.web.state import AppState
 
 ETAG_DIGEST_BYTES = 16
@@ -49,16 +55,12 @@ class _Kind:
     """A kind of statistics: its name in file names, and the function that counts."""
 
     name: str
-    count: Callable[[Database, int, Question], Body]
+    count: Callable[[Database, int, Question, Check], Body]
 
 
-_EVENTS = _Kind("sms-stats", lambda database, shop, asked: event_statistics(asked, count_events(database, shop, asked)))
-_DELIVERY = _Kind(
-    "sms-delivery-time", lambda database, shop, asked: delivery_times(asked, count_deliveries(database, shop, asked))
-)
-_MESSAGES = _Kind(
-    "sms-messages", lambda database, shop, asked: message_statistics(asked, count_messages(database, shop, asked))
-)
+_EVENTS = _Kind("sms-stats", lambda *args: event_statistics(args[2], count_events(*args)))
+_DELIVERY = _Kind("sms-delivery-time", lambda *args: delivery_times(args[2], count_deliveries(*args)))
+_MESSAGES = _Kind("sms-messages", lambda *args: message_statistics(args[2], count_messages(*args)))
 
 
 @get("/shop/{trackpointId:str}/sms-stats")
@@ -88,19 +90,52 @@ async def _counted(
     question = read(request, app.log.now())
     known = negotiate.joined(request, b"if-none-match")
     with app.statistics.limit.enter(trackpoint):
-        return await app.statistics.threads.run(
-            trackpoint, lambda: _response(app.database, trackpoint, kind, question, known, as_csv=as_csv)
+        return await _unless_gone(
+            request,
+            lambda check: app.statistics.threads.run(
+                trackpoint,
+                lambda: _response(app.database, trackpoint, kind, question, known, check=check, as_csv=as_csv),
+            ),
         )
 
 
+async def _unless_gone(
+    request: Request[Any, Any, Any], count: Callable[[Check], Coroutine[Any, Any, Response[bytes]]]
+) -> Response[bytes]:
+    """Return what `count` does. Raises `ClientGone` if the client goes away first; the check of the count does, too."""
+    is_gone = threading.Event()
+
+    def check() -> None:
+        if is_gone.is_set():
+            raise ClientGone("The client went away before its numbers were counted.")
+
+    counting = asyncio.ensure_future(count(check))
+    leaving = asyncio.ensure_future(_until_gone(request))
+    try:
+        await asyncio.wait((counting, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not counting.done():
+            is_gone.set()
+        check()
+        return await counting
+    finally:
+        is_gone.set()  # also if the server stops
+        for one in (counting, leaving):
+            one.cancel()
+
+
+async def _until_gone(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 def _response(  # noqa: PLR0913 -- what a response depends on
-    database: Database, trackpoint: int, kind: _Kind, question: Question, known: str, *, as_csv: bool
+    database: Database, trackpoint: int, kind: _Kind, question: Question, known: str, *, check: Check, as_csv: bool
 ) -> Response[bytes]:
     etag = _etag(database, trackpoint, kind, question, as_csv=as_csv)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept"}
     if etag in {one.strip(" \t") for one in known.split(",")} or known.strip(" \t") == "*":
         return Response(b"", status_code=304, headers=headers)
-    body = kind.count(database, trackpoint, question)
+    body = kind.count(database, trackpoint, question, check)
     if as_csv:
         headers["Content-Disposition"] = f'attachment; filename="{name_of(kind.name, trackpoint, body)}"'
         return Response(csv_of(body), headers=headers, media_type="text/csv; header=present")

@@ -1,4 +1,7 @@
-"""Statistics as CSV: comma, UTF-8, a head line. Times are local with their offset, and beside it Unix milliseconds."""
+"""Statistics as CSV: comma, UTF-8, a head line. Times are local with their offset, and beside it Unix milliseconds.
+
+A text that a spreadsheet would run as a formula gets an apostrophe in front, as in `event_tables`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import msgspec
 
 from smsevents.stats.calendar import local_of, zone_of
 from smsevents.stats.messages import States
+from smsevents.web.event_tables import no_formula
 from smsevents.web.stats_bodies import DeliveryTimes, EventStatistics, MessageStatistics
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ def _part(row: EventRow | MessageRow, part: str) -> tuple[object, ...]:
     if part in {"campaign", "node"}:
         if found is msgspec.UNSET:
             return OTHER_ID, ""
-        return ("", "") if found is None else (found.id, found.name)
+        return ("", "") if found is None else (no_formula(found.id), no_formula(found.name))
     return (found,)
 
 

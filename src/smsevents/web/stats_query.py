@@ -36,7 +36,7 @@ def read_question(
 
     `axis` is the default, `groups_by` is what `by` may name, or None if there are no buckets and groups.
     """
-    given = request.query_params
+    given = query.decoded(request)
     query.refuse_others(given, {*INTERVAL, *(GROUPS if groups_by is not None else ())})
     zone = zone_of(_one(given, "tz") or "UTC")
     by = _by(given, groups_by or ())
