@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from smsevents import __version__
+from smsevents.accounts.access import SCOPES
 from smsevents.clock.system import now_ms
 from tests.support.databases import query
 from tests.support.lines import DAY_MS, body_of, line, model
@@ -103,6 +104,33 @@ def test_an_expiry_that_cannot_be_read_is_refused(shop: dict[str, str]) -> None:
     assert done.stdout == b""
     assert b"30d" in done.stderr
     assert run_command("key", "list", str(TRACKPOINT), environment=shop).stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["key", "create", "7", "--scope", "read"], b"Invalid value for '--scope': 'read' is not one of 'export',"),
+        (
+            ["receiver", "create", "7", "--gateway", "mine"],
+            b"for '--gateway': 'mine' is not one of 'kannel',",
+        ),
+    ],
+)
+def test_an_unknown_choice_is_one_plain_message(shop: dict[str, str], words: list[str], said: bytes) -> None:
+    """An unknown scope or gateway is named with those that exist, without words of a library."""
+    done = run_command(*words, environment=shop)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert b"Value error" not in done.stderr
+
+
+def test_the_help_says_what_each_scope_permits(shop: dict[str, str]) -> None:
+    """`key create --help` explains every scope."""
+    said = run_command("key", "create", "--help", environment=shop).stdout.decode()
+
+    for scope in SCOPES:
+        assert f"`{scope}`" in said
 
 
 @pytest.mark.parametrize("compress", [False, True])
