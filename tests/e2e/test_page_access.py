@@ -104,6 +104,20 @@ def test_a_phone_has_two_rows_on_top(desk: Desk, language: str) -> None:
     expect(sign_out).to_be_visible()
 
 
+def test_the_trend_is_beside_its_numbers(desk: Desk) -> None:
+    """The line of each trend is in the middle of its row, at the height of the numbers."""
+    page = ready(desk.page())
+    off = page.locator(".campaigns tbody tr:has(.spark)").evaluate_all(
+        """rows => rows.map((row) => {
+            const middle = (element) => { const box = element.getBoundingClientRect(); return box.top + box.height / 2; };
+            return Math.abs(middle(row.querySelector(".spark path")) - middle(row));
+        })"""
+    )
+
+    assert off
+    assert max(off) <= 2
+
+
 def test_a_phone_shows_every_figure_of_a_campaign(desk: Desk) -> None:
     """On a phone, each campaign has the figures that the table has, each with its name."""
     page = ready(desk.page(viewport={"width": 390, "height": 844}))

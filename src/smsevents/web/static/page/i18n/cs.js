@@ -138,7 +138,7 @@ export default {
   flow: "Scénář",
   node: "Krok",
   shareOfSent: "Podíl",
-  firstSent: "poprvé odesláno {day}",
+  firstSent: "od {day}",
   trend: "Vývoj",
   showSteps: "Zobrazit kroky scénáře {name}",
   hideSteps: "Skrýt kroky scénáře {name}",

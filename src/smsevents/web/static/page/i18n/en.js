@@ -129,7 +129,7 @@ export default {
   flow: "Flow",
   node: "Step",
   shareOfSent: "Share",
-  firstSent: "first sent {day}",
+  firstSent: "from {day}",
   trend: "Trend",
   showSteps: "Show the steps of {name}",
   hideSteps: "Hide the steps of {name}",

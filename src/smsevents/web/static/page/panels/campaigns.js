@@ -146,12 +146,14 @@ function Row({ t, hints, format, state, go, one, parent, total, buckets, isFolde
             ${isFolded ? "▸" : "▾"}
           </button>`
         }
-        ${
-          one.isOther
-            ? name
-            : html`<a href=${writeState({ ...state, ...only })} onClick=${follow}>${name}</a>`
-        }
-        ${hints.has(one.key) && html`<span class="hint-of-name">${hints.get(one.key)}</span>`}
+        <span>
+          ${
+            one.isOther
+              ? name
+              : html`<a href=${writeState({ ...state, ...only })} onClick=${follow}>${name}</a>`
+          }
+          ${hints.has(one.key) && html` <span class="hint-of-name">${hints.get(one.key)}</span>`}
+        </span>
       </div>
     </th>
     <td class="muted kind">${one.isOther ? "" : t(parent ? "node" : one.type === "flow" ? "flow" : "campaign")}</td>
@@ -162,7 +164,7 @@ function Row({ t, hints, format, state, go, one, parent, total, buckets, isFolde
     </td>
     <td class="number failed" data-label=${t("failed")}>${format.number(failedOf(one.counts))}</td>
     <td class="number pending" data-label=${t("pending")}>${format.number(one.counts.pending)}</td>
-    <td class="trend" aria-hidden="true"><${Sparkline} values=${one.sent.filter((_, index) => buckets[index].complete)} kind="pending" /></td>
+    <td class="trend" aria-hidden="true"><${Sparkline} values=${one.sent.filter((_, index) => buckets[index].complete)} kind="pending" isCentred=${true} /></td>
   </tr>`;
 }
 
