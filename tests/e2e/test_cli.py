@@ -250,7 +250,7 @@ def test_demo_shows_the_main_job(environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "5,000 lines" in shown
     assert re.search(r"curl -d '\{\"from\": \d+, \"to\": \d+\}' -H 'X-Api-Key: sms_", shown)
-    assert shown.count('{"smsEvent":') == 4
+    assert shown.count('{"smsEvent":') == 5  # four of the export, and that of the receipt
     assert "Without --once the server keeps running" in shown
     assert not Path(environment["SMSEVENTS_DATABASE"].removeprefix("sqlite:///")).exists()
 

@@ -216,8 +216,8 @@ def test_nothing_is_a_complete_file(filled: Filled) -> None:
     ("query", "said"),
     [
         ("format=xlsx", "`format` 'xlsx' is unknown. Send one of jsonl, csv, csv-excel-cs."),
-        ("status=delivered", "`status` 'delivered' is unknown. Send one of ACCEPTED, DELIVERED, EXPIRED, DELETED,"),
-        ("status=DELIVERED&status=SENT", "`status` 'SENT' is unknown. Send one of ACCEPTED,"),
+        ("status=delivered", "`status` 'delivered' is unknown. Send one of DELIVERED, ACCEPTED, EXPIRED,"),
+        ("status=DELIVERED&status=SENT", "`status` 'SENT' is unknown. Send one of DELIVERED,"),
         ("status=", "`status` '' is unknown."),
         ("type=campaign", "`type` 'campaign' is unknown. Send one of flow, one-off."),
         ("tz=Prague", "`tz` 'Prague' is not a time zone."),

@@ -172,7 +172,7 @@ def test_a_time_in_seconds_is_flagged(filled: Filled, name: str) -> None:
             {"status": "delivered"},
             "No event has the status 'delivered' (did you mean DELIVERED?). Send one of",
         ),
-        ({"status": ["DELIVERED", "SENT"]}, "No event has the status 'SENT'. Send one of ACCEPTED, DELIVERED,"),
+        ({"status": ["DELIVERED", "SENT"]}, "No event has the status 'SENT'. Send one of DELIVERED, ACCEPTED,"),
         ({"status": list("ABCDE")}, "No event has the status 'A', 'B', 'C' and 2 more. Send one of"),
         ({"status": "x" * 1000}, f"No event has the status '{'x' * 60}'. Send one of"),
         (

@@ -109,7 +109,7 @@ def test_the_trend_is_beside_its_numbers(desk: Desk) -> None:
     page = ready(desk.page())
     off = page.locator(".campaigns tbody tr:has(.spark)").evaluate_all(
         """rows => rows.map((row) => {
-            const middle = (element) => { const box = element.getBoundingClientRect(); return box.top + box.height / 2; };
+            const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
             return Math.abs(middle(row.querySelector(".spark path")) - middle(row));
         })"""
     )

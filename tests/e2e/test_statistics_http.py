@@ -186,7 +186,7 @@ def test_an_etag_changes_with_the_log(server: Server, kind: str) -> None:
         ("/delivery-time", {}, "sms-delivery-time"),
     ],
 )
-def test_the_name_of_a_csv_says_what_its_rows_are(shop: Shop, kind: str, grouped: dict[str, str], name: str) -> None:
+def test_the_name_of_a_csv_says_what_its_rows_are(shop: Shop, kind: str, grouped: dict[str, Any], name: str) -> None:
     """Files of the same shop and days that are grouped differently have different names."""
     response = get(shop, kind, from_="2026-11-01", to="2026-11-02", format="csv", **grouped)
 
