@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from smsevents import __version__
+from smsevents.accounts.access import SCOPES
 from smsevents.clock.system import now_ms
 from tests.support.databases import query
 from tests.support.lines import DAY_MS, body_of, line, model
@@ -103,6 +104,33 @@ def test_an_expiry_that_cannot_be_read_is_refused(shop: dict[str, str]) -> None:
     assert done.stdout == b""
     assert b"30d" in done.stderr
     assert run_command("key", "list", str(TRACKPOINT), environment=shop).stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["key", "create", "7", "--scope", "read"], b"Invalid value for '--scope': 'read' is not one of 'export',"),
+        (
+            ["receiver", "create", "7", "--gateway", "mine"],
+            b"for '--gateway': 'mine' is not one of 'kannel',",
+        ),
+    ],
+)
+def test_an_unknown_choice_is_one_plain_message(shop: dict[str, str], words: list[str], said: bytes) -> None:
+    """An unknown scope or gateway is named with those that exist, without words of a library."""
+    done = run_command(*words, environment=shop)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert b"Value error" not in done.stderr
+
+
+def test_the_help_says_what_each_scope_permits(shop: dict[str, str]) -> None:
+    """`key create --help` explains every scope."""
+    said = run_command("key", "create", "--help", environment=shop).stdout.decode()
+
+    for scope in SCOPES:
+        assert f"`{scope}`" in said
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -222,7 +250,7 @@ def test_demo_shows_the_main_job(environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "5,000 lines" in shown
     assert re.search(r"curl -d '\{\"from\": \d+, \"to\": \d+\}' -H 'X-Api-Key: sms_", shown)
-    assert shown.count('{"smsEvent":') == 4
+    assert shown.count('{"smsEvent":') == 5  # four of the export, and that of the receipt
     assert "Without --once the server keeps running" in shown
     assert not Path(environment["SMSEVENTS_DATABASE"].removeprefix("sqlite:///")).exists()
 

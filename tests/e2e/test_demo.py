@@ -51,7 +51,7 @@ def test_ends_with_its_server(ending: signal.Signals, tmp_path: Path) -> None:
 
 
 def test_prints_an_address_that_signs_in_once() -> None:
-    """The demo prints an address of the page with a ticket, which opens a session without the key, once."""
+    """The demo prints the key, and an address of the page with a ticket that opens a session without it, once."""
     process = subprocess.Popen(
         [sys.executable, "-m", "smsevents", "demo", "--events", "500"],
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -61,13 +61,17 @@ def test_prints_an_address_that_signs_in_once() -> None:
     assert process.stdout is not None
     with process.stdout as shown:
         text = "".join(iter(shown.readline, "Press Ctrl-C to stop.\n"))
+        [key] = re.findall(r"^Key: (sms_\S+)$", text, re.MULTILINE)
+        assert text.index(f"Key: {key}") < text.index("#ticket=")
         [(base, ticket)] = re.findall(r"(http://127\.0\.0\.1:\d+)/#ticket=([\w-]{43})\n", text)
 
         answers = [httpx.post(f"{base}/session", json={"ticket": ticket}) for _ in range(2)]
+        by_key = httpx.post(f"{base}/session", json={"key": key})
 
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert [answer.status_code for answer in answers] == [200, 401]
+    assert by_key.status_code == 200
     assert answers[0].json()["scopes"] == ["export", "stats"]
 
 

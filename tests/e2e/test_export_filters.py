@@ -86,7 +86,8 @@ def test_a_filtered_export_is_the_full_one_without_the_other_lines(filled: Fille
     assert plain == expected
     assert member.decompress(packed) == expected
     assert (member.eof, member.unused_data) == (True, b"")
-    assert set(headers) - OF_THE_SERVER == DOCUMENTED
+    flagged = {"x-export-warning"} if "SENT" in chosen.get("status", []) else set()
+    assert set(headers) - OF_THE_SERVER == DOCUMENTED | flagged
     assert (headers["X-Export-From"], headers["X-Export-To"]) == (str(start), str(end))
 
 
@@ -162,6 +163,38 @@ def test_a_time_in_seconds_is_flagged(filled: Filled, name: str) -> None:
     headers, _ = raw(filled.shop, {name: now_ms() // 1000}, "gzip")
 
     assert headers["X-Export-Warning"].startswith(f"{name} is not in the years 2000 to 2099 (is it in seconds?)")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "warning"),
+    [
+        (
+            {"status": "delivered"},
+            "No event has the status 'delivered' (did you mean DELIVERED?). Send one of",
+        ),
+        ({"status": ["DELIVERED", "SENT"]}, "No event has the status 'SENT'. Send one of DELIVERED, ACCEPTED,"),
+        ({"status": list("ABCDE")}, "No event has the status 'A', 'B', 'C' and 2 more. Send one of"),
+        ({"status": "x" * 1000}, f"No event has the status '{'x' * 60}'. Send one of"),
+        (
+            {"type": "kampaň\r\nX-Other: 1"},
+            r"No event has the type 'kampa\u0148\r\nX-Other: 1'. Send one of flow,",
+        ),
+        ({"status": "SENT", "type": "mail"}, "SKIPPED. No event has the type 'mail'. Send one of flow, one-off."),
+    ],
+)
+def test_an_unknown_status_or_type_is_flagged(filled: Filled, wanted: dict[str, object], warning: str) -> None:
+    """A status or type that no event has is valid and matches nothing, and a header names it and the known ones."""
+    headers, body = raw(filled.shop, wanted, "identity")
+
+    assert warning in headers["X-Export-Warning"]
+    assert body == body_of(wanted_of(filled.lines, wanted))
+
+
+def test_known_filters_are_not_flagged(filled: Filled) -> None:
+    """A filter by statuses, types and times that events can have says nothing."""
+    headers, _ = raw(filled.shop, {"status": ["DELIVERED", "SKIPPED"], "type": "flow", "sentTo": now_ms()}, "gzip")
+
+    assert "X-Export-Warning" not in headers
 
 
 def test_a_fault_truncates_a_filtered_export_recognizably(server: Server) -> None:

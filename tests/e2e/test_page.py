@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
@@ -125,7 +126,7 @@ def test_the_export_of_the_page_has_as_many_lines(desk: Desk) -> None:
     count = shown_events(page)
     page.get_by_role("button", name="equal to this export").first.click()
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Download", exact=True).click()
+        page.get_by_role("button", name="Download JSON Lines", exact=True).click()
 
     lines = saved.value.path().read_bytes().splitlines()
     assert len(lines) == count == len(desk.events())
@@ -148,7 +149,7 @@ def test_the_export_by_time_sent_or_with_a_filter(desk: Desk, query: str) -> Non
         expect(page.get_by_text("This server cannot filter exports.")).to_be_visible()
         return
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Download", exact=True).click()
+        page.get_by_role("button", name="Download JSON Lines", exact=True).click()
     assert len(saved.value.path().read_bytes().splitlines()) == count
     expect(page.get_by_text("That is exactly the number shown.")).to_be_visible()
     with page.expect_download() as table:
@@ -307,6 +308,93 @@ def test_no_change_is_made_up(desk: Desk) -> None:
     expect(page.locator(".tiles").get_by_text("Nothing to compare with")).to_have_count(4)
     page.get_by_role("button", name="7 days", exact=True).click()
     expect(page.locator(".tile .hidden-text").first).to_have_text("vs previous 7 days")
+    expect(page.locator(".compared")).to_have_text("Changes vs previous 7 days.")
+
+
+def test_only_the_rate_and_the_median_are_judged(desk: Desk) -> None:
+    """More or fewer messages is neither good nor bad, so the changes of counts have no colour."""
+    page = desk.page("?days=7")
+    tiles = page.locator(".tile")
+    expect(page.locator(".compared")).to_be_visible()
+
+    for name in ("Delivered", "Failed"):
+        changed = tiles.filter(has=page.get_by_text(name, exact=True))
+        expect(changed.locator(".neutral, .muted")).to_have_count(1)
+        expect(changed.locator(".better, .worse")).to_have_count(0)
+    for name in ("Delivery rate", "Median time to deliver"):
+        changed = tiles.filter(has=page.get_by_text(name, exact=True))
+        expect(changed.locator(".better, .worse, .muted")).to_have_count(1)
+        expect(changed.locator(".neutral")).to_have_count(0)
+
+
+def test_a_day_that_the_history_cuts_is_not_complete(desk: Desk) -> None:
+    """If the history cuts the first day, it is said to be incomplete, and why; otherwise it is not."""
+    day = (datetime.now(UTC) - timedelta(days=95)).date().isoformat()
+    page = desk.page(f"?from={day}")
+    notes = page.get_by_text("is not complete: the log reaches back 90 days.")
+
+    expect(notes).to_have_count(1)
+    page.get_by_role("button", name="90 days").click()
+    expect(page.get_by_role("button", name="90 days")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".is-old")).to_have_count(0)
+    expect(notes).to_have_count(0)
+
+
+def test_files_of_the_panels_have_different_names(desk: Desk) -> None:
+    """The CSV of the time series and that of the campaigns can be told apart by their names."""
+    page = desk.page()
+    links = page.get_by_role("link", name="Download CSV")
+    expect(links).to_have_count(2)
+    names = []
+    for link in links.all():
+        with page.expect_download() as saved:
+            link.click()
+        names.append(saved.value.suggested_filename)
+
+    assert re.match(r"sms-messages-by-day-\d+-", names[0])
+    assert re.match(r"sms-messages-by-campaign-node-\d+-", names[1])
+
+
+def sent_by(campaign: str, name: str, days_ago: int, status: str = "DELIVERED", count: int = 60) -> list[bytes]:
+    """Return messages of a one-off campaign that were sent some days ago."""
+    time = month().now - days_ago * 86_400_000 - 60_000
+    return [
+        json.dumps(
+            {
+                "smsEvent": {"trackpoint": 1, "userId": f"x{number}", "status": status, "date": time},
+                "source": {"type": "one-off", "campaign": {"id": campaign, "name": name}, "sendDate": time},
+            }
+        ).encode()
+        for number in range(count)
+    ]
+
+
+def test_campaigns_of_one_name_can_be_told_apart(page_shop: Shop, other_desk: Callable[..., Desk]) -> None:
+    """Where a name repeats, the first day of sending or else the id stands beside it, in the note as well."""
+    desk = other_desk(page_shop)
+    lines = sent_by("a1", "Sale", 9) + sent_by("b2", "Sale", 2, "EXPIRED") + sent_by("c3", "Other one", 3)
+    context = desk.context()
+    model.serve_statistics(context, lambda: lines, lambda: month().now)
+    page = desk.page(context=context)
+    hints = page.locator(".hint-of-name")
+    days = [
+        page.evaluate(
+            """(ms) => new Date(ms).toLocaleDateString(
+                "en-GB", { day: "numeric", month: "short", timeZone: "Europe/Prague" })""",
+            month().now - ago * 86_400_000 - 60_000,
+        )
+        for ago in (9, 2)
+    ]
+
+    expect(hints).to_have_count(2)
+    for name in page.locator(".campaigns tbody th", has=hints).all():
+        assert (name.bounding_box() or {"height": 99})["height"] < 60, "the name is squeezed"
+    assert sorted(hints.all_inner_texts()) == sorted(f"from {day}" for day in days)
+    expect(page.get_by_text(f"“Sale” (from {days[1]}): 100.0% of its messages failed.")).to_be_visible()
+    page.get_by_label("Count by").select_option("event")
+    expect(hints.filter(has_text="from")).to_have_count(0)
+    assert sorted(hints.all_inner_texts()) == ["a1", "b2"]
+    assert desk.faults == []
 
 
 def test_what_stands_out_is_computed(page_shop: Shop, other_desk: Callable[..., Desk]) -> None:
@@ -315,19 +403,7 @@ def test_what_stands_out_is_computed(page_shop: Shop, other_desk: Callable[..., 
     lines = desk.shop.export().content.splitlines()
     campaign = json.loads(lines[-1])["source"]["campaign"]
     spoilt = [one.replace(b'"DELIVERED"', b'"EXPIRED"') if campaign["id"].encode() in one else one for one in lines]
-    spoilt += [
-        json.dumps(
-            {
-                "smsEvent": {"trackpoint": 1, "userId": f"x{n}", "status": "EXPIRED", "date": month().now - 60_000},
-                "source": {
-                    "type": "one-off",
-                    "campaign": {"id": "bad", "name": "Bad list"},
-                    "sendDate": month().now - 60_000,
-                },
-            }
-        ).encode()
-        for n in range(60)
-    ]
+    spoilt += sent_by("bad", "Bad list", 0, "EXPIRED")
     context = desk.context()
     model.serve_statistics(context, lambda: spoilt, lambda: month().now)
     page = desk.page(context=context)

@@ -81,6 +81,53 @@ def test_nothing_scrolls_sideways(desk: Desk, query: str) -> None:
     assert all(size >= 11 for size in sizes)
 
 
+@pytest.mark.parametrize("language", ["en", "cs"])
+def test_a_phone_has_two_rows_on_top(desk: Desk, language: str) -> None:
+    """On a phone, the bar on top has the shop with a menu, and the periods; the menu has the rest, signing out too."""
+    page = ready(desk.page(f"?lang={language}", viewport={"width": 390, "height": 844}))
+    menu = page.get_by_role("button", name="Menu" if language == "en" else "Nabídka")
+    sign_out = page.get_by_role("button", name="Sign out" if language == "en" else "Odhlásit")
+    expect(menu).to_be_visible()
+    heights = [page.locator(place).bounding_box()["height"] for place in (".menu", ".presets")]  # type: ignore[index]
+
+    assert page.locator(".top").bounding_box()["height"] < sum(heights) + 32  # type: ignore[index]
+    expect(sign_out).to_be_hidden()
+    menu.click()
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    expect(sign_out).to_be_visible()
+    assert violations(page) == []
+    page.get_by_role("button", name="Colours" if language == "en" else "Barvy").focus()
+    page.keyboard.press("Escape")
+    expect(sign_out).to_be_hidden()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(menu).to_be_hidden()
+    expect(sign_out).to_be_visible()
+
+
+def test_the_trend_is_beside_its_numbers(desk: Desk) -> None:
+    """The line of each trend is in the middle of its row, at the height of the numbers."""
+    page = ready(desk.page())
+    off = page.locator(".campaigns tbody tr:has(.spark)").evaluate_all(
+        """rows => rows.map((row) => {
+            const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
+            return Math.abs(middle(row.querySelector(".spark path")) - middle(row));
+        })"""
+    )
+
+    assert off
+    assert max(off) <= 2
+
+
+def test_a_phone_shows_every_figure_of_a_campaign(desk: Desk) -> None:
+    """On a phone, each campaign has the figures that the table has, each with its name."""
+    page = ready(desk.page(viewport={"width": 390, "height": 844}))
+    row = page.locator(".campaigns tbody tr").first
+    labels = row.locator("td[data-label]:visible").evaluate_all("all => all.map((one) => one.dataset.label)")
+
+    assert labels == ["Share", "Delivery rate", "Failed", "Pending"]
+    expect(row.locator(".sent")).to_be_visible()
+
+
 def test_the_chart_by_keyboard(desk: Desk) -> None:
     """The chart is one stop: arrows speak the figures of a bar, Shift selects, Enter zooms in, and back zooms out."""
     page = ready(desk.page())

@@ -96,4 +96,5 @@ def test_a_key_for_numbers_alone_cannot_export(server: Server, other_desk: Calla
     page = other_desk(shop).page("?at=event")
     page.get_by_role("button", name="equal to this export").first.click()
     expect(page.get_by_text("with the scope export")).to_be_visible()
-    expect(page.get_by_role("button", name="Download", exact=True)).to_have_count(0)
+    expect(page.get_by_role("button", name="Download JSON Lines", exact=True)).to_have_count(0)
+    expect(page.locator(".command")).to_have_count(0)

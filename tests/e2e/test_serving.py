@@ -64,7 +64,8 @@ def test_the_address(tmp_path: Path, workers: int, host: str, shown: str, reache
     port = free_port()
 
     with serving(tmp_path, "--host", host, "--port", str(port), "--workers", str(workers)) as (_, first):
-        assert f" on http://{shown}:{port} (docs: http://{shown}:{port}/docs)" in first
+        url = f"http://{shown}:{port}"
+        assert first.endswith(f" on {url}; page: {url}/  docs: {url}/docs")
         for address, is_there in reached.items():
             if is_there:
                 assert status_at(address, port) == 200

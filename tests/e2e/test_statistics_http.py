@@ -175,6 +175,25 @@ def test_an_etag_changes_with_the_log(server: Server, kind: str) -> None:
     assert changed.headers["etag"] != tag
 
 
+@pytest.mark.parametrize(
+    ("kind", "grouped", "name"),
+    [
+        ("", {}, "sms-stats"),
+        ("", {"step": "1h", "by": "status"}, "sms-stats-by-hour-status"),
+        ("/messages", {"step": "1d"}, "sms-messages-by-day"),
+        ("/messages", {"by": "type,campaign,node"}, "sms-messages-by-campaign-node"),
+        ("/messages", {"step": "1M", "by": "type"}, "sms-messages-by-month-type"),
+        ("/delivery-time", {}, "sms-delivery-time"),
+    ],
+)
+def test_the_name_of_a_csv_says_what_its_rows_are(shop: Shop, kind: str, grouped: dict[str, Any], name: str) -> None:
+    """Files of the same shop and days that are grouped differently have different names."""
+    response = get(shop, kind, from_="2026-11-01", to="2026-11-02", format="csv", **grouped)
+
+    file = f"{name}-{shop.trackpoint}-2026-11-01-2026-11-02-UTC.csv"
+    assert response.headers["content-disposition"] == f'attachment; filename="{file}"'
+
+
 @pytest.mark.parametrize("kind", ["", "/messages"])
 def test_csv_has_the_rows(shop: Shop, kind: str) -> None:
     """As CSV, each row has local times with their offset, Unix milliseconds beside them, and the same numbers."""

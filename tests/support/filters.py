@@ -12,7 +12,7 @@ from tests.support.events import STATUSES, canonical_of
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 TEXT_MEMBERS = ("status", "campaign", "node", "type", "userId")
 
@@ -96,10 +96,12 @@ def varied_lines(chance: random.Random, trackpoint: int, count: int, start: int,
     return lines
 
 
-def some_filters(chance: random.Random, lines: list[bytes], count: int) -> list[dict[str, Any]]:
-    """Return random members of requests; most of them match some of the lines."""
+def some_filters(
+    chance: random.Random, lines: list[bytes], count: int, statuses: Sequence[str] = (*STATUSES, "SENT")
+) -> list[dict[str, Any]]:
+    """Return random members of requests; most of them match some of the lines. `statuses` is what is drawn from."""
     words = {
-        "status": [*STATUSES, "SENT"],
+        "status": [*statuses],
         "campaign": [text for one in CAMPAIGNS for text in one] + ["none"],
         "node": [text for one in NODES for text in one],
         "type": ["flow", "one-off"],

@@ -120,12 +120,23 @@ class _Loaded(MutableMapping[str, Any]):
         return name in COMMANDS
 
 
+_PREFIX_OF_CHOICES = "Value error, "  # pydantic puts it before what typer says about an unknown choice
+
+
 class LazyGroup(TyperGroup):
     """The group of all commands. Its help needs none of their modules."""
 
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 -- those of the base class
         super().__init__(**attributes)
         self.commands = _Loaded(self.rich_markup_mode)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- the types are private
+        """Run the command that the words name. Raises `typer.BadParameter` without the prefix of a library."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix(_PREFIX_OF_CHOICES)
+            raise
 
     def list_commands(self, _ctx: Any) -> list[str]:  # noqa: ANN401 -- the context type is private
         """Return the names, in the order of the help."""

@@ -76,6 +76,7 @@ def demo(
             if once:
                 typer.echo("\nWithout --once the server keeps running, so that you can try it with curl and a browser.")
                 return
+            typer.echo(f"\nKey: {key}")
             _show_page(base, _ticket(url, key))
             typer.echo(
                 f"\nThe API documentation is at {base}/docs. To export the shop yourself, run:\n\n  {_shell(call)}\n"
@@ -105,7 +106,7 @@ def _fill(url: str, events: int) -> str:
 def _show_page(base: str, ticket: str) -> None:
     typer.echo(
         f"\n5. What became of the messages, for a browser on this machine:\n\n  {base}/#ticket={ticket}\n\n"
-        f"   It signs in once, within {TICKET_MAX_MINUTES} minutes. After that, sign in there with the key sms_… below."
+        f"   It signs in once, within {TICKET_MAX_MINUTES} minutes. After that, sign in there with the key above."
     )
 
 

@@ -31,11 +31,18 @@ class ScopeName(StrEnum):
     STATS = "stats"
 
 
+SCOPE_HELP = (
+    "What the key may do: `export` events, by the API and on the page, with its statistics; `import` events, and"
+    " register sent messages; `admin`: erase the events of users; `stats`: statistics and the page, without events and"
+    " user ids. Repeat the option for several scopes."
+)
+
+
 @app.command("create")
 @with_database
 def create(
     trackpoint: Trackpoint,
-    scope: Annotated[list[ScopeName], typer.Option(help="What the key may do; repeat the option for several scopes.")],
+    scope: Annotated[list[ScopeName], typer.Option(help=SCOPE_HELP)],
     label: Annotated[str, typer.Option(help="What the key is for.")] = "",
     expires: Annotated[
         str | None,

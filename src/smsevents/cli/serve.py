@@ -53,7 +53,7 @@ def serve(
     finally:
         database.close()
     url = url_of(settings.host, settings.port)
-    typer.echo(f"smsevents serves {shown(settings.database)} on {url} (docs: {url}/docs)", err=True)
+    typer.echo(f"smsevents serves {shown(settings.database)} on {url}; page: {url}/  docs: {url}/docs", err=True)
     run(settings, workers, sockets)
 
 

@@ -12,14 +12,14 @@ from litestar.types import ASGIApp
 
 from smsevents.errors import InvalidRequest
 from smsevents.log.filtered import in_steps
-from smsevents.stats.calendar import local_of, shown, zone_of
+from smsevents.stats.calendar import local_of, zone_of
 from smsevents.stats.interval import interval, meant
 from smsevents.web import negotiate, query
 from smsevents.web.auth import authorized_shop
 from smsevents.web.describe import ALWAYS, LINES, TRACKPOINT, example_lines, problem, problems
 from smsevents.web.event_tables import EventTable
 from smsevents.web.export_chunks import ExportChunks
-from smsevents.web.export_request import checked_filter
+from smsevents.web.export_request import KNOWN_TEXTS, checked_filter
 from smsevents.web.exports import counter_of, streamed
 from smsevents.web.problems import STATUSES
 from smsevents.wire.event_filter import MEMBERS, TEXT_MEMBERS, EventFilter
@@ -86,9 +86,7 @@ def _read(request: Request[Any, Any, Any], now: int) -> _Asked:
     given = query.decoded(request)
     query.refuse_others(given, _KNOWN)
     zone = zone_of(_one(given, "tz") or "UTC")
-    format_ = _one(given, "format") or JSON_LINES
-    if format_ not in FORMATS:
-        raise InvalidRequest(f"`format` {shown(format_)} is unknown. Send one of {', '.join(FORMATS)}.")
+    format_ = query.known("format", _one(given, "format") or JSON_LINES, FORMATS)
     sent_from, sent_to = _one(given, "sentFrom"), _one(given, "sentTo")
     wanted = EventFilter(
         **{name: frozenset(_texts(given, name)) for name in TEXT_MEMBERS},
@@ -110,6 +108,8 @@ def _one(given: MultiDict[Any], name: str) -> str | None:
 
 def _texts(given: MultiDict[Any], name: str) -> list[str]:
     values: list[str] = given.getall(name, [])
+    if name in KNOWN_TEXTS:
+        return [query.known(name, value, KNOWN_TEXTS[name]) for value in values]
     for value in values:
         if len(value) > TEXT_MAX_CHARACTERS:
             raise InvalidRequest(
@@ -144,7 +144,11 @@ def _example_table(now: int) -> str:
 
 def operation(now: int) -> dict[str, Any]:
     """Describe the operation for OpenAPI, with examples of the day of `now` (Unix ms)."""
-    texts = {"type": "array", "items": {"type": "string", "maxLength": TEXT_MAX_CHARACTERS}}
+
+    def texts_of(name: str) -> dict[str, Any]:
+        limit = {"enum": [*KNOWN_TEXTS[name]]} if name in KNOWN_TEXTS else {"maxLength": TEXT_MAX_CHARACTERS}
+        return {"type": "array", "items": {"type": "string"} | limit}
+
     filters = {
         "status": ("Only events with this status; repeatable.", "DELIVERED"),
         "campaign": ("Only events of this campaign, by its id or its name; repeatable.", "Black Friday"),
@@ -177,7 +181,7 @@ def operation(now: int) -> dict[str, Any]:
                 {"type": "string", "enum": [*FORMATS]},
             ),
             *(
-                _parameter(name, text, [example], texts) | {"style": "form", "explode": True}
+                _parameter(name, text, [example], texts_of(name)) | {"style": "form", "explode": True}
                 for name, (text, example) in filters.items()
             ),
             _parameter("sentFrom", "Only messages sent at or after this time.", str(now - 8 * DAY_MS)),

@@ -11,15 +11,15 @@ from msgspec import Meta, Struct
 
 from smsevents.errors import InvalidRequest
 from smsevents.wire.event_filter import MEMBERS, TEXT_MEMBERS, TIME_MEMBERS, EventFilter
-from smsevents.wire.events import Milliseconds, Text
+from smsevents.wire.events import STATUSES, Milliseconds, Text
 from smsevents.wire.file_formats import START_MAX_BYTES, format_of
 from smsevents.wire.limits import DAY_MS
-from smsevents.wire.reasons import listed, nearest
+from smsevents.wire.reasons import SOURCE_TYPES, listed, nearest
 from smsevents.wire.times import is_time, unit_of
 from smsevents.wire.window import Window, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Texts: TypeAlias = Text | Annotated[list[Text], Meta(min_length=1)] | None
 
@@ -46,6 +46,9 @@ class Asked(NamedTuple):
 
 
 _decoder = msgspec.json.Decoder(ExportRequest)
+KNOWN_TEXTS: dict[str, Sequence[str]] = {"status": STATUSES, "type": SOURCE_TYPES}
+_SHOWN_VALUES_MAX = 3
+_SHOWN_MAX_CHARACTERS = 60
 _NAMES = ("from", "to", *MEMBERS)
 _UNKNOWN = "Object contains unknown field `"
 
@@ -117,11 +120,27 @@ def checked_filter(wanted: EventFilter) -> EventFilter:
 
 
 def filter_warning(wanted: EventFilter) -> str | None:
-    """Return a warning if a time of the filter cannot be that of a message, because of its unit; or None."""
+    """Return a warning about values of the filter that no event has, or None. They are valid: they match nothing.
+
+    A status or a type may be unknown, and a time of sending may be in another unit.
+    """
+    unknown = {name: sorted(getattr(wanted, name) - {*names}) for name, names in KNOWN_TEXTS.items()}
+    warnings = [_of_unknown(name, values) for name, values in unknown.items() if values]
     for name in TIME_MEMBERS:
         time: int | None = getattr(wanted, name)
         if time is not None and not is_time(time):
             unit = unit_of(time)
             guess = "" if unit is None else f" (is it {unit}?)"
-            return f"{name} is not in the years 2000 to 2099{guess}; times are Unix milliseconds."
-    return None
+            warnings.append(f"{name} is not in the years 2000 to 2099{guess}; times are Unix milliseconds.")
+    return " ".join(warnings) or None
+
+
+def _of_unknown(name: str, unknown: Sequence[str]) -> str:
+    """Name values that no event has. A header takes ASCII without control characters alone, so others are escaped."""
+    names = KNOWN_TEXTS[name]
+    shown = [ascii(value[:_SHOWN_MAX_CHARACTERS]) for value in unknown[:_SHOWN_VALUES_MAX]]
+    more = len(unknown) - len(shown)
+    also = f" and {more} more" if more else ""
+    meant = nearest(unknown[0], names) if len(unknown) == 1 else None
+    guess = f" (did you mean {meant}?)" if meant else ""
+    return f"No event has the {name} {', '.join(shown)}{also}{guess}. Send one of {', '.join(names)}."

@@ -56,8 +56,8 @@ async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
         "X-Export-To": str(window.end),
         "Cache-Control": "no-store",
     }
-    if warning := warning_of(window) or filter_warning(wanted):
-        headers["X-Export-Warning"] = warning
+    if warnings := [one for one in (warning_of(window), filter_warning(wanted)) if one]:
+        headers["X-Export-Warning"] = " ".join(warnings)
     if gzip:
         headers["Content-Encoding"] = "gzip"
     reader = app.log.read(trackpoint, window, wanted)
@@ -156,7 +156,10 @@ def operation(now: int) -> dict[str, Any]:
                     "X-Export-To": {"schema": time, "description": "The end of the effective interval."},
                     "X-Export-Warning": {
                         "schema": {"type": "string"},
-                        "description": "Only if the interval ends before 2000 or begins after 2099: it says so.",
+                        "description": (
+                            "Only if the interval or `sentFrom`, `sentTo` are outside the years 2000 to 2099, or if a"
+                            " `status` or `type` is unknown: it says so."
+                        ),
                     },
                 },
                 "content": {negotiate.JSON_SEQ: stream, negotiate.NDJSON: stream},

@@ -6,19 +6,22 @@ others: their clients may send any parameters, except the names that belong in i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from smsevents.errors import InvalidRequest
+from smsevents.stats.calendar import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from collections.abc import Set as AbstractSet
 
     from litestar import Request
     from litestar.datastructures import MultiDict
 
 _SHOWN_MAX_CHARACTERS = 60
+
+T = TypeVar("T", bound=str)
 
 
 def decoded(request: Request[Any, Any, Any]) -> MultiDict[Any]:
@@ -48,6 +51,14 @@ def refuse_members(given: Iterable[str], members: AbstractSet[str]) -> None:
                 f"{_shown(name)} is in the URL, where it has no effect. Send it in the body, as a JSON object:"
                 ' {"from": …, "to": …, "status": "REJECTED"}, with times in Unix milliseconds.'
             )
+
+
+def known(name: str, value: str, names: Collection[T]) -> T:
+    """Return the one of `names` that a parameter has as its value. Raises `InvalidRequest`, which lists them."""
+    for one in names:
+        if value == one:
+            return one
+    raise InvalidRequest(f"`{name}` {shown(value)} is unknown. Send one of {', '.join(names)}.")
 
 
 def _shown(name: str) -> str:

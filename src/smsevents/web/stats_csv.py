@@ -31,6 +31,7 @@ _PARTS = {
     "campaign": ("campaign_id", "campaign_name"),
     "node": ("node_id", "node_name"),
 }
+_STEP_WORDS = {"15m": "quarter-hour", "1h": "hour", "1d": "day", "1w": "week", "1M": "month"}
 OTHER_ID = "(other)"  # in place of the ids of what is beyond `top`
 
 
@@ -58,10 +59,19 @@ def csv_of(body: EventStatistics | DeliveryTimes | MessageStatistics) -> bytes:
 
 
 def name_of(kind: str, trackpoint: int, body: EventStatistics | DeliveryTimes | MessageStatistics) -> str:
-    """Return the name of a file for a body: what it is, the shop, the local days, the zone."""
+    """Return the name of a file for a body: what it is, by what it is grouped, the shop, the local days, the zone."""
     zone = zone_of(body.time_zone)
     start, end = (local_of(time, zone).date().isoformat() for time in (body.start, body.end))
-    return f"{kind}-{trackpoint}-{start}-{end}-{body.time_zone.replace('/', '-')}.csv"
+    return f"{kind}{_grouping_of(body)}-{trackpoint}-{start}-{end}-{body.time_zone.replace('/', '-')}.csv"
+
+
+def _grouping_of(body: EventStatistics | DeliveryTimes | MessageStatistics) -> str:
+    """Return what the rows are, like `-by-day-status`; a campaign has one type, so the type is not named beside it."""
+    if isinstance(body, DeliveryTimes):
+        return ""
+    parts = [part for part in body.by if not (part == "type" and "campaign" in body.by)]
+    words = [*([] if body.step == "all" else [_STEP_WORDS[body.step]]), *parts]
+    return f"-by-{'-'.join(words)}" if words else ""
 
 
 def _bucket(bucket: Bucket, zone: ZoneInfo) -> tuple[object, ...]:

@@ -77,18 +77,11 @@ def _one(given: MultiDict[Any], name: str) -> str | None:
 
 def _choice(given: MultiDict[Any], name: str, known: Collection[T], default: T) -> T:
     value = _one(given, name)
-    return default if value is None else _known(name, value, known)
+    return default if value is None else query.known(name, value, known)
 
 
 def _choices(given: MultiDict[Any], name: str, known: Collection[T]) -> list[T]:
-    return [_known(name, value, known) for value in given.getall(name, [])]
-
-
-def _known(name: str, value: str, known: Collection[T]) -> T:
-    for one in known:
-        if value == one:
-            return one
-    raise InvalidRequest(f"`{name}` {shown(value)} is unknown. Send one of {', '.join(known)}.")
+    return [query.known(name, value, known) for value in given.getall(name, [])]
 
 
 def _ids(given: MultiDict[Any], name: str) -> list[str]:
@@ -101,7 +94,7 @@ def _ids(given: MultiDict[Any], name: str) -> list[str]:
 
 def _by(given: MultiDict[Any], groups_by: tuple[Part, ...]) -> tuple[Part, ...]:
     named = [part for value in given.getall("by", []) for part in value.split(",") if part]
-    found = {_known("by", part, groups_by) for part in named}
+    found = {query.known("by", part, groups_by) for part in named}
     return tuple(part for part in PARTS if part in found)
 
 

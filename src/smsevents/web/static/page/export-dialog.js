@@ -72,6 +72,7 @@ export function ExportDialog({ t, format, state, session, asked, close }) {
     }
     <p role="status">${message}</p>
     ${
+      mayExport &&
       isPossible &&
       html`<div>
         <p class="muted">${t("exportCommand")}</p>

@@ -65,6 +65,7 @@ export function formats(language, zone) {
     duration,
     bucket,
     tick,
+    dayMonth: (ms) => day.format(ms),
     day: (ms) => fullDay.format(ms),
     hour: (ms) => clock.format(ms).split(":").map(Number),
     moment: (ms) => moment.format(ms),

@@ -69,6 +69,30 @@ export function sources(messages) {
 /** Pasted names may hold line separators, which a browser would not show at all. */
 const shownName = (name = "") => name.replace(/[\s\u2028\u2029]+/g, " ").trim();
 
+const SHOWN_ID_CHARACTERS = 12;
+
+/**
+ * Returns what tells sources of the same name apart, by their keys: the first day of sending if `dayOf` names it and it
+ * is within the period, else the id. Other sources have none.
+ */
+export function hintsOf(list, dayOf) {
+  const named = new Map();
+  for (const one of list) if (!one.isOther && one.name) named.set(one.name, [...(named.get(one.name) ?? []), one]);
+  const hints = new Map();
+  for (const group of named.values()) {
+    if (group.length === 1) continue;
+    const firsts = group.map(({ sent }) => sent.findIndex((count) => count > 0));
+    // what was sent in the first bucket may have begun earlier
+    const days = dayOf && firsts.every((first) => first > 0) ? firsts.map(dayOf) : [];
+    const texts = [days, group.map(({ id }) => shortened(id)), group.map(({ id }) => id)];
+    const distinct = texts.find((some) => new Set(some).size === group.length) ?? texts[2];
+    group.forEach(({ key }, index) => hints.set(key, distinct[index]));
+  }
+  return hints;
+}
+
+const shortened = (id) => (id.length > SHOWN_ID_CHARACTERS ? `${id.slice(0, SHOWN_ID_CHARACTERS)}…` : id);
+
 function added(one, other) {
   return Object.fromEntries(Object.keys(NOTHING).map((name) => [name, one[name] + (other[name] ?? 0)]));
 }

@@ -9,6 +9,7 @@ const SIGNS = { auto: "◐", light: "○", dark: "●" };
 
 export function TopBar({ t, session, state, go, period, language, leave, now }) {
   const [choosing, setChoosing] = useState(false);
+  const [isOpen, setOpen] = useState(false); // the menu, which only a phone has
   const other = language === "cs" ? "en" : "cs";
   return html`<header class="top">
     <div class="top-inner">
@@ -17,6 +18,9 @@ export function TopBar({ t, session, state, go, period, language, leave, now }) 
         <span class="shop">${session.name}</span>
         <code>${session.trackpointId}</code>
       </div>
+      <button class="menu" aria-expanded=${String(isOpen)} aria-controls="settings" onClick=${() => setOpen(!isOpen)}>
+        <span aria-hidden="true">☰</span> ${t("menu")}
+      </button>
       <div class="presets" role="group" aria-label=${t("period")}>
         ${["7", "30", "90"].map(
           (days) => html`<button
@@ -31,7 +35,11 @@ export function TopBar({ t, session, state, go, period, language, leave, now }) 
           ${t("custom")}
         </button>
       </div>
-      <div class="settings">
+      <div
+        class=${`settings ${isOpen ? "open" : ""}`}
+        id="settings"
+        onKeyDown=${(event) => event.key === "Escape" && setOpen(false)}
+      >
         <${Choice}
           label=${t("compare")}
           value=${state.compare}

@@ -12,6 +12,7 @@ export default {
   hideKey: "Skrýt",
   signingIn: "Přihlašuji…",
   signOut: "Odhlásit",
+  menu: "Nabídka",
   sessionEnded: "Přihlášení vypršelo. Přihlaste se znovu, zobrazí se totéž co předtím.",
   cookieLost:
     "Klíč je správný, ale prohlížeč si přihlášení neuložil. Povolte pro tento web cookies, nebo stránku otevřete na její adrese https.",
@@ -51,6 +52,7 @@ export default {
   equalExport: "odpovídá tomuto exportu",
   noComparison: "Není s čím srovnávat",
   unchanged: "beze změny",
+  changes: "Změny {since}.",
   points: "{change} p. b.",
   ofAttempted: "{share} z pokusů",
   noReceiptOf: {
@@ -109,7 +111,8 @@ export default {
   zoomHint:
     "Tažením přes sloupce graf přiblížíte. Na klávesnici: šipky posouvají, Shift se šipkami vybírá, Enter přiblíží.",
   bars: "Sloupce grafu",
-  standsOut: "„{name}“: nedoručeno {share} zpráv.",
+  cutByHistory: "{bucket}: údaje nejsou úplné, log sahá jen 90 dní zpět.",
+  standsOut: "„{name}“{hint}: nedoručeno {share} zpráv.",
   showIt: "Zobrazit",
 
   funnel: "Jak zprávy dopadly",
@@ -120,7 +123,7 @@ export default {
   timeToDeliver: "Doba doručení",
   median: "medián {time}",
   p95: "95 % do {time}",
-  deliveryNote: "Od odeslání do doručení, {deliveries}. Do 10 sekund {share}.",
+  deliveryNote: "Od odeslání do doručení, {deliveries}.",
   deliveries: { one: "{count} doručení", other: "{count} doručení" },
   within10s: "Do 10 sekund",
   within1m: "Do 1 minuty",
@@ -135,6 +138,7 @@ export default {
   flow: "Scénář",
   node: "Krok",
   shareOfSent: "Podíl",
+  firstSent: "od {day}",
   trend: "Vývoj",
   showSteps: "Zobrazit kroky scénáře {name}",
   hideSteps: "Skrýt kroky scénáře {name}",
@@ -150,7 +154,7 @@ export default {
   exportTitle: "Export, který odpovídá těmto číslům",
   exportLead: "Jeden řádek na událost, přesně ty události, které jsou tu započtené.",
   exportSent: "Jsou to události zpráv odeslaných v daném období, ať nastaly kdykoli.",
-  exportDownload: "Stáhnout",
+  exportDownload: "Stáhnout JSON Lines",
   exportExcel: "CSV pro český Excel",
   exportRunning: "Exportuji…",
   exportDone: "Uloženo: {lines}.",

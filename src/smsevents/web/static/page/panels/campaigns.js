@@ -3,7 +3,7 @@
 import { statisticsPath } from "../api.js";
 import { Sparkline } from "../charts/sparkline.js";
 import { html, useState } from "../lib.js";
-import { sources } from "../numbers.js";
+import { hintsOf, sources } from "../numbers.js";
 import { failedOf, rateOf } from "../statuses.js";
 import { Choice } from "../top-bar.js";
 import { writeState } from "../url.js";
@@ -19,7 +19,13 @@ const COLUMNS = {
   pending: (one) => one.counts.pending,
 };
 
-export function Campaigns({ t, format, state, go, period, results, session, retry }) {
+/** Returns what names the first day of sending by its bucket, or null if the buckets are not days of sending. */
+export const firstDayOf = (t, format, state, step, buckets) =>
+  state.at === "send" && step === "1d" && buckets.length > 1
+    ? (first) => t("firstSent", { day: format.dayMonth(buckets[first].from) })
+    : null;
+
+export function Campaigns({ t, format, state, go, period, step, results, session, retry }) {
   const [isAll, setAll] = useState(false);
   const [folded, setFolded] = useState(() => new Set());
   const { sources: result, messages } = results;
@@ -59,7 +65,9 @@ export function Campaigns({ t, format, state, go, period, results, session, retr
         if (!next.delete(one)) next.add(one);
         setFolded(next);
       };
-      const row = { t, format, state, go, total: messages.data.total.sent, buckets: result.data.buckets };
+      const dayOf = firstDayOf(t, format, state, step, result.data.buckets);
+      const hints = new Map([all, ...all.map(({ nodes }) => nodes)].flatMap((some) => [...hintsOf(some, dayOf)]));
+      const row = { hints, t, format, state, go, total: messages.data.total.sent, buckets: result.data.buckets };
       return html`<table class="campaigns">
           <caption class="hidden-text">${t("campaigns")}</caption>
           <thead>
@@ -113,7 +121,7 @@ function Heading({ t, go, sort, name, isNumber }) {
   </th>`;
 }
 
-function Row({ t, format, state, go, one, parent, total, buckets, isFolded, fold }) {
+function Row({ t, hints, format, state, go, one, parent, total, buckets, isFolded, fold }) {
   const rate = rateOf(one.counts);
   const share = total ? one.counts.sent / total : 0;
   const only = parent ? { campaign: [parent.id], node: [one.id] } : { campaign: [one.id], node: [] };
@@ -138,22 +146,25 @@ function Row({ t, format, state, go, one, parent, total, buckets, isFolded, fold
             ${isFolded ? "▸" : "▾"}
           </button>`
         }
-        ${
-          one.isOther
-            ? name
-            : html`<a href=${writeState({ ...state, ...only })} onClick=${follow}>${name}</a>`
-        }
+        <span>
+          ${
+            one.isOther
+              ? name
+              : html`<a href=${writeState({ ...state, ...only })} onClick=${follow}>${name}</a>`
+          }
+          ${hints.has(one.key) && html` <span class="hint-of-name">${hints.get(one.key)}</span>`}
+        </span>
       </div>
     </th>
     <td class="muted kind">${one.isOther ? "" : t(parent ? "node" : one.type === "flow" ? "flow" : "campaign")}</td>
     <td class="number sent">${format.number(one.counts.sent)}</td>
-    <td class="with-bar share"><${Share} share=${share} text=${format.percent(share)} fill="" /></td>
-    <td class="with-bar rate" data-label=${t("delivered")}>
+    <td class="with-bar share" data-label=${t("shareOfSent")}><${Share} share=${share} text=${format.percent(share)} fill="" /></td>
+    <td class="with-bar rate" data-label=${t("deliveryRate")}>
       <${Share} share=${rate ?? 0} text=${format.percent(rate)} fill="fill-delivered" />
     </td>
-    <td class="number" data-label=${t("failed")}>${format.number(failedOf(one.counts))}</td>
-    <td class="number pending">${format.number(one.counts.pending)}</td>
-    <td class="trend" aria-hidden="true"><${Sparkline} values=${one.sent.filter((_, index) => buckets[index].complete)} kind="pending" /></td>
+    <td class="number failed" data-label=${t("failed")}>${format.number(failedOf(one.counts))}</td>
+    <td class="number pending" data-label=${t("pending")}>${format.number(one.counts.pending)}</td>
+    <td class="trend" aria-hidden="true"><${Sparkline} values=${one.sent.filter((_, index) => buckets[index].complete)} kind="pending" isCentred=${true} /></td>
   </tr>`;
 }
 

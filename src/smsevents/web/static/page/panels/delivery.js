@@ -46,10 +46,7 @@ export function Delivery({ t, format, state, go, results, retry }) {
           )}
         </dl>
         <figcaption class="note">
-          ${t("deliveryNote", {
-            deliveries: t("deliveries", { count: data.deliveries }),
-            share: shareOf(data.within10s),
-          })}
+          ${t("deliveryNote", { deliveries: t("deliveries", { count: data.deliveries }) })}
         </figcaption>
       </figure>`;
     }}

@@ -3,9 +3,10 @@
 import { statisticsPath } from "../api.js";
 import { Bars } from "../charts/bars.js";
 import { html } from "../lib.js";
-import { eventSeries, messageSeries, sources, standout } from "../numbers.js";
+import { eventSeries, hintsOf, messageSeries, sources, standout } from "../numbers.js";
 import { STATUSES } from "../statuses.js";
 import { Choice } from "../top-bar.js";
+import { firstDayOf } from "./campaigns.js";
 import { FiguresTable } from "./figures-table.js";
 import { Panel, TableSwitch } from "./panel.js";
 
@@ -78,7 +79,7 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
             format=${format}
           />
           <figcaption class="note">
-            <${Notes} ...${{ t, format, state, go, step, series, results }} asOf=${result.data.asOf} />
+            <${Notes} ...${{ t, format, state, go, period, step, series, results }} data=${result.data} />
             ${isEvents && html`<p>${t("events", { count: result.data.events })}, <button class="link" onClick=${() => showExport({ from: result.data.from, to: result.data.to, count: result.data.events })}>${t("equalExport")}</button></p>`}
             <p class="hint">${t("zoomHint")}</p>
           </figcaption>
@@ -88,17 +89,22 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
 }
 
 /** What a person should notice, computed from the numbers. */
-function Notes({ t, format, state, go, step, series, results, asOf }) {
-  const current = series.findLast((one) => !one.complete && one.from <= asOf);
+function Notes({ t, format, state, go, period, step, series, results, data }) {
+  const current = series.findLast((one) => !one.complete && one.from <= data.asOf);
+  const first = series[0];
+  const isCut = first && first !== current && !first.complete && data.from > period.from; // by the history
   // by time of the event, a message may be there with its failure alone, which would look like a failed campaign
   const isFair = state.at === "send" && results.sources?.data;
-  const bad = isFair && standout(sources(results.sources.data), results.messages.data.total);
+  const list = isFair ? sources(results.sources.data) : [];
+  const bad = isFair && standout(list, results.messages.data.total);
+  const hint = bad && hintsOf(list, firstDayOf(t, format, state, step, results.sources.data.buckets)).get(bad.key);
   return html`<p>
+    ${isCut && html`<span>${t("cutByHistory", { bucket: format.bucket(first, step) })} </span>`}
     ${current && html`<span>${t("notComplete", { bucket: format.bucket(current, step) })} </span>`}
     ${
       bad &&
       html`<span>
-        ${t("standsOut", { name: bad.name, share: format.percent(bad.share) })}${" "}
+        ${t("standsOut", { name: bad.name, hint: hint ? ` (${hint})` : "", share: format.percent(bad.share) })}${" "}
         <button class="link" onClick=${() => go({ campaign: [bad.id], node: [] })}>${t("showIt")}</button>
       </span>`
     }

@@ -37,35 +37,38 @@ export function Tiles({ t, format, period, results }) {
   const changeOf = (pick) => (before ? ratioChange(pick(total), pick(before.total)) : null);
   const points = rateChange === null ? null : format.points(rateChange);
 
-  return html`<dl class=${`tiles wide ${messages.isOld ? "is-old" : ""}`}>
-    <${Tile} name=${t("deliveryRate")} value=${format.percent(rate)} spark=${complete.map(rateOf)} kind="delivered">
-      <${Change} ...${{ t, since }} value=${rateChange} text=${points && t("points", { change: points })} isMoreBetter=${true} />
-    <//>
-    <${Tile} name=${t("delivered")} value=${format.number(total.delivered)} spark=${complete.map((one) => one.delivered)} kind="delivered">
-      <${CountChange} ...${{ t, format, since }} value=${changeOf((one) => one.delivered)} isMoreBetter=${true} />
-    <//>
-    <${Tile} name=${t("failed")} value=${format.number(failedOf(total))} spark=${complete.map(failedOf)} kind="failed">
-      <${CountChange} ...${{ t, format, since }} value=${changeOf(failedOf)} isMoreBetter=${false} />
-    <//>
-    <${Tile} name=${t("pending")} value=${format.number(total.pending)} spark=${complete.map((one) => one.pending)} kind="pending">
-      <span class="muted">
-        ${
-          total.noReceipt
-            ? t("noReceiptOf", { count: total.noReceipt })
-            : t("ofAttempted", { share: format.percent(total.attempted ? total.pending / total.attempted : null) })
-        }
-      </span>
-    <//>
-    <${Tile} name=${t("medianTime")} value=${median === null ? "–" : `≈ ${format.duration(median)}`}>
-      <${Change}
-        ...${{ t, since }}
-        value=${medianChange}
-        text=${medianChange !== null && format.signedDuration(medianChange)}
-        isMoreBetter=${false}
-        least=${50}
-      />
-    <//>
-  </dl>`;
+  return html`<div class=${`wide ${messages.isOld ? "is-old" : ""}`}>
+    <dl class="tiles">
+      <${Tile} name=${t("deliveryRate")} value=${format.percent(rate)} spark=${complete.map(rateOf)} kind="delivered">
+        <${Change} ...${{ t, since }} value=${rateChange} text=${points && t("points", { change: points })} isMoreBetter=${true} />
+      <//>
+      <${Tile} name=${t("delivered")} value=${format.number(total.delivered)} spark=${complete.map((one) => one.delivered)} kind="delivered">
+        <${CountChange} ...${{ t, format, since }} value=${changeOf((one) => one.delivered)} />
+      <//>
+      <${Tile} name=${t("failed")} value=${format.number(failedOf(total))} spark=${complete.map(failedOf)} kind="failed">
+        <${CountChange} ...${{ t, format, since }} value=${changeOf(failedOf)} />
+      <//>
+      <${Tile} name=${t("pending")} value=${format.number(total.pending)} spark=${complete.map((one) => one.pending)} kind="pending">
+        <span class="muted">
+          ${
+            total.noReceipt
+              ? t("noReceiptOf", { count: total.noReceipt })
+              : t("ofAttempted", { share: format.percent(total.attempted ? total.pending / total.attempted : null) })
+          }
+        </span>
+      <//>
+      <${Tile} name=${t("medianTime")} value=${median === null ? "–" : `≈ ${format.duration(median)}`}>
+        <${Change}
+          ...${{ t, since }}
+          value=${medianChange}
+          text=${medianChange !== null && format.signedDuration(medianChange)}
+          isMoreBetter=${false}
+          least=${50}
+        />
+      <//>
+    </dl>
+    ${before && since !== null && html`<p class="compared">${t("changes", { since })}</p>`}
+  </div>`;
 }
 
 function Tile({ name, value, spark, kind, children }) {
@@ -76,17 +79,18 @@ function Tile({ name, value, spark, kind, children }) {
   </div>`;
 }
 
-const CountChange = ({ t, format, since, value, isMoreBetter }) =>
-  html`<${Change} ...${{ t, since, value, isMoreBetter }} text=${value !== null && format.change(value)} />`;
+/** More or fewer messages is neither better nor worse: that depends on how many were sent. */
+const CountChange = ({ t, format, since, value }) =>
+  html`<${Change} ...${{ t, since, value }} text=${value !== null && format.change(value)} />`;
 
-/** A change is never told by its colour alone: it has a sign, and says what it is compared with. */
+/** A change is never told by its colour alone: it has a sign. Without `isMoreBetter`, it is not judged. */
 function Change({ t, since, value, text, isMoreBetter, least = 0.0005 }) {
   if (since === null) return null;
   if (value === null) return html`<span class="muted">${t("noComparison")}</span>`;
   if (Math.abs(value) < least) return html`<span class="muted">${t("unchanged")}</span>`;
-  const isBetter = value > 0 === isMoreBetter;
+  const judged = isMoreBetter === undefined ? "neutral" : value > 0 === isMoreBetter ? "better" : "worse";
   return html`<span title=${since}>
-    <span class=${isBetter ? "better" : "worse"}>${text}</span>${" "}
+    <span class=${judged}>${text}</span>${" "}
     <span class="hidden-text">${since}</span>
   </span>`;
 }
