@@ -339,7 +339,7 @@ print(*sorted(name for name in sys.modules if name.startswith("smsevents.") and 
     heavy = "litestar sqlalchemy uvicorn alembic typer rich structlog prometheus_client httpx2 httpx anyio dlt"
     done = subprocess.run([sys.executable, "-c", script, heavy], check=True, capture_output=True, text=True, timeout=60)
 
-    wire = ["canonical", "columns", "event_filter", "events", "limits", "reasons", "results", "times"]
+    wire = ["canonical", "columns", "event_filter", "events", "limits", "reasons", "reference", "results", "times"]
     modules = ["clock", "clock.system", "errors", "wire", *(f"wire.{name}" for name in wire)]
     assert done.stdout.splitlines() == ["", " ".join(f"smsevents.{module}" for module in modules)]
 

@@ -65,6 +65,7 @@ def test_lines_of_the_api(path: Path, tmp_path: Path) -> None:
         database = open_catalog(here.url)
         admin = Access(database).create_key(SHOP, ["admin"])
         database.close()
+        shell.run(f"smsevents receiver create {SHOP} --gateway jasmin")  # the text tells to do so
 
         for block in blocks:
             text = block.replace(":8080", f":{here.port}").replace(":8081", f":{there.port}")

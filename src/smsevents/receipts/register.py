@@ -126,7 +126,9 @@ def _parsed(line: bytes, receiver_ids: set[str], gateways: set[str], newest_ms: 
     if sms.receiver is not None and sms.receiver not in receiver_ids:
         raise _Bad("`receiver` is not the id of a receiver of this shop that is in use")
     if sms.gateway is not None and sms.gateway not in gateways:
-        raise _Bad("the shop does not have a receiver in use for this `gateway`; `smsevents receiver create` makes one")
+        raise _Bad(
+            "the shop does not have a receiver in use for this `gateway`; ask the server's operator to create one"
+        )
     if not sms.messageId.strip():
         raise _Bad("`messageId` is blank")
     date = sms.source.sendDate if sms.accepted is None else sms.accepted
