@@ -115,8 +115,7 @@ class Client(_Named):
         the same as ISO text), a `timedelta` before now, or Unix milliseconds. Without both, the export covers the
         last 90 days. `where` leaves out the events that do not match: a server that takes filters does not send
         them, and the client filters what comes, after it has checked each line. Not every server guarantees order or
-        uniqueness. `on_head` receives what the response headers
-        say about time, once for each try that begins well.
+        uniqueness. `on_head` receives what the response headers say about time, once for each try that begins well.
 
         The export is complete when the iterator ends without an error. Until the first batch, failures are retried
         as `retry` says. Raises `ConfigurationError` immediately. While the export is read, it raises `Unreachable`,

@@ -67,6 +67,14 @@ def text_of(fields: Mapping[str, Any], name: str) -> str | None:
     return as_text(fields.get(name))
 
 
+def required(fields: Mapping[str, Any], name: str) -> str:
+    """Return a field as `text_of` does. Raises `NotAReceipt` if there is none."""
+    value = text_of(fields, name)
+    if value is None:
+        raise NotAReceipt(f"the field `{name}` is missing")
+    return value
+
+
 def as_text(value: object) -> str | None:
     """Return a JSON value as a text without surrounding space, or None for null, an empty text, and structures."""
     if isinstance(value, bool):

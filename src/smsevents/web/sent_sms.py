@@ -53,7 +53,8 @@ def operation(now: int) -> dict[str, Any]:
         "summary": "Register sent messages",
         "description": (
             "One line for each message that was sent, for gateways that do not return a reference with their receipts."
-            " Receipts that came earlier have waited, and are recorded now. Registered messages are kept for a week."
+            " Receipts that came earlier have waited, and are recorded now. Registered messages are kept for a week,"
+            " unless the operator has set another time."
             " The key needs the scope `import`."
         ),
         "parameters": [TRACKPOINT],

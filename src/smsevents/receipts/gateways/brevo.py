@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import DeliveryReceipt, required, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,9 +35,7 @@ class Brevo:
 
     def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
         """Read the receipt of a call."""
-        value = text_of(fields, "msg_status")
-        if value is None:
-            raise NotAReceipt("the field `msg_status` is missing")
+        value = required(fields, "msg_status")
         yield DeliveryReceipt(
             value=value,
             status=self.statuses.get(value),

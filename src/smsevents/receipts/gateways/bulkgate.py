@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import DeliveryReceipt, required, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,9 +36,7 @@ class BulkGate:
 
     def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
         """Read the receipt of a call."""
-        value = text_of(fields, "status")
-        if value is None:
-            raise NotAReceipt("the field `status` is missing")
+        value = required(fields, "status")
         yield DeliveryReceipt(
             value=value,
             status=self.statuses.get(value),

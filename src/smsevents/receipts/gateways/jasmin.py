@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import smpp, times
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import DeliveryReceipt, required, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,9 +37,7 @@ class Jasmin:
 
     def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
         """Read the receipt of a call."""
-        value = text_of(fields, "message_status")
-        if value is None:
-            raise NotAReceipt("the field `message_status` is missing")
+        value = required(fields, "message_status")
         value = value.upper()
         known = _REFUSED if value.startswith("ESME_") and value != _ACCEPTED else value
         yield DeliveryReceipt(

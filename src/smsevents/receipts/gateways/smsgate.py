@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import DeliveryReceipt, required, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,9 +38,7 @@ class Smsgate:
 
     def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:  # noqa: ARG002 -- there are no times
         """Read the receipt of a call."""
-        value = text_of(fields, "status")
-        if value is None:
-            raise NotAReceipt("the field `status` is missing")
+        value = required(fields, "status")
         yield DeliveryReceipt(
             value=value,
             status=self.statuses.get(value),

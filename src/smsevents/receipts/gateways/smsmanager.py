@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import DeliveryReceipt, required, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,9 +36,7 @@ class SmsManager:
 
     def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:  # noqa: ARG002 -- its times are Unix seconds
         """Read the receipt of a call."""
-        value = text_of(fields, "result")
-        if value is None:
-            raise NotAReceipt("the field `result` is missing")
+        value = required(fields, "result")
         yield DeliveryReceipt(
             value=value,
             status=self.statuses.get(value),

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from smsevents.receipts import times
-from smsevents.receipts.receipt import DeliveryReceipt, NotAReceipt, text_of
+from smsevents.receipts.receipt import DeliveryReceipt, required, text_of
 from smsevents.receipts.signatures import jwt_claims
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ class VonageMessages:
 
     def receipts(self, fields: Mapping[str, Any], zone: tzinfo) -> Iterable[DeliveryReceipt]:
         """Read the receipt of a call."""
-        value = text_of(fields, "status")
-        if value is None:
-            raise NotAReceipt("the field `status` is missing")
+        value = required(fields, "status")
         with_code = f"{value} {_code_of(fields.get('error'))}"
         known = with_code if with_code in self.statuses else value
         yield DeliveryReceipt(
