@@ -1,9 +1,10 @@
-"""Shared by the commands: error messages, tables and progress bars. Imports nothing of the server."""
+"""Shared by the commands: error messages, secrets shown once, tables, progress bars. Imports nothing of the server."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -16,7 +17,7 @@ from smsevents.wire.events import INT64_MAX
 from smsevents.wire.reasons import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -52,6 +53,29 @@ def errors() -> Iterator[None]:
 def counted(number: int, thing: str) -> str:
     """Return a number and what it counts: `1 pack`, `2 packs`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def show_once(what: str, secret: str, *, revoke: Callable[[], object]) -> None:
+    """Print a secret that is not stored. If that fails, revoke it, because nobody will ever know it.
+
+    `what` is its name in the message. Raises `OutputFailed`.
+    """
+    try:
+        typer.echo(secret)
+        output.flush()
+    except OutputFailed as error:
+        revoke()
+        raise OutputFailed(f"{error} The {what} was not shown, so it was revoked immediately.") from error
+
+
+def day_of(time_ms: int | None) -> str:
+    """Return the UTC day of a time in Unix milliseconds, or a dash for None."""
+    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def minute_of(time_ms: int | None) -> str:
+    """Return a time (Unix ms) to the minute, in UTC, or a dash for None."""
+    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from smsevents.accounts.access import Access
-from smsevents.cli import output
-from smsevents.cli.console import JsonOption, Trackpoint, show_json, show_table
+from smsevents.cli.console import JsonOption, Trackpoint, day_of, minute_of, show_json, show_once, show_table
 from smsevents.cli.database import with_database
 from smsevents.cli.opening import opened_database, say_doubt
-from smsevents.cli.output import OutputFailed
-from smsevents.cli.shop import day_of
 from smsevents.cli.times import option_time
 from smsevents.clock.system import now_ms
 from smsevents.timekeeper import Timekeeper
@@ -58,12 +54,7 @@ def create(
             say_doubt(Timekeeper(database).judge())
         access = Access(database)
         key = access.create_key(trackpoint, [s.value for s in scope], label=label, expires_ms=expires_ms)
-        try:
-            typer.echo(key)
-            output.flush()
-        except OutputFailed as error:
-            access.revoke_key(key.split("_")[1])
-            raise OutputFailed(f"{error} The key was not shown, so it was revoked immediately.") from error
+        show_once("key", key, revoke=lambda: access.revoke_key(key.split("_")[1]))
 
 
 @app.command("list")
@@ -101,11 +92,6 @@ def list_(trackpoint: Trackpoint, as_json: JsonOption = False) -> None:
             for key in keys
         ],
     )
-
-
-def minute_of(time_ms: int | None) -> str:
-    """Return a time (Unix ms) to the minute, in UTC, or a dash for None."""
-    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 @app.command("revoke")

@@ -9,13 +9,9 @@ from typing import Annotated
 
 import typer
 
-from smsevents.cli import output
-from smsevents.cli.console import JsonOption, Trackpoint, show_json, show_table
+from smsevents.cli.console import JsonOption, Trackpoint, day_of, minute_of, show_json, show_once, show_table
 from smsevents.cli.database import settings_in_force, with_database
-from smsevents.cli.key import minute_of
 from smsevents.cli.opening import opened_database
-from smsevents.cli.output import OutputFailed
-from smsevents.cli.shop import day_of
 from smsevents.errors import InvalidRequest
 from smsevents.receipts.explain import Sample, explain
 from smsevents.receipts.mapping import MAPPING_MAX_BYTES
@@ -66,12 +62,7 @@ def create(
     with opened_database() as database:
         receivers = Receivers(database)
         token = receivers.create(trackpoint, gateway.value, zone=time_zone, mapping=found, secret=signing)
-        try:
-            typer.echo(f"{_base()}/receipts/{token}")
-            output.flush()
-        except OutputFailed as error:
-            receivers.revoke(token.split("_")[0])
-            raise OutputFailed(f"{error} The address was not shown, so it was revoked immediately.") from error
+        show_once("address", f"{_base()}/receipts/{token}", revoke=lambda: receivers.revoke(token.split("_")[0]))
     typer.echo(
         "Put this address into the gateway's configuration, as docs/receipts.md shows for each gateway. It is a secret:"
         " all who know it can record events of the shop.",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from smsevents.accounts.access import Access
-from smsevents.cli.console import JsonOption, Trackpoint, show_json, show_table
+from smsevents.cli.console import JsonOption, Trackpoint, day_of, show_json, show_table
 from smsevents.cli.database import repeated, with_database
 from smsevents.cli.opening import opened_database
 
@@ -43,8 +42,3 @@ def list_(as_json: JsonOption = False) -> None:
         ["TRACKPOINT", "NAME", "CREATED"],
         [[str(shop.trackpoint), shop.name, day_of(shop.created_ms)] for shop in shops],
     )
-
-
-def day_of(time_ms: int | None) -> str:
-    """Return the UTC day of a time in Unix milliseconds, or a dash for None."""
-    return "-" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
