@@ -13,6 +13,8 @@ in_order.py        what rows of segments and of packs have in common: the header
 batches.py         ids or keys in batches
 stored.py          segments in rows and in packs, in order
 tallies.py         statements on tallies: the counts of segments
+sent_days.py       which rows and packs have events of which day of sending
+message_days.py    statements on the numbers of messages that are kept for days
 outlines.py        segments in order with their tallies, without their bytes
 replacement.py     what was read is replaced by what was made of it, or nothing is
 objects.py         statements on the objects in the store: announced, live, dead

@@ -37,6 +37,7 @@ from smsevents.catalog.dialects import open_dialect
 from smsevents.catalog.dialects.base import DIALECT_OPTION, Collided
 from smsevents.catalog.hot import run_text
 from smsevents.catalog.pack_store import PackStore
+from smsevents.catalog.sent_days import SentDays
 from smsevents.catalog.stores import find_store
 from smsevents.errors import StoreFull, StoreUnavailable
 
@@ -99,6 +100,7 @@ class Database:
         self.dialect = open_dialect(url, create=create)
         self.open_store = open_store
         self._packs: PackStore | None = None
+        self.sent_days = SentDays()  # what of the log has events of a day, see catalog/sent_days.py
         self._writes: queue.SimpleQueue[_Write[Any] | _Joined[Any, Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()

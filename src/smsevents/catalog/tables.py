@@ -203,6 +203,20 @@ tallies = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+# The messages of a shop that were sent on a day (since 1970, UTC), in numbers (`segments.message_day`). They count only
+# while `basis` is that of what is stored (`catalog.sent_days`). They name sources, but no users. `data` is NULL if they
+# are too large to be kept.
+message_days = Table(
+    "message_days",
+    metadata,
+    Column("trackpoint", BigInteger, ForeignKey("shops.trackpoint"), primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("basis", LargeBinary, nullable=False),
+    Column("counted_ms", BigInteger, nullable=False),
+    Column("data", LargeBinary),
+)
+
 # Every object that may be in the store. Its row is there before the object is, and goes only after it is gone.
 objects = Table(
     "objects",

@@ -8,5 +8,9 @@ grouping.py        counts by bucket, status and source → rows, with names
 events.py          how many events
 delivery.py        how long the delivery took
 messages.py        how many messages, by their state
+message_lines.py   lines → what decides on the state of a message
 message_states.py  events in any order → messages with their states, in bounded memory
+day_counts.py      the messages of days of sending, as they are kept
+keeping.py         the messages of settled days are counted once and kept
+kept_messages.py   what is kept of the messages that are asked for, and what is left to be counted
 """

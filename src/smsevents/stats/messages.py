@@ -1,23 +1,23 @@
 """How many messages there are, by the state that each of them is in (docs/api.md, "The state of a message").
 
 A message is a user and a complete source, send date included. Its events may be in any segments, so messages cannot be
-added up from tallies: the segments with events that are asked for are opened. Tallies tell which these are, and how
-many events and lines there will be, before any is opened. So no line is read more than twice: once to count it if its
-segment has no tally that says enough, and once for its message.
+added up from tallies. Those of settled days are kept (`kept_messages.py`). For the others, the segments with events
+that are asked for are opened. Tallies tell which these are, and how many events and lines there will be, before any is
+opened. So no line is read more than twice: once to count it if its segment has no tally that says enough, and once for
+its message.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from smsevents.errors import InvalidRequest
+from smsevents.segments.message_day import QUARTERS_IN_DAY
 from smsevents.segments.tally import QUARTER_MS, parts_of, quarters_of
 from smsevents.stats.grouping import (
     OTHER,
@@ -31,16 +31,20 @@ from smsevents.stats.grouping import (
     order_of,
     shown_group,
 )
-from smsevents.stats.message_states import DIGEST_BYTES, message_states, state_of
+from smsevents.stats.kept_messages import take_kept
+from smsevents.stats.message_lines import digest_of_message, events_in
+from smsevents.stats.message_states import message_states, state_of
 from smsevents.stats.parts import Use, count_parts, go_on
 from smsevents.wire.events import INT64_MAX
 from smsevents.wire.limits import HOUR_MS
-from smsevents.wire.lines import NotLines
+from smsevents.wire.times import EPOCH, MILLISECOND
 from smsevents.wire.window import Window
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
+    from smsevents.segments.message_day import InState, MessageDay
     from smsevents.segments.tally import Tally
+    from smsevents.stats.kept_messages import Left, Stretch
     from smsevents.stats.message_states import Message, MessageStates
     from smsevents.stats.parts import Check
     from smsevents.stats.question import Question
@@ -50,11 +54,6 @@ MESSAGES_LINES_MAX = 20_000_000  # looked at for them, the other events of their
 MESSAGES_CHECKED_EVERY = 10_000  # messages: whether the client is still there, and whether there is memory
 NO_RECEIPT_AFTER_MS = 72 * HOUR_MS  # the usual validity period of an SMS
 STATES_BYTES = 700  # the numbers of a bucket and group: measured
-
-_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_line = re.compile(
-    rb'"userId":(%b),"status":"([A-Z]+)","date":(-?[0-9]+)\},"source":(\{[^\n]*),"sendDate":(-?[0-9]+)\}\}\n' % _TEXT
-)
 
 
 class States(msgspec.Struct, rename="camel"):
@@ -74,6 +73,14 @@ class States(msgspec.Struct, rename="camel"):
     rejected: int = 0
     deleted: int = 0
     events: int = 0
+
+    def count(self, status: str, messages: int, events: int) -> None:
+        """Add messages in a state, but for `no_receipt`, and the events that they have together."""
+        self.sent += messages
+        self.events += events
+        self.attempted += messages if status != "SKIPPED" else 0
+        name = "pending" if status == "ACCEPTED" else status.lower()
+        setattr(self, name, getattr(self, name) + messages)
 
     def add(self, other: States) -> None:
         """Add the numbers of others."""
@@ -101,9 +108,10 @@ class _Extent(NamedTuple):
 
 
 class _Expected:
-    """Counts the events whose messages are asked for, and the lines that have to be read for them."""
+    """Counts the events whose messages are left to be counted, and the lines that have to be read for them."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, left: Left) -> None:
+        self._left = left
         self._groups = Groups(replace(question, by=()))
         self._is_by_event = question.at == "event"
         self._buckets = question.buckets
@@ -118,7 +126,7 @@ class _Expected:
             for cells in tally.cells
             if self._groups.of(tally.sources[cells.source]) is not None
             for date, sent, count in quarters_of(tally, cells)
-            if of_quarter(date if self._is_by_event else sent) != -1
+            if of_quarter(date if self._is_by_event else sent) != -1 and self._left.has_quarter(sent)
         ]
         if not found:
             return Use.NOTHING
@@ -136,7 +144,7 @@ class _Expected:
         """Count lines. Raises `NotLines`, and `InvalidRequest` if there is too much."""
         dates: list[int] = []
         for _, date, source, sent in parts_of(lines):
-            if self._groups.of(source) is not None and (self._is_by_event or self._buckets.of(int(sent)) >= 0):
+            if self._groups.of(source) is not None and (self._is_by_event or self._is_left(int(sent))):
                 dates.append(int(date))
         read = lines.count(b"\n")
         if dates:
@@ -145,28 +153,40 @@ class _Expected:
             self._lines += read
             self._check()
 
+    def _is_left(self, sent: int) -> bool:
+        return self._buckets.of(sent) >= 0 and self._left.has(sent)
+
     def _check(self) -> None:
         if self.events > MESSAGES_EVENTS_MAX:
             raise InvalidRequest(
                 f"The messages that are asked for have more than {MESSAGES_EVENTS_MAX} events. Send a shorter interval,"
-                " or a `campaign` or `node`."
+                f" or a `campaign` or `node`.{self._kept_until()}"
             )
         if self._lines > MESSAGES_LINES_MAX:
             raise InvalidRequest(
                 f"To count these messages, more than {MESSAGES_LINES_MAX} events would have to be looked at. Send a"
                 " shorter interval; a `campaign` or `node` helps if its events are not all over it."
+                f"{self._kept_until()}"
             )
 
-    def window(self, question: Question) -> Window:
+    def _kept_until(self) -> str:
+        """Return which interval takes less, for the end of a message, or nothing."""
+        if not self._left.quarters:
+            return ""
+        until = EPOCH + (max(self._left.quarters) + 1) * QUARTER_MS * MILLISECOND
+        return f" Most messages sent before {until:%Y-%m-%dT%H:%MZ} are counted already: end the interval there."
+
+    def window(self) -> Window:
         """Return the dates of the events."""
-        log = question.log_window
+        log = self._left.window
         return Window(max(log.start, self._first * QUARTER_MS), min(log.end, self._last * QUARTER_MS + QUARTER_MS - 1))
 
 
 class _Lines:
-    """Reads the events whose messages are asked for."""
+    """Reads the events whose messages are left to be counted."""
 
-    def __init__(self, question: Question, groups: Groups, states: MessageStates) -> None:
+    def __init__(self, question: Question, left: Left, groups: Groups, states: MessageStates) -> None:
+        self._left = left
         self._selection = replace(question.selection, statuses=frozenset())
         self._sent = Window(-INT64_MAX - 1, INT64_MAX) if question.at == "event" else question.window
         self._groups = groups
@@ -176,23 +196,30 @@ class _Lines:
 
     def plan(self, tally: Tally) -> Use:
         """Return whether a segment has to be opened. Raises `NotLines`."""
-        return Use.LINES if self._selection.may_match(tally) else Use.NOTHING
+        return Use.LINES if self._selection.may_match(tally) and self._may_be_left(tally) else Use.NOTHING
+
+    def _may_be_left(self, tally: Tally) -> bool:
+        if not self._left.quarters:
+            return True
+        first, last = (time // QUARTER_MS for time in self._sent)
+        return any(
+            first <= sent <= last and self._left.has_quarter(sent)
+            for cells in tally.cells
+            for _, sent, _ in quarters_of(tally, cells)
+        )
 
     def add(self, taken: object) -> None:
         """Do nothing: no tally says enough."""
 
     def add_lines(self, lines: bytes) -> None:
         """Add the events of lines. Raises `NotLines`, and what adding an event or a group does."""
-        found = _line.findall(lines)
-        if len(found) != lines.count(b"\n"):
-            raise NotLines
         start, end = self._sent
         newest: dict[bytes, int] = {}
         add = self._states.add
-        for user, status, date_text, source, sent_text in found:
+        for user, status, date_text, source, sent_text in events_in(lines):
             group = self._groups.of(source)
             sent = int(sent_text)
-            if group is None or not start <= sent <= end:
+            if group is None or not start <= sent <= end or not self._left.has(sent):
                 continue
             number = self._numbers.get(group)
             if number is None:
@@ -201,9 +228,7 @@ class _Lines:
             date = int(date_text)
             if date > newest.get(source, -INT64_MAX):
                 newest[source] = date
-            # the JSON of a text ends with a quote, and a source begins with a brace, so the three cannot be confused
-            message = blake2b(user + sent_text + source, digest_size=DIGEST_BYTES, usedforsecurity=False).digest()
-            add(message, state_of(status, date, sent, number))
+            add(digest_of_message(user, source, sent_text), state_of(status, date, sent, number))
         for source, date in newest.items():
             group = self._groups.of(source)
             if group is not None:
@@ -222,11 +247,40 @@ class MessageCounts:
         self._no_receipt_before = question.now // QUARTER_MS * QUARTER_MS - NO_RECEIPT_AFTER_MS
         self._counts: dict[tuple[int, Group], States] = {}
 
-    def add(self, database: Database, trackpoint: int, expected: _Expected, check: Check) -> None:
-        """Count the messages of a shop. Raises what `count_messages` does."""
+    def add_kept(self, day: int, kept: MessageDay, stretches: list[Stretch]) -> None:
+        """Add what is kept of a day (since 1970, UTC), where it counts. Raises `InvalidRequest`."""
+        start = day * QUARTERS_IN_DAY
+        # the quarters of the day before which messages without a receipt count as such
+        old = self._no_receipt_before // QUARTER_MS - start
+        for sent in kept.sent:
+            source = kept.sources[sent.source]
+            group = self._groups.of(source)
+            if group is None:
+                continue
+            for bucket, *quarters in stretches:
+                first, end = (min(max(one - sent.first, 0), len(sent.newest)) for one in quarters)
+                if any(any(state.messages[first:end]) for state in sent.states):
+                    self._groups.name(group, source, start + max(sent.newest[first:end]))
+                    self._add_states(bucket, group, sent.states, range(first, end), old - sent.first)
+        self._check_memory()
+
+    def _add_states(self, bucket: int, group: Group, kept: list[InState], quarters: range, old: int) -> None:
+        """Add messages of some quarters, of which those before `old` were sent long ago."""
+        first, end = quarters.start, quarters.stop
+        for state in kept:
+            messages = sum(state.messages[first:end])
+            if not messages or not self._question.wanted.takes_status(state.status):
+                continue
+            states = self._states_of(bucket, group)
+            states.count(state.status, messages, sum(state.events[first:end]))
+            if state.status == "ACCEPTED":
+                states.no_receipt += sum(state.messages[first : max(first, min(end, old))])
+
+    def add(self, database: Database, trackpoint: int, expected: _Expected, left: Left, check: Check) -> None:
+        """Count the messages of a shop that are left. Raises what `count_messages` does."""
         with message_states(expected.events) as states:
-            lines = _Lines(self._question, self._groups, states)
-            count_parts(database, trackpoint, expected.window(self._question), lines, check)
+            lines = _Lines(self._question, left, self._groups, states)
+            count_parts(database, trackpoint, expected.window(), lines, check)
             for number, message in enumerate(states.messages()):
                 if number % MESSAGES_CHECKED_EVERY == 0:
                     check()
@@ -242,15 +296,15 @@ class MessageCounts:
         status = message.status
         if bucket < 0 or not self._question.wanted.takes_status(status):
             return
+        states = self._states_of(bucket, group)
+        states.count(status, 1, message.events)
+        states.no_receipt += status == "ACCEPTED" and message.sent < self._no_receipt_before
+
+    def _states_of(self, bucket: int, group: Group) -> States:
         states = self._counts.get((bucket, group))
         if states is None:
             states = self._counts[bucket, group] = States()
-        states.sent += 1
-        states.events += message.events
-        states.attempted += status != "SKIPPED"
-        name = "pending" if status == "ACCEPTED" else status.lower()
-        setattr(states, name, getattr(states, name) + 1)
-        states.no_receipt += status == "ACCEPTED" and message.sent < self._no_receipt_before
+        return states
 
     def total(self) -> States:
         """Return the numbers of all messages."""
@@ -285,12 +339,14 @@ def count_messages(database: Database, trackpoint: int, question: Question, chec
     those that have an event in it count, by these events alone, in the bucket of the event that is their state. A
     status that is wanted is that of the state.
 
-    Raises `InvalidRequest` if they have more than MESSAGES_EVENTS_MAX events, or more than MESSAGES_LINES_MAX lines
-    would have to be read, `StoreFull` and `StoreUnavailable` if there is no room for a temporary file.
+    Raises `InvalidRequest` if those that are not kept have more than MESSAGES_EVENTS_MAX events, or more than
+    MESSAGES_LINES_MAX lines would have to be read for them, `StoreFull` and `StoreUnavailable` if there is no room for
+    a temporary file.
     """
-    expected = _Expected(question)
-    count_parts(database, trackpoint, question.log_window, expected, check)
     found = MessageCounts(question)
+    left = take_kept(database, trackpoint, question, found.add_kept, check)
+    expected = _Expected(question, left)
+    count_parts(database, trackpoint, left.window, expected, check)
     if expected.events:
-        found.add(database, trackpoint, expected, check)
+        found.add(database, trackpoint, expected, left, check)
     return found

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from smsevents.catalog.message_days import drop_outdated_days
 from smsevents.catalog.objects import expedite
 from smsevents.catalog.pack_store import check_replaced
 from smsevents.catalog.packs import packs_of_ids
@@ -109,6 +110,7 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
             else:
                 events += len(removed)
         events += shared.count()
+        drop_outdated_days(database, trackpoint)
         reconcile(database, now, trackpoint)
         database.write(lambda connection: _expedite(connection, trackpoint, now))
     wipe_what_left(database, now)  # last: until here, the users' rows may have expired instead of being erased

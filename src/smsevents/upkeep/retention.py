@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from smsevents.catalog.message_days import drop_days_before
 from smsevents.catalog.objects import make_dead
 from smsevents.catalog.packs import delete_packs, packs_older
 from smsevents.catalog.pending_scrubs import mark_rows_left
 from smsevents.catalog.replacement import RETIRED_KEPT_MS
 from smsevents.catalog.segments import delete_older
+from smsevents.wire.limits import DAY_MS
 from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
@@ -38,8 +40,12 @@ class Expired:
 
 
 def expire(database: Database, old_by_ms: int) -> Expired:
-    """Delete all shops' segments and packs that end before the history at `old_by_ms`, some per transaction."""
+    """Delete all shops' segments and packs that end before the history at `old_by_ms`, some per transaction.
+
+    What is kept of the messages that were sent on earlier days goes, too.
+    """
     before = history_start(old_by_ms)
+    database.write(lambda connection: drop_days_before(connection, before // DAY_MS))
     segments = events = 0
     while True:
         some, theirs = database.write(lambda c: _delete_segments(c, before, database.dialect.now_ms()))

@@ -32,6 +32,7 @@ from smsevents.clock.system import Clocks
 from smsevents.errors import DamagedSegment, SmsEventsError, StoreUnavailable
 from smsevents.logging_config import configure_logging
 from smsevents.settings import Settings
+from smsevents.stats.keeping import DayKeeper
 from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.collecting import collect
 from smsevents.upkeep.packing import pack_settled
@@ -42,7 +43,7 @@ from smsevents.upkeep.space import give_back_room
 from smsevents.upkeep.tallying import Backfill
 from smsevents.upkeep.wiping import seconds_to_wipe, wipe
 from smsevents.worker.lifeline import end_with_parent
-from smsevents.worker.shares import Shares
+from smsevents.worker.shares import EXTENDED_EVERY_SECONDS, Shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,6 +102,8 @@ class UpkeepWorker:
         self._looked_at_with: Sequence[str] = ()
         self._settling = Settling()
         self._backfill = Backfill()
+        self._day_keeper = DayKeeper()
+        self._extend_again = 0.0
         self._looked_at = 0  # the highest segment id when the last round began: only newer segments need a check
         self._pressed_after = 0  # the highest segment id when the last round ended: what it merged has not arrived
         self._busy_rounds = 0  # in a row, in which there was something to merge
@@ -140,6 +143,7 @@ class UpkeepWorker:
         if leads:
             self._wipe_and_collect()
             self._tally(looked_at)
+            self._keep_messages()
         with self._database.read() as connection:
             self._pressed_after = newest_id(connection)
         # while there is something to merge, compaction would use the space again
@@ -223,6 +227,25 @@ class UpkeepWorker:
             logger.warning("not tallied", reason=str(error))
         if counted:
             logger.info("tallied", segments=counted)
+
+    def _keep_messages(self) -> None:
+        """Count the messages of settled days, until much has arrived or the lease is lost: compaction comes first."""
+        counted = 0
+        try:
+            for some in self._day_keeper.steps(self._database, self._now(), self._extend_lease):
+                counted += some
+                if self.is_pressed() or not self.take_lease():
+                    break
+        except StoreUnavailable as error:  # statistics count the lines until then
+            logger.warning("messages not counted", reason=str(error))
+        if counted:
+            logger.info("messages counted", days=counted)
+
+    def _extend_lease(self) -> None:
+        """Extend the lease in the midst of long work. If another worker has it, that does the same work again."""
+        if time.monotonic() >= self._extend_again:
+            self._extend_again = time.monotonic() + EXTENDED_EVERY_SECONDS
+            self.take_lease()
 
     def _collect(self) -> None:
         """Delete old packs. They stay while their store is away."""
