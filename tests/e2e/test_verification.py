@@ -17,6 +17,7 @@ from smsevents.segments.segment import RAW_DEFLATE, deflate
 from smsevents.segments.splice import FINAL_BLOCK
 from smsevents.upkeep.groups import COMPACTION_SMALL_SEGMENTS_MIN
 from smsevents.worker.worker import UpkeepWorker
+from tests.support.counting import filled
 from tests.support.databases import query
 from tests.support.lines import DAY_MS, HOUR_MS, body_of, date_of, line, model
 from tests.support.logs import Held, store
@@ -224,3 +225,21 @@ def test_the_worker_goes_on(days: Days, kind: str) -> None:
     assert query(days.path, "SELECT events FROM segments WHERE trackpoint = ?", last) == [
         (COMPACTION_SMALL_SEGMENTS_MIN,)
     ]
+
+
+def test_wrong_tallies_are_named_and_made_again(held: Held) -> None:
+    """`verify` fails if a tally is wrong and names its segment; with --quarantine it is made again."""
+    held.now = now_ms()
+    filled(held, 2000, days=2)
+    held.compact()
+    (tally,) = query(held.path, "SELECT stored_id, data FROM tallies ORDER BY stored_id LIMIT 1")
+    query(held.path, "UPDATE tallies SET data = x'00' WHERE stored_id = ?", tally[0])
+    environment = os.environ | {"SMSEVENTS_DATABASE": held.url}
+
+    for words, code in ((["verify"], 1), (["verify", "--quarantine"], 1), (["verify"], 0)):
+        done = run_command(*words, environment=environment)
+        assert done.returncode == code
+        assert (b"segment %d of shop" % tally[0] in done.stdout) is bool(code)
+        assert (b"0 damaged, 1 with a wrong tally" in done.stderr) is bool(code)
+    assert query(held.path, "SELECT data FROM tallies WHERE stored_id = ?", tally[0]) == [(tally[1],)]
+    assert held.exported() == held.expected()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from smsevents.catalog.message_days import all_kept_days
 from smsevents.catalog.segments import newest_id
 from smsevents.demo.generate import generate
 from smsevents.segments.selection import Selection
+from smsevents.stats.keeping import DayKeeper
 from smsevents.stats.question import Question
 from smsevents.upkeep.groups import PackSizes, Sizes
 from smsevents.upkeep.tallying import Backfill
@@ -15,6 +17,7 @@ from smsevents.wire.limits import DAY_MS, HISTORY_MS
 from smsevents.wire.window import Window
 
 if TYPE_CHECKING:
+    from smsevents.catalog import Database
     from tests.support.logs import Held
 
 SIZES = Sizes(
@@ -32,6 +35,19 @@ def backfill(held: Held) -> int:
     with held.database.read() as connection:
         newest = newest_id(connection)
     return sum(Backfill().steps(held.database, newest))
+
+
+def keep_days(database: Database, trackpoint: int, now: int) -> int:
+    """Count all days of sending of a shop up to now that are not kept, as the upkeep does some days later.
+
+    Return how many were counted.
+    """
+    keeper = DayKeeper()
+    with database.read() as connection:
+        counted_ms = (one.counted_ms for one in all_kept_days(connection, trackpoint).values())
+    later = max(now + 3 * DAY_MS, *(one + DAY_MS for one in counted_ms), 0)  # no day waits to be counted again
+    assert list(keeper.shop_steps(database, trackpoint, later)) == []  # it waits for a round in which nothing changes
+    return sum(keeper.shop_steps(database, trackpoint, later))
 
 
 def asked(held: Held, selection: Selection = Selection()) -> Question:  # noqa: B008 -- it is immutable

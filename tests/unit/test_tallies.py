@@ -28,6 +28,7 @@ from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep import tallying
 from smsevents.upkeep.erasure import erase
 from smsevents.upkeep.retention import expire
+from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import DAY_MS, HISTORY_MS
 from smsevents.wire.window import Window
 from smsevents.worker.worker import UpkeepWorker
@@ -241,6 +242,32 @@ def test_deep_overlaps_are_counted_once(held: Held) -> None:
         held.put(lines[: len(lines) * 2 // 3])
     found = count_events(held.database, held.trackpoint, asked(held))
     assert found.events == len(held.lines) == held.exported().count(b"\n")
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("is_readable", [False, True])
+def test_verification_finds_wrong_tallies(packing: Held, *, is_packed: bool, is_readable: bool) -> None:
+    """A tally that cannot be read, or is that of other lines, is found, and made again without moving an event."""
+    filled(packing)
+    packing.compact(SIZES)
+    if is_packed:
+        packing.pack(SIZES)
+    before = check(packing)
+    assert not any(one.has_wrong_tally for one in verify(packing.database, None))
+    with packing.database.read() as connection:
+        rows = connection.execute(select(tallies).order_by(*tallies.primary_key)).all()
+    chosen = [one == place for one in tallies.primary_key for place in (getattr(rows[1], one.name),)]
+    wrong = rows[0].data if is_readable else b"no tally"
+    packing.database.write(lambda c: c.execute(update(tallies).where(*chosen).values(data=wrong)))
+
+    (found,) = [one for one in verify(packing.database, None) if one.has_wrong_tally]
+    assert (found.header.id, found.header.place.start) == (rows[1].stored_id, rows[1].start)
+    assert found.damage is None
+    tallying.tally_again(packing.database, found.header)
+
+    assert not any(one.has_wrong_tally for one in verify(packing.database, None))
+    assert check(packing) == before
+    assert packing.exported() == packing.expected()
 
 
 def test_a_pack_that_is_replaced_meanwhile_is_counted_once(packing: Held, monkeypatch: pytest.MonkeyPatch) -> None:

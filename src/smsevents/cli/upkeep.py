@@ -33,6 +33,7 @@ from smsevents.upkeep import (
     settling,
     space,
     statistics,
+    tallying,
     verification,
 )
 from smsevents.upkeep.pack_copies import packs_beside
@@ -152,14 +153,18 @@ def forget(
 def verify(
     trackpoint: OptionalTrackpoint = None,
     quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Quarantine damaged segments, so that the rest can be exported.")
+        bool,
+        typer.Option(
+            "--quarantine",
+            help="Quarantine damaged segments, so that the rest can be exported, and make wrong tallies again.",
+        ),
     ] = False,
     discard: Annotated[
         bool, typer.Option("--discard", help="Delete segments quarantined earlier; their events are lost.")
     ] = False,
 ) -> None:
-    """Check every segment: checksums, bounds, count, order, form, shop. Exits with 1 if one is damaged."""
-    damaged = checked = events = 0
+    """Check every segment: checksums, bounds, count, order, form, shop, tally. Exits with 1 if one is damaged."""
+    damaged = wrong = checked = events = 0
     with opened_database() as database:
         if trackpoint is not None:
             Access(database).shop(trackpoint)
@@ -168,6 +173,11 @@ def verify(
         for one in verification.verify(database, trackpoint):
             checked += 1
             events += one.events
+            if one.has_wrong_tally:
+                wrong += 1
+                typer.echo(f"segment {one.name} of shop {one.trackpoint}: its tally is wrong, and so are statistics")
+                if quarantine:
+                    tallying.tally_again(database, one.header)
             if one.damage is None:
                 continue
             damaged += 1
@@ -181,8 +191,9 @@ def verify(
             err=True,
         )
     set_aside = ", quarantined" if quarantine and damaged else ""
-    typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{set_aside}", err=True)
-    if damaged:
+    tallies = f", {wrong} with a wrong tally{', made again' if quarantine else ''}" if wrong else ""
+    typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{set_aside}{tallies}", err=True)
+    if damaged or wrong:
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -12,7 +12,7 @@ from smsevents.stats.parts import Use, count_parts, go_on
 from smsevents.wire.limits import DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from smsevents.catalog import Database
     from smsevents.segments.tally import Tally
@@ -140,14 +140,20 @@ class _Days:
 
 
 def count_days(  # noqa: PLR0913, PLR0917 -- what is counted, and where it is
-    database: Database, trackpoint: int, days: Collection[int], window: Window, events: int, check: Check = go_on
+    database: Database,
+    trackpoint: int,
+    days: Collection[int],
+    windows: Iterable[Window],
+    events: int,
+    check: Check = go_on,
 ) -> dict[int, MessageDay | None]:
     """Count the messages of a shop that were sent on days (since 1970, UTC), by all of their events that are stored.
 
-    `window` has the dates of these events, `events` is about how many they are. A day is None if it is too large to be
-    kept. Raises what `count_parts` does, and `StoreFull` if there is no room for a temporary file.
+    `windows` are apart and have the dates of these events, `events` is about how many they are. A day is None if it is
+    too large to be kept. Raises what `count_parts` does, and `StoreFull` if there is no room for a temporary file.
     """
     with message_states(events) as states:
         counting = _Days(days, states)
-        count_parts(database, trackpoint, window, counting, check)
+        for window in windows:
+            count_parts(database, trackpoint, window, counting, check)
         return counting.counted(check)

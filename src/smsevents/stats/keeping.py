@@ -131,8 +131,8 @@ def _keep(  # noqa: PLR0913, PLR0917 -- what is counted, and where it is
     `Busy`, and what `DayKeeper.steps` does.
     """
     with database.dialect.shop_step(trackpoint):
-        window = dates_of(holdings, days.keys(), _ALWAYS)
-        counted = count_days(database, trackpoint, days, window, sum(one.events for one in days.values()), check)
+        windows = dates_of(holdings, days.keys(), _ALWAYS)
+        counted = count_days(database, trackpoint, days, windows, sum(one.events for one in days.values()), check)
         with database.read() as connection:
             bases = bases_of(holdings_of(database, connection, trackpoint, check))
         kept: dict[int, tuple[bytes, bytes | None]] = {

@@ -21,11 +21,11 @@ from smsevents.catalog.sent_days import bases_of, holdings_of
 from smsevents.errors import DamagedSegment, ObjectGone
 from smsevents.segments.message_day import QUARTERS_IN_DAY, UnreadableMessageDay, decode_message_day
 from smsevents.segments.tally import QUARTER_MS
-from smsevents.wire.limits import DAY_MS
+from smsevents.wire.limits import DAY_MS, HOUR_MS
 from smsevents.wire.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from smsevents.catalog import Database
     from smsevents.catalog.sent_days import Holding
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger()
 
-_NO_DATES = Window(1, 0)
+READ_TOGETHER_MS = HOUR_MS  # dates no further apart are read as one interval: each takes some statements
 
 
 class Stretch(NamedTuple):
@@ -50,12 +50,13 @@ Take: TypeAlias = "Callable[[int, MessageDay, list[Stretch]], None]"
 
 
 class Left(NamedTuple):
-    """What is left to be counted: the messages sent in other quarters than these. Their events have dates in `window`.
+    """What is left to be counted: the messages sent in other quarters than these.
 
-    `quarters` are counted from 1970, and empty with the axis `event`.
+    The dates of their events are in `windows`, which are in order and apart. `quarters` are counted from 1970, and
+    empty with the axis `event`.
     """
 
-    window: Window
+    windows: Sequence[Window]
     quarters: frozenset[int] = frozenset()
 
     def has_quarter(self, quarter: int) -> bool:
@@ -73,7 +74,7 @@ def take_kept(database: Database, trackpoint: int, question: Question, take: Tak
     `take` gets the number of a day, its messages, and the stretches of it that count. Raises `StoreUnavailable`, and
     what `take` and `check` do.
     """
-    everything = Left(question.log_window)
+    everything = Left([question.log_window])
     if question.at != "send" or question.window.is_empty:
         return everything
     first, last = question.window.start // DAY_MS, question.window.end // DAY_MS
@@ -101,7 +102,7 @@ def take_kept(database: Database, trackpoint: int, question: Question, take: Tak
             quarters.update(start + number for one in stretches for number in range(one.start, one.end))
             complete |= {day} if is_complete else set()
     left = {day for day in bases if first <= day <= last} - complete
-    return Left(dates_of(holdings, left, question.log_window), frozenset(quarters))
+    return Left(list(dates_of(holdings, left, question.log_window)), frozenset(quarters))
 
 
 def _decoded(trackpoint: int, day: int, data: bytes | None) -> MessageDay | None:
@@ -125,10 +126,17 @@ def _stretches(question: Question, day: int) -> tuple[list[Stretch], bool]:
     return found, None not in buckets
 
 
-def dates_of(holdings: Iterable[Holding], days: Collection[int], within: Window) -> Window:
-    """Return the dates between which all events of messages are that were sent on some days."""
-    holding = [one for one in holdings if any(sent.day in days for sent in one.days)]
-    if not holding:
-        return _NO_DATES
-    first, last = min(one.first_ms for one in holding), max(one.last_ms for one in holding)
-    return Window(max(first, within.start), min(last, within.end))
+def dates_of(holdings: Iterable[Holding], days: Collection[int], within: Window) -> Iterator[Window]:
+    """Go through intervals, in order and apart, with the dates of the events of messages sent on some days."""
+    holding = sorted((one.first_ms, one.last_ms) for one in holdings if any(sent.day in days for sent in one.days))
+    start = end = None
+    for first, last in holding:
+        if start is None or end is None:
+            start, end = first, last
+        elif first - end > READ_TOGETHER_MS:
+            yield Window(max(start, within.start), min(end, within.end))
+            start, end = first, last
+        else:
+            end = max(end, last)
+    if start is not None and end is not None:
+        yield Window(max(start, within.start), min(end, within.end))

@@ -41,6 +41,8 @@ from smsevents.wire.times import EPOCH, MILLISECOND
 from smsevents.wire.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from smsevents.catalog import Database
     from smsevents.segments.message_day import InState, MessageDay
     from smsevents.segments.tally import Tally
@@ -176,10 +178,10 @@ class _Expected:
         until = EPOCH + (max(self._left.quarters) + 1) * QUARTER_MS * MILLISECOND
         return f" Most messages sent before {until:%Y-%m-%dT%H:%MZ} are counted already: end the interval there."
 
-    def window(self) -> Window:
-        """Return the dates of the events."""
-        log = self._left.window
-        return Window(max(log.start, self._first * QUARTER_MS), min(log.end, self._last * QUARTER_MS + QUARTER_MS - 1))
+    def windows(self) -> Iterator[Window]:
+        """Go through intervals with the dates of the events."""
+        first, last = self._first * QUARTER_MS, self._last * QUARTER_MS + QUARTER_MS - 1
+        return (Window(max(start, first), min(end, last)) for start, end in self._left.windows)
 
 
 class _Lines:
@@ -280,7 +282,8 @@ class MessageCounts:
         """Count the messages of a shop that are left. Raises what `count_messages` does."""
         with message_states(expected.events) as states:
             lines = _Lines(self._question, left, self._groups, states)
-            count_parts(database, trackpoint, expected.window(), lines, check)
+            for window in expected.windows():
+                count_parts(database, trackpoint, window, lines, check)
             for number, message in enumerate(states.messages()):
                 if number % MESSAGES_CHECKED_EVERY == 0:
                     check()
@@ -346,7 +349,8 @@ def count_messages(database: Database, trackpoint: int, question: Question, chec
     found = MessageCounts(question)
     left = take_kept(database, trackpoint, question, found.add_kept, check)
     expected = _Expected(question, left)
-    count_parts(database, trackpoint, left.window, expected, check)
+    for window in left.windows:
+        count_parts(database, trackpoint, window, expected, check)
     if expected.events:
         found.add(database, trackpoint, expected, left, check)
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from smsevents.catalog.packs import lock_packs, newest_pack_id, packs_of_ids
 from smsevents.catalog.segments import find_segment, lock_segments
 from smsevents.catalog.tallies import (
+    delete_tallies,
     insert_tallies,
     key_of,
     packs_without_tallies,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
+    from smsevents.segments.header import SegmentHeader
     from smsevents.segments.segment import Segment
 
 TALLIED_ROWS_AT_ONCE_MAX = 16  # segments in one transaction, of about 8 ms each before it
@@ -90,6 +92,16 @@ class Backfill:
             yield _tally_pack(database, packs[0])
             self.packs_until = packs[0]
         self.packs_until = max(self.packs_until, newest)
+
+
+def tally_again(database: Database, header: SegmentHeader) -> None:
+    """Count a stored segment whose tally is wrong, and the others of its pack. Raises `StoreUnavailable`."""
+    kind, stored_id = header.stored_as
+    database.write(lambda connection: delete_tallies(connection, kind, [stored_id]))
+    if header.place.kind == "row":
+        _tally_rows(database, [header.id])
+    else:
+        _tally_pack(database, header.id)
 
 
 def _tally_rows(database: Database, ids: Sequence[int]) -> int:

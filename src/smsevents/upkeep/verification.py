@@ -1,4 +1,4 @@
-"""Verification: every stored segment and pack is read and checked against its header and its shop."""
+"""Verification: every stored segment and pack is read and checked against its header, its shop and its tally."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from smsevents.catalog.pack_store import check_replaced
 from smsevents.catalog.packs import index_of, newest_pack_id, packs_between
 from smsevents.catalog.quarantine import discard_quarantine
 from smsevents.catalog.segments import newest_id, rows_between
+from smsevents.catalog.tallies import key_of, tallies_of, tallies_of_pack
 from smsevents.errors import DamagedSegment, ObjectGone
 from smsevents.segments.pack import TRAILER_BYTES, PackedSegment, headers_in, read_pack
-from smsevents.segments.segment import read_entries
+from smsevents.segments.segment import inflate, read_entries
+from smsevents.segments.tally import UnreadableTally, decode_tally, tally_of
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep.collecting import unknown_objects
 from smsevents.wire.events import NotAnEvent, NotJson, decode
@@ -37,12 +39,13 @@ DISCARDED_SEGMENTS_IN_STATEMENT_MAX = 100  # their pages stay in memory until th
 class Checked:
     """A checked segment, or a pack that cannot be read at all. `damage` says what is wrong with it, or is None.
 
-    A damaged one is quarantined by its `header`.
+    A damaged one is quarantined by its `header`. If only its tally does not say what its lines say, `has_wrong_tally`.
     """
 
     header: SegmentHeader
     trackpoint: int
     damage: str | None
+    has_wrong_tally: bool = False
 
     @property
     def name(self) -> str:
@@ -85,6 +88,7 @@ def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: Segmen
         with database.read() as connection:
             index = index_of(connection, pack.id)
             store = database.packs(connection).store
+            tallies = tallies_of_pack(connection, pack.id)
         if index is None:
             return
         headers = headers_in(pack, index)
@@ -94,7 +98,10 @@ def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: Segmen
         reach: Entry | None = None
         for header in headers:
             segment = PackedSegment(header, store)
-            yield Checked(header, trackpoint, damage_of_packed(segment, trackpoint, reach))
+            damage = damage_of_packed(segment, trackpoint, reach)
+            tally = None if damage else tallies.get(header.place.start)
+            is_wrong = tally is not None and _is_wrong(tally, segment.load())
+            yield Checked(header, trackpoint, damage, is_wrong)
             reach = header.last
     except ObjectGone as gone:
         try:
@@ -150,7 +157,9 @@ def _verify_rows(database: Database, trackpoint: int | None) -> Iterator[Checked
             for shop, span_ms, segment in rows_between(
                 connection, after, newest, trackpoint, VERIFY_SEGMENTS_IN_READ_MAX
             ):
-                checked = Checked(segment.header, shop, damage_of(shop, span_ms, segment))
+                damage = damage_of(shop, span_ms, segment)
+                tally = None if damage else tallies_of(connection, [segment.header]).get(key_of(segment.header))
+                checked = Checked(segment.header, shop, damage, tally is not None and _is_wrong(tally, segment))
                 yield checked
         if checked is None:
             return
@@ -174,6 +183,14 @@ def damage_of(trackpoint: int, span_ms: int, segment: Segment) -> str | None:
         return "its events are out of order or duplicated"
     reasons = ((number, _damage_of_line(date, line, trackpoint)) for number, (date, line) in enumerate(held, 1))
     return next((f"line {number}: {reason}" for number, reason in reasons if reason), None)
+
+
+def _is_wrong(tally: bytes, segment: Segment) -> bool:
+    """Return whether a tally as it is stored cannot be read, or does not say what the lines of its segment say."""
+    try:
+        return decode_tally(tally) != tally_of(inflate(segment))
+    except UnreadableTally:
+        return True
 
 
 def _damage_of_line(date: int, line: bytes, trackpoint: int) -> str | None:
