@@ -1,4 +1,4 @@
-"""Statistics of one shop beside DuckDB: an overview of 90 days, the funnel of a campaign, and what the tallies cost."""
+"""Statistics of one shop beside DuckDB: overviews of 90 days, the funnel of a campaign, and what the upkeep pays."""
 
 import os
 import re
@@ -22,12 +22,16 @@ from bench.render import Bars, Case
 from bench.results import Labels, Row, row
 from bench.same import Different, compare_counts
 from smsevents.catalog import open_catalog
+from smsevents.catalog.message_days import all_kept_days, drop_days
+from smsevents.stats.keeping import DayKeeper
 from smsevents.upkeep.tallying import Backfill
 from smsevents.wire.events import INT64_MAX, STATUSES
 
-OVERVIEW, FUNNEL, TALLIES = "overview", "funnel", "tallies"
+OVERVIEW, MESSAGES, FUNNEL, TALLIES, MESSAGE_DAYS = "overview", "messages", "funnel", "tallies", "message days"
+_MADE_ONCE = (TALLIES, MESSAGE_DAYS)
 _OVERVIEW_DAYS = 90
 _MILLION = 1_000_000
+_STATES = {status: "pending" if status == "ACCEPTED" else status.lower() for status in STATUSES}
 _OURS, _LINES = "smsevents", "a count of the lines"
 _line = re.compile(rb'"status":"([A-Z]+)","date":(\d+)\},"source":\{"type":"([a-z-]+)","campaign":\{"id":"([^"]*)"')
 
@@ -64,7 +68,25 @@ def _tally(store: Store, copy: Path, events: int) -> Figures:
         segments, figures = timed(lambda: sum(Backfill().steps(database, INT64_MAX)))
     if not segments:
         raise LookupError(f"no segment of {events} events is large enough for a tally")
+    return _by_million(figures, events)
+
+
+def _by_million(figures: Figures, events: int) -> Figures:
     return figures | {"cpu_per_million_events_seconds": figures["cpu_seconds"] / events * _MILLION}
+
+
+def _keep_messages(store: Store, events: int, now: int) -> Figures:
+    """Count the messages of all days again that are past at `now` (Unix ms), as the upkeep worker does."""
+    with closing(open_catalog(store.environment["SMSEVENTS_DATABASE"])) as database:
+        with database.read() as connection:
+            counted = {*all_kept_days(connection, TRACKPOINT)}
+        database.write(lambda connection: drop_days(connection, TRACKPOINT, counted))
+        keeper = DayKeeper()
+        first = sum(keeper.steps(database, now))  # the first round looks, the second one counts
+        days, figures = timed(lambda: sum(keeper.steps(database, now)))
+    if first or not days:
+        raise LookupError(f"{days} days of {events} events were counted, {first} of them at once")
+    return _by_million(figures, events)
 
 
 def _settled(store: Store, folder: Path) -> Store:
@@ -85,13 +107,20 @@ def _overview(server: Server, shop: Shop, interval: dict[str, int], response: Pa
     return {f"{days[one['bucket']]} {one['status']}": one["events"] for one in found["rows"]}, figures
 
 
+def _messages(server: Server, shop: Shop, interval: dict[str, int], response: Path) -> tuple[Counts, Figures]:
+    figures = server.statistics(shop, "sms-stats/messages", {**interval, "step": "1d"}, response)
+    found = msgspec.json.decode(response.read_bytes())
+    days = [_day(bucket["from"]) for bucket in found["buckets"]]
+    counts = {f"{days[one['bucket']]} {status}": one[name] for one in found["rows"] for status, name in _STATES.items()}
+    return {name: count for name, count in counts.items() if count}, figures
+
+
 def _funnel(
     server: Server, shop: Shop, interval: dict[str, int], campaign: str, response: Path
 ) -> tuple[Counts, Figures]:
     figures = server.statistics(shop, "sms-stats/messages", {**interval, "campaign": campaign}, response)
     total = msgspec.json.decode(response.read_bytes())["total"]
-    names = {status: "pending" if status == "ACCEPTED" else status.lower() for status in STATUSES}
-    return {status: total[name] for status, name in names.items()} | {"events": total["events"]}, figures
+    return {status: total[name] for status, name in _STATES.items()} | {"events": total["events"]}, figures
 
 
 def _measured(count: Count) -> Figures:
@@ -111,21 +140,29 @@ def _measure(plan: Plan) -> list[Row]:
         store.command("import", str(TRACKPOINT), str(data.path))
         tally = partial(_tally, store, folder / "copy.db", plan.events)
         (tallies,) = take_turns([tally], plan.rounds, plan.way_max_seconds)
-        server = stack.enter_context(served(_settled(store, folder)))
+        packed = _settled(store, folder)
+        keep = partial(_keep_messages, packed, plan.events, data.end_ms)
+        (message_days,) = take_turns([keep], plan.rounds, plan.way_max_seconds)
+        server = stack.enter_context(served(packed))
         response = folder / "response.json"
         ways[OVERVIEW, _OURS, ""] = partial(_overview, server, shop, interval, response)
+        ways[MESSAGES, _OURS, ""] = partial(_messages, server, shop, interval, response)
         ways[FUNNEL, _OURS, ""] = partial(_funnel, server, shop, interval, campaign, response)
         if "duckdb" in plan.peers:
             peer = stack.enter_context(duckdb_counts.opened(data, folder / "duckdb", interval["from"]))
             for threads in sorted({1, os.cpu_count() or 1}):
                 variant = f"{threads} thread{'s' * (threads > 1)}"
                 ways[OVERVIEW, "DuckDB", variant] = partial(peer.overview, threads)
+                ways[MESSAGES, "DuckDB", variant] = partial(peer.messages, threads)
                 ways[FUNNEL, "DuckDB", variant] = partial(peer.funnel, campaign, threads)
         check_agreement(ways, by_day, matching)
         turns = take_turns([partial(_measured, way) for way in ways.values()], plan.rounds, plan.way_max_seconds)
-    found = [row(_labels(plan, (TALLIES, _OURS, ""), plan.events), **tallies)]
+    found = [
+        row(_labels(plan, (what, _OURS, ""), plan.events), **figures)
+        for what, figures in zip(_MADE_ONCE, (tallies, message_days), strict=True)
+    ]
     for way, figures in zip(ways, turns, strict=True):
-        found.append(row(_labels(plan, way, plan.events if way[0] == OVERVIEW else matching), **figures))
+        found.append(row(_labels(plan, way, matching if way[0] == FUNNEL else plan.events), **figures))
     return _beside_ours(found)
 
 
@@ -138,7 +175,8 @@ def check_agreement(ways: Mapping[tuple[str, str, str], Count], by_day: Counts, 
     counted = {way: count()[0] for way, count in ways.items()}
     if (events := counted[FUNNEL, _OURS, ""].pop("events")) != matching:
         raise Different(f"the messages of the campaign have {events} events, its lines are {matching}")
-    for what, expected in ((OVERVIEW, {_LINES: by_day}), (FUNNEL, {})):
+    for what in sorted({what for what, *_ in ways}):
+        expected = {_LINES: by_day} if what == OVERVIEW else {}
         compare_counts(
             expected | {" ".join(filter(None, way)): counts for way, counts in counted.items() if way[0] == what}
         )
@@ -153,9 +191,9 @@ def _beside_ours(rows: list[Row]) -> list[Row]:
     """Add the times by ours, and put the fastest first."""
     ours = {one.labels["what"]: one.median("seconds") for one in rows if one.labels["system"] == _OURS}
     for one in rows:
-        if one.labels["what"] != TALLIES:
+        if one.labels["what"] not in _MADE_ONCE:
             one.figures["time_by_ours_ratio"] = [round(one.median("seconds") / ours[one.labels["what"]], 4)]
-    whats = (OVERVIEW, FUNNEL, TALLIES)
+    whats = (OVERVIEW, MESSAGES, FUNNEL, *_MADE_ONCE)
     return sorted(rows, key=lambda one: (whats.index(str(one.labels["what"])), one.median("seconds")))
 
 
@@ -167,7 +205,7 @@ CASE = Case(
         *("cpu_seconds", "cpu_per_million_events_seconds"),
     ),
     Bars(
-        "Statistics, and what their tallies take once, with the time by ours: shorter is better",
+        "Statistics, and what the upkeep takes for them once, with the time by ours: shorter is better",
         *("what system variant shop_events", "seconds", "seconds time_by_ours_ratio"),
     ),
     together="shop_events",

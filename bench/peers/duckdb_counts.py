@@ -45,6 +45,12 @@ class Counter:
         rows, figures = self._timed(query, threads)
         return {str(state): int(count) for state, count in rows}, figures
 
+    def messages(self, threads: int) -> tuple[dict[str, int], Figures]:
+        """Count all messages by the day (UTC) of sending and their state: `2026-11-25 DELIVERED` → messages."""
+        messages = f"SELECT send_date::DATE AS day, {_STATE} AS state {self._from('send_date')} GROUP BY {_MESSAGE}"
+        rows, figures = self._timed(f"SELECT day, state, count(*) FROM ({messages}) GROUP BY 1, 2", threads)
+        return {f"{day} {state}": int(count) for day, state, count in rows}, figures
+
     def _from(self, axis: str) -> str:
         interval = f"make_timestamp_ms({self.start_ms}) AND make_timestamp_ms({self.end_ms})"
         return f"FROM '{self.parquet}' WHERE trackpoint = {TRACKPOINT} AND {axis} BETWEEN {interval}"

@@ -48,7 +48,9 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
     statistics = {str(row.labels["what"]): row for row in results["stats"].rows}
     assert int(statistics["overview"].labels["matching"]) == EVENTS
     assert 0 < int(statistics["funnel"].labels["matching"]) < EVENTS
-    assert statistics["tallies"].median("cpu_per_million_events_seconds") > 0
+    for what in ("tallies", "message days"):
+        assert statistics[what].median("cpu_per_million_events_seconds") > 0
+    assert int(statistics["messages"].labels["matching"]) == EVENTS
     page = (plan.docs / "performance.md").read_text("utf-8")
     assert f"{EVENTS:,} events, {exported[0].labels['line_bytes']:,} bytes of lines" in page
     assert {path.stem for path in (plan.docs / "charts").glob("*.svg")} >= set(cases)

@@ -62,7 +62,7 @@ UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|character
 COUNTED = (
     r"(^|_)(lines|segments|rows|days|tries|fields|receivers|buckets|cells|events|groups|needles|outlines|statistics|generations|messages|receipts|shares|jobs|imports"
     r"|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
-    r"|connections|keys|names|results|sessions|hours|minutes?|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
+    r"|connections|keys|names|results|sessions|hours|quarters|minutes?|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
@@ -70,6 +70,7 @@ NOT_QUANTITIES = {
         "EXAMPLE_TRACKPOINT",
         "READER",
         "TALLY_VERSION",
+        "MESSAGE_DAY_VERSION",
         "EXIT_FAILED",
         "EXIT_CANNOT_LISTEN",
         "EXIT_BROKEN_PIPE",
