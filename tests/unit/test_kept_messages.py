@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
 
+from smsevents.accounts.access import Access
 from smsevents.catalog import sent_days
 from smsevents.catalog.message_days import all_kept_days
 from smsevents.catalog.packs import packs_of
-from smsevents.catalog.tables import message_days
+from smsevents.catalog.tables import message_days, segments
 from smsevents.catalog.tables import tallies as tallies_table
 from smsevents.errors import InvalidRequest
 from smsevents.segments import message_day as message_day_module
@@ -51,7 +52,7 @@ from smsevents.wire.window import Window, history_start
 from smsevents.worker.worker import UpkeepWorker
 from tests.support.campaigns import few_or_many
 from tests.support.counting import SIZES, asked, backfill, filled, keep_days, last_days
-from tests.support.logs import Held, log_at, open_with
+from tests.support.logs import Held, log_at, open_with, store
 from tests.support.statistics import QUARTER_MS, event_line, plain, plain_messages
 
 if TYPE_CHECKING:
@@ -209,10 +210,10 @@ def test_another_version_is_counted_again(held: Held, read: list[int]) -> None:
     assert keep_days(held.database, held.trackpoint, held.now) == days
 
 
-@pytest.mark.parametrize("limit", ["DAY_HELD_MAX_BYTES", "MESSAGE_DAY_RAW_MAX_BYTES", "MESSAGE_DAY_MAX_BYTES"])
+@pytest.mark.parametrize("limit", ["DAYS_HELD_MAX_BYTES", "MESSAGE_DAY_RAW_MAX_BYTES", "MESSAGE_DAY_MAX_BYTES"])
 def test_a_day_that_is_too_large_is_counted_each_time(held: Held, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """A day with too many different sources is not kept, and is not tried again until its events change."""
-    module = day_counts if limit == "DAY_HELD_MAX_BYTES" else message_day_module
+    module = day_counts if limit == "DAYS_HELD_MAX_BYTES" else message_day_module
     monkeypatch.setattr(module, limit, 10)
     days = settled(held)
     with held.database.read() as connection:
@@ -220,6 +221,20 @@ def test_a_day_that_is_too_large_is_counted_each_time(held: Held, monkeypatch: p
     count(held, of_sending(held))
     assert days >= DAYS
     assert keep_days(held.database, held.trackpoint, held.now) == 0
+
+
+def test_days_that_have_no_room_together_are_counted_alone(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the numbers of several days take too much memory, each of them is counted again by itself, and kept."""
+    days = settled(held)
+    kept = kept_numbers(held)
+    before = count(held, of_sending(held, by=("campaign", "node"))).rows()
+    held.database.write(lambda c: c.execute(message_days.delete()))
+    monkeypatch.setattr(day_counts, "DAYS_HELD_MAX_BYTES", 150_000)
+    assert keep_days(held.database, held.trackpoint, held.now) == days
+    with held.database.read() as connection:
+        assert all(one.is_worth for one in all_kept_days(connection, held.trackpoint).values())
+    assert kept_numbers(held) == kept
+    assert count(held, of_sending(held, by=("campaign", "node"))).rows() == before
 
 
 def test_the_limit_is_for_what_is_not_kept(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,14 +272,13 @@ def test_days_are_counted_once_they_are_settled(held: Held) -> None:
 
 def test_a_day_that_keeps_changing_is_counted_after_longer_and_longer_pauses(held: Held) -> None:
     """A day with late events is counted again only after half of its age, and after a day at most."""
-    filled(held, days=5)
-    held.compact(SIZES)
+    filled(held, 300, days=5)
     keeper = DayKeeper()
     day = held.now // DAY_MS - 3
     end = (day + 1) * DAY_MS
     counted_ms: list[int] = []
-    for number in range(10 * 24 * 2):
-        now = end + DAY_MS + number * HOUR_MS // 2
+    for number in range(20):
+        now = end + DAY_MS + number * 6 * HOUR_MS
         held.put([event_line(held.trackpoint, held.now - number, day * DAY_MS + 1, user=f"late {number}")])
         for _ in range(2):
             assert sum(keeper.steps(held.database, now)) >= 0
@@ -272,9 +286,7 @@ def test_a_day_that_keeps_changing_is_counted_after_longer_and_longer_pauses(hel
             kept = all_kept_days(connection, held.trackpoint).get(day)
         if kept is not None and kept.counted_ms not in counted_ms:
             counted_ms.append(kept.counted_ms)
-    ages = [(one - end) / HOUR_MS for one in counted_ms]
-    assert ages[:4] == [24, 36, 54, 78]
-    assert all(24 <= following - one <= 25 for one, following in pairwise(ages[3:]))
+    assert [(one - end) // HOUR_MS for one in counted_ms] == [24, 36, 54, 78, 102, 126]
 
 
 def test_what_changes_while_it_is_counted_is_not_kept(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +341,21 @@ def test_the_upkeep_worker_keeps_and_expires_days(held: Held) -> None:
         assert all_kept_days(connection, held.trackpoint).keys() == {
             day for day in kept if day >= history_start(later) // DAY_MS
         }
+
+
+def test_counting_days_gives_way_to_compaction(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While much arrives, the worker counts one share of days in a round, and goes on in the next one."""
+    filled(held, days=5)
+    monkeypatch.setattr(keeping, "COUNTED_DAYS_MAX", 1)
+    worker = UpkeepWorker(held.database, lambda: held.now)
+    monkeypatch.setattr(worker, "is_pressed", lambda: True)
+    numbers = []
+    for _ in range(4):
+        assert worker.round()
+        numbers.append(len(kept_numbers(held)))
+    assert numbers[0] == 0
+    assert numbers[-1] == 2
+    assert all(following - one <= 1 for one, following in pairwise(numbers))
 
 
 def test_days_without_events_are_forgotten(held: Held) -> None:
@@ -388,6 +415,21 @@ def test_an_impossible_day_is_unreadable(wrong: Sent) -> None:
         decode_message_day(damaged)
 
 
+def test_a_damaged_segment_is_named_once(held: Held) -> None:
+    """A shop whose segments cannot be read is left alone until something changes, and the others are counted."""
+    other = Access(held.database).add_shop(7, "").trackpoint
+    store(held.log, other, [event_line(other, held.now - 3 * DAY_MS, held.now - 3 * DAY_MS)])
+    held.put([event_line(held.trackpoint, held.now - 3 * DAY_MS, held.now - 3 * DAY_MS)])
+    (header,) = held.headers()
+    damage = update(segments).where(segments.c.id == header.id).values(data=b"damaged")
+    held.database.write(lambda c: c.execute(damage))
+    keeper = DayKeeper()
+    with capture_logs() as logged:
+        counted = [sum(keeper.steps(held.database, held.now)) for _ in range(3)]
+    assert counted == [0, 1, 0]
+    assert [(one["event"], one["trackpoint"]) for one in logged] == [("messages not counted", held.trackpoint)]
+
+
 # messages around the start of the history: hours from it to the sending, and from there to each event
 old_messages = st.lists(
     st.tuples(st.integers(-30, 60), st.lists(st.tuples(st.integers(-2, 50), st.booleans()), min_size=1, max_size=3)),
@@ -396,7 +438,7 @@ old_messages = st.lists(
 )
 
 
-@pytest.mark.parametrize("examples", few_or_many(40, 1500))
+@pytest.mark.parametrize("examples", few_or_many(20, 1500))
 def test_events_that_leave_the_history_leave_the_messages(url: str, examples: int) -> None:
     """As the history moves on, kept days say the same as a count of the events that are still in it."""
     with closing(open_with(url, MemoryStore())) as database:
@@ -422,8 +464,6 @@ class _OldShop:
     """A shop whose events are nearly as old as the history."""
 
     def __init__(self, database: Any, trackpoint: int) -> None:
-        from smsevents.accounts.access import Access  # noqa: PLC0415 -- only here
-
         self.database = database
         self.begin = self.now = 1_790_000_000_000 // DAY_MS * DAY_MS
         self.trackpoint = Access(database).add_shop(trackpoint, "").trackpoint
@@ -431,8 +471,6 @@ class _OldShop:
 
     def import_messages(self, messages: list[Any]) -> None:
         """Import events; those before the history are dropped, as always."""
-        from tests.support.logs import store  # noqa: PLC0415 -- only here
-
         start = history_start(self.begin)
         lines = [
             event_line(

@@ -124,6 +124,17 @@ def holdings_of(
     return holdings
 
 
+def stored_marks(connection: Connection) -> dict[int, tuple[object, ...]]:
+    """Return, for each shop with events, numbers that change when its rows and packs do: when to look at it again."""
+    marks: dict[int, tuple[object, ...]] = {}
+    for table in (segments, packs):
+        c = table.c
+        numbers = (func.count(), func.max(c.id), func.sum(c.id))
+        for trackpoint, *found in connection.execute(select(c.trackpoint, *numbers).group_by(c.trackpoint)):
+            marks[trackpoint] = (*marks.get(trackpoint, ()), table.name, *found)
+    return marks
+
+
 def bases_of(holdings: Iterable[Holding]) -> dict[int, Basis]:
     """Return the basis of each day that has events."""
     digests: Counter[int] = Counter()

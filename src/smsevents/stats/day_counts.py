@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smsevents.stats.parts import Check
     from smsevents.wire.window import Window
 
-DAY_HELD_MAX_BYTES = 8 * 1024 * 1024  # of a day's sources and numbers while they are counted
+DAYS_HELD_MAX_BYTES = 64 * 1024 * 1024  # of sources and numbers while they are counted
 SOURCE_BYTES = 300  # a source of a day, without its text: measured
 CELL_BYTES = 1000  # the numbers of a source and a quarter of an hour, for a few states: measured
 DAYS_CHECKED_EVERY_MESSAGES = 10_000
@@ -37,8 +37,9 @@ class _Day:
         self.newest: dict[int, dict[int, int]] = {}  # by source and quarter of `sendDate`: the newest quarter of `date`
         self.states: dict[tuple[int, str], Cells] = {}  # by source and status
 
-    def note(self, source: int, size_bytes: int, quarter: int, date: int) -> bool:
-        """Note an event. Return whether the day is still small enough to be kept."""
+    def note(self, source: int, size_bytes: int, quarter: int, date: int) -> int:
+        """Note an event. Return how many bytes more are held for the day."""
+        held_before = self.held_bytes
         if self.first_date is None or date < self.first_date:
             self.first_date = date
         newest = self.newest.get(source)
@@ -51,7 +52,7 @@ class _Day:
             self.held_bytes += CELL_BYTES
         if known is None or known < date_quarter:
             newest[quarter] = date_quarter
-        return self.held_bytes <= DAY_HELD_MAX_BYTES
+        return self.held_bytes - held_before
 
     def add(self, source: int, status: str, quarter: int, events: int) -> None:
         """Add a message that was sent in a quarter."""
@@ -95,7 +96,8 @@ class _Days:
         self._days = {day: _Day() for day in days}
         self._numbers: dict[bytes, int] = {}
         self._sources: list[bytes] = []  # by their numbers
-        self._too_large: set[int] = set()
+        self._held_bytes = 0
+        self._left_out: set[int] = set()  # because more would be held
 
     def plan(self, tally: Tally) -> Use:
         """Return whether a segment has to be opened."""
@@ -121,14 +123,15 @@ class _Days:
                 number = self._numbers[source] = len(self._sources)
                 self._sources.append(source)
             date = int(date_text)
-            if day.note(number, len(source), sent // QUARTER_MS, date):
-                add(digest_of_message(user, source, sent_text), state_of(status, date, sent, number))
-            else:
+            self._held_bytes += day.note(number, len(source), sent // QUARTER_MS, date)
+            add(digest_of_message(user, source, sent_text), state_of(status, date, sent, number))
+            if self._held_bytes > DAYS_HELD_MAX_BYTES:
                 del self._days[sent // DAY_MS]
-                self._too_large.add(sent // DAY_MS)
+                self._left_out.add(sent // DAY_MS)
+                self._held_bytes -= day.held_bytes
 
     def counted(self, check: Check) -> dict[int, MessageDay | None]:
-        """Return the days once all lines were added; None for those that are too large to be kept."""
+        """Return the days once all lines were added; None for those that are left out."""
         for number, message in enumerate(self._states.messages()):
             if number % DAYS_CHECKED_EVERY_MESSAGES == 0:
                 check()
@@ -136,7 +139,7 @@ class _Days:
             if day is not None:
                 day.add(message.group, message.status, message.sent // QUARTER_MS, message.events)
         kept = {number: day.counted(number, self._sources) for number, day in self._days.items()}
-        return kept | dict.fromkeys(self._too_large)
+        return kept | dict.fromkeys(self._left_out)
 
 
 def count_days(  # noqa: PLR0913, PLR0917 -- what is counted, and where it is
@@ -149,8 +152,9 @@ def count_days(  # noqa: PLR0913, PLR0917 -- what is counted, and where it is
 ) -> dict[int, MessageDay | None]:
     """Count the messages of a shop that were sent on days (since 1970, UTC), by all of their events that are stored.
 
-    `windows` are apart and have the dates of these events, `events` is about how many they are. A day is None if it is
-    too large to be kept. Raises what `count_parts` does, and `StoreFull` if there is no room for a temporary file.
+    `windows` are apart and have the dates of these events, `events` is about how many they are. A day is None if there
+    was no room for it among the others. Raises what `count_parts` does, and `StoreFull` if there is no room for a
+    temporary file.
     """
     with message_states(events) as states:
         counting = _Days(days, states)

@@ -13,9 +13,7 @@ import structlog
 
 from smsevents.catalog.dialects.base import Busy, dialect_of
 from smsevents.catalog.message_days import all_kept_days, drop_days, store_days
-from smsevents.catalog.outlines import digest_of_stored
-from smsevents.catalog.sent_days import bases_of, holdings_of
-from smsevents.catalog.shops import all_shops
+from smsevents.catalog.sent_days import bases_of, holdings_of, stored_marks
 from smsevents.errors import DamagedSegment, ObjectGone
 from smsevents.segments.message_day import MESSAGE_DAY_VERSION, encode_message_day
 from smsevents.stats.day_counts import count_days
@@ -27,7 +25,7 @@ from smsevents.wire.limits import DAY_MS
 from smsevents.wire.window import Window, history_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -49,7 +47,8 @@ class DayKeeper:
 
     def __init__(self) -> None:
         """Remember nothing yet."""
-        self._done: dict[int, tuple[int, bytes]] = {}  # by shop: the days that were past, and what was stored
+        # by shop: which days were past, and what was stored, when nothing was left to do
+        self._done: dict[int, tuple[int, tuple[object, ...]]] = {}
         self._seen: dict[int, dict[int, bytes]] = {}  # by shop: the bases of days that are not kept
 
     def steps(self, database: Database, now: int, check: Check = go_on) -> Iterator[int]:
@@ -59,21 +58,28 @@ class DayKeeper:
         called often. Raises `StoreUnavailable`, `StoreFull`, and what `check` does.
         """
         with database.read() as connection:
-            shops = [shop.trackpoint for shop in all_shops(connection)]
-        for trackpoint in shops:
+            marks = stored_marks(connection)
+        for trackpoint in sorted(marks.keys() | self._done.keys()):
+            found = (past_before(now), marks.get(trackpoint, ()))
+            if self._done.get(trackpoint) == found:
+                continue
             try:
-                yield from self.shop_steps(database, trackpoint, now, check)
+                if (yield from self.shop_steps(database, trackpoint, now, check)):
+                    self._done[trackpoint] = found
             except (DamagedSegment, ObjectGone) as error:
                 logger.warning("messages not counted", trackpoint=trackpoint, reason=str(error))
+                self._done[trackpoint] = found  # as long as nothing changes, it would be the same
             except Busy:
                 continue
 
-    def shop_steps(self, database: Database, trackpoint: int, now: int, check: Check = go_on) -> Iterator[int]:
-        """Do what `steps` does for one shop. Raises `Busy`, `DamagedSegment` and `ObjectGone`, too."""
+    def shop_steps(
+        self, database: Database, trackpoint: int, now: int, check: Check = go_on
+    ) -> Generator[int, None, bool]:
+        """Do what `steps` does for one shop. Return whether all its days are kept that are past.
+
+        Raises `Busy`, `DamagedSegment` and `ObjectGone`, too.
+        """
         with database.read() as connection:
-            stored = (past_before(now), digest_of_stored(connection, trackpoint, *_ALWAYS))
-            if self._done.get(trackpoint) == stored:
-                return
             kept = all_kept_days(connection, trackpoint)
             holdings = holdings_of(database, connection, trackpoint, check)
         bases = bases_of(holdings)
@@ -95,8 +101,7 @@ class DayKeeper:
             found = _keep(database, trackpoint, {day: bases[day] for day in some}, holdings, now, check)
             counted += found
             yield found
-        if counted == len(wanted):
-            self._done[trackpoint] = stored
+        return counted == len(wanted)
 
 
 def _is_due(kept: Kept | None, day: int, now: int) -> bool:
@@ -130,9 +135,12 @@ def _keep(  # noqa: PLR0913, PLR0917 -- what is counted, and where it is
     Nobody erases meanwhile. So nothing can come and go again unnoticed: the same basis means the same events. Raises
     `Busy`, and what `DayKeeper.steps` does.
     """
+    events = sum(one.events for one in days.values())
     with database.dialect.shop_step(trackpoint):
         windows = dates_of(holdings, days.keys(), _ALWAYS)
-        counted = count_days(database, trackpoint, days, windows, sum(one.events for one in days.values()), check)
+        counted = count_days(database, trackpoint, days, list(windows), events, check)
+        for day in [day for day, found in counted.items() if found is None and len(days) > 1]:
+            counted |= count_days(database, trackpoint, [day], dates_of(holdings, {day}, _ALWAYS), events, check)
         with database.read() as connection:
             bases = bases_of(holdings_of(database, connection, trackpoint, check))
         kept: dict[int, tuple[bytes, bytes | None]] = {
