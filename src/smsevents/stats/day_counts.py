@@ -152,9 +152,9 @@ def count_days(  # noqa: PLR0913, PLR0917 -- what is counted, and where it is
 ) -> dict[int, MessageDay | None]:
     """Count the messages of a shop that were sent on days (since 1970, UTC), by all of their events that are stored.
 
-    `windows` are apart and have the dates of these events, `events` is about how many they are. A day is None if there
-    was no room for it among the others. Raises what `count_parts` does, and `StoreFull` if there is no room for a
-    temporary file.
+    `windows` are apart and have the dates of these events, `events` is about how many they are. A day is None if its
+    numbers and those of the others take too much memory. Raises what `count_parts` does, and `StoreFull` if there is
+    too little space for a temporary file.
     """
     with message_states(events) as states:
         counting = _Days(days, states)
