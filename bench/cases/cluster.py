@@ -5,7 +5,7 @@ on two machines.
 """
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -136,7 +136,17 @@ CASE = Case(
     f"Bodies of 100,000 lines by {_IMPORTERS} clients. The processor time is that of the system alone, of smsevents without"
     " the servers of the database and of the store.",
     (
-        *("shop_events", "what", "system", "database", "processes", "seconds", "seconds~", "events_per_second", "time_by_get_ratio"),
+        *(
+            "shop_events",
+            "what",
+            "system",
+            "database",
+            "processes",
+            "seconds",
+            "seconds~",
+            "events_per_second",
+            "time_by_get_ratio",
+        ),
         *("rate_by_sqlite_ratio", "rate_by_one_ratio", "cpu_seconds"),
     ),
     Bars(

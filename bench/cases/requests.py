@@ -41,7 +41,9 @@ def _measure(plan: Plan) -> list[Row]:
     with plan.workplace("requests") as folder, ExitStack() as stack:
         bare = stack.enter_context(_bare(folder / "bare.log"))
         made = stack.enter_context(databases(plan, folder))
-        ways[BARE, "plain", ""] = partial(turn, bare, partial(repeat, post(PATH, _BARE_HEADERS, _BARE_BODY), plan.requests))
+        ways[BARE, "plain", ""] = partial(
+            turn, bare, partial(repeat, post(PATH, _BARE_HEADERS, _BARE_BODY), plan.requests)
+        )
         for kind in made.kinds:
             store = made.empty(kind, kind.lower(), ("SMSEVENTS_UPKEEP", "off"))  # its processor time is not counted
             keys = add_shops(store, range(TRACKPOINT, TRACKPOINT + SHOPS))

@@ -60,7 +60,7 @@ def _fill_sqlite(url: str, days: Sequence[int], rows: Callable[[int], Iterator[M
         connection.executemany("INSERT INTO receipt_days (day) VALUES (?)", [(day,) for day in days])
         for late in (0, 1):
             connection.execute("BEGIN")
-            connection.executemany(f"INSERT INTO sent ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows(late))  # noqa: S608 -- constants
+            connection.executemany(f"INSERT INTO sent ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", rows(late))
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return before, path.stat().st_size
@@ -78,7 +78,7 @@ def _fill_postgres(url: str, days: Sequence[int], rows: Callable[[int], Iterator
         with connection.cursor() as cursor:
             cursor.executemany("INSERT INTO receipt_days (day) VALUES (%s)", [(day,) for day in days])
             for late in (0, 1):
-                with cursor.copy(f"COPY sent ({_COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy:  # noqa: S608 -- constants
+                with cursor.copy(f"COPY sent ({_COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy:
                     copy.set_types(_TYPES)
                     for row in rows(late):
                         copy.write_row(row)

@@ -60,12 +60,21 @@ class Hot:
         finally:
             cursor.close()
 
+    def each_of(self, connection: Connection, values: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement that returns no rows, once for each of the values. Raises `DBAPIError`."""
+        sql, names = self._of(connection)
+        if names is None:
+            _execute_many(connection, sql, values)
+        else:
+            _execute_many(connection, sql, [[one[name] for name in names] for one in values])
+
     def _executed(self, connection: Connection, values: Mapping[str, Any]) -> DBAPICursor:
-        compiled = self._compiled.get(connection.dialect.name)
-        if compiled is None:
-            compiled = self._compile(connection)
-        sql, names = compiled
+        sql, names = self._of(connection)
         return _execute(connection, sql, values if names is None else [values[name] for name in names])
+
+    def _of(self, connection: Connection) -> tuple[str, tuple[str, ...] | None]:
+        found = self._compiled.get(connection.dialect.name)
+        return self._compile(connection) if found is None else found
 
     def _compile(self, connection: Connection) -> tuple[str, tuple[str, ...] | None]:
         compiled: Any = self._statement.compile(dialect=connection.dialect)
@@ -89,6 +98,20 @@ def _execute(connection: Connection, sql: str, values: Sequence[Any] | Mapping[s
         cursor.close()
         raise _wrapped(connection, error) from error
     return cursor
+
+
+def _execute_many(
+    connection: Connection, sql: str, values: Sequence[Sequence[Any]] | Sequence[Mapping[str, Any]]
+) -> None:
+    if not connection.in_transaction():
+        connection.begin()
+    cursor = connection.connection.cursor()
+    try:
+        cursor.executemany(sql, values)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, error) from error
+    finally:
+        cursor.close()
 
 
 def _wrapped(connection: Connection, error: Exception) -> DBAPIError:

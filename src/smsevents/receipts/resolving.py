@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from smsevents.catalog.dialects.base import dialect_of
+from smsevents.catalog.periods import periods_kept
 from smsevents.catalog.sent import FirstArrival, find_arrivals, find_sent, name_users, remember_arrivals
 from smsevents.errors import TimeInDoubt
 from smsevents.receipts.message_ids import digests_of, normalized
@@ -64,14 +65,13 @@ class Item:
         object.__setattr__(self, "digest", digest)
 
 
-def find_messages(
-    connection: Connection, days: Sequence[int], trackpoint: int, items: Iterable[Item]
-) -> dict[bytes, Reference]:
+def find_messages(connection: Connection, trackpoint: int, items: Iterable[Item]) -> dict[bytes, Reference]:
     """Return the message of each item of a shop that has one, by the item's digest."""
     listed = list(items)
     wanted = {message for item in listed for message in item.messages}
     rows: dict[bytes, list[SentRow]] = {}
-    for sms in find_sent(connection, days, trackpoint, wanted) if wanted and days else ():
+    periods = periods_kept(connection) if wanted else []
+    for sms in find_sent(connection, periods, trackpoint, wanted) if periods else ():
         rows.setdefault(sms.message, []).append(sms)
     found = {}
     for item in listed:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.receivers import count_receipts, find_receiver
-from smsevents.catalog.sent import days_kept
+from smsevents.catalog.periods import days_kept
 from smsevents.catalog.shops import block_user
 from smsevents.errors import InvalidLines, TimeInDoubt
 from smsevents.receipts import register as register_module
