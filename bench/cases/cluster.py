@@ -133,8 +133,8 @@ def _import_anew(made: Databases, kind: str, processes: int, bodies: list[bytes]
 
 CASE = Case(
     _measure,
-    f"Bodies of 100,000 lines by {_IMPORTERS} clients. The processor time is that of the system alone, of smsevents without"
-    " the servers of the database and of the store.",
+    f"Bodies of 100,000 lines by {_IMPORTERS} clients. The processor time is that of smsevents, or of the server of S3,"
+    " without the other servers.",
     (
         *(
             "shop_events",
