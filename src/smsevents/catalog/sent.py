@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, text, tuple_, update
 
-from smsevents.catalog.hot import Hot
+from smsevents.catalog.hot import Hot, HotInsert
 from smsevents.catalog.periods import day_of, keep_period, periods_kept
 from smsevents.catalog.tables import first_arrivals, receipt_days, sent, waiting_receipts
 
@@ -22,13 +22,9 @@ _VALUES_IN_STATEMENT_MAX = 10_000
 _WAITING_IN_STATEMENT_MAX = 1000
 _OLD_ROWS_IN_STATEMENT_MAX = 10_000
 
-_REGISTER = Hot(
-    text("""
-    INSERT INTO sent (day, trackpoint, message, scope, user_id, source)
-    VALUES (:day, :trackpoint, :message, :scope, :user_id, :source)
-    ON CONFLICT (day, trackpoint, message, scope) DO UPDATE SET user_id = excluded.user_id, source = excluded.source
-""")
-)
+_KEY = "(day, trackpoint, message, scope)"
+_REGISTER = HotInsert(sent, f"ON CONFLICT {_KEY} DO NOTHING")
+_REPLACE = HotInsert(sent, f"ON CONFLICT {_KEY} DO UPDATE SET user_id = excluded.user_id, source = excluded.source")
 _WAIT = text("""
     INSERT INTO waiting_receipts
         (trackpoint, message, receiver_id, status, first_ms, resolution_ms, second_ms, arrived_ms, receipt)
@@ -91,13 +87,14 @@ def register(connection: Connection, period: int, trackpoint: int, rows: Sequenc
     Return whether one was replaced that named another user.
     """
     latest = {(row.message, row.scope): row for row in rows}  # so that the files never hold the others
-    stored = find_sent(connection, [period], trackpoint, {row.message for row in rows})
-    keep_period(connection, period)
-    where = {"day": period, "trackpoint": trackpoint}
     in_order = [latest[key] for key in sorted(latest)]  # so that each page is changed once
-    _REGISTER.each_of(connection, [vars(row) | where | {"user_id": row.user_id.encode()} for row in in_order])
-    users = {(row.message, row.scope): row.user_id for row in stored}
-    return any(users.get(key, row.user_id) != row.user_id for key, row in latest.items())
+    values = [(period, trackpoint, row.message, row.scope, row.user_id.encode(), row.source) for row in in_order]
+    keep_period(connection, period)
+    if _REGISTER.run(connection, values) == len(values):
+        return False
+    stored = find_sent(connection, [period], trackpoint, {row.message for row in in_order})
+    _REPLACE.run(connection, values)
+    return any(latest.get((row.message, row.scope), row).user_id != row.user_id for row in stored)
 
 
 def find_sent(
