@@ -8,7 +8,7 @@ RUN = uv run --locked --quiet
 SYNC = uv sync --locked --inexact --quiet --compile-bytecode
 PYTEST_ARGUMENTS ?=
 
-BENCH = $(RUN) --group bench python -m bench.run
+BENCH = $(RUN) --group bench --group seaweedfs python -m bench.run
 BENCH_ARGUMENTS ?=
 EVENTS ?= 2000000
 SOAK_SECONDS ?= 600

@@ -1,6 +1,7 @@
 """One file for each question that is measured."""
 
 from bench.cases import (
+    cluster,
     disk,
     export,
     filtered,
@@ -9,6 +10,7 @@ from bench.cases import (
     latency,
     pull,
     readers,
+    register,
     requests,
     scale,
     shops,
@@ -26,6 +28,8 @@ CASES = {
     "late": late.CASE,
     "latency": latency.CASE,
     "requests": requests.CASE,
+    "register": register.CASE,
+    "cluster": cluster.CASE,
     "readers": readers.CASE,
     "workers": workers.CASE,
     "scale": scale.CASE,

@@ -60,7 +60,7 @@ OTHER_TEXTS = {
 # A number is in one of these units, or counts one of these things.
 UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
-    r"(^|_)(lines|segments|rows|days|tries|fields|receivers|buckets|cells|events|groups|needles|outlines|statistics|generations|messages|receipts|shares|jobs|imports"
+    r"(^|_)(lines|segments|rows|days|tries|fields|receivers|buckets|cells|events|groups|needles|outlines|statistics|generations|messages|periods|receipts|shares|jobs|imports"
     r"|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
     r"|connections|keys|names|results|sessions|hours|minutes?|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )

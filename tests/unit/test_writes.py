@@ -77,6 +77,26 @@ def test_small_writes_go_between_the_large_ones(database: Database) -> None:
     assert [one.result() for one in waiting] == [None, None]
 
 
+def test_medium_writes_share_a_transaction_after_the_small_ones(database: Database) -> None:
+    """Medium writes that wait have one commit as long as they are not large together, and small ones come first."""
+    diary, first = Diary(), Held()
+    transactions: list[object] = []
+
+    def medium(connection: Connection) -> None:
+        transactions.append(connection.get_transaction())
+
+    database.submit(first)
+    assert first.began.wait(WAIT_MAX_SECONDS)
+    told = [database.submit(medium, LARGE_WRITE_MIN_BYTES * 2 // 5, medium=True) for _ in range(4)]
+    told.append(database.submit(diary.write("small"), 1))
+    told[-1].add_done_callback(lambda _: diary.ran.append(f"{len(transactions)} before"))
+    first.go_on.set()
+    for one in told:
+        one.result(WAIT_MAX_SECONDS)
+    assert diary.ran == ["small", "0 before"]
+    assert [transactions.count(one) for one in dict.fromkeys(transactions)] == [2, 2]
+
+
 def test_a_large_write_that_is_refused_takes_no_other_with_it(database: Database) -> None:
     """The error of a large write is its caller's alone, and what waits after it is written."""
 

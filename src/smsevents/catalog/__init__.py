@@ -25,6 +25,7 @@ quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users
 sessions.py        statements on sessions and tickets
 receivers.py       statements on receivers of delivery receipts
+periods.py         the periods of the register of sent messages
 sent.py            statements on sent messages, and on receipts that wait for them
 trusted_time.py    statements on the mark of trusted time
 leases.py          statements on leases: which processes do the upkeep

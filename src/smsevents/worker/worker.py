@@ -35,7 +35,7 @@ from smsevents.settings import Settings
 from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.collecting import collect
 from smsevents.upkeep.packing import pack_settled
-from smsevents.upkeep.receipt_rows import SENT_KEPT_DAYS, expire_receipts
+from smsevents.upkeep.receipt_rows import SENT_KEPT_DAYS, expire_receipts, settle_register
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.settling import Settling, compact_background, past_before
 from smsevents.upkeep.space import give_back_room
@@ -190,6 +190,7 @@ class UpkeepWorker:
             logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
         if unmatched := expire_receipts(self._database, judgement.old_by_ms, self._sent_kept_days):
             logger.warning("receipts without a message dropped", receipts=unmatched)
+        settle_register(self._database, judgement.clock_ms)
 
     def _keep_shop(self, trackpoint: int, now: int, *, packs: bool) -> bool:
         """Compact a shop, and with `packs` pack it, unless another worker is doing that. Return whether it changed."""

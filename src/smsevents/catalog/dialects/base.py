@@ -98,6 +98,10 @@ class Dialect(Protocol):
         """Whether a cursor fetches rows when they are asked for, and not all of them at first."""
 
     @property
+    def takes_arrays(self) -> bool:
+        """Whether a statement takes many rows as one array for each column, which is faster than row by row."""
+
+    @property
     def divides_upkeep(self) -> bool:
         """Whether processes on several machines may do the upkeep of different shops at the same time."""
 

@@ -50,6 +50,7 @@ class PostgresDialect:
     reads_kept = 0  # the pool keeps them
     has_one_writer = False
     fetches_lazily = False
+    takes_arrays = True
     divides_upkeep = True
 
     def __init__(self, location: Location, *, create: bool) -> None:

@@ -45,6 +45,7 @@ class SqliteDialect:
     reads_kept = 8  # opening one takes longer than a small read
     has_one_writer = True
     fetches_lazily = True
+    takes_arrays = False
     divides_upkeep = False  # all processes are on one machine, whose cores the server needs
 
     def __init__(self, path: Path, *, create: bool) -> None:
