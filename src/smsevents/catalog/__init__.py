@@ -23,6 +23,7 @@ attachment.py      which store holds the packs, and that no other database uses 
 pack_store.py      reads packs, with the indexes of the latest ones
 quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users
+erasures.py        statements on records of erasures: which ones are known
 sessions.py        statements on sessions and tickets
 receivers.py       statements on receivers of delivery receipts
 sent.py            statements on sent messages, and on receipts that wait for them

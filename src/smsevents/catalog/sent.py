@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _VALUES_IN_STATEMENT_MAX = 10_000
 _WAITING_IN_STATEMENT_MAX = 1000
 _OLD_ROWS_IN_STATEMENT_MAX = 10_000
+_USERS_READ_AHEAD = 1000
 
 _DAYS = Hot(select(receipt_days.c.day))
 _ADD_DAY = text("INSERT INTO receipt_days (day) VALUES (:day) ON CONFLICT DO NOTHING")
@@ -193,6 +194,14 @@ def name_users(connection: Connection, days: Sequence[int], trackpoint: int, use
     ]
     if values:
         connection.execute(_NAME_USER, values)
+
+
+def users_sent_to(connection: Connection, day: int, trackpoint: int) -> Iterator[str]:
+    """Go through the users to whom messages of a shop were sent on a day, by the register."""
+    s = sent.c
+    statement = select(s.user_id).where(s.day == day, s.trackpoint == trackpoint).distinct()
+    rows = connection.execute(statement.execution_options(yield_per=_USERS_READ_AHEAD))
+    return (user_id.decode() for user_id in rows.scalars())
 
 
 def forget_users(

@@ -58,6 +58,11 @@ COMMANDS = {
         "forget",
         "Erase every event of users from a shop's log (GDPR, Article 17), and print what was removed as JSON.",
     ),
+    "erasures": Place(
+        "erasures",
+        "erasures",
+        "Keep a copy of the record of erasures in a folder, and repeat those that this database does not know.",
+    ),
     "verify": Place(
         "upkeep",
         "verify",

@@ -86,6 +86,10 @@ class Dialect(Protocol):
         """The location of the database, for its operator."""
 
     @property
+    def erasures_folder(self) -> Path | None:
+        """A folder beside the database, for the record of erasures, or None. It need not exist."""
+
+    @property
     def reads_kept(self) -> int:
         """How many connections for reads may be kept open outside of the engine's pool."""
 
@@ -229,6 +233,10 @@ class Diagnosis(Protocol):
     @property
     def where(self) -> str:
         """The location of the database, as `Dialect.where` returns it."""
+
+    @property
+    def erasures_folder(self) -> Path | None:
+        """What `Dialect.erasures_folder` is."""
 
     def checks(self) -> list[Check]:
         """Return the results of the checks. The one of the database itself comes first."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class PostgresDiagnosis:
     """An examination of the database at a location."""
 
+    erasures_folder = None
+
     def __init__(self, location: Location) -> None:
         """Examine the database."""
         self._location = location

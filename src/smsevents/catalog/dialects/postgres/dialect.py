@@ -47,6 +47,7 @@ class PostgresDialect:
     """One PostgreSQL database."""
 
     scrub_steps = (scrub.REWRITE,)
+    erasures_folder = None  # a server has no folder for it
     reads_kept = 0  # the pool keeps them
     has_one_writer = False
     fetches_lazily = False

@@ -16,7 +16,7 @@ from smsevents.catalog.dialects.sqlite.connections import sqlite_engine
 from smsevents.catalog.dialects.sqlite.failures import translated
 from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, FreeSpace, free_bytes
 from smsevents.catalog.dialects.sqlite.identity import identity_of
-from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
+from smsevents.catalog.dialects.sqlite.location import erasures_folder_of, require_usable, why_unwritable
 from smsevents.clock.system import now_ms
 from smsevents.errors import InvalidRequest, StoreUnavailable
 
@@ -61,6 +61,11 @@ class SqliteDialect:
     def where(self) -> str:
         """The location of the file."""
         return str(self.path.absolute())
+
+    @property
+    def erasures_folder(self) -> Path:
+        """A folder beside the file."""
+        return erasures_folder_of(self.path)
 
     def engine(self) -> Engine:
         """Create the engine, and the file if it is missing and may be created. Raises `StoreUnavailable`."""
