@@ -58,6 +58,7 @@ class PostgresDiagnosis:
             poolclass=NullPool,
             use_native_hstore=False,
         )
+        engine.dialect.supports_server_side_cursors = False  # they need a transaction of several statements
         with engine.connect() as connection:
             yield connection
 
