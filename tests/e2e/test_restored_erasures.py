@@ -49,7 +49,8 @@ class Place:
 @pytest.fixture(params=["sqlite", "sqlite and a folder", "postgres and a bucket"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Yield each kind of database, with packs or without."""
-    name = url = None
+    name: str | None = None
+    url: str | None = None
     settings: dict[str, str] = {}
     path = tmp_path / "log.db"
 

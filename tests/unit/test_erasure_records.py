@@ -73,7 +73,8 @@ class Shop(Held):
         """Open the database once more."""
         if self.store is None:
             return open_catalog(self.url)
-        database = Database(self.url, open_store=lambda _: self.store)
+        store = self.store
+        database = Database(self.url, open_store=lambda _: store)
         migrate(database)
         return database
 
@@ -195,7 +196,12 @@ def test_two_processes_repeat_once(shop: Shop) -> None:
     shop.restore(made)
     other = shop.opened()
     back = line(shop.trackpoint, shop.now - 5, "u1")
-    waits = _Waits(other, lambda: (shop.repeat(), shop.put([back])))
+
+    def happens() -> None:
+        shop.repeat()
+        shop.put([back])
+
+    waits = _Waits(other, happens)
     try:
         assert repeat_erasures(waits.database, shop.now).erasures == 0
     finally:

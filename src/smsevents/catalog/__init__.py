@@ -30,6 +30,7 @@ sent.py            statements on sent messages, and on receipts that wait for th
 trusted_time.py    statements on the mark of trusted time
 leases.py          statements on leases: which processes do the upkeep
 pending_scrubs.py  statements on the work that an erasure leaves to be done on the files
+copying.py         all rows are copied into another database
 milestones.py      statements on milestones: when something was last done
 """
 

@@ -71,6 +71,11 @@ COMMANDS = {
     "backup": Place(
         "upkeep", "backup", "Write a complete copy of the database and its packs, even while they are in use."
     ),
+    "copy": Place(
+        "copying",
+        "copy",
+        "Copy everything from a SQLite database, whose server is stopped, into an empty one, to move to PostgreSQL.",
+    ),
     "move": Place("packs", "move", "Move the settled events of all shops, while the log is in use."),
     "adopt": Place(
         "packs", "adopt", "Take over SMSEVENTS_SEGMENTS after the database was restored from a backup, or moved."

@@ -19,6 +19,7 @@ verification.py  every segment is checked
 quarantining.py  damaged segments are set aside
 backup.py        a copy of the database while it is in use
 pack_copies.py   copies of the packs, for a backup
+relocation.py    a database moves into another one
 statistics.py    the contents of a log in numbers
 distinct.py      counts distinct events in bounded memory
 """

@@ -154,6 +154,12 @@ class Dialect(Protocol):
         `stored.newest_settled_id` explains how it is used.
         """
 
+    def last_id(self, connection: Connection, table: str) -> int:
+        """Return the highest id that a table ever gave out, also if its row is gone, or 0."""
+
+    def set_last_id(self, connection: Connection, table: str, last: int) -> None:
+        """Let a table give out only ids above `last` from now on."""
+
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
         """Share a shop to rewrite some of its segments. Raises `Busy` if a process has or awaits exclusive access."""
 
