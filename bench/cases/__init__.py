@@ -7,6 +7,7 @@ from bench.cases import (
     imports,
     late,
     latency,
+    move,
     pull,
     readers,
     requests,
@@ -33,5 +34,6 @@ CASES = {
     "disk": disk.CASE,
     "pull": pull.CASE,
     "sync": sync.CASE,
+    "move": move.CASE,
     "soak": soak.CASE,
 }

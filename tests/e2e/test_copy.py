@@ -212,7 +212,7 @@ def _kill_while_copying(environment: dict[str, str], target: str, postgres_url: 
 
 
 def test_a_database_in_use_is_not_copied(tmp_path: Path, target: str) -> None:
-    """While a server uses the database, the command refuses; so it does for a target that is no URL."""
+    """While a server uses the database, the command refuses; so it does for a target that is not a URL."""
     server = Server(tmp_path)
     try:
         assert _until_leased(server.path)

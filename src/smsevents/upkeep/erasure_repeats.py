@@ -1,7 +1,7 @@
 """Erasures that were made after a backup are repeated in the database that was restored from it.
 
-They are found in the record of erasures (`erasure_records.py`). Whoever gives events out, or takes them in, repeats
-them first: `serve`, `export` and `import`. So no reader sees a restored database before they are repeated.
+They are found in the record of erasures (`erasure_records.py`). What reads or records events repeats them first:
+`serve`, `export` and `import`. So no reader sees a restored database before they are repeated.
 
 In a database that was not restored, there is nothing to repeat: it knows all records. The exception is a failover of
 PostgreSQL that lost its last transactions. The upkeep worker finds that out.

@@ -1,7 +1,7 @@
 """What was erased is recorded outside of the database, so that a restored backup of it can catch up.
 
 `erasure_records` has the names of the records that this database knows, because it made them or has repeated them.
-`erasure_keys` has the random key that seals them: whoever has only the records learns no user ids from them.
+`erasure_keys` has the random key that seals them: the records alone reveal no user ids.
 """
 
 import secrets
