@@ -3,6 +3,7 @@
 import os
 import secrets
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.dataset import dataset
@@ -15,7 +16,7 @@ from bench.results import Row, row
 from bench.same import Different
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _OURS, _PEER = "copy", "export | import"
 _MILLION = 1_000_000
