@@ -16,6 +16,7 @@ import pytest
 
 from smsevents.clock.system import now_ms
 from smsevents.storage import open_store
+from tests.support.databases import damage_newest_segment
 from tests.support.lines import DAY_MS, body_of, line, model
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
 from tests.support.seaweed import environment, seaweedfs
@@ -211,6 +212,35 @@ def test_adopting_the_packs_of_a_backup_repeats_erasures(tmp_path: Path) -> None
         assert b"Repeated 1 erasure," in done.stderr
         assert os.listdir(tmp_path / "erasures-log.db") == ["erasures"]  # noqa: PTH208 -- names
         assert server.command("export", str(shop.trackpoint)).stdout == model(without(lines, ERASED), 0, now_ms())
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def test_a_damaged_restore_shows_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+    """If erasures cannot be repeated, `serve` and `export` refuse, and `import` goes on; then they are repeated."""
+    server = Server(tmp_path, settings=STILL)
+    try:
+        shop = server.shop()
+        lines = [line(shop.trackpoint, now_ms() - number, ERASED) for number in range(1, 50)]
+        assert shop.send(body_of(lines)).status_code == 200
+        for words in (["backup", str(tmp_path / "b.db")], ["forget", str(shop.trackpoint), ERASED]):
+            assert server.command(*words).returncode == 0
+        server.stop()
+        for ending in ("-wal", "-shm"):
+            server.path.with_name(server.path.name + ending).unlink(missing_ok=True)
+        shutil.copy(tmp_path / "b.db", server.path)
+        damage_newest_segment(server.path, shop.trackpoint)
+        for words in (["serve", "--port", str(server.port)], ["export", str(shop.trackpoint)]):
+            done = server.command(*words)
+            assert (done.returncode, done.stdout) == (1, b"")
+            assert b"cannot be erased again" in done.stderr
+            assert b"verify --quarantine" in done.stderr
+        late = line(shop.trackpoint, now_ms(), "late")
+        done = server.command("import", str(shop.trackpoint), "-", stdin=late + b"\n")
+        assert done.returncode == 0, done.stderr.decode()
+        assert server.command("verify", "--quarantine").returncode == 1
+        assert server.command("export", str(shop.trackpoint)).stdout == late + b"\n"
     finally:
         if server.process.poll() is None:
             server.stop()

@@ -11,7 +11,7 @@ from smsevents.cli.console import counted
 from smsevents.cli.database import with_database
 from smsevents.cli.opening import opened_database
 from smsevents.clock.system import now_ms
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import DamagedSegment, StoreUnavailable
 from smsevents.upkeep.erasure_records import RecordsFolder, copy_to_folder
 from smsevents.upkeep.erasure_repeats import repeat_erasures
 
@@ -33,6 +33,11 @@ def repeat_first(database: Database, places: Sequence[ByteStore] | None = None) 
         raise StoreUnavailable(
             f"It is not known whether users were erased after a backup that this database was restored from. {error}"
         ) from error
+    except DamagedSegment as error:
+        raise DamagedSegment(
+            f"Users were erased after the backup that this database was restored from, and cannot be erased again:"
+            f" {error} Run `smsevents verify --quarantine`, then try again."
+        ) from error
     if done.erasures:
         typer.echo(
             "smsevents: This database is older than some erasures, as after a restore. Repeated"
@@ -52,7 +57,7 @@ def repeat_if_possible(database: Database) -> None:
     """Do what `repeat_first` does, before an import. It needs no store of packs, and so does not wait for it."""
     try:
         repeat_first(database)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, DamagedSegment) as error:
         typer.echo(f"smsevents: {error}", err=True)
 
 

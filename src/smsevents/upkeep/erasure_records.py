@@ -33,7 +33,7 @@ from smsevents.catalog.erasures import (
     sealing_key,
 )
 from smsevents.catalog.markers import ERASURES_PREFIX
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import StoreFull, StoreUnavailable
 from smsevents.storage.files import FOLDERS_MODE, FileStore
 from smsevents.wire.limits import DAY_MS
 
@@ -136,11 +136,11 @@ def note(database: Database, trackpoint: int, digests: Collection[bytes], act: A
 
     names = database.write(add)
     try:
-        for place in _places(database, writing=True):
+        for place in _places(database, writing=True, create=True):
             for name in names:
                 _put(place, name)
     except StoreUnavailable as error:
-        raise StoreUnavailable(
+        raise (StoreFull if isinstance(error, StoreFull) else StoreUnavailable)(
             f"This was done, but it could not be recorded for the time after a restore. {error} Then do it again.",
             "This was done, but the server could not record it. Try again later, and tell its operator.",
         ) from error
@@ -173,7 +173,7 @@ def keep(database: Database, old_by_ms: int, kept_days: int = ERASURES_KEPT_DAYS
     before_ms = old_by_ms - kept_days * DAY_MS
     with database.read() as connection:
         known = set(known_names(connection))
-    for place in _places(database, writing=True):
+    for place in _places(database, writing=True, create=bool(known)):
         there = set(_names_in(place))
         old = [name for name in there if _time_of(name) < before_ms]
         place.delete([ERASURES_PREFIX + name for name in old])
@@ -194,10 +194,11 @@ def copy_to_folder(database: Database, folder: Path) -> int:
     return len(known | there)
 
 
-def _places(database: Database, *, writing: bool) -> Iterator[ByteStore]:
+def _places(database: Database, *, writing: bool, create: bool = False) -> Iterator[ByteStore]:
+    """Go through the places of a database. With `create`, the folder beside it is created if it is missing."""
     folder = database.dialect.erasures_folder
-    if folder is not None and (writing or folder.is_dir()):
-        yield _made(folder) if writing else RecordsFolder(folder)
+    if folder is not None and (create or folder.is_dir()):
+        yield _made(folder) if create else RecordsFolder(folder)
     with database.read() as connection:
         if not is_store_needed(connection):
             return
