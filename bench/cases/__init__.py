@@ -8,6 +8,7 @@ from bench.cases import (
     imports,
     late,
     latency,
+    move,
     pull,
     readers,
     register,
@@ -37,5 +38,6 @@ CASES = {
     "disk": disk.CASE,
     "pull": pull.CASE,
     "sync": sync.CASE,
+    "move": move.CASE,
     "soak": soak.CASE,
 }

@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "shutdown_max_seconds": 30,
     "upkeep": "on",
     "sent_sms_kept_days": 7,
+    "erasures_kept_days": 35,
     "log_level": "info",
     "trusted_proxies": "",
     "log_format": "auto",

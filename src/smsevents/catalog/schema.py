@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
 
-HEAD = "0009"
+HEAD = "0012"
 READER = 1
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _VALUES_IN_STATEMENT_MAX = 10_000
 _WAITING_IN_STATEMENT_MAX = 1000
 _OLD_ROWS_IN_STATEMENT_MAX = 10_000
+_USERS_READ_AHEAD = 1000
 
 _KEY = "(day, trackpoint, message, scope)"
 _REGISTER = HotInsert(sent, f"ON CONFLICT {_KEY} DO NOTHING")
@@ -191,6 +192,14 @@ def name_users(connection: Connection, days: Sequence[int], trackpoint: int, use
     ]
     if values:
         connection.execute(_NAME_USER, values)
+
+
+def users_sent_to(connection: Connection, period: int, trackpoint: int) -> Iterator[str]:
+    """Go through the users to whom messages of a shop were sent in a period, by the register."""
+    s = sent.c
+    statement = select(s.user_id).where(s.day == period, s.trackpoint == trackpoint).distinct()
+    rows = connection.execute(statement.execution_options(yield_per=_USERS_READ_AHEAD))
+    return (user_id.decode() for user_id in rows.scalars())
 
 
 def forget_users(

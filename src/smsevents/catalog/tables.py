@@ -321,3 +321,20 @@ readers = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("lowest", Integer, nullable=False),
 )
+
+# The names of the records of erasures that this database knows (`upkeep/erasure_records.py`). The records themselves
+# are outside of the database, so that one that was restored from a backup finds those that it does not know.
+erasure_records = Table(
+    "erasure_records",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+# What seals the records: one row, with the id 1.
+erasure_keys = Table(
+    "erasure_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False),
+)

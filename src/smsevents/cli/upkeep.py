@@ -27,6 +27,7 @@ from smsevents.upkeep import (
     collecting,
     compaction,
     erasure,
+    erasure_records,
     packing,
     quarantining,
     retention,
@@ -98,6 +99,7 @@ def expire(
             raise TimeInDoubt(f"Nothing was deleted: time is in doubt. {judgement.explain()} {WHAT_TO_DO}")
         gone = retention.expire(database, judgement.old_by_ms)
         expire_receipts(database, judgement.old_by_ms, settings_in_force().sent_sms_kept_days)
+        erasure_records.keep(database, judgement.old_by_ms, settings_in_force().erasures_kept_days)
     if force:
         typer.echo(f"the clock is trusted: {utc(judgement.clock_ms)}", err=True)
         collecting.collect(database, database.dialect.now_ms())

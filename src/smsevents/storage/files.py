@@ -52,9 +52,10 @@ class FileStore:
 
     prefers_long_reads = False
 
-    def __init__(self, folder: Path) -> None:
-        """Use a folder, which must exist. Raises `StoreUnavailable`."""
+    def __init__(self, folder: Path, named_by: str = "SMSEVENTS_SEGMENTS") -> None:
+        """Use a folder, which must exist. Raises `StoreUnavailable`. `named_by` is what it belongs to, for messages."""
         self.folder = folder
+        self._named_by = named_by
         self._identity = self._identity_now()
 
     @property
@@ -208,7 +209,7 @@ class FileStore:
         self._check_same()
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise StoreUnavailable(
-                f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be written. Its files must belong to the user"
+                f"The folder {self.folder} of {self._named_by} cannot be written. Its files must belong to the user"
                 " that runs smsevents, and its disk must not be mounted read-only.",
                 OUTSIDE,
             )
@@ -233,14 +234,14 @@ class FileStore:
             found = self.folder.stat()
         except OSError as error:
             raise StoreUnavailable(
-                f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be used: {error.strerror}."
+                f"The folder {self.folder} of {self._named_by} cannot be used: {error.strerror}."
                 " If it is on a disk of its own, mount that. Otherwise create the folder, for the user that runs"
                 " smsevents.",
                 OUTSIDE,
             ) from error
         if not stat.S_ISDIR(found.st_mode):
             raise StoreUnavailable(
-                f"{self.folder} of SMSEVENTS_SEGMENTS is not a folder. Name a folder for the packs.", OUTSIDE
+                f"{self.folder} of {self._named_by} is not a folder. Name a folder for the packs.", OUTSIDE
             )
         return found.st_dev, found.st_ino
 
@@ -248,7 +249,7 @@ class FileStore:
         """Raise `StoreUnavailable` if the name leads to another folder than when the store was opened."""
         if self._identity_now() != self._identity:
             raise StoreUnavailable(
-                f"The folder {self.folder} of SMSEVENTS_SEGMENTS was replaced, or its disk was mounted or unmounted."
+                f"The folder {self.folder} of {self._named_by} was replaced, or its disk was mounted or unmounted."
                 " Put it back, or restart to use what is there now.",
                 OUTSIDE,
             )
@@ -264,12 +265,12 @@ class FileStore:
         if error.errno in _FULL:
             return self._full()
         return StoreUnavailable(
-            f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be {done}: {error.strerror}.", OUTSIDE
+            f"The folder {self.folder} of {self._named_by} cannot be {done}: {error.strerror}.", OUTSIDE
         )
 
     def _full(self) -> StoreFull:
         return StoreFull(
-            f"The disk of the folder {self.folder} of SMSEVENTS_SEGMENTS is full. Free some room there.",
+            f"The disk of the folder {self.folder} of {self._named_by} is full. Free some room there.",
             "The disk of the server is full. Try again later, and tell its operator.",
         )
 

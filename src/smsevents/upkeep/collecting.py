@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.attachment import is_store_needed, renew, store_to_change
-from smsevents.catalog.markers import MARKER_KEY
+from smsevents.catalog.markers import is_pack
 from smsevents.catalog.milestones import RECONCILED, reach, reached
 from smsevents.catalog.objects import (
     adopt_object,
@@ -104,7 +104,7 @@ def unknown_objects(connection: Connection, store: ByteStore) -> list[StoredObje
 
 
 def _unknown(connection: Connection, listed: Iterable[StoredObject]) -> list[StoredObject]:
-    return [one for one in listed if one.key != MARKER_KEY and not has_object(connection, one.key)]
+    return [one for one in listed if is_pack(one.key) and not has_object(connection, one.key)]
 
 
 def _adopt(database: Database, strange: StoredObject, now: int) -> None:

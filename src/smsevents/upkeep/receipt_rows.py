@@ -6,13 +6,13 @@ Trusted time decides what is old, as for events. While time is in doubt, all of 
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.pending_scrubs import add_pending, mark_rows_left
 from smsevents.catalog.periods import erased_in, periods_kept, settle_some
 from smsevents.catalog.receivers import add_unmatched
-from smsevents.catalog.sent import delete_rows_of_days, delete_waiting, forget_users
-from smsevents.wire.events import digest_of
+from smsevents.catalog.sent import delete_rows_of_days, delete_waiting, forget_users, users_sent_to
 from smsevents.wire.limits import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
+    from smsevents.upkeep.erasure_users import Users
 
 WAITING_MAX_MS = 72 * HOUR_MS
 SENT_KEPT_DAYS = 7
@@ -66,19 +67,19 @@ def _drop_waiting(connection: Connection, old_by_ms: int) -> int:
     return some
 
 
-def erase_receipts(database: Database, trackpoint: int, user_ids: Collection[str], now: int) -> None:
+def erase_receipts(database: Database, trackpoint: int, users: Users, now: int) -> None:
     """Delete users' sent messages and first arrivals of a shop. Receipts that wait name no user."""
-    digests = [digest_of(trackpoint, user_id) for user_id in user_ids]
 
-    def forget(connection: Connection, period: int) -> None:
-        if forget_users(connection, period, trackpoint, user_ids, digests):
+    def forget(connection: Connection, period: int, user_ids: Collection[str]) -> None:
+        if forget_users(connection, period, trackpoint, user_ids, users.digests):
             add_pending(connection, database.dialect.scrub_steps[0], secrets.token_hex(8), now)
 
-    def kept() -> set[int]:
-        with database.read() as connection:
-            return {*periods_kept(connection)}
-
     done: set[int] = set()
-    while left := erased_in(kept() - done):  # messages may move into a period that did not exist
-        database.write(lambda connection: forget(connection, left[0]))
+    while True:
+        with database.read() as connection:  # messages may move into a period that did not exist
+            left = erased_in({*periods_kept(connection)} - done)
+            if not left:
+                return
+            user_ids = users.ids_among(users_sent_to(connection, left[0], trackpoint))
+        database.write(partial(forget, period=left[0], user_ids=user_ids))
         done.add(left[0])

@@ -10,13 +10,15 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
+from sqlalchemy import text
+
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.sqlite import files, locks
 from smsevents.catalog.dialects.sqlite.connections import sqlite_engine
 from smsevents.catalog.dialects.sqlite.failures import translated
 from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, FreeSpace, free_bytes
 from smsevents.catalog.dialects.sqlite.identity import identity_of
-from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
+from smsevents.catalog.dialects.sqlite.location import erasures_folder_of, require_usable, why_unwritable
 from smsevents.clock.system import now_ms
 from smsevents.errors import InvalidRequest, StoreUnavailable
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from smsevents.catalog.checks import Check
 
 T = TypeVar("T")
+
+_LAST_ID = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
+_FORGET_LAST_ID = text("DELETE FROM sqlite_sequence WHERE name = :name")
+_REMEMBER_LAST_ID = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)")
 
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
@@ -62,6 +68,11 @@ class SqliteDialect:
     def where(self) -> str:
         """The location of the file."""
         return str(self.path.absolute())
+
+    @property
+    def erasures_folder(self) -> Path:
+        """A folder beside the file."""
+        return erasures_folder_of(self.path)
 
     def engine(self) -> Engine:
         """Create the engine, and the file if it is missing and may be created. Raises `StoreUnavailable`."""
@@ -140,6 +151,18 @@ class SqliteDialect:
     def unfinished_id(connection: Connection) -> int | None:  # noqa: ARG004 -- there is one writer
         """Return None: ids appear in their order."""
         return None
+
+    @staticmethod
+    def last_id(connection: Connection, table: str) -> int:
+        """Return what SQLite remembers of a table with AUTOINCREMENT."""
+        found = connection.execute(_LAST_ID, {"name": table}).scalar()
+        return int(found or 0)
+
+    @staticmethod
+    def set_last_id(connection: Connection, table: str, last: int) -> None:
+        """Let SQLite remember it. Its table has no key."""
+        connection.execute(_FORGET_LAST_ID, {"name": table})
+        connection.execute(_REMEMBER_LAST_ID, {"name": table, "last": last})
 
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
         """Share a shop with other steps of the upkeep."""
