@@ -42,6 +42,6 @@ addThemeChoice();
 addForm();
 nameThisServer(document.querySelector("main"));
 addCopyButtons(document.querySelector("main"), t);
-followSections();
 // what is above the section in the address has grown since the browser went there
 if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+followSections();
