@@ -44,6 +44,14 @@ def wants_gzip(accept_encoding: str) -> bool:
     return gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
+def preferred_language(accept_language: str) -> str:
+    """Return `cs` or `en`, whichever a person prefers. Slovak readers read Czech more easily than English."""
+    weights = _weights(accept_language)
+    czech = max((weight for name, weight in weights.items() if name[:2] in {"cs", "sk"}), default=0.0)
+    english = max((weight for name, weight in weights.items() if name[:2] == "en"), default=0.0)
+    return "cs" if czech > english else "en"
+
+
 def values_of(request: Request[Any, Any, Any], name: bytes) -> list[str]:
     """Return the values of a header, one for each field. `name` is in lower case."""
     return [value.decode("latin-1") for field, value in request.scope["headers"] if field == name]
