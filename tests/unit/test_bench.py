@@ -206,6 +206,63 @@ def test_goals_of_statistics_name_the_shop(ours_seconds: float, funnel_seconds: 
     assert "10,000,000" in found[-1].promise
 
 
+@pytest.mark.parametrize(
+    ("registered", "rate", "p99_ms", "met"),
+    [
+        (1_000_000, 10_000, 499.9, [True, True]),
+        (1_000_000, 9_999, 500.0, [False, False]),
+        (10_000_000, 5_000, 499.9, [True, True]),
+        (10_000_000, 4_999, 500.0, [False, False]),
+        (50_000, 1, 499.9, [True]),
+    ],
+)
+def test_the_goals_of_the_register_depend_on_its_size(
+    registered: int, rate: float, p99_ms: float, met: list[bool]
+) -> None:
+    """A register with 10 million messages may take half as many as one with a million; a trial has no goal for that."""
+    labels: Labels = {"registered": registered, "database": "SQLite"}
+    rows = [
+        row(labels | {"what": "messages"}, messages_per_second=rate),
+        row(labels | {"what": "messages beside imports"}, messages_per_second=1, import_p99_ms=p99_ms),
+        row(labels | {"what": "receipts of messages"}, messages_per_second=1),
+    ]
+
+    assert [goal.met for goal in judge("register", rows)] == met
+
+
+@pytest.mark.parametrize(("times", "shares", "met"), [(3.0, (0.6, 1.01), True), (3.1, (0.59, 1.0), False)])
+def test_goals_of_postgresql_and_s3(times: float, shares: tuple[float, float], met: bool) -> None:
+    """The export is held against one GET, imports against SQLite, and two processes against one."""
+    ours: Labels = {"shop_events": 2_000_000, "what": "import", "database": "PostgreSQL"}
+    rows = [
+        row({"shop_events": 2_000_000, "what": "GET of the same bytes"}, time_by_get_ratio=1.0),
+        row({"shop_events": 2_000_000, "what": "export"}, time_by_get_ratio=times),
+        row(ours | {"database": "SQLite", "processes": 1}, seconds=1.0),
+        row(ours | {"processes": 1}, rate_by_sqlite_ratio=shares[0], rate_by_one_ratio=1.0),
+        row(ours | {"processes": 2}, rate_by_sqlite_ratio=0.1, rate_by_one_ratio=shares[1]),
+    ]
+
+    assert [goal.met for goal in judge("cluster", rows)] == [met] * 3
+
+
+def test_receipts_have_a_limit_of_time_too() -> None:
+    """Each small request is held against the bare route, and receipts on each database also against 100 ms."""
+    labels: Labels = {"encoding": "plain", "clients": 50}
+    rows = [row(labels | {"what": "bare route"}, rate_by_bare_ratio=1.0, response_p99_ms=1.0)]
+    rows += [
+        row(labels | {"what": what, "database": database}, rate_by_bare_ratio=ratio, response_p99_ms=p99)
+        for what, database, ratio, p99 in (
+            ("import of one event", "SQLite", 0.3, 200.0),
+            ("delivery receipt", "SQLite", 0.3, 99.0),
+            ("delivery receipt", "PostgreSQL", 0.29, 100.0),
+        )
+    ]
+
+    found = judge("requests", rows)
+    assert [goal.met for goal in found] == [True, True, True, False, False]
+    assert ["PostgreSQL" in goal.promise for goal in found] == [False, False, False, True, True]
+
+
 def test_a_soak_that_grows_misses_its_goal() -> None:
     """Memory is held against the second third, latency against the first."""
 

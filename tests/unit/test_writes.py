@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,9 +88,7 @@ def test_medium_writes_share_a_transaction_after_the_small_ones(database: Databa
 
     database.submit(first)
     assert first.began.wait(WAIT_MAX_SECONDS)
-    told: list[Future[None] | Future[str]] = [
-        database.submit(medium, LARGE_WRITE_MIN_BYTES * 2 // 5, medium=True) for _ in range(4)
-    ]
+    told: list[Future[Any]] = [database.submit(medium, LARGE_WRITE_MIN_BYTES * 2 // 5, medium=True) for _ in range(4)]
     told.append(database.submit(diary.write("small"), 1))
     told[-1].add_done_callback(lambda _: diary.ran.append(f"{len(transactions)} before"))
     first.go_on.set()
