@@ -1,4 +1,7 @@
-"""Every database with every place of packs: the same imports give the same exports, and an erasure reaches all, also restored ones."""
+"""Every database with every place of packs: the same imports give the same exports, and an erasure reaches all.
+
+Also those of a backup that is restored elsewhere, by a copy of the record of erasures.
+"""
 
 from __future__ import annotations
 
