@@ -389,8 +389,8 @@ def test_head_has_no_body(server: Server) -> None:
     with Wire(server.port) as wire:
         for path in (
             "/docs",
-            "/page/docs/docs.js",
-            "/page/styles/base.css",
+            "/page/bundle/docs.js",
+            "/page/bundle/docs.css",
             "/openapi.json",
             "/metrics",
             "/health/live",

@@ -38,7 +38,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_AS_IS = {"icon.svg"}
 BUNDLES = {"bundle/page.js": "app.js", "bundle/docs.js": "docs/docs.js"}
 STYLES = {
     "bundle/page.css": [f"styles/{name}.css" for name in ("tokens", "base", "layout", "panels", "charts", "print")],
@@ -60,10 +59,10 @@ def sources() -> dict[str, Path]:
 def files() -> dict[str, File]:
     """Return every file of the pages, by its path below `/page/`. A path that is not in here is not served.
 
-    Modules and styles are served in bundles; the vendored files, their licences and the icon as they are.
+    A browser loads the bundles; what they are made of can be read, too.
     """
     texts = _texts()
-    found = {name: read_file(path) for name, path in sources().items() if name.startswith(VENDORED) or name in _AS_IS}
+    found = {name: read_file(path) for name, path in sources().items()}
     found |= {name: file_of(bundle(script, texts).encode(), ".js") for name, script in BUNDLES.items()}
     return found | {
         name: file_of("\n".join(texts[one] for one in parts).encode(), ".css") for name, parts in STYLES.items()
