@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smsevents.wire.window import Window
 
 BUCKETS_MAX = 2000
-LAST_QUARTER = INT64_MAX // QUARTER_MS
+_LAST_QUARTER = INT64_MAX // QUARTER_MS
 
 Step = Literal["15m", "1h", "1d", "1w", "1M", "all"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -221,4 +221,4 @@ class Buckets:
             return quarter + 1
         if bucket >= 0:
             return (self.all[bucket].end + 1) // QUARTER_MS
-        return self._first // QUARTER_MS if quarter * QUARTER_MS < self._first else LAST_QUARTER
+        return self._first // QUARTER_MS if quarter * QUARTER_MS < self._first else _LAST_QUARTER
