@@ -1,4 +1,7 @@
-"""Statistics of one shop beside DuckDB: an overview of 90 days, the funnel of a campaign, and what the tallies cost."""
+"""Statistics of one shop beside DuckDB: an overview of 90 days, the funnel of a campaign, and what the tallies cost.
+
+The overview is asked for repeatedly, and as the first question to a server that was just started.
+"""
 
 import os
 import re
@@ -11,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import delete
 
 from bench.dataset import Dataset, dataset
 from bench.goals import FUNNEL_EVENTS
@@ -22,10 +26,13 @@ from bench.render import Bars, Case
 from bench.results import Labels, Row, row
 from bench.same import Different, compare_counts
 from smsevents.catalog import open_catalog
+from smsevents.catalog.tables import tallies
+from smsevents.catalog.tallies import SUM_START
 from smsevents.upkeep.tallying import Backfill
 from smsevents.wire.events import INT64_MAX, STATUSES
 
-OVERVIEW, FUNNEL, TALLIES = "overview", "funnel", "tallies"
+OVERVIEW, FIRST, FUNNEL = "overview", "overview, first after a start", "funnel"
+TALLIES, SUMS = "tallies", "sums of packs"
 _OVERVIEW_DAYS = 90
 _MILLION = 1_000_000
 _OURS, _LINES = "smsevents", "a count of the lines"
@@ -67,6 +74,14 @@ def _tally(store: Store, copy: Path, events: int) -> Figures:
     return figures | {"cpu_per_million_events_seconds": figures["cpu_seconds"] / events * _MILLION}
 
 
+def _sum(store: Store, events: int) -> Figures:
+    """Add the tallies of each pack, as the upkeep worker does when it has written one."""
+    with closing(open_catalog(store.environment["SMSEVENTS_DATABASE"])) as database:
+        database.write(lambda connection: connection.execute(delete(tallies).where(tallies.c.start == SUM_START)))
+        _, figures = timed(lambda: sum(Backfill().steps(database, INT64_MAX)))
+    return figures | {"cpu_per_million_events_seconds": figures["cpu_seconds"] / events * _MILLION}
+
+
 def _settled(store: Store, folder: Path) -> Store:
     """Count all segments, and move the settled ones into packs with their tallies. Return the store with the packs."""
     with closing(open_catalog(store.environment["SMSEVENTS_DATABASE"])) as database:
@@ -83,6 +98,11 @@ def _overview(server: Server, shop: Shop, interval: dict[str, int], response: Pa
     found = msgspec.json.decode(response.read_bytes())
     days = [_day(bucket["from"]) for bucket in found["buckets"]]
     return {f"{days[one['bucket']]} {one['status']}": one["events"] for one in found["rows"]}, figures
+
+
+def _first_overview(store: Store, shop: Shop, interval: dict[str, int], response: Path) -> tuple[Counts, Figures]:
+    with served(store) as server:
+        return _overview(server, shop, interval, response)
 
 
 def _funnel(
@@ -110,10 +130,13 @@ def _measure(plan: Plan) -> list[Row]:
         shop = Shop(key, data.end_ms)
         store.command("import", str(TRACKPOINT), str(data.path))
         tally = partial(_tally, store, folder / "copy.db", plan.events)
-        (tallies,) = take_turns([tally], plan.rounds, plan.way_max_seconds)
-        server = stack.enter_context(served(_settled(store, folder)))
+        (tallied,) = take_turns([tally], plan.rounds, plan.way_max_seconds)
+        packed = _settled(store, folder)
+        (summed,) = take_turns([partial(_sum, packed, plan.events)], plan.rounds, plan.way_max_seconds)
+        server = stack.enter_context(served(packed))
         response = folder / "response.json"
         ways[OVERVIEW, _OURS, ""] = partial(_overview, server, shop, interval, response)
+        ways[FIRST, _OURS, ""] = partial(_first_overview, packed, shop, interval, response)
         ways[FUNNEL, _OURS, ""] = partial(_funnel, server, shop, interval, campaign, response)
         if "duckdb" in plan.peers:
             peer = stack.enter_context(duckdb_counts.opened(data, folder / "duckdb", interval["from"]))
@@ -123,9 +146,12 @@ def _measure(plan: Plan) -> list[Row]:
                 ways[FUNNEL, "DuckDB", variant] = partial(peer.funnel, campaign, threads)
         check_agreement(ways, by_day, matching)
         turns = take_turns([partial(_measured, way) for way in ways.values()], plan.rounds, plan.way_max_seconds)
-    found = [row(_labels(plan, (TALLIES, _OURS, ""), plan.events), **tallies)]
+    found = [
+        row(_labels(plan, (what, _OURS, ""), plan.events), **figures)
+        for what, figures in ((TALLIES, tallied), (SUMS, summed))
+    ]
     for way, figures in zip(ways, turns, strict=True):
-        found.append(row(_labels(plan, way, plan.events if way[0] == OVERVIEW else matching), **figures))
+        found.append(row(_labels(plan, way, matching if way[0] == FUNNEL else plan.events), **figures))
     return _beside_ours(found)
 
 
@@ -138,9 +164,9 @@ def check_agreement(ways: Mapping[tuple[str, str, str], Count], by_day: Counts, 
     counted = {way: count()[0] for way, count in ways.items()}
     if (events := counted[FUNNEL, _OURS, ""].pop("events")) != matching:
         raise Different(f"the messages of the campaign have {events} events, its lines are {matching}")
-    for what, expected in ((OVERVIEW, {_LINES: by_day}), (FUNNEL, {})):
+    for whats, expected in (((OVERVIEW, FIRST), {_LINES: by_day}), ((FUNNEL,), {})):
         compare_counts(
-            expected | {" ".join(filter(None, way)): counts for way, counts in counted.items() if way[0] == what}
+            expected | {" ".join(filter(None, way)): counts for way, counts in counted.items() if way[0] in whats}
         )
 
 
@@ -153,9 +179,9 @@ def _beside_ours(rows: list[Row]) -> list[Row]:
     """Add the times by ours, and put the fastest first."""
     ours = {one.labels["what"]: one.median("seconds") for one in rows if one.labels["system"] == _OURS}
     for one in rows:
-        if one.labels["what"] != TALLIES:
+        if one.labels["what"] in {OVERVIEW, FUNNEL}:
             one.figures["time_by_ours_ratio"] = [round(one.median("seconds") / ours[one.labels["what"]], 4)]
-    whats = (OVERVIEW, FUNNEL, TALLIES)
+    whats = (OVERVIEW, FIRST, FUNNEL, TALLIES, SUMS)
     return sorted(rows, key=lambda one: (whats.index(str(one.labels["what"])), one.median("seconds")))
 
 

@@ -71,6 +71,8 @@ NOT_QUANTITIES = {
         "EXAMPLE_TRACKPOINT",
         "READER",
         "TALLY_VERSION",
+        "SUM_VERSION",
+        "SUM_START",
         "EXIT_FAILED",
         "EXIT_CANNOT_LISTEN",
         "EXIT_BROKEN_PIPE",

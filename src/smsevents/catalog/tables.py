@@ -192,7 +192,8 @@ packs = Table(
 )
 
 # The tally of each segment that has one (`segments.tally`), deleted with its row of `segments` or of `packs`. In a
-# pack, it is that of the segment that begins at the byte `start`. It names sources, but no users.
+# pack, it is that of the segment that begins at the byte `start`, or with a `start` of -1 the sum of all of them
+# (`segments.tally_sum`). It names sources, but no users.
 tallies = Table(
     "tallies",
     metadata,

@@ -53,6 +53,11 @@ class Segment:
     data: bytes
     tally: bytes | None = None
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of it a page holds."""
+        return self.header.stored_bytes
+
     def check_stored(self) -> Segment:
         """Return the segment itself if its stored bytes match their checksum. Raises `DamagedSegment`."""
         if isal_zlib.crc32(self.data) != self.header.stored_crc:
@@ -70,6 +75,10 @@ class StoredSegment(Protocol):
     @property
     def header(self) -> SegmentHeader:
         """Its description."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of it, or how much work with it, a page holds that passes it on."""
 
     def load(self) -> Segment:
         """Return the segment with its bytes, checked. Raises `DamagedSegment`, and what the place of its bytes does."""
