@@ -23,7 +23,7 @@ from smsevents.segments.pack import follows, load_run, missing
 from smsevents.segments.segment import Segment, inflate
 from smsevents.segments.spill import Spill
 from smsevents.segments.tally import UnreadableTally
-from smsevents.wire.lines import NotLines, end_of, entry_at
+from smsevents.wire.lines import NotLines, end_of, last_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -221,7 +221,7 @@ class Parts(Generic[T]):
 
 def _part_of(piece: StoredPiece) -> _Part:
     if isinstance(piece, bytes):
-        return _Part(piece, entry_at(piece, piece.rfind(b"\n", 0, len(piece) - 1) + 1)[0])
+        return _Part(piece, last_entry(piece))
     last = piece.header.last
     if not isinstance(piece, _Candidate):  # of a spill
         return _Part(piece, last)
