@@ -202,6 +202,14 @@ class Database:
         with self.read() as connection:
             return self.dialect.concerns(connection)
 
+    def commit_mark(self) -> int | None:
+        """Return a number that differs after each commit of any process, or None if that is not known at once.
+
+        This waits for nothing, so the event loop may call it. Raises `StoreUnavailable` if the database was moved or
+        replaced.
+        """
+        return self.dialect.commit_mark()
+
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the database cannot be written now. The check itself writes nothing."""
         self.dialect.check_same()

@@ -5,6 +5,7 @@ recorder.py       the one way in: feed lines, finish, durable
 ingest.py         the body of an import → segments, while it arrives
 small.py          small imports that wait for nothing but their commit
 joining.py        small imports share segments
+recent.py         events that are exported again and again, without the database
 blocked.py        who is blocked in each shop, remembered for a moment
 checked_lines.py  which lines are stored, dropped or refused
 plausible.py      which events cannot be true

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from smsevents.segments.header import damaged_among
 from smsevents.segments.segment import cut
-from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, parse_entries, unique
+from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, last_entry, parse_entries, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +184,7 @@ class _Opened:
         end = lines.index(b"\n", self._room_bytes // 2) + 1
         if end < len(lines):
             self._hold(lines[:end])
-            self.until = entry_at(lines, lines.rfind(b"\n", 0, end - 1) + 1)[0]
+            self.until = last_entry(self._runs[0])
             self.is_truncated = True
 
 

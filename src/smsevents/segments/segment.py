@@ -26,7 +26,7 @@ from zlib_ng import zlib_ng
 
 from smsevents.segments.header import IN_MEMORY, NEW, SegmentHeader
 from smsevents.wire.limits import LINE_MAX_BYTES
-from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, parse_entries
+from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, last_entry, parse_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -147,7 +147,7 @@ def _packed(lines: bytes, compress: Callable[[bytes], bytes], tally: Callable[[b
     header = SegmentHeader(
         id=NEW,
         first=entry_at(lines, 0)[0],
-        last=entry_at(lines, lines.rfind(b"\n", 0, len(lines) - 1) + 1)[0],
+        last=last_entry(lines),
         events=lines.count(b"\n"),
         line_bytes=len(lines),
         line_crc=isal_zlib.crc32(lines),
@@ -187,7 +187,17 @@ def read_entries(segment: Segment) -> list[Entry]:
         raise segment.header.damaged(str(error)) from error
 
 
-@cached(LRUCache[SegmentHeader, bytes](OPENED_KEPT_MAX_BYTES, len), lambda segment: segment.header, Lock())
+_opened: LRUCache[SegmentHeader, bytes] = LRUCache(OPENED_KEPT_MAX_BYTES, len)
+_opened_lock = Lock()
+
+
+def forget_opened() -> None:
+    """Keep no lines of opened segments. Called regularly, so that none stay in memory after their segment is gone."""
+    with _opened_lock:
+        _opened.clear()
+
+
+@cached(_opened, lambda segment: segment.header, _opened_lock)
 def _kept_lines(segment: StoredSegment) -> bytes:
     return inflate(segment.load())
 

@@ -24,7 +24,7 @@ from smsevents.segments.segment import Segment, inflate
 from smsevents.segments.spill import Spill
 from smsevents.segments.tally import UnreadableTally
 from smsevents.stats.kept import KEPT
-from smsevents.wire.lines import NotLines, end_of, entry_at
+from smsevents.wire.lines import NotLines, end_of, last_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
@@ -257,7 +257,7 @@ class Parts(Generic[T]):
 
 def _part_of(piece: StoredPiece) -> _Part:
     if isinstance(piece, bytes):
-        return _Part(piece, entry_at(piece, piece.rfind(b"\n", 0, len(piece) - 1) + 1)[0])
+        return _Part(piece, last_entry(piece))
     last = piece.header.last
     if not isinstance(piece, _Candidate):  # of a spill
         return _Part(piece, last)

@@ -122,6 +122,12 @@ class Dialect(Protocol):
     def check_same(self) -> None:
         """Raise `StoreUnavailable` if the name of the database no longer leads to the one that was opened."""
 
+    def commit_mark(self) -> int | None:
+        """Return a number that differs after each commit of any process, or None if that is not known at once.
+
+        This waits for nothing. It does what `check_same` does, unless it returns None.
+        """
+
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the next write will probably fail. The check itself writes nothing."""
 

@@ -87,6 +87,11 @@ class PostgresDialect:
             with self._connected("read") as connection:
                 self.identity = require_usable(connection, self.where, create=True).identity
 
+    @staticmethod
+    def commit_mark() -> int | None:
+        """Return None: the server would have to be asked."""
+        return None
+
     def check_writable(self) -> None:
         """Begin a write, which a standby refuses."""
         if time.monotonic() < self._full_until:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.sqlite import files, locks
+from smsevents.catalog.dialects.sqlite.commits import Commits
 from smsevents.catalog.dialects.sqlite.connections import sqlite_engine
 from smsevents.catalog.dialects.sqlite.failures import translated
 from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, FreeSpace, free_bytes
@@ -61,6 +62,7 @@ class SqliteDialect:
         self.is_new = not path.exists()
         self._create = create
         self._room = FreeSpace(path)
+        self._commits = Commits(path)
         self._step_bytes = files.GIVEN_BACK_AT_FIRST_BYTES
         self._identity: str | None = None  # of the file, once it is open
 
@@ -97,6 +99,11 @@ class SqliteDialect:
                 f"The database {self.path} was moved or replaced. Put it back, or restart to use the new one.",
                 "The database of the server was moved or replaced. Try again later, and tell its operator.",
             )
+
+    def commit_mark(self) -> int | None:
+        """Return SQLite's own mark."""
+        self.check_same()
+        return self._commits.mark()
 
     def check_writable(self) -> None:
         """Try to take the write lock, and check file modes and free space.
@@ -217,4 +224,5 @@ class SqliteDialect:
         return DatabaseSizes(files.size_of(self.path), log_bytes, free_bytes(self.path.absolute().parent))
 
     def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Stop watching the commits."""
+        self._commits.close()
