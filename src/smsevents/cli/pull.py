@@ -29,6 +29,7 @@ from smsevents.cli.pull_reports import JsonReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
 from smsevents.cli.times import DaysOption, option_interval
 from smsevents.client import Client, Filter
+from smsevents.client.account import Account
 from smsevents.client.messages import check_messages
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
@@ -172,8 +173,9 @@ def _run(  # noqa: PLR0913 -- each is an option or a group of them
         opened, single = (target.directory, target) if isinstance(target, SingleFile) else (target, None)
         layout = opened.layout
         message_files = MessageFiles(opened, messages)
+        account = Account.resolve(layout.trackpoint, asked_key(), layout.url)
         client = stack.enter_context(
-            Client(layout.trackpoint, asked_key(), url=layout.url, sleep=stopping.sleep, timeouts=timeouts)
+            Client(account.trackpoint, account.key, url=account.url, sleep=stopping.sleep, timeouts=timeouts)
         )
         report: PullObserver = (
             JsonReport(sys.stdout, single.path if single else opened.path, layout, stopping, single=bool(single))
@@ -181,7 +183,7 @@ def _run(  # noqa: PLR0913 -- each is an option or a group of them
             else stack.enter_context(_progress())
         )
         source = partial(client.export_received, where=layout.filter)
-        one = Pull(source, opened, choice, clock=now_ms, report=report, stopping=stopping)
+        one = Pull(source, opened, choice, clock=now_ms, report=report, stopping=stopping, helped=(account, timeouts))
         interrupt = _Interrupt(stopping)
         summary = one.run()
         if message_files.are_kept:
