@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smsevents.client.pull.lines import Lines
     from smsevents.wire.lines import Entry
 
-PULL_KEPT_MAX_BYTES = 8 * 1024 * 1024  # in memory; more is kept in a temporary file without a name
+PULL_KEPT_MAX_BYTES = 2 * 1024 * 1024  # in memory; more is kept in a temporary file without a name
 
 
 class Arrivals:

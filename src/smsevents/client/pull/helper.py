@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 HELPED_DAYS_MIN = 8
 
 READY = "ready"
-_COMMAND = ("-m", "smsevents.client.pull.helper")
+# not `-m`: the classes of the messages must be those of this module, not of `__main__`
+_COMMAND = ("-P", "-c", "from smsevents.client.pull.helper import main; main()")
 
 
 class Task(NamedTuple):
@@ -229,15 +230,14 @@ def serve(orders: IO[bytes], replies: IO[bytes]) -> None:
         receiver = HereReceiver(source, task.wanted, drafts, partial(_write, replies))
         _write(replies, READY)
         while True:
-            order: Day | Ask = pickle.load(orders)  # noqa: S301 -- the same
-            if isinstance(order, Day):
-                _serve_day(receiver, order, orders, replies)
+            day: Day = pickle.load(orders)  # noqa: S301 -- the same
+            _serve_day(receiver, day, orders, replies)
 
 
-def _serve_day(receiver: HereReceiver, order: Day, orders: IO[bytes], replies: IO[bytes]) -> None:
+def _serve_day(receiver: HereReceiver, day: Day, orders: IO[bytes], replies: IO[bytes]) -> None:
     """Receive a day, and do what is asked for until it is released. Report an error instead, if there is one."""
     try:
-        with receiver.receive(*order) as (fetch, arrived):
+        with receiver.receive(*day) as (fetch, arrived):
             _write(replies, Reply(Received(fetch, arrived.has_events)))
             batches: Iterator[list[Entry]] | None = None
             while (ask := pickle.load(orders)) is not Ask.RELEASE:  # noqa: S301 -- the same
@@ -260,7 +260,3 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else that prints may get into the replies
     with suppress(EOFError, OSError, KeyboardInterrupt):  # the pull has ended, or Ctrl-C ends both
         serve(sys.stdin.buffer, replies)
-
-
-if __name__ == "__main__":
-    main()
