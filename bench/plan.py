@@ -28,6 +28,7 @@ class Plan:
     events: int = EVENTS
     rounds: int = 11
     way_max_seconds: float = 80.0  # what has used so much takes no further turn
+    turns_min: int = 3  # of what takes part of a minute: a pull or a sync
     peers: frozenset[str] = frozenset({"clickhouse", "duckdb", "nginx", "postgres"})
     shop_events: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
     shops: tuple[int, ...] = (1, 10, 100, 1000, 10_000)

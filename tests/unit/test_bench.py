@@ -131,7 +131,7 @@ def test_statistics_are_compared_first(lines: int, overview: int, states: int, t
 
 
 def test_turns_go_forth_and_back() -> None:
-    """Every second round goes backwards, and what has used up its time takes no further turn after the first."""
+    """Every second round goes backwards, and what has used up its time takes no further turn after its least."""
     order: list[str] = []
 
     def way(name: str, seconds: float) -> Callable[[], Figures]:
@@ -145,6 +145,7 @@ def test_turns_go_forth_and_back() -> None:
 
     assert order == ["a", "b", "slow", "b", "a", "a"]
     assert turns == [{"seconds": [1.0] * 3}, {"seconds": [2.0] * 2}, {"seconds": [9.0]}]
+    assert take_turns([way("slow", 9.0)], 3, way_max_seconds=4.0, turns_min=2) == [{"seconds": [9.0] * 2}]
 
 
 def test_what_is_compared_is_of_one_run(tmp_path: Path) -> None:
