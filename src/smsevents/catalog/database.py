@@ -188,8 +188,11 @@ class Database:
             self._writes.put(write)
 
     def packs(self, connection: Connection) -> PackStore:
-        """Return the store of the packs, which is opened when it is first needed. Raises `StoreUnavailable`."""
-        if (found := self._packs) is None:
+        """Return the store of the packs, which is opened when it is first needed. Raises `StoreUnavailable`.
+
+        It is opened again after its disk was mounted again, or its folder was replaced, and checked again then.
+        """
+        if (found := self._packs) is None or not found.store.is_current():
             found = self._packs = PackStore(open_recorded(self, find_store(connection)))
         return found
 

@@ -25,7 +25,7 @@ from isal import isal_zlib
 from zlib_ng import zlib_ng
 
 from smsevents.segments.header import IN_MEMORY, NEW, SegmentHeader
-from smsevents.wire.limits import LINE_MAX_BYTES
+from smsevents.wire.limits import DAY_MS, LINE_MAX_BYTES
 from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, last_entry, parse_entries
 
 if TYPE_CHECKING:
@@ -135,14 +135,33 @@ def pack_lines(
     A segment ends with the line that fills it. `tally` counts its lines. Raises `NotLines` for lines that are not
     events.
     """
+    for run in _cut(lines, segment_bytes, 0, len(lines)):
+        yield pack_run(run, compress, tally)
+
+
+def cut_days(lines: bytes, segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[bytes]:
+    """Cut sorted lines into the runs of segments of about `segment_bytes`, each of one day (UTC). Raises `NotLines`."""
     start = 0
     while start < len(lines):
-        end = lines.find(b"\n", start + segment_bytes - 1) + 1 or len(lines)
-        yield _packed(lines[start:end], compress, tally)
+        midnight = (entry_at(lines, start)[0][0] // DAY_MS + 1) * DAY_MS
+        end = bisect_lines(lines, (midnight, b""), from_start=start, at=True)
+        yield from _cut(lines, segment_bytes, start, end)
         start = end
 
 
-def _packed(lines: bytes, compress: Callable[[bytes], bytes], tally: Callable[[bytes], bytes | None]) -> Segment:
+def _cut(lines: bytes, segment_bytes: int, start: int, end: int) -> Iterator[bytes]:
+    while start < end:
+        cut_at = lines.find(b"\n", start + segment_bytes - 1, end) + 1 or end
+        yield lines[start:cut_at]
+        start = cut_at
+
+
+def pack_run(
+    lines: bytes,
+    compress: Callable[[bytes], bytes] = deflate,
+    tally: Callable[[bytes], bytes | None] = no_tally,
+) -> Segment:
+    """Put sorted lines without duplicates into one segment. There is at least one line. Raises `NotLines`."""
     data = compress(lines)
     header = SegmentHeader(
         id=NEW,

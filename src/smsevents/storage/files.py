@@ -63,6 +63,13 @@ class FileStore:
         """The URL that opens this store."""
         return self.folder.as_uri()
 
+    def is_current(self) -> bool:
+        """Return whether the name leads to the folder that was opened."""
+        try:
+            return self._identity_now() == self._identity
+        except StoreUnavailable:
+            return False
+
     def put(self, key: str, parts: Sequence[bytes]) -> None:
         """Write a file durably: its bytes, its name, and the names of the folders above it."""
         path = self._path(key)
@@ -105,6 +112,20 @@ class FileStore:
         for folder in reversed(self._folders_of(path)[:-1]):
             with suppress(FileExistsError):
                 folder.mkdir(mode=FOLDERS_MODE)
+        self._check_inside(path)
+
+    def _check_inside(self, path: Path) -> None:
+        """Raise `StoreUnavailable` if a folder between a file and the folder of the store is a link.
+
+        It may lead anywhere, and no list of the objects would have what is in it.
+        """
+        for folder in self._folders_of(path)[:-1]:
+            if folder.is_symlink():
+                raise StoreUnavailable(
+                    f"{folder} in the folder of SMSEVENTS_SEGMENTS is a link. Put the folder that it leads to in its"
+                    " place, or link to the folder of SMSEVENTS_SEGMENTS as a whole.",
+                    OUTSIDE,
+                )
 
     def _folders_of(self, path: Path) -> list[Path]:
         """Return the folders that a file is in, from its own up to the one of the store."""
@@ -144,10 +165,11 @@ class FileStore:
         for key in keys:
             path = self._path(key)
             try:
+                self._check_inside(path)
                 for one in (path, _part_of(path)):
                     with suppress(NotADirectoryError):  # then it cannot be there
                         one.unlink(missing_ok=True)
-            except OSError:
+            except (OSError, StoreUnavailable):
                 continue
             gone.setdefault(path.parent, []).append(key)
         confirmed: list[str] = []
@@ -250,7 +272,7 @@ class FileStore:
         if self._identity_now() != self._identity:
             raise StoreUnavailable(
                 f"The folder {self.folder} of {self._named_by} was replaced, or its disk was mounted or unmounted."
-                " Put it back, or restart to use what is there now.",
+                " What is there now is used if it holds the packs of the database. Otherwise put it back.",
                 OUTSIDE,
             )
 
