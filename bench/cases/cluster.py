@@ -5,6 +5,7 @@ on two machines.
 """
 
 import gzip
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -49,6 +50,7 @@ def _exports(plan: Plan, data: Dataset, folder: Path, made: Databases) -> list[R
         shop = Shop(store.add_shop(), data.end_ms)
         store.command("import", str(TRACKPOINT), str(data.path))
         store.command("compact", "--rewrite")
+        packs = sum(json.loads(one)["packs"] for one in store.command("stats", "--json").splitlines())
         server = stack.enter_context(served(store))
         whole = folder / "whole.gz"
         server.export(shop, "gzip", whole)
@@ -69,6 +71,7 @@ def _exports(plan: Plan, data: Dataset, folder: Path, made: Databases) -> list[R
         pairs = zip(turns[0]["seconds"], figures["seconds"], strict=False)
         ratios = [round(seconds / of_get, 4) for of_get, seconds in pairs]
         labels: Labels = {"shop_events": plan.events, "system": system, "what": what, "database": made.kinds[-1]}
+        labels |= {"packs": packs} if what == EXPORT else {}
         rates = [round(plan.events / seconds) for seconds in figures["seconds"]]
         found.append(row(labels, **figures, events_per_second=rates, time_by_get_ratio=ratios))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from smsevents.catalog import periods
 from smsevents.catalog.periods import day_of, periods_kept
 from smsevents.catalog.tables import sent
 from smsevents.receipts import register as register_module
+from smsevents.receipts import resolving
 from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.receipt_rows import expire_receipts, settle_register
 from smsevents.wire.limits import DAY_MS
@@ -25,9 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sqlalchemy import Connection
+
     from tests.contracts.dialects.harness import Harness
 
 IDS = 6
+WAIT_MAX_SECONDS = 30
 SENT = one_off(START_MS - 1000)
 _shops = count(1000)
 
@@ -129,6 +135,39 @@ def test_an_erasure_finds_a_message_that_moves_meanwhile(harness: Harness, monke
             rows = connection.execute(select(sent.c.user_id).where(sent.c.trackpoint == site.trackpoint))
             assert [row.user_id for row in rows] == [b"kept"] * 5, at
         site.database.close()
+
+
+def test_a_receipt_finds_a_message_that_is_about_to_move(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message does not move between the moments in which a receipt learns the periods and looks into them.
+
+    Without the lock of the shop, the receipt would look into the old period only, and wait in vain.
+    """
+    if not isinstance(harness, PostgresHarness):
+        pytest.skip("SQLite has one writer")
+    one = ReceiptSite(harness.opened())
+    other = harness.opened()
+    receiver = one.receiver()
+    register_some(one, {"abc": "u1"}, {"receiver": receiver.id})
+    has_looked, may_go_on = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> list[int]:
+        found = periods_kept(connection)
+        has_looked.set()
+        assert may_go_on.wait(WAIT_MAX_SECONDS)
+        return found
+
+    monkeypatch.setattr(resolving, "periods_kept", slow)
+    with ThreadPoolExecutor(2) as threads:
+        fields = {"d": 1, "A": "", "F": "abc", "T": START_MS // 1000}
+        receiving = threads.submit(one.receive, receiver, fields)
+        assert has_looked.wait(WAIT_MAX_SECONDS)
+        settling = threads.submit(settle_register, other, START_MS + DAY_MS)
+        while harness.query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+            assert not settling.done()
+        may_go_on.set()
+        assert receiving.result(WAIT_MAX_SECONDS) == ["recorded"]
+        settling.result(WAIT_MAX_SECONDS)
+    assert periods_of(one) == [START_MS // DAY_MS]
 
 
 steps = st.lists(
