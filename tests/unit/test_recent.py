@@ -103,6 +103,7 @@ def test_what_is_known_equals_the_log(
     with closing(held.database), closing(other):
         since = until = held.now
         for step in steps:
+            asked.ask_often(held.now - DAY_MS, held.now)
             since, until = sorted(held.now - chance.randint(-1, 60) * 60_000 for _ in range(2))
             if step == "ask often":
                 asked.ask_often(since, until)
