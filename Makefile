@@ -8,7 +8,7 @@ RUN = uv run --locked --quiet
 SYNC = uv sync --locked --inexact --quiet --compile-bytecode
 PYTEST_ARGUMENTS ?=
 
-BENCH = $(RUN) --group bench python -m bench.run
+BENCH = $(RUN) --group bench --group seaweedfs python -m bench.run
 BENCH_ARGUMENTS ?=
 EVENTS ?= 2000000
 SOAK_SECONDS ?= 600
@@ -17,7 +17,7 @@ SOAK_SECONDS ?= 600
 DESK = src/smsevents/client src/smsevents/wire $(addprefix src/smsevents/cli/,__init__.py commands.py pull.py sync.py)
 
 .PHONY: help demo demo-cluster install test test-fast test-all check check-bare bench bench-soak bench-before
-.PHONY: format uv develop tools bench-tools vendor
+.PHONY: format uv develop tools bench-tools vendor screenshots
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -64,6 +64,9 @@ bench-before: develop ## processor time beside another checkout: BEFORE=../other
 
 vendor: ## bundle the libraries of the page again, with npm; the result is committed
 	cd frontend/vendor && npm ci --ignore-scripts && node build.mjs
+
+screenshots: develop ## make the pictures in docs/screenshots again; needs Chromium
+	$(RUN) python scripts/make-screenshots
 
 format: develop ## format the code and fix what can be fixed
 	$(RUN) ruff format .

@@ -101,15 +101,19 @@ def forget_peak(pid: int) -> None:
 
 
 def take_turns(
-    ways: Sequence[Callable[[], Figures]], rounds: int, way_max_seconds: float = math.inf
+    ways: Sequence[Callable[[], Figures]], rounds: int, way_max_seconds: float = math.inf, turns_min: int = 1
 ) -> list[dict[str, list[float]]]:
-    """Measure all in turns, every second round backwards, so that what else the machine does affects all alike."""
+    """Measure all in turns, every second round backwards, so that what else the machine does affects all alike.
+
+    What has used up its seconds takes no more turns, but takes `turns_min` in any case.
+    """
     turns: list[dict[str, list[float]]] = [{} for _ in ways]
     for number in range(rounds):
         order = range(len(ways))
         for index in order if number % 2 == 0 else reversed(order):
             taken = turns[index]
-            if sum(taken.get("seconds", [])) < way_max_seconds:
+            seconds = taken.get("seconds", [])
+            if len(seconds) < turns_min or sum(seconds) < way_max_seconds:
                 for name, value in ways[index]().items():
                     taken.setdefault(name, []).append(round(value, 6))
         print(f"  round {number + 1} of {rounds}", flush=True)

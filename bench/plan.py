@@ -28,10 +28,12 @@ class Plan:
     events: int = EVENTS
     rounds: int = 11
     way_max_seconds: float = 80.0  # what has used so much takes no further turn
+    turns_min: int = 3  # of what takes part of a minute: a pull or a sync
     peers: frozenset[str] = frozenset({"clickhouse", "duckdb", "nginx", "postgres"})
     shop_events: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
     shops: tuple[int, ...] = (1, 10, 100, 1000, 10_000)
     requests: int = 2000
+    registered: tuple[int, ...] = (1_000_000, 10_000_000)  # sent messages that are in the register already
     soak_seconds: int = 600
     slow_readers: int = 100
     slow_seconds: float = 15.0

@@ -27,9 +27,13 @@ def compare(exports: Mapping[tuple[str, str, Encoding], Export], folder: Path, e
     """Return the digest of what all export, which warms them up, too. Raises `Different` unless all agree."""
     path = folder / "compared"
     found: dict[str, str] = {}
+    read: dict[str, str] = {}  # by the bytes of the lines: most spell them alike
     for name, export in exports.items():
         export(path)
-        found[" ".join(name)] = digests(path, name[-1])[0]
+        spelling = _digest_of_bytes(path, name[-1])
+        if spelling not in read:
+            read[spelling] = digests(path, name[-1])[0]
+        found[" ".join(name)] = read[spelling]
         print(f"  {found[' '.join(name)]}  {' '.join(name)}", flush=True)
     digest = next(iter(found.values()))
     if any(other != digest for other in found.values()) or not digest.startswith(f"{events}:"):
@@ -45,6 +49,11 @@ def compare_counts(found: Mapping[str, Mapping[str, int]]) -> None:
             counts = [found[system].get(name, 0) for system in (first, other)]
             if counts[0] != counts[1]:
                 raise Different(f"{name}: {first} counted {counts[0]} events or messages, {other} {counts[1]}")
+
+
+def _digest_of_bytes(path: Path, encoding: Encoding) -> str:
+    with gzip.GzipFile(path) if encoding == "gzip" else path.open("rb") as lines:
+        return hashlib.file_digest(lines, "sha256").hexdigest()
 
 
 def digests(path: Path, encoding: Encoding) -> tuple[str, str]:

@@ -1,14 +1,17 @@
 """One file for each question that is measured."""
 
 from bench.cases import (
+    cluster,
     disk,
     export,
     filtered,
     imports,
     late,
     latency,
+    move,
     pull,
     readers,
+    register,
     requests,
     scale,
     shops,
@@ -26,6 +29,8 @@ CASES = {
     "late": late.CASE,
     "latency": latency.CASE,
     "requests": requests.CASE,
+    "register": register.CASE,
+    "cluster": cluster.CASE,
     "readers": readers.CASE,
     "workers": workers.CASE,
     "scale": scale.CASE,
@@ -33,5 +38,6 @@ CASES = {
     "disk": disk.CASE,
     "pull": pull.CASE,
     "sync": sync.CASE,
+    "move": move.CASE,
     "soak": soak.CASE,
 }

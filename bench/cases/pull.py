@@ -93,16 +93,18 @@ def _measure(plan: Plan) -> list[Row]:
                 ways[way.name, _AGAIN] = partial(_pull, server, environment, ours, way, anew=False)
                 if "duckdb" in plan.peers:
                     ways[way.name, _PEER] = partial(_load, server, environment, peer, way)
-            turns = take_turns(list(ways.values()), plan.rounds, plan.way_max_seconds)
+            turns = take_turns(list(ways.values()), plan.rounds, plan.way_max_seconds, plan.turns_min)
         if "duckdb" in plan.peers:
             _check_same(folder / "parquet-pulled", folder / "parquet-loaded", plan.events)
     found = [
         row({"events": plan.events, "format": name, "system": system}, **figures)
         for (name, system), figures in zip(ways, turns, strict=True)
     ]
-    peers = [one.median("seconds") for one in found if one.labels["system"] == _PEER]
+    peers = {one.labels["format"]: one.median("seconds") for one in found if one.labels["system"] == _PEER}
     for one in found if peers else []:
-        one.figures["time_by_parquet_of_duckdb_ratio"] = [round(one.median("seconds") / peers[0], 4)]
+        seconds = one.median("seconds")
+        one.figures["time_by_duckdb_ratio"] = [round(seconds / peers[one.labels["format"]], 4)]
+        one.figures["time_by_parquet_of_duckdb_ratio"] = [round(seconds / peers[_WAYS[0].name], 4)]
     return found
 
 
@@ -113,6 +115,7 @@ CASE = Case(
         "format",
         "system",
         "seconds",
+        "time_by_duckdb_ratio",
         "time_by_parquet_of_duckdb_ratio",
         "seconds~",
         "cpu_seconds",

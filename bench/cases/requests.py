@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count, cycle, islice, repeat
 from pathlib import Path
@@ -17,8 +17,9 @@ from bench.dataset import Dataset, dataset, generated, now_ms
 from bench.load import post, quantiles, send
 from bench.measure import Figures, cpu_seconds, stopwatch, take_turns
 from bench.peers.bare_service import PATH
-from bench.peers.smsevents import Server, Store, add_receivers, add_shops, served
-from bench.plan import ENCODINGS, MS, TRACKPOINT, Plan
+from bench.peers.databases import databases
+from bench.peers.smsevents import Server, add_receivers, add_shops, served
+from bench.plan import DAY_MS, ENCODINGS, MS, TRACKPOINT, Plan
 from bench.render import Bars, Case
 from bench.results import Labels, Row, row
 from bench.systems import free_port, running
@@ -27,6 +28,7 @@ from smsevents.client import Campaign, OneOff, encode_reference
 BARE = "bare route"
 CLIENTS, SHOPS = 50, 4
 _SHOP_EVENTS_RATIO, _EXPORTED_EVENTS = 40, 20
+_BARE_HEADERS, _BARE_BODY = {"X-Api-Key": "0" * 56}, b'{"from":1790000000000,"to":1790000300000}'
 _DATE = re.compile(rb'"date":(\d+)')
 
 Requests = Callable[[], Iterator[bytes]]
@@ -35,29 +37,37 @@ Requests = Callable[[], Iterator[bytes]]
 def _measure(plan: Plan) -> list[Row]:
     data = dataset(plan.folder, plan.events)
     shop_events = max(plan.events // _SHOP_EVENTS_RATIO, _EXPORTED_EVENTS)
-    with plan.workplace("requests") as folder, _bare(folder / "bare.log") as bare:
-        store = Store(folder / "log.db", (("SMSEVENTS_UPKEEP", "off"),))  # its processor time is not that of requests
-        keys = add_shops(store, range(TRACKPOINT, TRACKPOINT + SHOPS))
-        with served(store) as server:
+    ways: dict[tuple[str, str, str], Callable[[], Figures]] = {}
+    with plan.workplace("requests") as folder, ExitStack() as stack:
+        bare = stack.enter_context(_bare(folder / "bare.log"))
+        made = stack.enter_context(databases(plan, folder))
+        ways[BARE, "plain", ""] = partial(
+            turn, bare, partial(repeat, post(PATH, _BARE_HEADERS, _BARE_BODY), plan.requests)
+        )
+        for kind in made.kinds:
+            store = made.empty(kind, kind.lower(), ("SMSEVENTS_UPKEEP", "off"))  # its processor time is not counted
+            keys = add_shops(store, range(TRACKPOINT, TRACKPOINT + SHOPS))
+            tokens = add_receivers(store, range(TRACKPOINT, TRACKPOINT + SHOPS))
+            server = stack.enter_context(served(store))
             interval = filled(server, keys, shop_events)
-            ways: dict[tuple[str, str], tuple[Server, Requests]] = {
-                (BARE, "plain"): (bare, partial(repeat, post(PATH, {"X-Api-Key": keys[0]}, interval), plan.requests))
-            }
+            found: dict[tuple[str, str], Iterator[bytes]] = {}
             for encoding in ENCODINGS:
                 exports = [export_request(shop, keys, interval, encoding) for shop in range(SHOPS)]
-                ways["small export", encoding] = server, partial(_some, cycle(exports), plan.requests)
-            ways["import of one event", "plain"] = server, partial(_some, imports(data, keys), plan.requests)
-            tokens = add_receivers(store, range(TRACKPOINT, TRACKPOINT + SHOPS))
-            ways["delivery receipt", "plain"] = server, partial(_some, receipts(tokens), plan.requests)
-            turns = take_turns([partial(turn, *way) for way in ways.values()], plan.rounds)
-    found = []
-    for (what, coding), figures in zip(ways, turns, strict=True):
+                found["small export", encoding] = cycle(exports)
+            found["import of one event", "plain"] = imports(data, keys)
+            found["delivery receipt", "plain"] = receipts(tokens)
+            for way, requests in found.items():
+                ways[*way, kind] = partial(turn, server, partial(_some, requests, plan.requests))
+        turns = take_turns(list(ways.values()), plan.rounds)
+    rows = []
+    for (what, coding, kind), figures in zip(ways, turns, strict=True):
         labels: Labels = {"what": what, "encoding": coding, "clients": CLIENTS, "shop_events": shop_events}
+        labels |= {"database": kind} if kind else {}
         rates = [round(plan.requests / seconds, 1) for seconds in figures["seconds"]]
         pairs = zip(turns[0]["seconds"], figures["seconds"], strict=True)  # the bare route is the first
         ratios = [round(its_seconds / seconds, 4) for its_seconds, seconds in pairs]
-        found.append(row(labels, **figures, requests_per_second=rates, rate_by_bare_ratio=ratios))
-    return found
+        rows.append(row(labels, **figures, requests_per_second=rates, rate_by_bare_ratio=ratios))
+    return rows
 
 
 @contextmanager
@@ -101,7 +111,7 @@ def imports(data: Dataset, keys: Sequence[str]) -> Iterator[bytes]:
 
 def receipts(tokens: Sequence[str]) -> Iterator[bytes]:
     """Go through delivery receipts as Kannel sends them, of a message each, to the receivers in turn."""
-    sent = now_ms() // MS - 60
+    sent = (now_ms() - DAY_MS) // MS  # before the newest events, or the exports of those would grow from turn to turn
     for number in count():
         reference = encode_reference(f"user{number}", OneOff(Campaign("b2c8", "Black Friday"), sent * MS))
         answer = f"id%3A{number:x}+sub%3A001+dlvrd%3A001+stat%3ADELIVRD+err%3A000+text%3AAhoj"
@@ -135,11 +145,11 @@ CASE = Case(
     "{clients} clients without a pause, one server process, {shop_events:,} events in each shop. The processor time is"
     " that of one request.",
     (
-        *("what", "encoding", "requests_per_second", "rate_by_bare_ratio", "rate_by_bare_ratio~"),
+        *("what", "database", "encoding", "requests_per_second", "rate_by_bare_ratio", "rate_by_bare_ratio~"),
         *("response_p50_ms", "response_p99_ms", "server_cpu_ms", "client_cpu_ms"),
     ),
     Bars(
         "Requests a second by {clients} clients: longer is better",
-        *("what encoding", "requests_per_second", "requests_per_second rate_by_bare_ratio"),
+        *("what database encoding", "requests_per_second", "requests_per_second rate_by_bare_ratio"),
     ),
 )

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from bench.dataset import dataset
+from bench.dataset import dataset, generated, now_ms
 from bench.measure import CommandFailed, Figures, memory_bytes, run, stopwatch, take_turns
 from bench.peers.postgres import cluster
 from bench.peers.smsevents import COMMAND, Server, Store, served
@@ -39,6 +39,7 @@ _EMPTY_RUN = (
     " dlt.pipeline('nothing', pipelines_dir=tempfile.mkdtemp(dir=os.environ['HOME']), destination=target,"
     " dataset_name='nothing').run(nothing)"
 )
+_NEW_EVENTS, _NEW_DAYS = 100, 1
 _ROWS = "SELECT * FROM sms.sms_events"
 
 
@@ -62,8 +63,9 @@ def _watched(command: Sequence[str], environment: Mapping[str, str]) -> Figures:
 class _Syncs:
     """What is measured, each into an empty warehouse or again into a full one."""
 
-    def __init__(self, folder: Path, server: Server, key: str, end_ms: int) -> None:
+    def __init__(self, folder: Path, store: Store, server: Server, key: str, end_ms: int) -> None:
         self._folder = folder
+        self._store = store
         self._url = f"http://127.0.0.1:{server.port}"
         self._key = key
         self._end_ms = end_ms
@@ -73,6 +75,14 @@ class _Syncs:
     def _sync(self, destination: str) -> Figures:
         command = [*COMMAND, "sync", str(TRACKPOINT), "--url", self._url, "--destination", destination, "--json"]
         return _watched(command, self._environment)
+
+    def _sync_new(self, destination: str) -> Figures:
+        """Sync after some events of the last day were recorded. Recording them is not measured."""
+        lines = self._folder / "new.jsonl"
+        with lines.open("wb") as out:
+            out.writelines(generated(TRACKPOINT, _NEW_EVENTS, now_ms(), _NEW_DAYS))
+        self._store.command("import", str(TRACKPOINT), str(lines))
+        return self._sync(destination)
 
     def add_duckdb(self) -> None:
         """Add DuckDB."""
@@ -100,9 +110,10 @@ class _Syncs:
             return _watched(words, self._environment) | {"stored_bytes": same.stat().st_size}
 
         self.ways |= {
-            ("curl | DuckDB", ""): by_hand,
+            ("curl, DuckDB", ""): by_hand,
             ("smsevents", "first sync into DuckDB"): first,
-            ("smsevents", "next sync into DuckDB"): partial(self._sync, f"duckdb:///{synced}"),
+            ("smsevents", "next sync into DuckDB, nothing new"): partial(self._sync, f"duckdb:///{synced}"),
+            ("smsevents", "next sync into DuckDB, few new events"): partial(self._sync_new, f"duckdb:///{synced}"),
             ("DuckDB", "copy of the synced columns"): same_columns,
             ("dlt", "empty run into DuckDB"): lambda: _watched(
                 [sys.executable, "-c", _EMPTY_RUN, str(empty)], self._environment
@@ -136,7 +147,8 @@ class _Syncs:
 
         self.ways |= {
             ("smsevents", "first sync into PostgreSQL"): first,
-            ("smsevents", "next sync into PostgreSQL"): partial(self._sync, "postgres"),
+            ("smsevents", "next sync into PostgreSQL, nothing new"): partial(self._sync, "postgres"),
+            ("smsevents", "next sync into PostgreSQL, few new events"): partial(self._sync_new, "postgres"),
             ("PostgreSQL", "COPY of the synced rows"): copy,
             ("dlt", "empty run into PostgreSQL"): lambda: _watched(
                 [sys.executable, "-c", _EMPTY_RUN], self._environment
@@ -151,7 +163,7 @@ def _opened(plan: Plan) -> Iterator[_Syncs]:
         store = Store(folder / "log.db")
         key = store.add_shop()
         store.command("import", str(TRACKPOINT), str(data.path))
-        syncs = _Syncs(folder, stack.enter_context(served(store)), key, data.end_ms)
+        syncs = _Syncs(folder, store, stack.enter_context(served(store)), key, data.end_ms)
         syncs.add_duckdb()
         if "postgres" in plan.peers:
             syncs.add_postgres(stack.enter_context(cluster(plan.folder)))
@@ -160,9 +172,8 @@ def _opened(plan: Plan) -> Iterator[_Syncs]:
 
 def _measure(plan: Plan) -> list[Row]:
     with _opened(plan) as syncs:
-        for way in syncs.ways.values():
-            way()  # so that in a round that goes backwards, a next sync finds what a first one loaded
-        turns = take_turns(list(syncs.ways.values()), plan.rounds, plan.way_max_seconds)
+        # the first round goes forwards, so that a next sync finds what a first one loaded
+        turns = take_turns(list(syncs.ways.values()), plan.rounds, plan.way_max_seconds, plan.turns_min)
     return [
         row({"events": plan.events, "system": system, "variant": variant}, **figures)
         for (system, variant), figures in zip(syncs.ways, turns, strict=True)
@@ -171,7 +182,8 @@ def _measure(plan: Plan) -> list[Row]:
 
 CASE = Case(
     _measure,
-    "{events:,} events. A next sync reads three days again. The processor time and the memory are those of the client"
+    "{events:,} events. A next sync reads three days again, and finds nothing new or 100 new events."
+    " The processor time and the memory are those of the client"
     " and all that it starts, not of a database server.",
     (*("system variant", "seconds", "seconds~", "cpu_seconds"), *("peak_memory_bytes", "stored_bytes")),
     Bars("Sync of {events:,} events", "system variant", "seconds", "seconds stored_bytes"),

@@ -68,11 +68,21 @@ class Weed:
         """The variables by which smsevents uses the bucket."""
         return {
             "SMSEVENTS_SEGMENTS": f"s3://{BUCKET}/smsevents",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._ports['s3']}",
+            "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": _KEY["accessKey"],
             "AWS_SECRET_ACCESS_KEY": _KEY["secretKey"],
         }
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of the server of S3. Nobody has to sign requests to it."""
+        return f"http://127.0.0.1:{self._ports['s3']}"
+
+    @property
+    def pid(self) -> int:
+        """The process of the server of S3."""
+        return self._s3.pid
 
     def start(self) -> None:
         """Start all, and create the bucket."""
@@ -86,7 +96,7 @@ class Weed:
             if time.monotonic() > deadline:
                 raise Failed(f"SeaweedFS takes no objects. Its logs are in {self._folder}.")
             time.sleep(POLL_SECONDS)
-        httpx2.delete(f"http://127.0.0.1:{self._ports['s3']}/{BUCKET}/first", timeout=30)
+        httpx2.delete(f"{self.endpoint}/{BUCKET}/first", timeout=30)
 
     def start_volume_server(self, number: int) -> None:
         """Start a volume server, also again after it was killed."""
@@ -104,9 +114,8 @@ class Weed:
             one.kill()
 
     def _created(self, path: str) -> bool:
-        url = f"http://127.0.0.1:{self._ports['s3']}/{path}"
         try:
-            return httpx2.put(url, content=b"", timeout=30).is_success
+            return httpx2.put(f"{self.endpoint}/{path}", content=b"", timeout=30).is_success
         except httpx2.HTTPError:
             return False
 

@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
 import structlog
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ class _Lines:
 
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return _encoder.encode(event)
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except (ValueError, OverflowError):  # a lone surrogate, an integer of more than 64 bits: rare, and slower
+        return _encoder.encode(event)
 
 
 _encoder = json.JSONEncoder(default=repr)

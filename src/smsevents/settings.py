@@ -57,6 +57,9 @@ class Settings:
     shutdown_max_seconds: int = _setting(30, "how long a stop waits for running requests, seconds")
     upkeep: str = _setting("on", "`off` keeps `serve` from compacting and expiring: then do it by hand or from cron")
     sent_sms_kept_days: int = _setting(7, "how long registered messages are kept for delivery receipts, days")
+    erasures_kept_days: int = _setting(
+        35, "how long erasures are recorded for a restore, days: longer than backups are kept"
+    )
     log_level: str = _setting(
         "info", "`debug`, `info`, `warning` or `error`: the lowest level logged; debug adds health and metrics requests"
     )

@@ -59,7 +59,7 @@ def test_it_runs_through_and_writes_what_it_found(plan: Plan) -> None:
 @pytest.mark.campaign
 def test_the_longer_cases_run_through(plan: Plan) -> None:
     """The cases that take longer write their results and charts, too."""
-    cases = ["import", "requests", "scale", "latency", "workers", "readers", "shops", "sync", "soak"]
+    cases = ["import", "requests", "register", "scale", "latency", "workers", "readers", "shops", "sync", "soak"]
     run(plan, cases)
 
     results = {name: load(plan.results / f"{name}.json") for name in cases}
@@ -69,7 +69,10 @@ def test_the_longer_cases_run_through(plan: Plan) -> None:
         "one event a request, 50 at a time",
     }
     assert [row.labels["what"] for row in results["requests"].rows] == [
-        *("bare route", "small export", "small export", "import of one event"),
+        *("bare route", "small export", "small export", "import of one event", "delivery receipt"),
+    ]
+    assert [row.labels["what"] for row in results["register"].rows] == [
+        *("messages", "messages beside imports", "receipts of messages") * 2,
     ]
     assert results["requests"].rows[0].figures["rate_by_bare_ratio"] == [1]
     assert [row.labels["shop_events"] for row in results["scale"].rows] == [EVENTS // 10, EVENTS]

@@ -1,4 +1,7 @@
-"""Every database with every place of packs: the same imports give the same exports, and an erasure reaches all."""
+"""Every database with every place of packs: the same imports give the same exports, and an erasure reaches all.
+
+Also those of a backup that is restored elsewhere, by a copy of the record of erasures.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,7 @@ def _live(
     restore: Callable[[Path], AbstractContextManager[dict[str, str]]],
     direct: str | None = None,
 ) -> None:
-    """Import, pack, erase a user, back up, move back, and restore elsewhere; compare each export with the model.
+    """Import, pack, erase a user, back up, move back, erase another, restore elsewhere; compare with the model.
 
     `restore` restores a backup for a block, into another database, with an empty place for packs. It yields the
     variables that name them. `direct` is the URL of the database past a pool of connections.
@@ -143,6 +146,7 @@ def _live(
         run("move", "database")
         check(rest)
     run("forget", str(TRACKPOINT), "user 8")
+    run("erasures", str(folder / "record"))
     with restore(backed_up) as elsewhere:
         environment |= elsewhere
         if place != "database":
@@ -151,3 +155,5 @@ def _live(
             packs_backed_up if place != "database" else 0
         )
         check(rest)
+        run("erasures", str(folder / "record"))  # another place, so nothing else has told it
+        check([one for one in rest if json.loads(one)["smsEvent"]["userId"] != "user 8"])

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from smsevents.clock.system import now_ms
+from smsevents.log.recent import READ_AFTER_MISSES
 from tests.support.lines import DAY_MS, HOUR_MS, MINUTE_MS, body_of, line, model
 from tests.support.logs import opened_log, store
 
@@ -374,3 +375,24 @@ def test_options_tells_what_is_allowed(filled: Filled) -> None:
     assert got.status_code == 204
     assert "POST" in got.headers["Allow"]
     assert got.content == b""
+
+
+def test_polling_gives_what_the_log_has(server: Server) -> None:
+    """A client that asks again and again gets the same lines, then those that came, and none of an erased user."""
+    shop = server.shop(("export", "import", "admin"))
+    now = now_ms()
+    lines = [line(shop.trackpoint, now - seconds * 1000, user=f"user{seconds}") for seconds in range(1, 9)]
+    assert shop.send(body_of(lines)).status_code == 200
+
+    def polled() -> list[bytes]:
+        """Export many times in both encodings and return the different results."""
+        encodings = ["gzip", "identity"] * (max(READ_AFTER_MISSES) // 16)
+        return list({shop.export({"from": now - HOUR_MS}, **{"Accept-Encoding": one}).content for one in encodings})
+
+    assert polled() == [model(lines, 0, now)]
+    late = line(shop.trackpoint, now - 4500, user="late")
+    assert shop.send(body_of([late])).status_code == 200
+    assert polled() == [model([*lines, late], 0, now)]
+    erased = httpx.delete(f"{shop.base}/shop/{shop.trackpoint}/users/user3", headers=shop.headers, timeout=60)
+    assert erased.status_code == 200
+    assert polled() == [model([one for one in [*lines, late] if b'"user3"' not in one], 0, now)]

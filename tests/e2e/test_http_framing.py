@@ -387,7 +387,15 @@ def test_the_connections_of_truncated_exports_are_reset(tmp_path: Path) -> None:
 def test_head_has_no_body(server: Server) -> None:
     """HEAD returns the headers of GET and no body, and the connection stays usable."""
     with Wire(server.port) as wire:
-        for path in ("/docs", "/docs/docs.js", "/docs/docs.css", "/openapi.json", "/metrics", "/health/live", "/"):
+        for path in (
+            "/docs",
+            "/page/bundle/docs.js",
+            "/page/bundle/docs.css",
+            "/openapi.json",
+            "/metrics",
+            "/health/live",
+            "/",
+        ):
             wire.send(ask("HEAD", path))
             reply = wire.reply(to_head=True)
             assert reply.status == 200

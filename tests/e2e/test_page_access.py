@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Page, expect
+
+from tests.support.axe import violations
 
 if TYPE_CHECKING:
     from tests.support.page import Desk
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.support.browser", "tests.support.page_fixtures"]
 
 CAMPAIGN = pytest.mark.campaign
-AXE = Path(__file__).parents[1] / "data" / "axe" / "axe.min.js"
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 VIEWS = {
     "sign-in": "",
     "numbers": "",
@@ -30,13 +29,6 @@ def ready(page: Page) -> Page:
     page.locator(".campaigns, .empty, #key").first.wait_for()
     expect(page.locator(".is-old")).to_have_count(0)
     return page
-
-
-def violations(page: Page) -> list[str]:
-    """Return what axe finds, by rule and place."""
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("(tags) => axe.run({ runOnly: tags })", TAGS)["violations"]
-    return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
 
 
 @pytest.mark.parametrize(

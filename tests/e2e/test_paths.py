@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from smsevents.clock.system import now_ms
+from smsevents.web.page import version
 from tests.support.lines import line
 from tests.support.servers import Server
 from tests.support.wire import Wire, ask
@@ -151,7 +152,7 @@ def test_unknown_parameters_of_our_own_calls_are_refused(own: Server, shop: Shop
 
 
 @pytest.mark.parametrize(
-    "path", ["/docs", "/openapi.json", "/metrics", "/health/live", "/health/ready", "/docs/docs.js"]
+    "path", ["/docs", "/openapi.json", "/metrics", "/health/live", "/health/ready", "/page/icon.svg"]
 )
 def test_pages_take_any_parameter(own: Server, path: str) -> None:
     """Pages, health checks and metrics are served with any query parameters."""
@@ -175,11 +176,12 @@ def test_addresses_of_the_pages_are_relative(own: Server, root: str) -> None:
 
     assert {urljoin(root, link) for link in re.findall(r'(?:href|src)="([^#"]+)"', front)} >= {
         f"{root}docs",
-        f"{root}page/app.js",
-        f"{root}page/styles/base.css",
+        f"{root}page/{version()}/bundle/page.js",
+        f"{root}page/{version()}/bundle/page.css",
     }
     assert urljoin(f"{root}docs/", slash.headers["location"]) == f"{root}docs"
-    assert set(found) == {f"{root}docs/docs.css", f"{root}docs/docs.js", f"{root}openapi.json"}
+    assert {*found} >= {f"{root}page/{version()}/bundle/docs.js", f"{root}openapi.json", f"{root}docs?lang=cs"}
+    assert all(address.startswith(root) for address in found)
     assert urljoin(f"{root}openapi.json", httpx.get(f"{own.base}/openapi.json").json()["servers"][0]["url"]) == root
 
 

@@ -279,3 +279,20 @@ def test_scopes(server: Server, kind: str) -> None:
     foreign = get(shop, kind, headers=other.headers)
     assert (foreign.status_code, foreign.json()) == (403, refused.json())
     assert get(shop, kind, headers={"X-Api-Key": ""}).status_code == 401
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_responses_are_compressed(server: Server, kind: str) -> None:
+    """A client that accepts gzip gets the same numbers compressed, if they are long, and under the same ETag."""
+    shop = server.shop(("import", "stats"))
+    fixed = {"from": str(now_ms() - 80 * 86_400_000), "to": str(now_ms() - 86_400_000), "step": "1d"}
+    interval = fixed if kind != "/delivery-time" else {name: fixed[name] for name in ("from", "to")}
+    plain = get(shop, kind, {"Accept-Encoding": "identity"}, **interval)
+    packed = get(shop, kind, {"Accept-Encoding": "gzip"}, **interval)
+    assert "content-encoding" not in plain.headers
+    assert packed.headers.get("content-encoding", "identity") == ("gzip" if len(plain.content) >= 1024 else "identity")
+    assert {name: value for name, value in packed.json().items() if name != "asOf"} == {
+        name: value for name, value in plain.json().items() if name != "asOf"
+    }
+    assert packed.headers["etag"] == plain.headers["etag"]
+    assert packed.headers["vary"] == "Accept, Accept-Encoding"

@@ -56,7 +56,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
     contexts = []
     faults: list[str] = []
 
-    def open_it(base: str = server.base, *, script: str = "", **options: Any) -> Page:
+    def open_it(base: str = server.base, *, query: str = "?lang=en", script: str = "", **options: Any) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(WAIT_MS)
@@ -64,7 +64,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda asked: None if asked.url.startswith(f"{base}/") else faults.append(asked.url))
-        page.goto(f"{base}/docs")
+        page.goto(f"{base}/docs{query}")
         return page
 
     yield open_it

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.servers import Shop
 
 POLICY_AND_TYPE = ["Content-Security-Policy", "Content-Type"]
-SHOWN = 5
+DEFAULT_LINES = 20
 
 
 class StandIn(ThreadingHTTPServer):
@@ -45,7 +45,7 @@ class FaultyAnswers(BaseHTTPRequestHandler):
 
     server: StandIn
     protocol_version = "HTTP/1.1"
-    lines = body_of(line(1, 1_700_000_000_000 + number) for number in range(20))
+    lines = body_of(line(1, 1_700_000_000_000 + number) for number in range(12))
 
     def do_GET(self) -> None:
         """Pass on a file of the page."""
@@ -77,12 +77,23 @@ class FaultyAnswers(BaseHTTPRequestHandler):
         self.chunk(b"")
 
     def answer_4(self) -> None:
+        """Send a line, and then nothing until the client leaves."""
+        self.start_export({})
+        self.chunk(self.lines[: self.lines.index(b"\n") + 1])
+        self.until_the_client_left()
+
+    def answer_8(self) -> None:
         """Send lines until the client leaves."""
         self.start_export({})
         try:
             while True:
                 self.chunk(self.lines)
         except (BrokenPipeError, ConnectionResetError):
+            self.server.client_left.set()
+
+    def until_the_client_left(self) -> None:
+        """Wait for the end of the connection."""
+        if not self.rfile.read(1):
             self.server.client_left.set()
 
     def answer_5(self) -> None:
@@ -140,8 +151,9 @@ def run_export(page: Page, trackpoint: int | str, key: str = "any") -> None:
 
 
 def shown_lines(page: Page) -> list[str]:
-    """Return the lines under the form."""
-    return page.locator("#excerpt li").all_inner_texts()
+    """Switch from the table to the lines, and return them."""
+    page.get_by_role("button", name="Lines", exact=True).click()
+    return page.locator(".lines li").all_inner_texts()
 
 
 def figure(page: Page, name: str) -> str:

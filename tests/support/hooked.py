@@ -33,6 +33,10 @@ class Hooked:
 
         self.happens = count
 
+    def is_current(self) -> bool:
+        """Return whether it is what its URL opens."""
+        return self.inner.is_current()
+
     def put(self, key: str, parts: Sequence[bytes]) -> None:
         """Put an object."""
         self.happens("put")

@@ -165,14 +165,16 @@ class Stepping(Database):
             self._steps.step(f"before the commit of {self._written}")
         self._steps.step(f"after the commit of {self._written}")
 
-    def submit(self, run: Callable[[Connection], T], size_bytes: int = 0, *, beside: bool = False) -> Future[T]:
+    def submit(
+        self, run: Callable[[Connection], T], size_bytes: int = 0, *, beside: bool = False, medium: bool = False
+    ) -> Future[T]:
         """Submit a write, and remember its name."""
 
         def named(connection: Connection) -> T:
             self._written = getattr(run.func if isinstance(run, partial) else run, "__qualname__", "")
             return run(connection)
 
-        return super().submit(named, size_bytes, beside=beside)
+        return super().submit(named, size_bytes, beside=beside, medium=medium)
 
 
 def _work(  # noqa: PLR0913, PLR0917 -- passed to another process

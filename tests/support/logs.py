@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from smsevents.accounts.access import Access
 from smsevents.catalog import Database, open_catalog
 from smsevents.catalog.attachment import attach
-from smsevents.catalog.markers import MARKER_KEY
+from smsevents.catalog.markers import is_pack
 from smsevents.catalog.packs import packs_of
 from smsevents.catalog.schema import migrate
 from smsevents.catalog.segments import headers_of
@@ -86,8 +86,8 @@ def open_with(url: str, store: ByteStore) -> Database:
 
 
 def keys_in(store: ByteStore) -> set[str]:
-    """Return the keys of all objects in a store but its marker."""
-    return {one.key for one in store.objects()} - {MARKER_KEY}
+    """Return the keys of all objects in a store but its marker and the records of erasures."""
+    return {one.key for one in store.objects() if is_pack(one.key)}
 
 
 class Held:

@@ -10,7 +10,8 @@ from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from smsevents.client import NEVER, Client
+from smsevents.client import NEVER, Client, Timeouts
+from smsevents.client.account import Account as ClientAccount
 from smsevents.client.lines import Batch, BatchChecker
 from smsevents.client.pull.days import Split, bounds_of, end_of, start_of
 from smsevents.client.pull.directory import Directory, DirectoryOptions
@@ -105,9 +106,10 @@ class Site:
         *,
         now: int | None = None,
         messages: bool | None = None,
+        helped: bool = False,
         **choice: Any,
     ) -> Summary:
-        """Pull once, as the command does."""
+        """Pull once, as the command does; with a second process only if it is `helped`."""
         self.now = now or self.now
         self.heard, self.waits = Heard(), Waits()
         wish = DirectoryOptions(trackpoint=TRACKPOINT, url="http://server", **self.wish)
@@ -120,6 +122,7 @@ class Site:
                 clock=lambda: self.now,
                 report=self.heard,
                 stopping=self.waits,
+                helped=(ClientAccount(TRACKPOINT, self.standin.url, "key"), Timeouts()) if helped else None,
             )
             files = MessageFiles(opened, messages)
             summary = one.run()

@@ -131,7 +131,7 @@ def test_statistics_are_compared_first(lines: int, overview: int, states: int, t
 
 
 def test_turns_go_forth_and_back() -> None:
-    """Every second round goes backwards, and what has used up its time takes no further turn after the first."""
+    """Every second round goes backwards, and what has used up its time takes no further turn after its least."""
     order: list[str] = []
 
     def way(name: str, seconds: float) -> Callable[[], Figures]:
@@ -145,6 +145,7 @@ def test_turns_go_forth_and_back() -> None:
 
     assert order == ["a", "b", "slow", "b", "a", "a"]
     assert turns == [{"seconds": [1.0] * 3}, {"seconds": [2.0] * 2}, {"seconds": [9.0]}]
+    assert take_turns([way("slow", 9.0)], 3, way_max_seconds=4.0, turns_min=2) == [{"seconds": [9.0] * 2}]
 
 
 def test_what_is_compared_is_of_one_run(tmp_path: Path) -> None:
@@ -204,6 +205,63 @@ def test_goals_of_statistics_name_the_shop(ours_seconds: float, funnel_seconds: 
     assert [goal.met for goal in found] == [*met, met[0]]  # a campaign of another size is not judged
     assert ["2,000,000" in goal.promise for goal in found] == [True, True, False]
     assert "10,000,000" in found[-1].promise
+
+
+@pytest.mark.parametrize(
+    ("registered", "rate", "p99_ms", "met"),
+    [
+        (1_000_000, 10_000, 499.9, [True, True]),
+        (1_000_000, 9_999, 500.0, [False, False]),
+        (10_000_000, 5_000, 499.9, [True, True]),
+        (10_000_000, 4_999, 500.0, [False, False]),
+        (50_000, 1, 499.9, [True]),
+    ],
+)
+def test_the_goals_of_the_register_depend_on_its_size(
+    registered: int, rate: float, p99_ms: float, met: list[bool]
+) -> None:
+    """A register with 10 million messages may take half as many as one with a million; a trial has no goal for that."""
+    labels: Labels = {"registered": registered, "database": "SQLite"}
+    rows = [
+        row(labels | {"what": "messages"}, messages_per_second=rate),
+        row(labels | {"what": "messages beside imports"}, messages_per_second=1, import_p99_ms=p99_ms),
+        row(labels | {"what": "receipts of messages"}, messages_per_second=1),
+    ]
+
+    assert [goal.met for goal in judge("register", rows)] == met
+
+
+@pytest.mark.parametrize(("times", "shares", "met"), [(3.0, (0.6, 1.01), True), (3.1, (0.59, 1.0), False)])
+def test_goals_of_postgresql_and_s3(times: float, shares: tuple[float, float], met: bool) -> None:
+    """The export is held against one GET, imports against SQLite, and two processes against one."""
+    ours: Labels = {"shop_events": 2_000_000, "what": "import", "database": "PostgreSQL"}
+    rows = [
+        row({"shop_events": 2_000_000, "what": "GET of the same bytes"}, time_by_get_ratio=1.0),
+        row({"shop_events": 2_000_000, "what": "export"}, time_by_get_ratio=times),
+        row(ours | {"database": "SQLite", "processes": 1}, seconds=1.0),
+        row(ours | {"processes": 1}, rate_by_sqlite_ratio=shares[0], rate_by_one_ratio=1.0),
+        row(ours | {"processes": 2}, rate_by_sqlite_ratio=0.1, rate_by_one_ratio=shares[1]),
+    ]
+
+    assert [goal.met for goal in judge("cluster", rows)] == [met] * 3
+
+
+def test_receipts_have_a_limit_of_time_too() -> None:
+    """Each small request is held against the bare route, and receipts on each database also against 100 ms."""
+    labels: Labels = {"encoding": "plain", "clients": 50}
+    rows = [row(labels | {"what": "bare route"}, rate_by_bare_ratio=1.0, response_p99_ms=1.0)]
+    rows += [
+        row(labels | {"what": what, "database": database}, rate_by_bare_ratio=ratio, response_p99_ms=p99)
+        for what, database, ratio, p99 in (
+            ("import of one event", "SQLite", 0.3, 200.0),
+            ("delivery receipt", "SQLite", 0.3, 99.0),
+            ("delivery receipt", "PostgreSQL", 0.29, 100.0),
+        )
+    ]
+
+    found = judge("requests", rows)
+    assert [goal.met for goal in found] == [True, True, True, False, False]
+    assert ["PostgreSQL" in goal.promise for goal in found] == [False, False, False, True, True]
 
 
 def test_a_soak_that_grows_misses_its_goal() -> None:

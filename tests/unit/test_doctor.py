@@ -89,7 +89,18 @@ def test_good_database_is_good(path: Path) -> None:
     database.close()
 
     assert {one.name: one.state for one in checked(path).values()} == dict.fromkeys(
-        ["database", "version", "writable", "modes", "disk", "temporary folder", "clock", "upkeep", "open files"],
+        [
+            "database",
+            "version",
+            "writable",
+            "modes",
+            "disk",
+            "temporary folder",
+            "clock",
+            "upkeep",
+            "erasures",
+            "open files",
+        ],
         State.OK,
     )
 

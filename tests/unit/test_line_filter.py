@@ -37,6 +37,7 @@ TRAPS = [
     "ž\n",
     "DELIVERED",
     "flow",
+    '{"smsEvent":{"trackpoint":',
 ]
 words = st.sampled_from(TRAPS) | texts
 times = st.integers(-3, 3) | st.sampled_from([1_790_000_000_000, 1_790_000_000_001, 1_790_100_000_000]) | int64s
@@ -97,6 +98,22 @@ def test_client_and_server_mean_the_same(lines: list[bytes], chosen: dict[str, A
     matches = Filter(**chosen).predicate()
 
     assert kept(filter_of(chosen), lines) == [one for one in lines if matches(decode(one)[0])]
+
+
+runs = st.lists(st.tuples(st.booleans(), st.integers(1, 60), st.integers(0, 900)), min_size=1, max_size=8)
+
+
+@settings(max_examples=60)
+@given(runs)
+def test_runs_of_lines_end_where_a_plain_model_says(some: list[tuple[bool, int, int]]) -> None:
+    """Of any runs of lines with and without a campaign, of any lengths, exactly those with it are kept, in order."""
+    lines: list[bytes] = []
+    for is_wanted_run, count, characters in some:
+        campaign = "wanted" if is_wanted_run else "other"
+        lines += [line(7, 1_790_000_000_000, "u" * (characters % 97) + f"{n}", campaign=campaign) for n in range(count)]
+        lines += [line(7, 1_790_000_000_000, "u" * characters, campaign=campaign)]
+
+    assert kept(filter_of({"campaign": "wanted"}), lines) == wanted_of(lines, {"campaign": "wanted"})
 
 
 def test_more_sources_than_are_remembered() -> None:

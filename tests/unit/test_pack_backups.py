@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +13,10 @@ import pytest
 from smsevents.catalog import Database
 from smsevents.catalog.attachment import adopt
 from smsevents.catalog.objects import State, count_objects, pin, unpin
+from smsevents.errors import InvalidRequest
 from smsevents.segments.splice import unpack
-from smsevents.upkeep.backup import backup
+from smsevents.upkeep import backup as backups
+from smsevents.upkeep.backup import UNFINISHED, backup
 from smsevents.upkeep.collecting import PINNED_MAX_MS, collect
 from smsevents.upkeep.pack_copies import packs_beside
 from smsevents.wire.limits import HISTORY_MS
@@ -28,7 +33,6 @@ from tests.support.pack_races import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -50,6 +54,98 @@ def open_with_folder(target: Path) -> Database:
     database = Database(f"sqlite:///{target}", create=False)
     adopt(database, packs_beside(target).as_uri())
     return database
+
+
+class Killed(BaseException):
+    """A kill, as far as the process can tell: nothing is cleaned up."""
+
+
+STEPS = ["copied", "named", "synced", "about to finish"]
+
+
+def killed_at(step: str, race: Race, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a backup that is killed at a step, from copying the packs to naming the database."""
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backups.shutil, "rmtree", lambda *_, **__: None)  # type: ignore[attr-defined]
+        if step == "copied":
+            patch.setattr(race.store.inner, "read", kill)
+        elif step == "named":
+            rename = Path.rename
+
+            def rename_and_kill(path: Path, to: Path) -> None:
+                rename(path, to)
+                raise Killed
+
+            patch.setattr(Path, "rename", rename_and_kill)
+        elif step == "synced":
+            patch.setattr(backups, "_name", kill)
+            patch.setattr(backups, "_finished", lambda _: nullcontext())
+        else:
+            patch.setattr(Path, "unlink", kill)
+        with pytest.raises(Killed):
+            backup(race.held.database, target, 1)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_backup_after_a_killed_one_is_complete(
+    race: Race, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a killed backup left under its names, the next one to the same target is complete and leaves nothing."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    target = folder / "copy.db"
+    killed_at(step, race, target, monkeypatch)
+    assert len(list(folder.iterdir())) > 0
+    backup(race.held.database, target, 1)
+    assert sorted(path.name for path in folder.iterdir()) == ["copy.db", "copy.db.packs"]
+    assert not (packs_beside(target) / UNFINISHED).exists()
+    got, database = restored(race, target)
+    database.close()
+    assert got == race.held.expected()
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a complete backup", "a link to an unfinished one"])
+def test_packs_that_are_not_those_of_a_killed_backup_stay(race: Race, tmp_path: Path, kind: str) -> None:
+    """A folder that stands beside the target is refused and stays as it is, unless a killed backup left it there."""
+    target = tmp_path / "copy.db"
+    packs = packs_beside(target)
+    if kind == "a complete backup":
+        backup(race.held.database, target, 1)
+        target.rename(tmp_path / "moved.db")
+    elif kind == "a folder":
+        packs.mkdir()
+        (packs / "letter.txt").write_text("precious")
+    else:
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / UNFINISHED).touch()
+        packs.symlink_to(tmp_path / "other")
+    before = sorted(packs.rglob("*"))
+    with pytest.raises(InvalidRequest, match="is there already"):
+        backup(race.held.database, target, 1)
+    assert sorted(packs.rglob("*")) == before
+    assert not target.exists()
+
+
+def test_packs_go_if_the_database_does_not_get_its_name(
+    race: Race, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a file appears under the name of the target, it stays, and no packs are left beside it."""
+    target = tmp_path / "copy.db"
+    link = os.link
+
+    def late(part: Path, to: Path) -> None:
+        to.write_bytes(b"precious")
+        link(part, to)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(InvalidRequest, match="is there already"):
+        backup(race.held.database, target, 1)
+    assert target.read_bytes() == b"precious"
+    assert not packs_beside(target).exists()
 
 
 @pytest.mark.parametrize("change", ["repack", "erase", "move"])

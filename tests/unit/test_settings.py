@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "shutdown_max_seconds": 30,
     "upkeep": "on",
     "sent_sms_kept_days": 7,
+    "erasures_kept_days": 35,
     "log_level": "info",
     "trusted_proxies": "",
     "log_format": "auto",
@@ -60,7 +61,7 @@ OTHER_TEXTS = {
 # A number is in one of these units, or counts one of these things.
 UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|characters|level|ratio|niceness|tries)$"
 COUNTED = (
-    r"(^|_)(lines|segments|rows|days|tries|fields|receivers|buckets|cells|events|groups|needles|outlines|statistics|generations|messages|receipts|shares|jobs|imports"
+    r"(^|_)(lines|segments|rows|days|tries|fields|receivers|buckets|cells|events|groups|needles|outlines|statistics|generations|messages|periods|receipts|shares|jobs|imports"
     r"|exports|erasures|packs|objects|passes|rounds|runs|readers|mergers|workers|writes"
     r"|connections|keys|names|results|sessions|hours|quarters|minutes?|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )
@@ -71,6 +72,8 @@ NOT_QUANTITIES = {
         "READER",
         "TALLY_VERSION",
         "MESSAGE_DAY_VERSION",
+        "SUM_VERSION",
+        "SUM_START",
         "EXIT_FAILED",
         "EXIT_CANNOT_LISTEN",
         "EXIT_BROKEN_PIPE",

@@ -12,12 +12,17 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete, func, update
 
 from smsevents.accounts.access import Access
+from smsevents.catalog.packs import packs_of
 from smsevents.catalog.segments import newest_id
+from smsevents.catalog.tables import tallies as table
+from smsevents.catalog.tallies import SUM_START
 from smsevents.segments import tally as tallies
 from smsevents.segments.selection import Selection
 from smsevents.segments.splice import unpack
+from smsevents.segments.tally_sum import SUM_VERSION
 from smsevents.stats import message_states
 from smsevents.stats.calendar import STEPS
 from smsevents.stats.delivery import count_deliveries
@@ -49,6 +54,8 @@ from tests.support.statistics import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Connection
+
     from smsevents.catalog import Database
 
 SMALL = Sizes(segment_bytes=1500, held_max_bytes=8000, packs=PackSizes(target_bytes=900, min_bytes=1, max_bytes=2000))
@@ -71,6 +78,9 @@ SOURCES: list[dict[str, Any]] = [
     {"campaign": FLOW[0], "node": ("m", "Second")},
     {"campaign": ("c", "A flow with the id of a campaign"), "node": ("n", "Node, elsewhere")},
 ]
+
+
+KEPT_SUM, LOST_SUM, DAMAGED_SUM, OTHER_SUM = SUMS = range(4)  # what may happen to the sum of a pack
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,8 @@ events = st.tuples(
 )
 steps = st.lists(
     st.builds(Step, st.just("import"), st.lists(st.integers(0, 59), min_size=1, max_size=25).map(tuple))
-    | st.builds(Step, st.sampled_from(["compact", "pack", "tally", "keep", "erase"])),
+    | st.builds(Step, st.sampled_from(["compact", "pack", "tally", "keep", "erase"]))
+    | st.builds(Step, st.just("sums"), st.lists(st.sampled_from(SUMS), min_size=1, max_size=4).map(tuple)),
     max_size=5,
 )
 # none, or the position of an event, and how far from its time on the axis of the question
@@ -197,8 +208,21 @@ class Shop:
             assert all(one >= 0 for one in Backfill().steps(self.database, newest))
         elif step.kind == "keep":
             keep_days(self.database, self.trackpoint, self.now)
+        elif step.kind == "sums":
+            self.database.write(lambda connection: self._change_sums(connection, step.some))
         else:
             erase(self.database, self.trackpoint, ["v"], self.now, block=False)
+
+    def _change_sums(self, connection: Connection, some: tuple[int, ...]) -> None:
+        for number, pack in enumerate(packs_of(connection, self.trackpoint)):
+            what = some[number % len(some)]
+            is_it = (table.c.stored_id == pack.id) & (table.c.start == SUM_START)
+            if what == LOST_SUM:
+                connection.execute(delete(table).where(is_it))
+            elif what == DAMAGED_SUM:
+                connection.execute(update(table).where(is_it).values(data=func.substr(table.c.data, 1, 30)))
+            elif what == OTHER_SUM:
+                connection.execute(update(table).where(is_it).values(version=SUM_VERSION + 1, data=b"?"))
 
     def exported(self, window: Window) -> list[bytes]:
         """Return the lines of an export."""

@@ -12,7 +12,9 @@ from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
 
 from smsevents.catalog.outlines import may_match, outlines_after
+from smsevents.catalog.packs import packs_of
 from smsevents.catalog.tables import packs, segments, tallies
+from smsevents.catalog.tallies import SUM_START, sum_of_pack
 from smsevents.errors import DamagedSegment
 from smsevents.segments import tally as tally_module
 from smsevents.segments.merge import MERGE_HELD_MAX_BYTES
@@ -20,8 +22,10 @@ from smsevents.segments.segment import inflate
 from smsevents.segments.selection import Selection
 from smsevents.segments.splice import unpack
 from smsevents.segments.tally import TALLY_LINES_MIN_BYTES, TALLY_VERSION, encode_tally, encoded_tally_of, tally_of
+from smsevents.segments.tally_sum import decode_sum, sum_of
 from smsevents.stats import parts as parts_of_stats
 from smsevents.stats.events import count_events
+from smsevents.stats.kept import Kept
 from smsevents.stats.parts import Parts, Use
 from smsevents.stats.question import Question
 from smsevents.storage.memory import MemoryStore
@@ -40,8 +44,9 @@ from tests.support.statistics import event_line, plain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from smsevents.catalog.outlines import AnyOutline
     from smsevents.segments.segment import Segment
-    from smsevents.segments.tally import Tally
+    from smsevents.stats.delivery import Took
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def packing(url: str) -> Iterator[Held]:
 def check(held: Held) -> tuple[int, int]:
     """Compare each tally with the lines of its segment, and return how many segments have one, and how many there are.
 
-    No tally is left over.
+    Each pack has a sum, which equals that of what its segments hold. No tally and no sum is left over.
     """
     found = total = 0
     with held.database.read() as connection:
@@ -68,7 +73,15 @@ def check(held: Held) -> tuple[int, int]:
                     lines = inflate(outline.load())
                     assert outline.tally() == tally_of(lines)
                     assert len(lines) >= TALLY_LINES_MIN_BYTES
-        places = connection.execute(select(tallies.c.in_pack, tallies.c.stored_id)).all()
+        for pack in packs_of(connection, held.trackpoint):
+            encoded = sum_of_pack(connection, pack.id)
+            inner = held.database.packs(connection).segments(connection, pack)
+            assert encoded is not None
+            assert decode_sum(encoded) == sum_of(tally_of(inflate(one.load())) for one in inner)
+        sums = connection.execute(select(tallies.c.stored_id).where(tallies.c.start == SUM_START)).scalars().all()
+        assert sorted(sums) == sorted(connection.execute(select(packs.c.id)).scalars())
+        statement = select(tallies.c.in_pack, tallies.c.stored_id).where(tallies.c.start > SUM_START)
+        places = connection.execute(statement).all()
         known = {(0, one) for one in connection.execute(select(segments.c.id)).scalars()}
         known |= {(1, one) for one in connection.execute(select(packs.c.id)).scalars()}
     assert {tuple(place) for place in places} <= known
@@ -159,8 +172,9 @@ def test_a_segment_that_goes_while_it_is_counted_leaves_no_tally(held: Held, mon
     assert check(held)[0] > 0
 
 
-def test_a_tally_that_cannot_be_read_is_not_used(held: Held) -> None:
+def test_a_tally_that_cannot_be_read_is_not_used(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """If tallies are damaged, the lines of their segments are counted, and the log names the segments."""
+    monkeypatch.setattr(parts_of_stats, "KEPT", Kept(0))
     filled(held)
     held.compact(SIZES)
     selection = Selection(campaigns=frozenset({"nothing"}))
@@ -255,7 +269,8 @@ def test_verification_finds_wrong_tallies(packing: Held, *, is_packed: bool, is_
     before = check(packing)
     assert not any(one.has_wrong_tally for one in verify(packing.database, None))
     with packing.database.read() as connection:
-        rows = connection.execute(select(tallies).order_by(*tallies.primary_key)).all()
+        of_segments = select(tallies).where(tallies.c.start > SUM_START)
+        rows = connection.execute(of_segments.order_by(*tallies.primary_key)).all()
     chosen = [one == place for one in tallies.primary_key for place in (getattr(rows[1], one.name),)]
     wrong = rows[0].data if is_readable else b"no tally"
     packing.database.write(lambda c: c.execute(update(tallies).where(*chosen).values(data=wrong)))
@@ -270,6 +285,31 @@ def test_verification_finds_wrong_tallies(packing: Held, *, is_packed: bool, is_
     assert packing.exported() == packing.expected()
 
 
+@pytest.mark.parametrize("is_readable", [False, True])
+def test_verification_finds_wrong_sums(packing: Held, *, is_readable: bool) -> None:
+    """A sum that cannot be read, or is that of another pack, is found once, and made again with its tallies."""
+    filled(packing)
+    packing.compact(SIZES)
+    packing.pack(SIZES)
+    is_sum = tallies.c.start == SUM_START
+    with packing.database.read() as connection:
+        before = connection.execute(select(tallies).order_by(*tallies.primary_key)).all()
+        first, second, *_ = connection.execute(select(tallies).where(is_sum).order_by(tallies.c.stored_id)).all()
+    wrong = first.data if is_readable else b"no sum"
+    chosen = is_sum & (tallies.c.stored_id == second.stored_id)
+    packing.database.write(lambda c: c.execute(update(tallies).where(chosen).values(data=wrong)))
+
+    found = list(verify(packing.database, None))
+    assert not any(one.has_wrong_tally or one.damage for one in found)
+    (pack,) = [one.header for one in found if one.has_wrong_sum]
+    assert pack.id == second.stored_id
+    tallying.tally_again(packing.database, pack)
+
+    assert not any(one.has_wrong_sum for one in verify(packing.database, None))
+    with packing.database.read() as connection:
+        assert connection.execute(select(tallies).order_by(*tallies.primary_key)).all() == before
+
+
 def test_a_pack_that_is_replaced_meanwhile_is_counted_once(packing: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """If packs are merged again and deleted between two parts of a count, every event still counts once."""
     filled(packing)
@@ -279,10 +319,10 @@ def test_a_pack_that_is_replaced_meanwhile_is_counted_once(packing: Held, monkey
     before = set(packing.lines)
     seen: list[bytes] = []
 
-    def plan(_tally: Tally) -> Use:
+    def plan(_outline: AnyOutline) -> Use:
         return Use.LINES
 
-    parts: Parts[None] = Parts(packing.database, packing.trackpoint, asked(packing).window, plan)
+    parts: Parts[Took] = Parts(packing.database, packing.trackpoint, asked(packing).window, plan)
     for number, (_, lines) in enumerate(parts):
         assert lines is not None
         seen += lines.split(b"\n")[:-1]

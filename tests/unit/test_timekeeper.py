@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,7 @@ from smsevents.upkeep.compaction import compact_shop
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.results import ImportResult
 from smsevents.wire.window import resolve
-from smsevents.worker.attendance import IDLE_MAX_SECONDS, Attendant
+from smsevents.worker.attendance import IDLE_MAX_SECONDS, Attendant, attended
 from smsevents.worker.worker import LEASE, UpkeepWorker
 from tests.support.clocks import FakeMachine
 from tests.support.databases import file_of, query
@@ -439,6 +440,15 @@ def test_concerns_are_logged_until_they_end(running: Running) -> None:
         seen += [(minute, entry["event"], entry["what"]) for entry in logs]
     attention = [(minute, "needs attention", "clock") for minute in (10, 70, 80)]
     assert seen == [*attention, (140, "in order again", "clock")]
+
+
+def test_events_in_memory_are_forgotten_regularly(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that serves forgets the events that it keeps in memory again and again."""
+    monkeypatch.setattr("smsevents.worker.attendance.NOTE_INTERVAL_SECONDS", 0.01)
+    times: SimpleQueue[bool] = SimpleQueue()
+    with attended(running.timekeeper, upkeep=False, forget=lambda: times.put(True)):
+        assert times.get(timeout=60)
+        assert times.get(timeout=60)
 
 
 def test_keys_and_a_clock_in_doubt(running: Running) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from smsevents.errors import UnknownShop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from sqlalchemy import Connection
 
@@ -75,6 +76,26 @@ def test_small_writes_go_between_the_large_ones(database: Database) -> None:
     assert told[6].result(WAIT_MAX_SECONDS) == "small 3"
     assert diary.ran == ["small 0", "small 1", "small 2", "small 3", "large 0", "large 1", "large 2"]
     assert [one.result() for one in waiting] == [None, None]
+
+
+def test_medium_writes_share_a_transaction_after_the_small_ones(database: Database) -> None:
+    """Medium writes that wait have one commit as long as they are not large together, and small ones come first."""
+    diary, first = Diary(), Held()
+    transactions: list[object] = []
+
+    def medium(connection: Connection) -> None:
+        transactions.append(connection.get_transaction())
+
+    database.submit(first)
+    assert first.began.wait(WAIT_MAX_SECONDS)
+    told: list[Future[Any]] = [database.submit(medium, LARGE_WRITE_MIN_BYTES * 2 // 5, medium=True) for _ in range(4)]
+    told.append(database.submit(diary.write("small"), 1))
+    told[-1].add_done_callback(lambda _: diary.ran.append(f"{len(transactions)} before"))
+    first.go_on.set()
+    for one in told:
+        one.result(WAIT_MAX_SECONDS)
+    assert diary.ran == ["small", "0 before"]
+    assert [transactions.count(one) for one in dict.fromkeys(transactions)] == [2, 2]
 
 
 def test_a_large_write_that_is_refused_takes_no_other_with_it(database: Database) -> None:

@@ -25,12 +25,15 @@ attachment.py      which store holds the packs, and that no other database uses 
 pack_store.py      reads packs, with the indexes of the latest ones
 quarantine.py      statements on damaged segments that are set aside
 shops.py           statements on shops, keys, blocked users
+erasures.py        statements on records of erasures: which ones are known
 sessions.py        statements on sessions and tickets
 receivers.py       statements on receivers of delivery receipts
+periods.py         the periods of the register of sent messages
 sent.py            statements on sent messages, and on receipts that wait for them
 trusted_time.py    statements on the mark of trusted time
 leases.py          statements on leases: which processes do the upkeep
 pending_scrubs.py  statements on the work that an erasure leaves to be done on the files
+copying.py         all rows are copied into another database
 milestones.py      statements on milestones: when something was last done
 """
 

@@ -18,7 +18,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.generations import add_generation, is_own_generation, newest_generation_ms
-from smsevents.catalog.markers import MARKER_KEY, Marker, read_marker, write_marker
+from smsevents.catalog.markers import MARKER_KEY, Marker, is_pack, read_marker, write_marker
 from smsevents.catalog.objects import drop_pins, has_objects
 from smsevents.catalog.packs import count_packs, keys_named
 from smsevents.catalog.stores import StoreRecord, find_store, record_store
@@ -250,8 +250,8 @@ def _of_a_copy(store: ByteStore, where: str) -> StoreUnavailable:
 
 
 def _holds_others(store: ByteStore) -> bool:
-    """Return whether a store holds anything but the marker, or what a killed process left of one."""
-    return any(not one.key.startswith(MARKER_KEY) for one in store.objects())
+    """Return whether a store holds anything but records of its own, or what a killed process left of the marker."""
+    return any(is_pack(one.key) and not one.key.startswith(MARKER_KEY) for one in store.objects())
 
 
 def _mark(database: Database, connection: Connection, store: ByteStore) -> Marker:

@@ -4,6 +4,7 @@ Reads run in the caller's thread. Each has a short transaction of its own, which
 database. Writes are functions that take a connection. They go to one writer thread, which runs all waiting small
 writes in one transaction, so that many concurrent small imports share one fsync. A large write has a transaction of
 its own, after the small writes that wait. Later writes then wait for one large write at most, not for all of them.
+Medium writes also come after the small ones, and share a transaction as long as they are not large together.
 Each write has its own savepoint: if one is refused, the others of its transaction are still stored.
 
 Some writes can be **joined**: those of one kind and key that wait for the same commit are done by one call, which
@@ -61,7 +62,7 @@ class _Write(Generic[T]):
 
     run: Callable[[Connection], T]
     outcome: Future[T]
-    is_large: bool = False
+    size_bytes: int = 0  # 0 for small ones
     beside: bool = False
 
 
@@ -80,7 +81,7 @@ class _Joined(Generic[K, I]):
     key: K
     item: I
     outcome: Future[None]
-    is_large = False
+    size_bytes = 0
     beside = True
 
 
@@ -156,14 +157,17 @@ class Database:
         """Run a write and return its result once it is durable. Raises what `run` raised, or `StoreUnavailable`."""
         return self.submit(run).result()
 
-    def submit(self, run: Callable[[Connection], T], size_bytes: int = 0, *, beside: bool = False) -> Future[T]:
+    def submit(
+        self, run: Callable[[Connection], T], size_bytes: int = 0, *, beside: bool = False, medium: bool = False
+    ) -> Future[T]:
         """Pass a write of about `size_bytes` bytes to the writer. The future has its result once it is durable.
 
         `run` may be called again after what it did was rolled back. With `beside`, other processes may write between
-        its statements. Raises `StoreUnavailable` once the database is being closed.
+        its statements. Small writes come before those that are `medium`. Raises `StoreUnavailable` once the database
+        is being closed.
         """
         outcome: Future[T] = Future()
-        self._put(_Write(run, outcome, is_large=size_bytes >= LARGE_WRITE_MIN_BYTES, beside=beside))
+        self._put(_Write(run, outcome, size_bytes if medium or size_bytes >= LARGE_WRITE_MIN_BYTES else 0, beside))
         return outcome
 
     def submit_joined(self, join: Join[K, I], key: K, item: I) -> Future[None]:
@@ -186,8 +190,11 @@ class Database:
             self._writes.put(write)
 
     def packs(self, connection: Connection) -> PackStore:
-        """Return the store of the packs, which is opened when it is first needed. Raises `StoreUnavailable`."""
-        if (found := self._packs) is None:
+        """Return the store of the packs, which is opened when it is first needed. Raises `StoreUnavailable`.
+
+        It is opened again after its disk was mounted again, or its folder was replaced, and checked again then.
+        """
+        if (found := self._packs) is None or not found.store.is_current():
             found = self._packs = PackStore(open_recorded(self, find_store(connection)))
         return found
 
@@ -199,6 +206,14 @@ class Database:
         """Return checks of the database and of this machine beside it, see `Dialect.concerns`."""
         with self.read() as connection:
             return self.dialect.concerns(connection)
+
+    def commit_mark(self) -> int | None:
+        """Return a number that differs after each commit of any process, or None if that is not known at once.
+
+        This waits for nothing, so the event loop may call it. Raises `StoreUnavailable` if the database was moved or
+        replaced.
+        """
+        return self.dialect.commit_mark()
 
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the database cannot be written now. The check itself writes nothing."""
@@ -227,14 +242,14 @@ class Database:
                 following = self._writes.get()
                 if following is None:
                     stopping = True
-                elif following.is_large:
+                elif following.size_bytes:
                     large.append(following)
                 else:
                     group.append(following)
             for part in self._parts(group):
                 self._write_group(part)
             if large:
-                self._write_group([large.popleft()])
+                self._write_group(_share_of(large))
 
     def _parts(self, group: list[_Write[Any] | _Joined[Any, Any]]) -> Iterator[list[_Write[Any] | _Joined[Any, Any]]]:
         """Split a group into the parts that get transactions of their own."""
@@ -273,6 +288,18 @@ class Database:
             else:
                 break
         return outcomes
+
+
+def _share_of(large: deque[_Write[Any] | _Joined[Any, Any]]) -> list[_Write[Any] | _Joined[Any, Any]]:
+    """Take the first write that waits, and those after it that are not large together with it."""
+    taken = [large.popleft()]
+    size_bytes = taken[0].size_bytes
+    while large and large[0].beside is taken[0].beside:
+        size_bytes += large[0].size_bytes
+        if size_bytes >= LARGE_WRITE_MIN_BYTES:
+            break
+        taken.append(large.popleft())
+    return taken
 
 
 _SAVEPOINT = "one_write"  # plain SQL: SQLAlchemy's own savepoints cost as much as the write of one event

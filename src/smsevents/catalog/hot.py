@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from smsevents.catalog.dialects.base import dialect_of
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
     from sqlalchemy.engine.interfaces import DBAPICursor
     from sqlalchemy.sql.elements import ClauseElement
 
@@ -74,6 +76,31 @@ class Hot:
         return found
 
 
+class HotInsert:
+    """Inserts many rows into a table: by one statement where a database takes arrays, or else by one for each row."""
+
+    def __init__(self, table: Table, on_conflict: str) -> None:
+        """Prepare the statement, which ends in the text `on_conflict`."""
+        self._table = table
+        names = [column.name for column in table.columns]
+        self._begin = f"INSERT INTO {table.name} ({', '.join(names)})"
+        self._one_row = f"VALUES ({', '.join('?' for _ in names)})"
+        self._end = on_conflict
+
+    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> int:
+        """Insert rows, with the values of all columns in their order. Return how many changed. Raises `DBAPIError`."""
+        if not dialect_of(connection).takes_arrays:
+            return _execute_many(connection, f"{self._begin} {self._one_row} {self._end}", rows)
+        types = [column.type.compile(dialect=connection.dialect) for column in self._table.columns]
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        values = [list(one) for one in zip(*rows, strict=True)]
+        sql = f"{self._begin} SELECT * FROM unnest({arrays}) {self._end}"  # noqa: S608 -- constants
+        cursor = _execute(connection, sql, values)
+        changed = cursor.rowcount
+        cursor.close()
+        return changed
+
+
 def run_text(connection: Connection, sql: str) -> None:
     """Run a statement without values and rows. Raises `DBAPIError`."""
     _execute(connection, sql, ()).close()
@@ -89,6 +116,20 @@ def _execute(connection: Connection, sql: str, values: Sequence[Any] | Mapping[s
         cursor.close()
         raise _wrapped(connection, error) from error
     return cursor
+
+
+def _execute_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+    if not connection.in_transaction():
+        connection.begin()
+    cursor = connection.connection.cursor()
+    try:
+        cursor.executemany(sql, rows)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, error) from error
+    else:
+        return cursor.rowcount
+    finally:
+        cursor.close()
 
 
 def _wrapped(connection: Connection, error: Exception) -> DBAPIError:

@@ -35,6 +35,12 @@ def take_lease(connection: Connection, name: str, holder: str, now: int, expires
     return connection.execute(_TAKE, {"name": name, "holder": holder, "now": now, "expires": expires}).rowcount == 1
 
 
+def is_held(connection: Connection, name: str, now: int, expires: int) -> bool:
+    """Return whether a lease is valid at `now` (Unix ms). One that ends after `expires` is not, see `take_lease`."""
+    ends = connection.execute(select(leases.c.expires_ms).where(leases.c.name == name)).scalar()
+    return ends is not None and now < ends <= expires
+
+
 def holders_of(connection: Connection, prefix: str, now: int, expires: int) -> list[str]:
     """Return the holders of valid leases whose names begin with a prefix, in order, and delete such leases that ended.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MARKER_KEY = "smsevents-store.json"
 MARKER_MAX_BYTES = 64 * 1024
+ERASURES_PREFIX = "erasures/"  # of the keys of records of erasures, which a store has beside its packs
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -25,6 +26,11 @@ class Marker(msgspec.Struct, frozen=True):
     identity: str
     database: str
     generation: str = ""
+
+
+def is_pack(key: str) -> bool:
+    """Return whether a key in a store is neither that of the marker nor that of a record of an erasure."""
+    return key != MARKER_KEY and not key.startswith(ERASURES_PREFIX)
 
 
 def read_marker(store: ByteStore) -> Marker | None:

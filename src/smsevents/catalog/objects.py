@@ -102,8 +102,8 @@ def doom_abandoned(connection: Connection, before_ms: int, now: int) -> None:
     _bury(connection, (_c.state == State.ANNOUNCED) & (_c.since_ms < before_ms), now, now)
 
 
-def objects_due(connection: Connection, now: int, at_most: int) -> list[str]:
-    """Return the keys of up to `at_most` objects that are to be deleted at `now` (Unix ms).
+def objects_due(connection: Connection, now: int, at_most: int, skipped: int = 0) -> list[str]:
+    """Return the keys of up to `at_most` objects that are to be deleted at `now` (Unix ms), without the first few.
 
     An object that died after `now`, by a clock that was ahead, is to be deleted, too.
     """
@@ -112,7 +112,7 @@ def objects_due(connection: Connection, now: int, at_most: int) -> list[str]:
         or_(_c.delete_after_ms <= now, _c.since_ms > now),
         ~exists().where(packs.c.key == _c.key),  # nothing makes such a row; if it did, events would be lost
     )
-    return list(connection.execute(statement.order_by(_c.since_ms).limit(at_most)).scalars())
+    return list(connection.execute(statement.order_by(_c.since_ms, _c.key).limit(at_most).offset(skipped)).scalars())
 
 
 def forget_objects(connection: Connection, keys: Collection[str]) -> None:

@@ -1,6 +1,7 @@
 """A shop's segments in order with their tallies, without their bytes: what can be counted is not read.
 
 outlines_after  all of a shop's segments in an interval, as outlines
+with_packs      the same, but a pack that nothing overlaps and the interval does not cut is one outline
 may_match       whether one of them may have wanted events
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 import heapq
 from array import array
 from contextlib import closing
+from functools import cached_property, partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import func, select
 
@@ -18,15 +20,16 @@ from smsevents.catalog.batches import batches
 from smsevents.catalog.in_order import InOrder, header_columns, header_of
 from smsevents.catalog.packs import has_packs, packs_after
 from smsevents.catalog.segments import find_segment
-from smsevents.catalog.stored import first_of, opened
+from smsevents.catalog.stored import OpenedPacks, first_of
 from smsevents.catalog.tables import packs, segments, tallies
-from smsevents.catalog.tallies import WITH_TALLIES, tallies_of_pack
+from smsevents.catalog.tallies import WITH_TALLIES, sum_of_pack, tallies_of_pack
 from smsevents.segments.header import IN_ROW
 from smsevents.segments.tally import UnreadableTally, decode_tally
-from smsevents.wire.lines import NotLines
+from smsevents.segments.tally_sum import decode_sum
+from smsevents.wire.lines import NotLines, end_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from typing import Any
 
     from sqlalchemy import Connection
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from smsevents.segments.pack import PackedSegment
     from smsevents.segments.segment import Segment
     from smsevents.segments.selection import Selection
-    from smsevents.segments.tally import Tally
+    from smsevents.segments.tally_sum import AnyTally
     from smsevents.wire.lines import Entry
 
 OUTLINES_FETCHED_MAX = 256  # together, of a database that does not send them one by one; some kB each
@@ -66,7 +69,7 @@ class Outline:
         """Whether the segment has a tally."""
         return self.encoded is not None
 
-    def tally(self) -> Tally | None:
+    def tally(self) -> AnyTally | None:
         """Read the tally of the segment; return None if it has none. Raises `UnreadableTally`.
 
         It is not kept: as objects, it takes far more memory than as it is stored.
@@ -105,6 +108,30 @@ class PackedOutline(Outline):
         return self.packed.load()
 
 
+class PackOutline:
+    """A pack that is one outline: its header, and the sum of its tallies. It is read in the same transaction."""
+
+    def __init__(
+        self, header: SegmentHeader, connection: Connection, segments: Callable[[], Iterator[PackedOutline]]
+    ) -> None:
+        """Describe a pack. `segments` goes through the outlines of its segments."""
+        self.header = header
+        self.segments = segments
+        self._connection = connection
+
+    @cached_property
+    def encoded(self) -> bytes | None:
+        """The sum as it is stored, if there is one."""
+        return sum_of_pack(self._connection, self.header.id)
+
+    def tally(self) -> AnyTally | None:
+        """Read the sum; return None if there is none. Raises `UnreadableTally`."""
+        return None if self.encoded is None else decode_sum(self.encoded)
+
+
+AnyOutline: TypeAlias = Outline | PackOutline
+
+
 def outlines_after(
     database: Database, connection: Connection, trackpoint: int, after: Entry, until_ms: int
 ) -> Generator[Outline, None, None]:
@@ -112,19 +139,54 @@ def outlines_after(
 
     They come in the order of their first entries. Raises what `stored_after` does.
     """
+    with closing(with_packs(database, connection, trackpoint, after, until_ms)) as found:
+        for one in found:
+            if isinstance(one, PackOutline):
+                yield from one.segments()
+            else:
+                yield one
+
+
+def with_packs(
+    database: Database, connection: Connection, trackpoint: int, after: Entry, until_ms: int
+) -> Generator[AnyOutline, None, None]:
+    """Do what `outlines_after` does, but return a pack as one if no other segment is within its bounds.
+
+    All its events are after `after` and not later than `until_ms` then.
+    """
     with closing(_rows_after(connection, trackpoint, after, until_ms)) as rows:
         if not has_packs(connection, trackpoint):
             yield from rows
             return
         store = database.packs(connection)
 
-        def open_pack(pack: SegmentHeader) -> Iterator[Outline]:
+        def segments_of(pack: SegmentHeader) -> Iterator[PackedOutline]:
             found = tallies_of_pack(connection, pack.id)
             for packed in store.segments(connection, pack, after):
                 yield PackedOutline(packed, found.get(packed.header.place.start))
 
         with closing(packs_after(connection, trackpoint, after, until_ms)) as found_packs:
-            yield from heapq.merge(rows, opened(found_packs, open_pack), key=first_of)
+            packed = (PackOutline(pack, connection, partial(segments_of, pack)) for pack in found_packs)
+            ordered: Iterator[AnyOutline] = heapq.merge(rows, packed, key=first_of)
+            yield from _opened_where_they_overlap(ordered, after, end_of(until_ms))
+
+
+def _opened_where_they_overlap(ordered: Iterator[AnyOutline], after: Entry, until: Entry) -> Iterator[AnyOutline]:
+    """Replace packs by their segments, unless all their events are in `after < event <= until` and nothing overlaps."""
+    opened: OpenedPacks[Outline] = OpenedPacks()
+    reach = after  # no segment so far ends after it
+    head = next(ordered, None)
+    while head is not None:
+        header, following = head.header, next(ordered, None)
+        yield from opened.before(header.first)
+        overlaps = header.first <= reach or (following is not None and following.header.first <= header.last)
+        if isinstance(head, PackOutline) and (overlaps or header.last > until):
+            opened.add(head.segments())
+        else:
+            yield head
+        reach = max(reach, header.last)
+        head = following
+    yield from opened.before(None)
 
 
 def _rows_after(connection: Connection, trackpoint: int, after: Entry, until_ms: int) -> Generator[Outline, None, None]:
@@ -163,11 +225,14 @@ def digest_of_stored(connection: Connection, trackpoint: int, start_ms: int, end
     return digest.digest()
 
 
-def may_match(outline: Outline, selection: Selection) -> bool:
+def may_match(outline: AnyOutline, selection: Selection) -> bool:
     """Return whether a segment may have wanted events. One without a tally may, or with one that cannot be read."""
     if outline.encoded is None:
         return True
     try:
-        return selection.may_name(outline.encoded) and selection.may_match(decode_tally(outline.encoded))
+        if not selection.may_name(outline.encoded):
+            return False
+        tally = outline.tally()
+        return tally is None or selection.may_match(tally)
     except (UnreadableTally, NotLines):
         return True

@@ -12,7 +12,7 @@ from smsevents.catalog.hot import Hot
 from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
 from smsevents.catalog.segments import HEADERS_READ_AHEAD
 from smsevents.catalog.tables import packs
-from smsevents.catalog.tallies import delete_tallies, insert_tallies
+from smsevents.catalog.tallies import delete_tallies, insert_sum, insert_tallies
 from smsevents.segments.header import Place
 from smsevents.segments.pack import TRAILER_BYTES
 
@@ -41,7 +41,7 @@ def _header_of(row: Sequence[Any]) -> SegmentHeader:
 
 
 def insert_pack(connection: Connection, trackpoint: int, pack: Pack) -> None:
-    """Store a pack of a shop, with the tallies of its segments. Its object must be in the store."""
+    """Store a pack of a shop, with the tallies of its segments and their sum. Its object must be in the store."""
     found = connection.execute(
         insert(packs)
         .values(
@@ -53,7 +53,10 @@ def insert_pack(connection: Connection, trackpoint: int, pack: Pack) -> None:
         )
         .returning(_c.id)
     )
-    insert_tallies(connection, "pack", found.scalar_one(), pack.tallies)
+    pack_id = found.scalar_one()
+    insert_tallies(connection, "pack", pack_id, pack.tallies)
+    if pack.tally_sum is not None:
+        insert_sum(connection, pack_id, pack.tally_sum)
 
 
 def has_packs(connection: Connection, trackpoint: int) -> bool:

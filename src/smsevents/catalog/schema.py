@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
 
-HEAD = "0010"
+HEAD = "0011"
 READER = 1
 MIGRATIONS = Path(__file__).parent / "migrations"
 

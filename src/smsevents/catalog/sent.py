@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, text, tuple_, update
 
-from smsevents.catalog.hot import Hot
+from smsevents.catalog.hot import Hot, HotInsert
+from smsevents.catalog.periods import day_of, keep_period, periods_kept
 from smsevents.catalog.tables import first_arrivals, receipt_days, sent, waiting_receipts
 
 if TYPE_CHECKING:
@@ -20,14 +21,11 @@ if TYPE_CHECKING:
 _VALUES_IN_STATEMENT_MAX = 10_000
 _WAITING_IN_STATEMENT_MAX = 1000
 _OLD_ROWS_IN_STATEMENT_MAX = 10_000
+_USERS_READ_AHEAD = 1000
 
-_DAYS = Hot(select(receipt_days.c.day))
-_ADD_DAY = text("INSERT INTO receipt_days (day) VALUES (:day) ON CONFLICT DO NOTHING")
-_REGISTER = text("""
-    INSERT INTO sent (day, trackpoint, message, scope, user_id, source)
-    VALUES (:day, :trackpoint, :message, :scope, :user_id, :source)
-    ON CONFLICT (day, trackpoint, message, scope) DO UPDATE SET user_id = excluded.user_id, source = excluded.source
-""")
+_KEY = "(day, trackpoint, message, scope)"
+_REGISTER = HotInsert(sent, f"ON CONFLICT {_KEY} DO NOTHING")
+_REPLACE = HotInsert(sent, f"ON CONFLICT {_KEY} DO UPDATE SET user_id = excluded.user_id, source = excluded.source")
 _WAIT = text("""
     INSERT INTO waiting_receipts
         (trackpoint, message, receiver_id, status, first_ms, resolution_ms, second_ms, arrived_ms, receipt)
@@ -48,9 +46,7 @@ _NAME_USER = (
     )
     .values(user_digest=bindparam("digest"))
 )
-_ANY_WAITING = (
-    select(waiting_receipts.c.message).where(waiting_receipts.c.trackpoint == bindparam("trackpoint")).limit(1)
-)
+_ANY_WAITING = Hot(text("SELECT 1 FROM waiting_receipts WHERE trackpoint = :trackpoint LIMIT 1"))
 
 
 @dataclass(frozen=True)
@@ -86,34 +82,34 @@ class WaitingRow(NamedTuple):
     receipt: bytes
 
 
-def days_kept(connection: Connection) -> list[int]:
-    """Return the days (since 1970) of which there are sent messages or first arrivals, the latest first."""
-    return sorted((day for (day,) in _DAYS.all(connection, {})), reverse=True)
-
-
-def register(connection: Connection, day: int, trackpoint: int, rows: Sequence[SentRow]) -> bool:
-    """Store sent messages of a shop on a day. One that was stored on that day before is replaced.
+def register(connection: Connection, period: int, trackpoint: int, rows: Sequence[SentRow]) -> bool:
+    """Store sent messages of a shop in a period. One that was stored in that period before is replaced.
 
     Return whether one was replaced that named another user.
     """
     latest = {(row.message, row.scope): row for row in rows}  # so that the files never hold the others
-    stored = find_sent(connection, [day], trackpoint, {row.message for row in rows})
-    connection.execute(_ADD_DAY, {"day": day})
-    where = {"day": day, "trackpoint": trackpoint}
-    connection.execute(_REGISTER, [vars(row) | where | {"user_id": row.user_id.encode()} for row in latest.values()])
-    users = {(row.message, row.scope): row.user_id for row in stored}
-    return any(users.get(key, row.user_id) != row.user_id for key, row in latest.items())
+    in_order = [latest[key] for key in sorted(latest)]  # so that each page is changed once
+    values = [(period, trackpoint, row.message, row.scope, row.user_id.encode(), row.source) for row in in_order]
+    keep_period(connection, period)
+    if _REGISTER.run(connection, values) == len(values):
+        return False
+    stored = find_sent(connection, [period], trackpoint, {row.message for row in in_order})
+    _REPLACE.run(connection, values)
+    return any(latest.get((row.message, row.scope), row).user_id != row.user_id for row in stored)
 
 
 def find_sent(
-    connection: Connection, days: Sequence[int], trackpoint: int, messages: Collection[bytes]
+    connection: Connection, periods: Sequence[int], trackpoint: int, messages: Collection[bytes]
 ) -> list[SentRow]:
-    """Return the messages of a shop in the register with these digests, those of the latest day first."""
+    """Return the messages of a shop in some periods with these digests, in the order of the periods."""
     found: list[Any] = []
-    for some in _parts(messages, len(days)):
-        statement = select(sent).where(sent.c.day.in_(days), sent.c.trackpoint == trackpoint, sent.c.message.in_(some))
+    for some in _parts(messages, len(periods)):
+        statement = select(sent).where(
+            sent.c.day.in_(periods), sent.c.trackpoint == trackpoint, sent.c.message.in_(some)
+        )
         found += connection.execute(statement).all()
-    found.sort(key=lambda row: -row.day)
+    places = {period: place for place, period in enumerate(periods)}
+    found.sort(key=lambda row: places[row.day])
     return [SentRow(row.message, row.scope, row.user_id.decode(), row.source) for row in found]
 
 
@@ -122,12 +118,15 @@ def wait(connection: Connection, trackpoint: int, rows: Sequence[WaitingRow]) ->
     connection.execute(_WAIT, [row._asdict() | {"trackpoint": trackpoint} for row in rows])
 
 
+def any_waiting(connection: Connection, trackpoint: int) -> bool:
+    """Return whether receipts of a shop wait for their messages."""
+    return bool(_ANY_WAITING.all(connection, {"trackpoint": trackpoint}))
+
+
 def take_waiting(
     connection: Connection, trackpoint: int, messages: Collection[bytes], receiver_ids: Collection[str]
 ) -> list[WaitingRow]:
     """Return the receipts of a shop that wait for messages with these digests, of some receivers."""
-    if connection.execute(_ANY_WAITING, {"trackpoint": trackpoint}).first() is None:
-        return []
     w = waiting_receipts.c
     found = []
     for some in _parts(messages, 1):
@@ -168,7 +167,7 @@ def remember_arrivals(
     connection: Connection, day: int, trackpoint: int, arrivals: dict[bytes, tuple[int, bytes | None]]
 ) -> None:
     """Remember when receipts arrived first, unless that is known, with the digest of the user or None."""
-    connection.execute(_ADD_DAY, {"day": day})
+    keep_period(connection, day)
     connection.execute(
         _REMEMBER,
         [
@@ -195,17 +194,25 @@ def name_users(connection: Connection, days: Sequence[int], trackpoint: int, use
         connection.execute(_NAME_USER, values)
 
 
+def users_sent_to(connection: Connection, period: int, trackpoint: int) -> Iterator[str]:
+    """Go through the users to whom messages of a shop were sent in a period, by the register."""
+    s = sent.c
+    statement = select(s.user_id).where(s.day == period, s.trackpoint == trackpoint).distinct()
+    rows = connection.execute(statement.execution_options(yield_per=_USERS_READ_AHEAD))
+    return (user_id.decode() for user_id in rows.scalars())
+
+
 def forget_users(
-    connection: Connection, day: int, trackpoint: int, user_ids: Collection[str], digests: Collection[bytes]
+    connection: Connection, period: int, trackpoint: int, user_ids: Collection[str], digests: Collection[bytes]
 ) -> int:
-    """Delete the sent messages and first arrivals of users, of one day. Return how many rows there were."""
+    """Delete the sent messages and first arrivals of users, of one period. Return how many rows there were."""
     s, f = sent.c, first_arrivals.c
     users = [user_id.encode() for user_id in user_ids]
     return sum(
         connection.execute(statement).rowcount
         for statement in (
-            delete(sent).where(s.day == day, s.trackpoint == trackpoint, s.user_id.in_(users)),
-            delete(first_arrivals).where(f.day == day, f.trackpoint == trackpoint, f.user_digest.in_(digests)),
+            delete(sent).where(s.day == period, s.trackpoint == trackpoint, s.user_id.in_(users)),
+            delete(first_arrivals).where(f.day == period, f.trackpoint == trackpoint, f.user_digest.in_(digests)),
         )
     )
 
@@ -215,7 +222,7 @@ def delete_rows_of_days(connection: Connection, before: int) -> int:
 
     Return how many rows were deleted, 0 once there are none left.
     """
-    old = [day for day in days_kept(connection) if day < before]
+    old = [period for period in periods_kept(connection) if day_of(period) < before]
     for table in (sent, first_arrivals) if old else ():
         key = list(table.primary_key)
         some = select(*key).where(table.c.day.in_(old)).limit(_OLD_ROWS_IN_STATEMENT_MAX)

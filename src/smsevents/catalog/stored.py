@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from smsevents.catalog.packs import has_packs, packs_after, packs_of
 from smsevents.catalog.segments import headers_of, segments_after, segments_of
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from smsevents.segments.header import SegmentHeader
     from smsevents.wire.lines import Entry
 
-S = TypeVar("S", bound=StoredSegment)
+
+class Described(Protocol):
+    """Anything with the header of a segment."""
+
+    @property
+    def header(self) -> SegmentHeader:
+        """Its description."""
+
+
+S = TypeVar("S", bound=Described)
 
 
 def stored_after(
@@ -64,25 +73,37 @@ def stored_headers(connection: Connection, trackpoint: int) -> list[SegmentHeade
 
 def opened(packs: Iterable[SegmentHeader], open_pack: Callable[[SegmentHeader], Iterator[S]]) -> Iterator[S]:
     """Go through the segments of packs in the order of their first entries. A pack is opened when its turn comes."""
-    waiting: list[tuple[Entry, int, S, Iterator[S]]] = []
-    for number, pack in enumerate(packs):
-        while waiting and waiting[0][0] < pack.first:
-            yield _step(waiting)
-        _push(waiting, number, open_pack(pack))
-    while waiting:
-        yield _step(waiting)
+    waiting: OpenedPacks[S] = OpenedPacks()
+    for pack in packs:
+        yield from waiting.before(pack.first)
+        waiting.add(open_pack(pack))
+    yield from waiting.before(None)
 
 
-def _step(waiting: list[tuple[Entry, int, S, Iterator[S]]]) -> S:
-    _, number, segment, rest = heapq.heappop(waiting)
-    _push(waiting, number, rest)
-    return segment
+class OpenedPacks(Generic[S]):
+    """The segments of packs that were opened and may overlap, in the order of their first entries."""
 
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._waiting: list[tuple[Entry, int, S, Iterator[S]]] = []
+        self._opened = 0
 
-def _push(waiting: list[tuple[Entry, int, S, Iterator[S]]], number: int, rest: Iterator[S]) -> None:
-    if (segment := next(rest, None)) is not None:
-        # the number decides between equal entries; a pack is in the heap once
-        heapq.heappush(waiting, (segment.header.first, number, segment, rest))
+    def add(self, segments: Iterator[S]) -> None:
+        """Add the segments of a pack, in order."""
+        self._opened += 1
+        self._push(self._opened, segments)
+
+    def before(self, bound: Entry | None) -> Iterator[S]:
+        """Go through the segments that begin before an entry, or all of them, and remove them."""
+        while self._waiting and (bound is None or self._waiting[0][0] < bound):
+            _, number, segment, rest = heapq.heappop(self._waiting)
+            self._push(number, rest)
+            yield segment
+
+    def _push(self, number: int, rest: Iterator[S]) -> None:
+        if (segment := next(rest, None)) is not None:
+            # the number decides between equal entries; a pack is in the heap once
+            heapq.heappush(self._waiting, (segment.header.first, number, segment, rest))
 
 
 def _checked(segment: StoredSegment) -> StoredSegment:
@@ -90,7 +111,7 @@ def _checked(segment: StoredSegment) -> StoredSegment:
     return segment.check_stored() if isinstance(segment, Segment) else segment
 
 
-def first_of(segment: StoredSegment) -> Entry:
+def first_of(segment: Described) -> Entry:
     """Return the first entry of a segment, by which segments are ordered."""
     return segment.header.first
 

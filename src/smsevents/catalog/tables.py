@@ -192,7 +192,8 @@ packs = Table(
 )
 
 # The tally of each segment that has one (`segments.tally`), deleted with its row of `segments` or of `packs`. In a
-# pack, it is that of the segment that begins at the byte `start`. It names sources, but no users.
+# pack, it is that of the segment that begins at the byte `start`, or with a `start` of -1 the sum of all of them
+# (`segments.tally_sum`). It names sources, but no users.
 tallies = Table(
     "tallies",
     metadata,
@@ -334,4 +335,21 @@ readers = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("lowest", Integer, nullable=False),
+)
+
+# The names of the records of erasures that this database knows (`upkeep/erasure_records.py`). The records themselves
+# are outside of the database, so that one that was restored from a backup finds those that it does not know.
+erasure_records = Table(
+    "erasure_records",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+# What seals the records: one row, with the id 1.
+erasure_keys = Table(
+    "erasure_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False),
 )

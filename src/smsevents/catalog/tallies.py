@@ -1,4 +1,4 @@
-"""The statements on tallies: the counts of stored segments, beside them.
+"""The statements on tallies: the counts of stored segments, beside them, and the sums of those in each pack.
 
 A tally goes in the statements that delete its segment, and ids are never reused. So a tally that is found is that of
 the segment, and there is nothing to invalidate.
@@ -14,6 +14,7 @@ from smsevents.catalog.batches import batches
 from smsevents.catalog.hot import Hot
 from smsevents.catalog.tables import packs, segments, tallies
 from smsevents.segments.tally import TALLY_LINES_MIN_BYTES, TALLY_VERSION
+from smsevents.segments.tally_sum import SUM_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _c = tallies.c
 _IN_ROW, _IN_PACK = 0, 1
 _PLACES = {"row": _IN_ROW, "pack": _IN_PACK}
+SUM_START = -1  # in place of the byte where a segment starts, for the sum of a pack
 
 _INSERT = Hot(insert(tallies).values({column.name: bindparam(column.name) for column in _c}))
 _OF_PACK = Hot(
@@ -32,6 +34,15 @@ _OF_PACK = Hot(
         _c.in_pack == literal_column(str(_IN_PACK)),
         _c.stored_id == bindparam("id"),
         _c.version == literal_column(str(TALLY_VERSION)),
+        _c.start > literal_column(str(SUM_START)),
+    )
+)
+_SUM = Hot(
+    select(_c.data).where(
+        _c.in_pack == literal_column(str(_IN_PACK)),
+        _c.stored_id == bindparam("id"),
+        _c.start == literal_column(str(SUM_START)),
+        _c.version == literal_column(str(SUM_VERSION)),
     )
 )
 
@@ -62,8 +73,15 @@ def insert_tallies(connection: Connection, kind: str, stored_id: int, found: Ite
         _INSERT.run(connection, row)
 
 
+def insert_sum(connection: Connection, pack_id: int, data: bytes) -> None:
+    """Store the sum of the tallies of a pack that exists. It replaces an older one."""
+    connection.execute(delete(tallies).where(_c.in_pack == _IN_PACK, _c.stored_id == pack_id, _c.start == SUM_START))
+    row = {"in_pack": _IN_PACK, "stored_id": pack_id, "start": SUM_START, "version": SUM_VERSION, "data": data}
+    _INSERT.run(connection, row)
+
+
 def delete_tallies(connection: Connection, kind: str, stored_ids: Collection[int]) -> None:
-    """Delete the tallies of rows or of packs."""
+    """Delete the tallies of rows or of packs, and the sums of packs."""
     for some in batches(stored_ids):
         connection.execute(delete(tallies).where(_c.in_pack == _PLACES[kind], _c.stored_id.in_(some)))
 
@@ -71,6 +89,13 @@ def delete_tallies(connection: Connection, kind: str, stored_ids: Collection[int
 def tallies_of_pack(connection: Connection, pack_id: int) -> dict[int, bytes]:
     """Return the tallies of a pack's segments as they are stored, by the byte where each segment starts."""
     return {start: bytes(data) for start, data in _OF_PACK.all(connection, {"id": pack_id})}
+
+
+def sum_of_pack(connection: Connection, pack_id: int) -> bytes | None:
+    """Return the sum of a pack's tallies as it is stored, or None if there is none."""
+    for (data,) in _SUM.all(connection, {"id": pack_id}):
+        return bytes(data)
+    return None
 
 
 def tallies_of(connection: Connection, headers: Sequence[SegmentHeader]) -> dict[Key, bytes]:
@@ -105,6 +130,18 @@ def rows_without_tally(connection: Connection, after_id: int, until_id: int, at_
 def packs_without_tallies(connection: Connection, after_id: int, until_id: int, at_most: int) -> list[int]:
     """Return up to `at_most` packs without any tally, with ids in `after_id < id <= until_id`, by their ids."""
     p = packs.c
-    has_any = exists().where(_c.in_pack == _IN_PACK, _c.stored_id == p.id, _c.version == TALLY_VERSION)
+    has_any = exists().where(
+        _c.in_pack == _IN_PACK, _c.stored_id == p.id, _c.start > SUM_START, _c.version == TALLY_VERSION
+    )
     statement = select(p.id).where(p.id > after_id, p.id <= until_id, ~has_any).order_by(p.id).limit(at_most)
+    return list(connection.execute(statement).scalars())
+
+
+def packs_without_sum(connection: Connection, after_id: int, until_id: int, at_most: int) -> list[int]:
+    """Return up to `at_most` packs that have no sum, with ids in `after_id < id <= until_id`, by their ids."""
+    p = packs.c
+    has_sum = exists().where(
+        _c.in_pack == _IN_PACK, _c.stored_id == p.id, _c.start == SUM_START, _c.version == SUM_VERSION
+    )
+    statement = select(p.id).where(p.id > after_id, p.id <= until_id, ~has_sum).order_by(p.id).limit(at_most)
     return list(connection.execute(statement).scalars())

@@ -7,6 +7,8 @@ key.py           key create, key list, key revoke
 receiver.py      receiver create, receiver list, receiver test, receiver revoke
 transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
+erasures.py      erasures; repeats erasures after a restore
+copying.py       copy
 packs.py         move, adopt; SMSEVENTS_SEGMENTS
 pull.py          pull
 pull_reports.py  the progress of a pull, as JSON lines

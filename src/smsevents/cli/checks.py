@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from smsevents.catalog.attachment import check_own, is_store_needed, require_all
+from smsevents.catalog.attachment import check_marker, check_own, is_store_needed, require_all
 from smsevents.catalog.checks import Check, State
 from smsevents.catalog.dialects import diagnose
 from smsevents.catalog.leases import LEASE_SECONDS
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from smsevents.clock.trusted import Judgement
     from smsevents.settings import Settings
+    from smsevents.storage.base import ByteStore
 
 TEMPORARY_FREE_MIN_BYTES = 1024 * 1024 * 1024
 CLOCK_BEHIND_MAX_MS = 60_000  # the clocks of machines that share a database differ by less
@@ -56,6 +57,7 @@ def examine(settings: Settings, now: int) -> list[Check]:
         with found.reading() as connection:
             checks += [_clock(connection, now), _upkeep(connection, now, settings)]
             checks += _packs(connection, found.where, settings)
+            checks += _erasures(connection, found.where, found.erasures_folder)
     found.close()
     checks.append(_open_files(settings))
     return checks
@@ -186,6 +188,44 @@ def _packs(connection: Connection, where: str, settings: Settings) -> list[Check
     else:
         return [Check(name, State.OK, told)]
     return [Check(name, State.WARNING, told)]
+
+
+def _erasures(connection: Connection, where: str, folder: Path | None) -> list[Check]:
+    """Check whether the database knows all erasures that were recorded, and whether there is a place to record them."""
+    from smsevents.upkeep.erasure_records import RecordsFolder, unknown  # noqa: PLC0415 -- takes long to load
+
+    name = "erasures"
+    if str(_value(connection, "SELECT version_num FROM alembic_version") or "") < HEAD:
+        return []
+    places: list[ByteStore] = [RecordsFolder(folder)] if folder and folder.is_dir() else []
+    record = find_store(connection)
+    try:
+        if record is not None and is_store_needed(connection):
+            store = open_store(record.url)
+            check_marker(where, store, record)
+            places.append(store)
+        found = unknown(connection, places)
+    except (SettingError, StoreUnavailable) as error:
+        return [Check(name, State.WRONG, f"It is not known whether erasures were made after a backup. {error}")]
+    if found.records:
+        detail = (
+            f"This database is older than {counted(len(found.records), 'erasure')}, as after a restore. The next start"
+            " of `serve` repeats them before it serves anything, and so do `export` and `import`."
+        )
+        return [Check(name, State.WARNING, detail)]
+    if found.unreadable:
+        detail = (
+            f"{counted(found.unreadable, 'erasure')} cannot be repeated, because another database recorded them, or"
+            " this one before it had its key. After restoring a backup of an earlier version, run `forget` again."
+        )
+        return [Check(name, State.WARNING, detail)]
+    if not places and folder is None:
+        detail = (
+            "Erasures are recorded in the database alone, so a restored backup does not know those made since. Keep a"
+            " copy of the record with `smsevents erasures FOLDER`, or keep packs in a bucket."
+        )
+        return [Check(name, State.WARNING, detail)]
+    return [Check(name, State.OK, "the database knows all that were recorded")]
 
 
 def _open_files(settings: Settings) -> Check:

@@ -58,6 +58,11 @@ COMMANDS = {
         "forget",
         "Erase every event of users from a shop's log (GDPR, Article 17), and print what was removed as JSON.",
     ),
+    "erasures": Place(
+        "erasures",
+        "erasures",
+        "Keep a copy of the record of erasures in a folder, and repeat those that this database does not know.",
+    ),
     "verify": Place(
         "upkeep",
         "verify",
@@ -65,6 +70,11 @@ COMMANDS = {
     ),
     "backup": Place(
         "upkeep", "backup", "Write a complete copy of the database and its packs, even while they are in use."
+    ),
+    "copy": Place(
+        "copying",
+        "copy",
+        "Copy everything from a SQLite database, whose server is stopped, into an empty one, to move to PostgreSQL.",
     ),
     "move": Place("packs", "move", "Move the settled events of all shops, while the log is in use."),
     "adopt": Place(

@@ -15,6 +15,7 @@ from smsevents.catalog.packs import count_packs, packs_of
 from smsevents.catalog.stores import find_store, set_packing
 from smsevents.cli.console import counted
 from smsevents.cli.database import settings_in_force, with_database
+from smsevents.cli.erasures import repeat_first
 from smsevents.cli.opening import opened_database, say_doubt
 from smsevents.errors import SettingError, StoreUnavailable
 from smsevents.settings import variable_of
@@ -182,5 +183,7 @@ def adopt(
             raise SettingError(f"{_VARIABLE} is not set. Set it to where the packs are.")
         beside = None if copies is None else FileStore(copies.absolute())
         packs = attachment.adopt(database, url, incomplete=incomplete, copies=beside)
+        if not incomplete:  # what is missing cannot be searched; the next start repeats them
+            repeat_first(database)
     there = "It was not checked whether they are there." if incomplete else "All of them are there."
     typer.echo(f"{url} belongs to this database now, which names {counted(packs, 'pack')}. {there}", err=True)

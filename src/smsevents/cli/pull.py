@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ from smsevents.cli.pull_reports import JsonReport
 from smsevents.cli.pull_summary import absent_text, by_cause, summary_text
 from smsevents.cli.times import DaysOption, option_interval
 from smsevents.client import Client, Filter
+from smsevents.client.account import Account
 from smsevents.client.messages import check_messages
 from smsevents.client.pull.clocks import is_ahead
 from smsevents.client.pull.days import Split, day_of
@@ -124,6 +126,8 @@ def pull(  # noqa: PLR0913, PLR0917 -- each parameter is an option
 
     The API key is read from SMSEVENTS_API_KEY; if it is not set, the command prompts for it.
     """
+    # before pyarrow is loaded, here and in a helper: its own allocator keeps a fifth more of what is freed
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if (directory is None) == (output is None):
         raise typer.BadParameter("name either a directory or, with --output, a file", param_hint="DIRECTORY")
     if output is not None and (split or replace):
@@ -172,8 +176,9 @@ def _run(  # noqa: PLR0913 -- each is an option or a group of them
         opened, single = (target.directory, target) if isinstance(target, SingleFile) else (target, None)
         layout = opened.layout
         message_files = MessageFiles(opened, messages)
+        account = Account.resolve(layout.trackpoint, asked_key(), layout.url)
         client = stack.enter_context(
-            Client(layout.trackpoint, asked_key(), url=layout.url, sleep=stopping.sleep, timeouts=timeouts)
+            Client(account.trackpoint, account.key, url=account.url, sleep=stopping.sleep, timeouts=timeouts)
         )
         report: PullObserver = (
             JsonReport(sys.stdout, single.path if single else opened.path, layout, stopping, single=bool(single))
@@ -181,7 +186,7 @@ def _run(  # noqa: PLR0913 -- each is an option or a group of them
             else stack.enter_context(_progress())
         )
         source = partial(client.export_received, where=layout.filter)
-        one = Pull(source, opened, choice, clock=now_ms, report=report, stopping=stopping)
+        one = Pull(source, opened, choice, clock=now_ms, report=report, stopping=stopping, helped=(account, timeouts))
         interrupt = _Interrupt(stopping)
         summary = one.run()
         if message_files.are_kept:

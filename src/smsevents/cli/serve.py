@@ -11,6 +11,7 @@ from smsevents.catalog import open_catalog
 from smsevents.catalog.checks import State
 from smsevents.catalog.dialects import shown
 from smsevents.cli.database import settings_in_force, with_database
+from smsevents.cli.erasures import repeat_first
 from smsevents.cli.opening import say_doubt, tell_created
 from smsevents.cli.packs import use_store
 from smsevents.errors import StoreUnavailable
@@ -50,6 +51,7 @@ def serve(
             timekeeper.note()
         say_doubt(timekeeper.judge())
         use_store(database)
+        repeat_first(database)  # before any process serves an export
     finally:
         database.close()
     url = url_of(settings.host, settings.port)

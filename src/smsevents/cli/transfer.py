@@ -16,6 +16,7 @@ import typer
 from smsevents.accounts.access import Access
 from smsevents.cli.console import Trackpoint, progress
 from smsevents.cli.database import with_database
+from smsevents.cli.erasures import repeat_first, repeat_if_possible
 from smsevents.cli.files import complete_file
 from smsevents.cli.filtering import with_filter
 from smsevents.cli.opening import opened_database, say_doubt
@@ -74,6 +75,7 @@ def import_(
                 raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
             total = path.stat().st_size
         database = stack.enter_context(opened_database())
+        repeat_if_possible(database)
         result = import_file(database, trackpoint, source, total, skip_impossible=skip_impossible)
     blocked = f", blocked {result.blocked}" if result.blocked else ""
     impossible = f", impossible {result.impossible}" if skip_impossible else ""
@@ -156,6 +158,7 @@ def export(  # noqa: PLR0913, PLR0917 -- each parameter is an option
     size_bytes = 0
     with ExitStack() as stack:
         database = stack.enter_context(opened_database())
+        repeat_first(database)
         Access(database).shop(trackpoint)
         out = stack.enter_context(complete_file(path)) if path else sys.stdout.buffer
         pages = _Counted(Log(database).read(trackpoint, window, where.on_the_wire() if where else EVERYTHING))

@@ -27,6 +27,7 @@ from smsevents.upkeep import (
     collecting,
     compaction,
     erasure,
+    erasure_records,
     packing,
     quarantining,
     retention,
@@ -99,6 +100,7 @@ def expire(
             raise TimeInDoubt(f"Nothing was deleted: time is in doubt. {judgement.explain()} {WHAT_TO_DO}")
         gone = retention.expire(database, judgement.old_by_ms)
         expire_receipts(database, judgement.old_by_ms, settings_in_force().sent_sms_kept_days)
+        erasure_records.keep(database, judgement.old_by_ms, settings_in_force().erasures_kept_days)
     if force:
         typer.echo(f"the clock is trusted: {utc(judgement.clock_ms)}", err=True)
         collecting.collect(database, database.dialect.now_ms())
@@ -171,13 +173,11 @@ def verify(
         if discard:
             typer.echo(f"deleted {verification.discard(database, trackpoint)} segments from quarantine", err=True)
         for one in verification.verify(database, trackpoint):
+            wrong += _look_at_counts(database, one, repair=quarantine)
+            if one.has_wrong_sum:  # its segments were checked before
+                continue
             checked += 1
             events += one.events
-            if one.has_wrong_tally:
-                wrong += 1
-                typer.echo(f"segment {one.name} of shop {one.trackpoint}: its tally is wrong, and so are statistics")
-                if quarantine:
-                    tallying.tally_again(database, one.header)
             if one.damage is None:
                 continue
             damaged += 1
@@ -191,10 +191,26 @@ def verify(
             err=True,
         )
     set_aside = ", quarantined" if quarantine and damaged else ""
-    tallies = f", {wrong} with a wrong tally{', made again' if quarantine else ''}" if wrong else ""
+    tallies = f", {_wrong_tallies(wrong, repaired=quarantine)}" if wrong else ""
     typer.echo(f"checked {checked} segments with {events} events: {damaged} damaged{set_aside}{tallies}", err=True)
     if damaged or wrong:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _look_at_counts(database: Database, checked: verification.Checked, *, repair: bool) -> bool:
+    """Say whether the tally of a segment or the sum of a pack is wrong, and with `repair` make it again."""
+    if not (checked.has_wrong_tally or checked.has_wrong_sum):
+        return False
+    what, which = ("pack", "sum") if checked.has_wrong_sum else ("segment", "tally")
+    typer.echo(f"{what} {checked.name} of shop {checked.trackpoint}: its {which} is wrong, and so are statistics")
+    if repair:
+        tallying.tally_again(database, checked.header)
+    return True
+
+
+def _wrong_tallies(wrong: int, *, repaired: bool) -> str:
+    again = ", made again. Restart the server: it remembers what they said" if repaired else ""
+    return f"{wrong} with a wrong tally or sum{again}"
 
 
 @with_database

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from smsevents.wire.canonical import EventColumns
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 # about 4 MiB of lines; of larger batches, rows cost no less
 ROWS_MIN = 16 * 1024
+
+
+class InColumns(Protocol):
+    """Events that can be had in columns: a batch of the client, or lines of a pull."""
+
+    @property
+    def columns(self) -> EventColumns:
+        """The events by their parts."""
 
 
 class _Held:
@@ -55,7 +63,7 @@ async def gathered_async(batches: AsyncIterable[Batch]) -> AsyncGenerator[list[B
         yield rest
 
 
-def columns_of(batches: Sequence[Batch]) -> EventColumns:
+def columns_of(batches: Sequence[InColumns]) -> EventColumns:
     """Return the columns of batches of one shop, one after the other."""
     parts = [batch.columns for batch in batches]
     if len(parts) == 1:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from smsevents.errors import RefusedLine, TimeInDoubt
 from smsevents.log import refusals
+from smsevents.log.held_lines import HeldLines
 from smsevents.log.plausible import decode_possible, why_impossible
+from smsevents.log.ready_lines import ReadyLines
 from smsevents.log.refusals import BODY
 from smsevents.wire.blank_lines import place_of, without_blank_lines
 from smsevents.wire.events import NotAnEvent, NotJson, decode, digest_of
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from smsevents.errors import InvalidLines
     from smsevents.log.refusals import Origin
     from smsevents.wire.events import Event
-    from smsevents.wire.lines import Entry
 
 BAD_LINES_MAX = 20
 
@@ -66,31 +67,21 @@ class Rules:
 
 
 class CheckedLines:
-    """Takes blocks of lines, and holds the entries that are to be stored until the caller takes them off."""
+    """Takes blocks of lines, and holds those that are to be stored until the caller takes them."""
 
     def __init__(self, rules: Rules, *, inflated: bool) -> None:
         """Check lines against rules. `inflated` tells whether they were sent as gzip, for error messages."""
         self._rules = rules
         self._inflated = inflated
+        self._ready = ReadyLines(rules.trackpoint)
         self.start = b""  # of all lines: shows what was sent if these are not lines of events
-        self.entries: list[Entry] = []
-        self.held_bytes = 0
+        self.held = HeldLines()
         self.newest_ms: int | None = None  # the newest date of a good line, even if it is far ahead
         self._line = 0  # the number of lines, including blank ones, before the present block
         self._received = self._expired = self._blocked = self._impossible = 0
         self._bad: list[RefusedLine] = []
         self._doubted: RefusedLine | None = None
         self._malformed = self._any_impossible = False
-
-    def take_off(self) -> list[Entry]:
-        """Return the held entries, and stop holding them."""
-        entries = self.entries
-        self.entries, self.held_bytes = [], 0
-        return entries
-
-    def hold(self, entries: list[Entry], size_bytes: int) -> None:
-        """Hold entries again, after they were taken off. `size_bytes` is their size."""
-        self.entries, self.held_bytes = entries, size_bytes
 
     def finish(self) -> ImportResult:
         """Return how many lines were received and dropped. Raises `InvalidLines` or `TimeInDoubt`."""
@@ -106,9 +97,11 @@ class CheckedLines:
     def take_block(self, block: bytes) -> None:
         """Take complete lines, each with its line feed: all at once if all are good, else one by one.
 
-        One by one, each bad line is found with its number. Blank lines are removed only if not all lines are good, and
-        then all at once too.
+        Lines that are ready to be stored are not even decoded. One by one, each bad line is found with its number.
+        Blank lines are removed only if not all lines are good, and then all at once too.
         """
+        if self._take_ready(block):
+            return
         lines = block
         decoded = None if block.isspace() else decode_possible(block)
         if decoded is None:
@@ -124,6 +117,20 @@ class CheckedLines:
                 self._take_line(line, block, which)
         self._line += block.count(b"\n")
 
+    def _take_ready(self, block: bytes) -> bool:
+        """Take lines as they are if all of them are ready and may be stored. Return whether they were taken."""
+        dates = None if self._rules.blocked else self._ready.dates_of(block)
+        if not dates or int(min(dates)) < self._rules.oldest_ms:
+            return False
+        newest = int(max(dates))
+        if newest > self._rules.newest_ms:
+            return False
+        self._received += len(dates)
+        self._line += len(dates)
+        self._see(newest)
+        self.held.add_block(block, dates)
+        return True
+
     def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:
         """Take events and their canonical lines if all of them may be stored. Return whether they were taken."""
         dates = [event.smsEvent.date for event in events]
@@ -138,8 +145,7 @@ class CheckedLines:
             for event, line in zip(events, lines, strict=True):
                 self._keep(event, line)
         else:
-            self.entries += zip(dates, lines, strict=True)
-            self.held_bytes += sum(map(len, lines))
+            self.held.add_entries(list(zip(dates, lines, strict=True)))
         return True
 
     def _take_line(self, line: bytes, block: bytes, which: int) -> None:
@@ -185,8 +191,7 @@ class CheckedLines:
         elif self._rules.blocked and digest_of(self._rules.trackpoint, event.smsEvent.userId) in self._rules.blocked:
             self._blocked += 1
         else:
-            self.entries.append((date, canonical))
-            self.held_bytes += len(canonical)
+            self.held.add_entries([(date, canonical)])
 
     def refuse_endless(self, line: bytes) -> InvalidLines:
         """Take the start of a line that is longer than any event, and return the error that it causes."""

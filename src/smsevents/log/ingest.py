@@ -1,6 +1,6 @@
 """Ingest: the body of an import → segments, while it still arrives.
 
-    body → (inflate) → lines → checked → entries → sorted, deduplicated → segments → spool
+    body → (inflate) → lines → checked → held in order, each once → segments → spool
 
 Lines are processed in chunks of INGEST_CHUNK_BYTES. Finished segments wait in a spool, which is in memory at first and
 in a temporary file from INGEST_SPOOL_MAX_BYTES on. So the memory in use does not grow with the body, and still nothing
@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from smsevents.log import refusals
 from smsevents.log.checked_lines import CheckedLines
-from smsevents.segments.segment import SEGMENT_LINES_BYTES, pack
+from smsevents.segments.segment import SEGMENT_LINES_BYTES, cut_days, pack_run
 from smsevents.segments.spool import Spool
 from smsevents.wire.file_formats import START_MAX_BYTES
 from smsevents.wire.gzip_stream import DamagedGzip, Inflater, NotGzip
 from smsevents.wire.limits import LINE_MAX_BYTES
-from smsevents.wire.lines import split_days, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,8 +134,8 @@ class Ingest:
         They are in the order in which they came, and there are no segments then. Otherwise return None for them.
         """
         result = self._end()
-        if not self._spool.size_bytes and self._lines.held_bytes <= max_bytes:
-            return result, self._lines.take_off()
+        if not self._spool.size_bytes and self._lines.held.size_bytes <= max_bytes:
+            return result, self._lines.held.take_entries()
         self._pack(to_the_end=True)
         return result, None
 
@@ -176,25 +175,26 @@ class Ingest:
             raise refusals.not_gzip(self._origin, self._sent_start) from error
 
     def _take(self, run: bytes) -> None:
-        run = self._rest + run
         end = run.rfind(b"\n") + 1
-        self._rest = run[end:]
         if end:
-            self._lines.take_block(run[:end])
+            with memoryview(run) as view:
+                block = b"".join((self._rest, view[:end]))
+            self._rest = run[end:]
+            self._lines.take_block(block)
+        else:
+            self._rest += run
         if len(self._rest) > LINE_MAX_BYTES:
             if not self._rest.isspace():
                 raise self._lines.refuse_endless(self._rest)
             self._rest = self._rest[: LINE_MAX_BYTES + 1]  # only a blank line without end may be this long
         is_short = self._limits.is_short_of_memory()
-        if self._lines.held_bytes >= (INGEST_CHUNK_SHORT_BYTES if is_short else INGEST_CHUNK_BYTES):
+        if self._lines.held.size_bytes >= (INGEST_CHUNK_SHORT_BYTES if is_short else INGEST_CHUNK_BYTES):
             self._pack(to_the_end=is_short)
 
     def _pack(self, *, to_the_end: bool) -> None:
-        """Sort and pack the held entries. Keep the rest that does not fill a segment, unless `to_the_end`."""
-        entries = unique(self._lines.take_off())
-        packed = [segment for day in split_days(entries) for segment in pack(day)]
-        if packed and not to_the_end and packed[-1].header.line_bytes < SEGMENT_LINES_BYTES:
-            rest = packed.pop()
-            self._lines.hold(entries[-rest.header.events :], rest.header.line_bytes)
-        for segment in packed:
-            self._spool.put(segment)
+        """Sort and pack the held lines. Keep the rest that does not fill a segment, unless `to_the_end`."""
+        runs = list(cut_days(self._lines.held.take()))
+        if runs and not to_the_end and len(runs[-1]) < SEGMENT_LINES_BYTES:
+            self._lines.held.add_run(runs.pop())
+        for lines in runs:
+            self._spool.put(pack_run(lines))

@@ -19,7 +19,7 @@ from smsevents.log.selected import SelectedPages
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
 from smsevents.segments.pack import loaded, missing
 from smsevents.segments.selection import EVERYTHING
-from smsevents.wire.lines import entry_at
+from smsevents.wire.lines import last_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -132,4 +132,4 @@ def _last_of(piece: StoredPiece) -> Entry:
     """Return the last entry of a piece."""
     if not isinstance(piece, bytes):
         return piece.header.last
-    return entry_at(piece, piece.rfind(b"\n", 0, len(piece) - 1) + 1)[0]
+    return last_entry(piece)

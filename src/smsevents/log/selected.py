@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from smsevents.catalog.outlines import PackedOutline, may_match, outlines_after
+from smsevents.catalog.outlines import PackedOutline, PackOutline, may_match, with_packs
 from smsevents.log.pages import SpilledPages
 from smsevents.segments.merge import page
 from smsevents.segments.spill import Spill
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsevents.catalog import Database
-    from smsevents.catalog.outlines import Outline
+    from smsevents.catalog.outlines import AnyOutline
     from smsevents.segments.merge import Page
     from smsevents.segments.segment import StoredSegment
     from smsevents.segments.selection import Selection
     from smsevents.wire.lines import Entry
 
 LEFT_OUT_SEGMENTS_MAX = 128  # segments that a page leaves out: a few milliseconds of work
+SUM_LEFT_OUT_SEGMENTS = 8  # leaving out a pack by the sum of its tallies takes as long as leaving out so many segments
 
 
 class SelectedPages:
@@ -49,7 +50,7 @@ class SelectedPages:
         """Return the page that follows an entry. It may be empty without being the last."""
         with (
             self._database.read() as connection,
-            closing(outlines_after(self._database, connection, self._trackpoint, after, self._end_ms)) as outlines,
+            closing(with_packs(self._database, connection, self._trackpoint, after, self._end_ms)) as outlines,
         ):
             chosen = _Chosen(outlines, self._selection, after)
             found = page(iter(chosen), after, self._until, page_max_bytes=max_bytes)
@@ -59,7 +60,7 @@ class SelectedPages:
         """Merge the segments that overlap after an entry, up to the first gap between them."""
         with (
             self._database.read() as connection,
-            closing(outlines_after(self._database, connection, self._trackpoint, after, self._end_ms)) as outlines,
+            closing(with_packs(self._database, connection, self._trackpoint, after, self._end_ms)) as outlines,
         ):
             chosen = _Chosen(outlines, self._selection, after)
             return SpilledPages(Spill(iter(chosen), after, self._until), self._until)
@@ -68,7 +69,7 @@ class SelectedPages:
 class _Chosen:
     """The segments that may have wanted events, until enough others were left out."""
 
-    def __init__(self, outlines: Iterator[Outline], selection: Selection, after: Entry) -> None:
+    def __init__(self, outlines: Iterator[AnyOutline], selection: Selection, after: Entry) -> None:
         self._outlines = outlines
         self._selection = selection
         self._reach = after  # no segment that was chosen ends after it
@@ -76,13 +77,23 @@ class _Chosen:
 
     def __iter__(self) -> Iterator[StoredSegment]:
         left_out = 0
-        for outline in self._outlines:
+        for outline in self._opened():
             before = end_of(outline.header.first[0] - 1)
             if left_out >= LEFT_OUT_SEGMENTS_MAX and before > self._reach:
                 self.stopped_at = before
                 return
-            if may_match(outline, self._selection):
+            if isinstance(outline, PackOutline):
+                left_out += SUM_LEFT_OUT_SEGMENTS
+            elif may_match(outline, self._selection):
                 self._reach = max(self._reach, outline.header.last)
                 yield outline.packed if isinstance(outline, PackedOutline) else outline.load()
             else:
                 left_out += 1
+
+    def _opened(self) -> Iterator[AnyOutline]:
+        """Go through the outlines. A pack that may have wanted events is replaced by its segments."""
+        for outline in self._outlines:
+            if isinstance(outline, PackOutline) and may_match(outline, self._selection):
+                yield from outline.segments()
+            else:
+                yield outline

@@ -76,7 +76,7 @@ class SmallImports:
             result = lines.finish()
         finally:
             self._time.witness(lines.newest_ms)
-        return result, self._joining.append(trackpoint, lines.take_off(), blocked)
+        return result, self._joining.append(trackpoint, lines.held.take_entries(), blocked)
 
     def judged(self) -> Judgement | None:
         """Return a judgement of the time that is at most JUDGED_KNOWN_SECONDS old, or None if it must be read."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from smsevents.catalog.sent import days_kept
+from smsevents.catalog.periods import days_kept
 from smsevents.catalog.shops import blocked_digests
 from smsevents.receipts.call import read_call, read_receipts
 from smsevents.receipts.gateways import gateway_of
@@ -93,7 +93,7 @@ def explain(database: Database, receiver: Receiver, sample: Sample, judgement: J
 def _item(connection: Connection, item: Item, judgement: Judgement, status: str) -> Explained:
     trackpoint = item.receiver.trackpoint
     days = days_kept(connection)
-    message = find_messages(connection, days, trackpoint, [item]).get(item.digest)
+    message = find_messages(connection, trackpoint, [item]).get(item.digest)
     if message is None:
         return Explained(f"{status} {_REASONS[Outcome.WAITING]}.")
     if digest_of(trackpoint, message.user_id) in blocked_digests(connection, trackpoint):

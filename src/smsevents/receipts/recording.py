@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.dialects.base import dialect_of
-from smsevents.catalog.sent import WaitingRow, days_kept, wait
+from smsevents.catalog.periods import days_kept
+from smsevents.catalog.sent import WaitingRow, wait
 from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.errors import TimeInDoubt
 from smsevents.log.plausible import why_impossible
@@ -129,7 +130,7 @@ class _Writing:
         self._blocked = blocked_digests(connection, trackpoint)
         items = [item for one in arrivals for item in one.items]
         days = days_kept(connection)
-        self._messages = find_messages(connection, days, trackpoint, items)
+        self._messages = find_messages(connection, trackpoint, items)
         self._times = Times(connection, days, trackpoint, items)
         self._doubted: dict[int, TimeInDoubt] = {}  # by the identity of the arrival
         for one in arrivals:

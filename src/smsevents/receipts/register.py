@@ -5,8 +5,8 @@ r"""The register of sent messages: a sender names the user and the source of eac
 `gateway` may stand in place of `receiver`: then receipts of all receivers of the shop with that gateway match. With
 `accepted`, a time in Unix milliseconds, the line itself records that the gateway accepted the message.
 
-Lines are stored REGISTER_ROWS_IN_WRITE_MAX at a time, so that imports do not wait long. A repeated call changes
-nothing.
+Lines are stored REGISTER_ROWS_IN_WRITE_MAX at a time, so that imports do not wait long. Those of several calls share a
+commit. A repeated call changes nothing.
 
 On a database with several writers, a receipt and its line may come at the same moment in two processes. One of the two
 must see the other. So a write of the register has the shop for itself, while receipts share it (`begin_block`).
@@ -14,6 +14,8 @@ must see the other. So a write of the register has the shop for itself, while re
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +24,11 @@ from msgspec import Meta, Struct
 
 from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.pending_scrubs import mark_rows_left
+from smsevents.catalog.periods import Filling, days_kept
 from smsevents.catalog.receivers import receivers_of
 from smsevents.catalog.sent import (
     SentRow,
-    days_kept,
+    any_waiting,
     find_arrivals,
     name_users,
     register,
@@ -37,7 +40,12 @@ from smsevents.catalog.shops import blocked_digests, require_shop
 from smsevents.errors import InvalidLines, RefusedLine
 from smsevents.log.checked_lines import BAD_LINES_MAX
 from smsevents.log.plausible import why_impossible
-from smsevents.receipts.message_ids import MESSAGE_ID_MAX_CHARACTERS, digests_of
+from smsevents.receipts.message_ids import (
+    MESSAGE_ID_MAX_CHARACTERS,
+    digest_of_id,
+    normalized,
+    other_spellings,
+)
 from smsevents.receipts.recording import event_of, refusal_of
 from smsevents.receipts.times import Reported
 from smsevents.wire.events import Flow, Milliseconds, OneOff, digest_of, encode
@@ -46,7 +54,8 @@ from smsevents.wire.reference import Reference, encode_source
 from smsevents.wire.results import SentResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from sqlalchemy import Connection
 
@@ -57,7 +66,7 @@ if TYPE_CHECKING:
     from smsevents.log.joining import Joining
     from smsevents.wire.lines import Entry
 
-REGISTER_ROWS_IN_WRITE_MAX = 1000
+REGISTER_ROWS_IN_WRITE_MAX = 2000
 
 
 class SentSms(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -140,6 +149,60 @@ def _parsed(line: bytes, receiver_ids: set[str], gateways: set[str], newest_ms: 
     return sms
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line, and what is stored of it."""
+
+    sms: SentSms
+    row: SentRow
+
+    @property
+    def scope(self) -> str:
+        """The receiver's id, or the gateway."""
+        return self.row.scope
+
+    @property
+    def other_messages(self) -> list[bytes]:
+        """The digests of the other spellings of the id."""
+        return [digest_of_id(text) for text in other_spellings(self.sms.messageId)]
+
+
+def _line_of(sms: SentSms) -> _Line:
+    message = digest_of_id(normalized(sms.messageId))
+    return _Line(sms, SentRow(message, sms.scope, sms.userId, encode_source(sms.source)))
+
+
+class Registration:
+    """The messages of one call, which are stored part by part."""
+
+    def __init__(self, register: Register, trackpoint: int, body: bytes, judgement: Judgement) -> None:
+        """Read the lines of a body. Nothing is stored yet. Raises `InvalidLines`."""
+        self._register = register
+        self._trackpoint = trackpoint
+        self._judgement = judgement
+        self._receivers = register.receivers(trackpoint)
+        found = parse_sent(body, self._receivers, judgement.clock_ms + FUTURE_MAX_MS)
+        lines = [_line_of(sms) for sms in found]
+        starts = range(0, len(lines), REGISTER_ROWS_IN_WRITE_MAX)
+        self._parts = deque(lines[start : start + REGISTER_ROWS_IN_WRITE_MAX] for start in starts)
+        self._line_bytes = len(body) // max(1, len(lines))
+        self.result = SentResult(received=len(lines))
+
+    def store_some(self) -> Future[SentResult] | None:
+        """Begin to store the next part. The future has what it led to, once it is durable. None if all is stored."""
+        if not self._parts:
+            return None
+        lines = self._parts.popleft()
+        return self._register.submit(
+            self._trackpoint, lines, self._receivers, self._judgement, len(lines) * self._line_bytes
+        )
+
+    def stored(self, part: SentResult) -> None:
+        """Add what a part led to."""
+        matched, blocked = self.result.matched + part.matched, self.result.blocked + part.blocked
+        self.result = SentResult(self.result.received, matched, blocked)
+
+
 class Register:
     """The register of one database."""
 
@@ -147,6 +210,7 @@ class Register:
         """Store events together with those of small imports."""
         self._database = database
         self._joining = joining
+        self._filling = Filling()  # only the database's writer uses it
 
     def add(self, trackpoint: int, body: bytes, judgement: Judgement) -> SentResult:
         """Register the messages in the lines of a body, and record the receipts that waited for them.
@@ -154,23 +218,34 @@ class Register:
         Raises `InvalidLines`, with nothing stored; `UnknownShop`; and `StoreUnavailable`, after which a part may be
         stored: the call can be repeated.
         """
+        registration = Registration(self, trackpoint, body, judgement)
+        while (part := registration.store_some()) is not None:
+            registration.stored(part.result())
+        return registration.result
+
+    def receivers(self, trackpoint: int) -> list[Receiver]:
+        """Return the receivers of a shop."""
         with self._database.read() as connection:
-            receivers = receivers_of(connection, trackpoint)
-        newest_ms = judgement.clock_ms + FUTURE_MAX_MS
-        lines = parse_sent(body, receivers, newest_ms)
-        result = SentResult(received=len(lines))
-        for some in _parts(lines):
-            store = partial(self._store, trackpoint=trackpoint, lines=some, receivers=receivers, judgement=judgement)
-            done = self._database.write(store)
-            result = SentResult(len(lines), result.matched + done.matched, result.blocked + done.blocked)
-        return result
+            return receivers_of(connection, trackpoint)
+
+    def submit(
+        self,
+        trackpoint: int,
+        lines: Sequence[_Line],
+        receivers: Sequence[Receiver],
+        judgement: Judgement,
+        size_bytes: int,
+    ) -> Future[SentResult]:
+        """Store lines in one write, of about `size_bytes` bytes."""
+        store = partial(self._store, trackpoint=trackpoint, lines=lines, receivers=receivers, judgement=judgement)
+        return self._database.submit(store, size_bytes, medium=True)
 
     def _store(
         self,
         connection: Connection,
         *,
         trackpoint: int,
-        lines: Sequence[SentSms],
+        lines: Sequence[_Line],
         receivers: Sequence[Receiver],
         judgement: Judgement,
     ) -> SentResult:
@@ -179,24 +254,28 @@ class Register:
         dialect.begin_append(connection, trackpoint)
         require_shop(connection, trackpoint)
         batch = _Batch(trackpoint, lines, receivers, blocked_digests(connection, trackpoint), judgement)
-        if batch.rows and register(connection, judgement.clock_ms // DAY_MS, trackpoint, batch.rows):
-            mark_rows_left(connection, judgement.clock_ms)
-        waiting = take_waiting(connection, trackpoint, batch.messages, [one.id for one in receivers])
-        for row in waiting:
-            batch.match(row)
+        if batch.rows:
+            period = self._filling.period(connection, judgement.clock_ms // DAY_MS, len(batch.rows))
+            if register(connection, period, trackpoint, batch.rows):
+                mark_rows_left(connection, judgement.clock_ms)
+        if any_waiting(connection, trackpoint):
+            messages = batch.messages()
+            for row in take_waiting(connection, trackpoint, messages, [one.id for one in receivers]):
+                batch.match(row)
         self._joining.store_entries(connection, trackpoint, batch.entries, None)
+        if batch.matched:
+            self._finish(connection, trackpoint, batch)
+        return SentResult(len(lines), len(batch.matched), batch.blocked)
+
+    @staticmethod
+    def _finish(connection: Connection, trackpoint: int, batch: _Batch) -> None:
+        """Delete receipts that have waited, and name their users where their arrivals are remembered."""
         stop_waiting(connection, trackpoint, batch.matched)
         days = days_kept(connection)
         remembered = find_arrivals(connection, days, trackpoint, batch.users.keys())
         name_users(connection, days, trackpoint, {receipt: batch.users[receipt] for receipt in remembered})
         for day, arrivals in batch.arrivals.items():
             remember_arrivals(connection, day, trackpoint, arrivals)
-        return SentResult(len(lines), len(batch.matched), batch.blocked)
-
-
-def _parts(lines: list[SentSms]) -> Iterator[list[SentSms]]:
-    for start in range(0, len(lines), REGISTER_ROWS_IN_WRITE_MAX):
-        yield lines[start : start + REGISTER_ROWS_IN_WRITE_MAX]
 
 
 class _Batch:
@@ -205,7 +284,7 @@ class _Batch:
     def __init__(
         self,
         trackpoint: int,
-        lines: Sequence[SentSms],
+        lines: Sequence[_Line],
         receivers: Sequence[Receiver],
         blocked: frozenset[bytes],
         judgement: Judgement,
@@ -219,56 +298,56 @@ class _Batch:
         self._trackpoint = trackpoint
         self._judgement = judgement
         self._gateways = {one.id: one.gateway for one in receivers}
+        self._lines = lines
         self._own: dict[tuple[bytes, str], SentSms] = {}
         self._other: dict[tuple[bytes, str], list[SentSms]] = {}
         self._blocked = blocked
         for line in lines:
             self._add(line)
 
-    def _add(self, line: SentSms) -> None:
-        own, *others = digests_of(line.messageId)
-        self._own[own, line.scope] = line
-        for message in others:
-            self._other.setdefault((message, line.scope), []).append(line)
-        if self._is_blocked(line):
+    def _add(self, line: _Line) -> None:
+        if self._is_blocked(line.sms):
             self.blocked += 1
             return
-        self.rows.append(SentRow(own, line.scope, line.userId, encode_source(line.source)))
-        if line.accepted is not None:
-            self._record(line, "ACCEPTED", line.accepted)
+        self.rows.append(line.row)
+        if line.sms.accepted is not None:
+            self._record(line.sms, "ACCEPTED", line.sms.accepted)
 
-    def _is_blocked(self, line: SentSms) -> bool:
-        return bool(self._blocked) and digest_of(self._trackpoint, line.userId) in self._blocked
+    def _is_blocked(self, sms: SentSms) -> bool:
+        return bool(self._blocked) and digest_of(self._trackpoint, sms.userId) in self._blocked
 
-    @property
     def messages(self) -> set[bytes]:
-        """The digests of the ids, in all spellings."""
+        """Return the digests of the ids, in all spellings, for the receipts that wait. Then they can be matched."""
+        for line in self._lines:
+            self._own[line.row.message, line.scope] = line.sms
+            for message in line.other_messages:
+                self._other.setdefault((message, line.scope), []).append(line.sms)
         return {message for message, _ in (*self._own, *self._other)}
 
     def match(self, row: WaitingRow) -> None:
         """Record a receipt that waited, if exactly one of the lines is its message."""
-        line = self._line_of(row)
-        if line is None:
+        sms = self._sms_of(row)
+        if sms is None:
             return
         self.matched.append(row)
-        if self._is_blocked(line):
+        if self._is_blocked(sms):
             return
-        user = self.users[row.receipt] = digest_of(self._trackpoint, line.userId)
+        user = self.users[row.receipt] = digest_of(self._trackpoint, sms.userId)
         time = Reported(row.first_ms, row.resolution_ms, row.second_ms)
-        if time.is_before_sending(line.source.sendDate):
+        if time.is_before_sending(sms.source.sendDate):
             time = Reported(row.arrived_ms)
             self.arrivals.setdefault(row.arrived_ms // DAY_MS, {})[row.receipt] = (row.arrived_ms, user)
-        self._record(line, row.status, time.resolved(line.source.sendDate))
+        self._record(sms, row.status, time.resolved(sms.source.sendDate))
 
-    def _line_of(self, row: WaitingRow) -> SentSms | None:
+    def _sms_of(self, row: WaitingRow) -> SentSms | None:
         scopes = (row.receiver_id, self._gateways.get(row.receiver_id, ""))
         for scope in scopes:
             if (own := self._own.get((row.message, scope))) is not None:
                 return own
-        others = [line for scope in scopes for line in self._other.get((row.message, scope), ())]
-        return others[0] if len({line.messageId for line in others}) == 1 else None
+        others = [sms for scope in scopes for sms in self._other.get((row.message, scope), ())]
+        return others[0] if len({sms.messageId for sms in others}) == 1 else None
 
-    def _record(self, line: SentSms, status: str, date_ms: int) -> None:
-        event = event_of(self._trackpoint, Reference(line.userId, line.source), status, date_ms)  # type: ignore[arg-type]  # it was stored as one
+    def _record(self, sms: SentSms, status: str, date_ms: int) -> None:
+        event = event_of(self._trackpoint, Reference(sms.userId, sms.source), status, date_ms)  # type: ignore[arg-type]  # it was stored as one
         if refusal_of(event, self._judgement) is None:
             self.entries.append((event.smsEvent.date, encode(event)))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from smsevents.catalog.dialects.base import dialect_of
+from smsevents.catalog.periods import periods_kept
 from smsevents.catalog.sent import FirstArrival, find_arrivals, find_sent, name_users, remember_arrivals
 from smsevents.errors import TimeInDoubt
 from smsevents.receipts.message_ids import digests_of, normalized
@@ -64,34 +65,37 @@ class Item:
         object.__setattr__(self, "digest", digest)
 
 
-def find_messages(
-    connection: Connection, days: Sequence[int], trackpoint: int, items: Iterable[Item]
-) -> dict[bytes, Reference]:
+def find_messages(connection: Connection, trackpoint: int, items: Sequence[Item]) -> dict[bytes, Reference]:
     """Return the message of each item of a shop that has one, by the item's digest."""
-    listed = list(items)
-    wanted = {message for item in listed for message in item.messages}
-    rows: dict[bytes, list[SentRow]] = {}
-    for sms in find_sent(connection, days, trackpoint, wanted) if wanted and days else ():
-        rows.setdefault(sms.message, []).append(sms)
-    found = {}
-    for item in listed:
-        if item.named is not None:
-            found[item.digest] = item.named
-        elif (row := _row_of(item, rows)) is not None:
-            found[item.digest] = Reference(row.user_id, decode_source(row.source))
+    found = {item.digest: item.named for item in items if item.named is not None}
+    searched = [item for item in items if item.named is None]
+    periods = periods_kept(connection) if searched else []
+    # a look-up of a spelling in all periods takes longer than all else, and seldom has to be the second one
+    for messages_of in (_own_message, _other_messages):
+        missing = [item for item in searched if item.digest not in found]
+        wanted = {message for item in missing for message in messages_of(item)}
+        rows: dict[bytes, list[SentRow]] = {}
+        for sms in find_sent(connection, periods, trackpoint, wanted) if wanted and periods else ():
+            rows.setdefault(sms.message, []).append(sms)
+        for item in missing:
+            some = [row for message in messages_of(item) if (row := _row_of(item, rows.get(message, ()))) is not None]
+            if len(some) == 1:
+                found[item.digest] = Reference(some[0].user_id, decode_source(some[0].source))
     return found
 
 
-def _row_of(item: Item, rows: dict[bytes, list[SentRow]]) -> SentRow | None:
+def _own_message(item: Item) -> list[bytes]:
+    return item.messages[:1]
+
+
+def _other_messages(item: Item) -> list[bytes]:
+    return item.messages[1:]
+
+
+def _row_of(item: Item, rows: Sequence[SentRow]) -> SentRow | None:
+    """Return the latest row that is the receiver's, or else that of its gateway."""
     scopes = (item.receiver.id, item.receiver.gateway)
-    found = [
-        next((row for scope in scopes for row in rows.get(message, ()) if row.scope == scope), None)
-        for message in item.messages
-    ]
-    if found and found[0] is not None:
-        return found[0]
-    others = [row for row in found[1:] if row is not None]
-    return others[0] if len(others) == 1 else None
+    return next((row for scope in scopes for row in rows if row.scope == scope), None)
 
 
 class Times:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smsevents.segments.header import damaged_among
-from smsevents.segments.segment import Segment, cut
-from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, parse_entries, unique
+from smsevents.segments.segment import cut
+from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, last_entry, parse_entries, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from smsevents.wire.lines import Entry
 
 PAGE_HELD_MAX_BYTES = 256 * 1024  # also the size of a full page; a client that keeps up gets EXPORT_FAST_PAGE_BYTES
-UNLOADED_RATIO = 16  # so many bytes of segments in packs count as one: a page holds their headers only
 MERGE_HELD_MAX_BYTES = 8 * 1024 * 1024
 MERGE_INTO_LARGEST_RATIO = 16  # into this many times more lines, the few are inserted instead of sorting all
 
@@ -90,9 +89,7 @@ def _page(ordered: Iterator[StoredSegment], after: Entry, opened: _Opened, page_
                 pieces.append(before)
                 held += len(before)
             pieces.append(head)
-            held += (
-                head.header.stored_bytes if isinstance(head, Segment) else head.header.stored_bytes // UNLOADED_RATIO
-            )
+            held += head.held_bytes
             returned = head.header.last
         head = following
     if rest := opened.take():
@@ -187,7 +184,7 @@ class _Opened:
         end = lines.index(b"\n", self._room_bytes // 2) + 1
         if end < len(lines):
             self._hold(lines[:end])
-            self.until = entry_at(lines, lines.rfind(b"\n", 0, end - 1) + 1)[0]
+            self.until = last_entry(self._runs[0])
             self.is_truncated = True
 
 

@@ -47,6 +47,7 @@ TRAILER = struct.Struct("<8sqqqqIIII")
 TRAILER_BYTES = TRAILER.size
 _CRC_BYTES = 4
 PACK_SEGMENTS_MAX = 4096  # far more than fit into the largest pack, unless nearly all of them are tiny
+UNLOADED_RATIO = 16  # so many bytes of segments in packs count as one: a page holds their headers only
 INDEX_RAW_MAX_BYTES = PACK_SEGMENTS_MAX * 2 * (LINE_MAX_BYTES + 64)
 
 
@@ -72,13 +73,15 @@ _decoder = msgspec.msgpack.Decoder(list[_Entry])
 class Pack:
     """A pack without its segments' bytes: a header that describes all of them together, and the index as stored.
 
-    `tallies` has those of its segments that were counted, by the byte where each segment starts. The object has none.
+    `tallies` has those of its segments that were counted, by the byte where each segment starts, and `tally_sum` their
+    sum, if all were counted. The object has none.
     """
 
     header: SegmentHeader
     index: bytes
     segments: int
     tallies: Sequence[tuple[int, bytes]] = field(default=(), compare=False)
+    tally_sum: bytes | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
@@ -91,7 +94,9 @@ class Pack:
         return self.header.stored_bytes + len(self.index) + TRAILER_BYTES
 
 
-def make_pack(trackpoint: int, key: str, segments: Sequence[Segment]) -> tuple[Pack, list[bytes]]:
+def make_pack(
+    trackpoint: int, key: str, segments: Sequence[Segment], tally_sum: bytes | None = None
+) -> tuple[Pack, list[bytes]]:
     """Make a pack of segments in order that do not overlap. Return it, and the bytes of its object, in parts."""
     headers = [segment.header for segment in segments]
     index = zlib.compress(_encoder.encode([_entry_of(header) for header in headers]), 6)
@@ -101,7 +106,7 @@ def make_pack(trackpoint: int, key: str, segments: Sequence[Segment]) -> tuple[P
         if segment.tally is not None:
             tallies.append((start, segment.tally))
         start += len(segment.data)
-    pack = Pack(_header_of(headers, key), index, len(headers), tallies)
+    pack = Pack(_header_of(headers, key), index, len(headers), tallies, tally_sum)
     return pack, [*(segment.data for segment in segments), index, _trailer(trackpoint, pack)]
 
 
@@ -211,6 +216,11 @@ class PackedSegment:
 
     header: SegmentHeader
     store: ByteStore
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of it a page holds: its header alone."""
+        return self.header.stored_bytes // UNLOADED_RATIO
 
     def load(self) -> Segment:
         """Return the segment with its bytes. Raises `DamagedSegment`, and what the store does."""

@@ -25,8 +25,8 @@ from isal import isal_zlib
 from zlib_ng import zlib_ng
 
 from smsevents.segments.header import IN_MEMORY, NEW, SegmentHeader
-from smsevents.wire.limits import LINE_MAX_BYTES
-from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, parse_entries
+from smsevents.wire.limits import DAY_MS, LINE_MAX_BYTES
+from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, last_entry, parse_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,6 +53,11 @@ class Segment:
     data: bytes
     tally: bytes | None = None
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of it a page holds."""
+        return self.header.stored_bytes
+
     def check_stored(self) -> Segment:
         """Return the segment itself if its stored bytes match their checksum. Raises `DamagedSegment`."""
         if isal_zlib.crc32(self.data) != self.header.stored_crc:
@@ -70,6 +75,10 @@ class StoredSegment(Protocol):
     @property
     def header(self) -> SegmentHeader:
         """Its description."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of it, or how much work with it, a page holds that passes it on."""
 
     def load(self) -> Segment:
         """Return the segment with its bytes, checked. Raises `DamagedSegment`, and what the place of its bytes does."""
@@ -126,19 +135,38 @@ def pack_lines(
     A segment ends with the line that fills it. `tally` counts its lines. Raises `NotLines` for lines that are not
     events.
     """
+    for run in _cut(lines, segment_bytes, 0, len(lines)):
+        yield pack_run(run, compress, tally)
+
+
+def cut_days(lines: bytes, segment_bytes: int = SEGMENT_LINES_BYTES) -> Iterator[bytes]:
+    """Cut sorted lines into the runs of segments of about `segment_bytes`, each of one day (UTC). Raises `NotLines`."""
     start = 0
     while start < len(lines):
-        end = lines.find(b"\n", start + segment_bytes - 1) + 1 or len(lines)
-        yield _packed(lines[start:end], compress, tally)
+        midnight = (entry_at(lines, start)[0][0] // DAY_MS + 1) * DAY_MS
+        end = bisect_lines(lines, (midnight, b""), from_start=start, at=True)
+        yield from _cut(lines, segment_bytes, start, end)
         start = end
 
 
-def _packed(lines: bytes, compress: Callable[[bytes], bytes], tally: Callable[[bytes], bytes | None]) -> Segment:
+def _cut(lines: bytes, segment_bytes: int, start: int, end: int) -> Iterator[bytes]:
+    while start < end:
+        cut_at = lines.find(b"\n", start + segment_bytes - 1, end) + 1 or end
+        yield lines[start:cut_at]
+        start = cut_at
+
+
+def pack_run(
+    lines: bytes,
+    compress: Callable[[bytes], bytes] = deflate,
+    tally: Callable[[bytes], bytes | None] = no_tally,
+) -> Segment:
+    """Put sorted lines without duplicates into one segment. There is at least one line. Raises `NotLines`."""
     data = compress(lines)
     header = SegmentHeader(
         id=NEW,
         first=entry_at(lines, 0)[0],
-        last=entry_at(lines, lines.rfind(b"\n", 0, len(lines) - 1) + 1)[0],
+        last=last_entry(lines),
         events=lines.count(b"\n"),
         line_bytes=len(lines),
         line_crc=isal_zlib.crc32(lines),
@@ -178,7 +206,17 @@ def read_entries(segment: Segment) -> list[Entry]:
         raise segment.header.damaged(str(error)) from error
 
 
-@cached(LRUCache[SegmentHeader, bytes](OPENED_KEPT_MAX_BYTES, len), lambda segment: segment.header, Lock())
+_opened: LRUCache[SegmentHeader, bytes] = LRUCache(OPENED_KEPT_MAX_BYTES, len)
+_opened_lock = Lock()
+
+
+def forget_opened() -> None:
+    """Keep no lines of opened segments. Called regularly, so that none stay in memory after their segment is gone."""
+    with _opened_lock:
+        _opened.clear()
+
+
+@cached(_opened, lambda segment: segment.header, _opened_lock)
 def _kept_lines(segment: StoredSegment) -> bytes:
     return inflate(segment.load())
 

@@ -13,7 +13,7 @@ from smsevents.wire.events import encode_text
 from smsevents.wire.lines import NotLines
 
 if TYPE_CHECKING:
-    from smsevents.segments.tally import Tally
+    from smsevents.segments.tally_sum import AnyTally
 
 NAMES_SEARCHED_MAX = 32  # of more texts, searching for each takes longer than decoding
 SOURCES_KEPT_MAX = 4096  # decoded
@@ -117,8 +117,8 @@ class Selection:
         raw = raw_tally(encoded)
         return all(any(text in raw for text in some) for some in self._names)
 
-    def may_match(self, tally: Tally) -> bool:
-        """Return whether a segment with this tally may have wanted events. Raises `NotLines`."""
+    def may_match(self, tally: AnyTally) -> bool:
+        """Return whether a segment with this tally may have wanted events. Raises `NotLines` and `UnreadableTally`."""
         wanted = [self.takes_source(text) for text in tally.sources]
         if not any(wanted):
             return False
@@ -129,10 +129,9 @@ class Selection:
                 continue
             if first is None and last is None:
                 return True
-            for date, lag in zip(cells.dates, cells.lags, strict=True):
-                sent = tally.first + date - lag
-                if (first is None or first <= sent) and (last is None or sent <= last):
-                    return True
+            sent = (tally.first + quarter for quarter in cells.sent_quarters())
+            if any((first is None or first <= one) and (last is None or one <= last) for one in sent):
+                return True
         return False
 
 

@@ -18,7 +18,8 @@ import re
 import zlib
 from bisect import bisect_right
 from collections import Counter
-from typing import TYPE_CHECKING
+from operator import sub
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from isal import isal_zlib
@@ -27,7 +28,7 @@ from smsevents.wire.limits import HOUR_MS
 from smsevents.wire.lines import NotLines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Sequence
 
 TALLY_VERSION = 1
 QUARTER_MS = HOUR_MS // 4
@@ -56,10 +57,21 @@ DELIVERY_BOUNDS_MS: tuple[int, ...] = tuple(
 _parts = re.compile(rb'"status":"([A-Z]+)","date":(-?[0-9]+)\},"source":(\{[^\n]*),"sendDate":(-?[0-9]+)\}\}\n')
 
 
+class Along(NamedTuple):
+    """The events of one source and status along one axis: parallel lists, in the order of `quarters`.
+
+    `quarters` are those on the axis, since that of the tally; `lasts` are the last quarters of `date` among the events.
+    """
+
+    quarters: Sequence[int]
+    counts: Sequence[int]
+    lasts: Sequence[int]
+
+
 class Cells(msgspec.Struct, array_like=True, gc=False):
     """The counts of one source and status: parallel lists.
 
-    `dates` are quarters since that of the tally, `lags` are quarters from `sendDate` to `date`.
+    `dates` are quarters since that of the tally, in order, `lags` are quarters from `sendDate` to `date`.
     """
 
     source: int  # its position in the tally's sources
@@ -67,6 +79,20 @@ class Cells(msgspec.Struct, array_like=True, gc=False):
     dates: list[int]
     lags: list[int]
     counts: list[int]
+
+    def by_date(self) -> Along:
+        """Return the events along the axis of `date`."""
+        return Along(self.dates, self.counts, self.dates)
+
+    def sent_quarters(self) -> Iterable[int]:
+        """Go through the quarters of `sendDate`, since that of the tally, in any order."""
+        return map(sub, self.dates, self.lags)
+
+    def by_sent(self) -> Along:
+        """Return the events along the axis of `sendDate`."""
+        in_order = sorted(zip(self.sent_quarters(), self.counts, self.dates, strict=True))
+        quarters, counts, lasts = zip(*in_order, strict=True)
+        return Along(quarters, counts, lasts)
 
 
 class Deliveries(msgspec.Struct, array_like=True, gc=False):
@@ -137,22 +163,20 @@ def tally_of(lines: bytes) -> Tally:
 
 def encode_tally(tally: Tally) -> bytes:
     """Return the stored form of a tally."""
-    return _stored(_encoder.encode(tally))
+    return zlib.compress(_encoder.encode(tally), 6)
 
 
-def _stored(raw: bytes) -> bytes:
-    return zlib.compress(raw, 6)
+def deflated_tally(raw: bytes) -> bytes | None:
+    """Return the stored form of the MessagePack of a tally or a sum, or None if it is too large to be read."""
+    return zlib.compress(raw, 6) if len(raw) <= TALLY_RAW_MAX_BYTES else None
 
 
 def encoded_tally_of(lines: bytes) -> bytes | None:
     """Return the stored form of the tally of lines, or None if it is not worth storing. Raises `NotLines`."""
     if len(lines) < TALLY_LINES_MIN_BYTES:
         return None
-    raw = _encoder.encode(tally_of(lines))
-    if len(raw) > TALLY_RAW_MAX_BYTES:
-        return None
-    encoded = _stored(raw)
-    return encoded if len(encoded) <= TALLY_MAX_BYTES else None
+    encoded = deflated_tally(_encoder.encode(tally_of(lines)))
+    return encoded if encoded is not None and len(encoded) <= TALLY_MAX_BYTES else None
 
 
 def raw_tally(data: bytes) -> bytes:
@@ -173,10 +197,3 @@ def decode_tally(data: bytes) -> Tally:
         return _decoder.decode(raw_tally(data))
     except msgspec.MsgspecError as error:
         raise UnreadableTally(str(error)) from error
-
-
-def quarters_of(tally: Tally, cells: Cells) -> Iterator[tuple[int, int, int]]:
-    """Go through the counts of cells: the quarter of `date`, that of `sendDate`, and the number of events."""
-    first = tally.first
-    for date, lag, count in zip(cells.dates, cells.lags, cells.counts, strict=True):
-        yield first + date, first + date - lag, count

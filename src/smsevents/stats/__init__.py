@@ -1,6 +1,7 @@
 """Numbers over an interval of a shop's log. They equal a count over an export, whatever overlaps in the log.
 
 parts.py           a log in parts, each event once: tallies where a segment counts as a whole, otherwise lines
+kept.py            what tallies said, for the next question
 interval.py        a time as text, in a time zone → the interval that is meant
 calendar.py        an interval → buckets of the local calendar
 question.py        what is asked: interval, axis, buckets, groups, what is wanted

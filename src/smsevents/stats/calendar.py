@@ -7,7 +7,7 @@ repeated in autumn is two buckets.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
@@ -17,15 +17,17 @@ import msgspec
 
 from smsevents.errors import InvalidRequest
 from smsevents.segments.tally import QUARTER_MS
+from smsevents.wire.events import INT64_MAX
 from smsevents.wire.limits import HOUR_MS
 from smsevents.wire.times import EPOCH, MILLISECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from smsevents.wire.window import Window
 
 BUCKETS_MAX = 2000
+_LAST_QUARTER = INT64_MAX // QUARTER_MS
 
 Step = Literal["15m", "1h", "1d", "1w", "1M", "all"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -194,3 +196,29 @@ class Buckets:
             start, end = max(start, self._first), min(end, self._last)
         of_start = self.of(start)
         return of_start if of_start >= 0 and of_start == self.of(end) else None
+
+    def starts_within(self, first_ms: int, last_ms: int) -> tuple[int, ...]:
+        """Return the starts (Unix ms) of the buckets that divide the quarters of an hour between two times."""
+        first, last = first_ms // QUARTER_MS * QUARTER_MS, last_ms // QUARTER_MS * QUARTER_MS + QUARTER_MS - 1
+        return tuple(self._starts[bisect_right(self._starts, first) : bisect_right(self._starts, last)])
+
+    def runs(self, first: int, quarters: Sequence[int]) -> Iterator[tuple[int | None, int, int]]:
+        """Divide quarters of an hour, which are in order and count from `first`, into those of each bucket.
+
+        Yield what `of_quarter` returns for them, the position of the first one, and that after the last one.
+        """
+        start = 0
+        while start < len(quarters):
+            bucket = self.of_quarter(first + quarters[start])
+            following = self._end_of_run(bucket, first + quarters[start]) - first
+            end = max(start + 1, bisect_left(quarters, following, start))
+            yield bucket, start, end
+            start = end
+
+    def _end_of_run(self, bucket: int | None, quarter: int) -> int:
+        """Return the first quarter after one for which `of_quarter` may return something else than `bucket`."""
+        if bucket is None:
+            return quarter + 1
+        if bucket >= 0:
+            return (self.all[bucket].end + 1) // QUARTER_MS
+        return self._first // QUARTER_MS if quarter * QUARTER_MS < self._first else _LAST_QUARTER

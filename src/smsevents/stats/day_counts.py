@@ -12,12 +12,13 @@ from smsevents.stats.parts import Use, count_parts, go_on
 from smsevents.wire.limits import DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Hashable, Iterable
 
     from smsevents.catalog import Database
-    from smsevents.segments.tally import Tally
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.tally_sum import AnyTally
     from smsevents.stats.message_states import MessageStates
-    from smsevents.stats.parts import Check
+    from smsevents.stats.parts import Check, Taken
     from smsevents.wire.window import Window
 
 DAYS_HELD_MAX_BYTES = 64 * 1024 * 1024  # of sources and numbers while they are counted
@@ -99,15 +100,18 @@ class _Days:
         self._held_bytes = 0
         self._left_out: set[int] = set()  # because more would be held
 
-    def plan(self, tally: Tally) -> Use:
-        """Return whether a segment has to be opened."""
+    def scope(self, header: SegmentHeader) -> Hashable | None:  # noqa: ARG002 -- of `Counting`
+        """Return None: days are counted once."""
+        return None
+
+    def plan(self, tally: AnyTally) -> Use:
+        """Return whether a segment has to be opened. Raises `UnreadableTally`."""
         for cells in tally.cells:
-            for date, lag in zip(cells.dates, cells.lags, strict=True):
-                if (tally.first + date - lag) // QUARTERS_IN_DAY in self._days:
-                    return Use.LINES
+            if any((tally.first + sent) // QUARTERS_IN_DAY in self._days for sent in cells.sent_quarters()):
+                return Use.LINES
         return Use.NOTHING
 
-    def add(self, taken: object) -> None:
+    def add(self, taken: Taken) -> None:
         """Do nothing: no tally says enough."""
 
     def add_lines(self, lines: bytes) -> None:

@@ -9,18 +9,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from math import ceil
-from operator import sub
-from typing import TYPE_CHECKING, cast
+from sys import getsizeof
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from smsevents.segments.tally import DELIVERED, DELIVERY_BOUNDS_MS, Tally, bucket_of, parts_of
+from smsevents.segments.tally import DELIVERED, DELIVERY_BOUNDS_MS, bucket_of, parts_of
 from smsevents.stats.grouping import Groups
 from smsevents.stats.parts import Use, count_parts, go_on
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from smsevents.catalog import Database
-    from smsevents.segments.tally import Cells
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.tally_sum import AnyTally
     from smsevents.stats.parts import Check
     from smsevents.stats.question import Question
 
@@ -35,6 +38,17 @@ class DeliveryBucket(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     deliveries: int
 
 
+class Took(NamedTuple):
+    """How many deliveries took how long, by bucket."""
+
+    counts: Counter[int]
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes, about."""
+        return getsizeof(self.counts)
+
+
 class Deliveries:
     """The deliveries of a question, by the bucket of the time that they took."""
 
@@ -46,38 +60,40 @@ class Deliveries:
         self._groups = Groups(question)
         self._counts: Counter[int] = Counter()
 
-    def plan(self, tally: Tally) -> list[tuple[int, int]] | Use:
-        """Return the buckets of a tally and their counts, or how its segment is used instead. Raises `NotLines`."""
+    def scope(self, header: SegmentHeader) -> Hashable | None:
+        """Return what the plan of a segment depends on, besides its tally."""
+        scope = self._question.scope(header)
+        return None if scope is None else ("deliveries", self._question.at, self._question.wanted, scope)
+
+    def plan(self, tally: AnyTally) -> Took | Use:
+        """Return the buckets of a tally and their counts, or how its segment is used instead.
+
+        Raises `NotLines` and `UnreadableTally`.
+        """
         if not self._selection.takes_status(DELIVERED):
             return Use.NOTHING
         sources: set[int] = set()
         for cells in tally.cells:
             if cells.status != DELIVERED or self._groups.of(tally.sources[cells.source]) is None:
                 continue
-            inside = self._is_inside(tally, cells)
-            if inside is None:
-                return Use.LINES
-            if inside:
+            along = cells.by_date() if self._question.at == "event" else cells.by_sent()
+            inside = {
+                None if bucket is None else bucket >= 0
+                for bucket, _, _ in self._buckets.runs(tally.first, along.quarters)
+            }
+            if inside not in ({True}, {False}):
+                return Use.LINES  # only some are in the interval, or perhaps
+            if True in inside:
                 sources.add(cells.source)
-        found = [
-            pair
-            for one in tally.deliveries
-            if one.source in sources
-            for pair in zip(one.buckets, one.counts, strict=True)
-        ]
-        return found or Use.NOTHING
+        found: Counter[int] = Counter()
+        for one in tally.deliveries:
+            if one.source in sources:
+                found.update(dict(zip(one.buckets, one.counts, strict=True)))
+        return Took(found) if found else Use.NOTHING
 
-    def _is_inside(self, tally: Tally, cells: Cells) -> bool | None:
-        """Return whether all events of cells lie in the interval, or none of them does. None: only some, or perhaps."""
-        quarters = set(cells.dates if self._question.at == "event" else map(sub, cells.dates, cells.lags))
-        found = {self._buckets.of_quarter(tally.first + quarter) for quarter in quarters}
-        inside = {None if one is None else one >= 0 for one in found}
-        return cast("bool", inside.pop()) if len(inside) == 1 else None
-
-    def add(self, taken: list[tuple[int, int]]) -> None:
+    def add(self, taken: Took) -> None:
         """Add what a tally said."""
-        for bucket, count in taken:
-            self._counts[bucket] += count
+        self._counts.update(taken.counts)
 
     def add_lines(self, lines: bytes) -> None:
         """Count lines. Raises `NotLines`."""

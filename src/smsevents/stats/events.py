@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from operator import sub
+from sys import getsizeof
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from smsevents.segments.tally import QUARTER_MS, parts_of, quarters_of
+from smsevents.segments.tally import QUARTER_MS, parts_of
 from smsevents.stats.grouping import (
+    GROUP_BYTES,
     OTHER,
     Group,
     Groups,
     Named,
+    Names,
     Type,
     check_rows,
     largest,
     members_of,
+    names_of,
     order_of,
     shown_group,
     status_order,
@@ -28,8 +31,11 @@ from smsevents.stats.parts import Use, count_parts, go_on
 from smsevents.wire.events import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from smsevents.catalog import Database
-    from smsevents.segments.tally import Cells, Tally
+    from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.tally_sum import AnyTally
     from smsevents.stats.parts import Check
     from smsevents.stats.question import Question
 
@@ -38,13 +44,30 @@ COUNT_BYTES = 200  # a number of events with its bucket, status and group: measu
 
 
 class Count(NamedTuple):
-    """So many events of one source, status and bucket. `quarter` is the last quarter of an hour of their dates."""
+    """So many events of one status and group, and one of their quarters on the axis of the question.
 
-    bucket: int
-    status: str
-    source: bytes
-    events: int
+    All of them are in the bucket of that quarter. The status is empty unless the question groups by it.
+    """
+
     quarter: int
+    status: str
+    group: Group
+    events: int
+
+
+class Counts(NamedTuple):
+    """What a tally says to a question: counts, and the names of the groups in it."""
+
+    counts: list[Count]
+    names: dict[Group, Names]
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes, about."""
+        groups = {one.group for one in self.counts}
+        texts = [text for group in groups for text in (group.campaign, group.node)]
+        texts += [text for names in self.names.values() for text in (names.campaign, names.node)]
+        return len(self.counts) * COUNT_BYTES + len(groups) * GROUP_BYTES + sum(getsizeof(one) for one in texts if one)
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,44 +99,44 @@ class EventCounts:
         """How many events were counted."""
         return self.counts.total()
 
-    def plan(self, tally: Tally) -> list[Count] | Use:
-        """Return the counts of a tally, or how its segment is used instead. Raises `NotLines`."""
-        found: list[Count] = []
+    def scope(self, header: SegmentHeader) -> Hashable | None:
+        """Return what the plan of a segment depends on, besides its tally."""
+        scope = self._question.scope(header)
+        return None if scope is None else ("events", self._question.at, self._question.by, self._question.wanted, scope)
+
+    def plan(self, tally: AnyTally) -> Counts | Use:
+        """Return the counts of a tally, or how its segment is used instead. Raises `NotLines` and `UnreadableTally`."""
+        found: dict[tuple[int, str, Group], Count] = {}
+        names: dict[Group, Names] = {}
         for cells in tally.cells:
-            source = tally.sources[cells.source]
-            if self._groups.of(source) is None or not self._selection.takes_status(cells.status):
+            text = tally.sources[cells.source]
+            group = self._groups.of(text)
+            if group is None or not self._selection.takes_status(cells.status):
                 continue
-            counted = self._counted(tally, cells)
-            if counted is None:
-                return Use.LINES
-            found += [Count(bucket, cells.status, source, *one) for bucket, one in counted.items()]
-        return found or Use.NOTHING
+            status = cells.status if self._by_status else ""
+            quarters, counts, lasts = cells.by_date() if self._question.at == "event" else cells.by_sent()
+            last = None
+            for bucket, start, end in self._buckets.runs(tally.first, quarters):
+                if bucket is None:
+                    return Use.LINES
+                if bucket >= 0:
+                    key = bucket, status, group
+                    events = sum(counts[start:end]) + (found[key].events if key in found else 0)
+                    found[key] = Count(tally.first + quarters[start], status, group, events)
+                    newest = max(lasts[start:end])
+                    last = newest if last is None else max(last, newest)
+            if last is not None and self._groups.is_named:
+                named = names_of(text, tally.first + last)
+                names[group] = max(names.get(group, named), named)
+        return Counts(list(found.values()), names) if found else Use.NOTHING
 
-    def _counted(self, tally: Tally, cells: Cells) -> dict[int, tuple[int, int]] | None:
-        """Return for each bucket the events and their last quarter, or None if a quarter is not in one bucket."""
-        of_quarter = self._buckets.of_quarter
-        offsets = cells.dates if self._question.at == "event" else list(map(sub, cells.dates, cells.lags))
-        first = of_quarter(tally.first + min(offsets))
-        if first is not None and first >= 0 and first == of_quarter(tally.first + max(offsets)):
-            return {first: (sum(cells.counts), tally.first + max(cells.dates))}  # buckets have no gaps
-        found: dict[int, tuple[int, int]] = {}
-        is_by_event = self._question.at == "event"
-        for date, sent, count in quarters_of(tally, cells):
-            bucket = of_quarter(date if is_by_event else sent)
-            if bucket is None:
-                return None
-            if bucket >= 0:
-                events, last = found.get(bucket, (0, date))
-                found[bucket] = (events + count, max(last, date))
-        return found
-
-    def add(self, counts: list[Count]) -> None:
+    def add(self, taken: Counts) -> None:
         """Add the counts of a tally. Raises `InvalidRequest` if there are too many."""
-        for bucket, status, source, events, quarter in counts:
-            group = self._groups.of(source)
-            if group is not None:
-                self.counts[bucket, status if self._by_status else "", group] += events
-                self._groups.name(group, source, quarter)
+        for quarter, status, group, events in taken.counts:
+            bucket = cast("int", self._buckets.of_quarter(quarter))  # equal scopes divide quarters alike
+            self.counts[bucket, status, self._groups.keep(group)] += events
+        for group, names in taken.names.items():
+            self._groups.note(group, names)
         self._groups.check(len(self.counts) * COUNT_BYTES)
 
     def add_lines(self, lines: bytes) -> None:

@@ -59,6 +59,12 @@ class Names(NamedTuple):
     node: str
 
 
+def names_of(text: bytes, quarter: int) -> Names:
+    """Return the names in a source, as tallies have it, whose newest event is in a quarter. Raises `NotLines`."""
+    source = source_of(text)
+    return Names(quarter, source.campaign_name, source.node_name or "")
+
+
 class _Texts:
     """Texts in use, each kept once, and how many bytes they take."""
 
@@ -96,7 +102,7 @@ class Groups:
         self._groups: dict[Group, Group] = {}
         self._texts = _Texts()
         self.names: dict[Group, Names] = {}
-        self._is_named = bool({"campaign", "node"} & set(question.by))
+        self.is_named = bool({"campaign", "node"} & set(question.by))
 
     def of(self, text: bytes) -> Group | None:
         """Return the group of a source, as tallies have it, or None if it is not wanted. Raises `NotLines`."""
@@ -114,9 +120,9 @@ class Groups:
         if not self._wanted.takes_source(text):
             return None
         if not self._by or self._by == ("status",):
-            return self._kept(Group())
+            return self.keep(Group())
         source = source_of(text)
-        return self._kept(
+        return self.keep(
             Group(
                 source.type if "type" in self._by else None,
                 source.campaign_id if "campaign" in self._by else None,
@@ -124,7 +130,7 @@ class Groups:
             )
         )
 
-    def _kept(self, group: Group) -> Group:
+    def keep(self, group: Group) -> Group:
         """Return the group that equals one. Raises `InvalidRequest` if a new one takes too much memory."""
         kept = self._groups.get(group)
         if kept is None:
@@ -135,20 +141,19 @@ class Groups:
         return kept
 
     def name(self, group: Group, text: bytes, quarter: int) -> None:
-        """Note that a source occurs in a group, last in a quarter of an hour of `date`.
-
-        Raises `InvalidRequest` if the names take too much memory.
-        """
-        if not self._is_named:
+        """Note that a source occurs in a group, last in a quarter of an hour of `date`. Raises what `note` does."""
+        if not self.is_named:
             return
         known = self.names.get(group)
-        if known is not None and known.quarter > quarter:
-            return
-        source = source_of(text)
-        found = Names(quarter, source.campaign_name, source.node_name or "")
+        if known is None or known.quarter <= quarter:
+            self.note(group, names_of(text, quarter))
+
+    def note(self, group: Group, found: Names) -> None:
+        """Note names of a group. Raises `InvalidRequest` if the names take too much memory."""
+        known = self.names.get(group)
         if known is None or found > known:
             keep = self._texts.keep
-            self.names[group] = Names(quarter, keep(found.campaign), keep(found.node))
+            self.names[group] = Names(found.quarter, keep(found.campaign), keep(found.node))
             if known is not None:
                 self._texts.drop(known.campaign)
                 self._texts.drop(known.node)

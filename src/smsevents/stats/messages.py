@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import compress
+from sys import getsizeof
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
@@ -18,7 +20,7 @@ from msgspec import UNSET, UnsetType
 
 from smsevents.errors import InvalidRequest
 from smsevents.segments.message_day import QUARTERS_IN_DAY
-from smsevents.segments.tally import QUARTER_MS, parts_of, quarters_of
+from smsevents.segments.tally import QUARTER_MS, parts_of
 from smsevents.stats.grouping import (
     OTHER,
     Group,
@@ -41,14 +43,15 @@ from smsevents.wire.times import EPOCH, MILLISECOND
 from smsevents.wire.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from smsevents.catalog import Database
+    from smsevents.segments.header import SegmentHeader
     from smsevents.segments.message_day import InState, MessageDay
-    from smsevents.segments.tally import Tally
+    from smsevents.segments.tally_sum import AnyTally
     from smsevents.stats.kept_messages import Left, Stretch
     from smsevents.stats.message_states import Message, MessageStates
-    from smsevents.stats.parts import Check
+    from smsevents.stats.parts import Check, Taken
     from smsevents.stats.question import Question
 
 MESSAGES_EVENTS_MAX = 5_000_000  # up to half a minute of one processor
@@ -101,18 +104,33 @@ class MessageRow(States, kw_only=True, rename="camel"):
 
 
 class _Extent(NamedTuple):
-    """How much there is to be read: events that are asked for, all lines, first and last quarter of their dates."""
+    """How much there is to be read: events that are asked for, all lines, and quarters between which all dates are."""
 
     events: int
     lines: int
     first: int
     last: int
 
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes, about."""
+        return getsizeof(self)
+
+
+def _scope_of(question: Question, left: Left, header: SegmentHeader) -> Hashable | None:
+    """Return on what the plan of a segment depends, besides its tally and what is wanted; None if it is not to be kept.
+
+    It is not if some messages are kept: what is left then changes with each late event, and a plan for other messages
+    would leave out some, or count them twice.
+    """
+    return None if left.quarters else question.scope(header)
+
 
 class _Expected:
     """Counts the events whose messages are left to be counted, and the lines that have to be read for them."""
 
     def __init__(self, question: Question, left: Left) -> None:
+        self._question = question
         self._left = left
         self._groups = Groups(replace(question, by=()))
         self._is_by_event = question.at == "event"
@@ -120,20 +138,30 @@ class _Expected:
         self.events = self._lines = 0
         self._first, self._last = INT64_MAX // QUARTER_MS, -INT64_MAX // QUARTER_MS
 
-    def plan(self, tally: Tally) -> _Extent | Use:
-        """Return what a tally says. Raises `NotLines`."""
-        of_quarter = self._buckets.of_quarter
-        found = [
-            (date, count)
-            for cells in tally.cells
-            if self._groups.of(tally.sources[cells.source]) is not None
-            for date, sent, count in quarters_of(tally, cells)
-            if of_quarter(date if self._is_by_event else sent) != -1 and self._left.has_quarter(sent)
-        ]
-        if not found:
-            return Use.NOTHING
-        lines = sum(sum(cells.counts) for cells in tally.cells)
-        return _Extent(sum(count for _, count in found), lines, min(found)[0], max(found)[0])
+    def scope(self, header: SegmentHeader) -> Hashable | None:
+        """Return what the plan of a segment depends on, besides its tally."""
+        scope = _scope_of(self._question, self._left, header)
+        return None if scope is None else ("expected", self._question.at, self._question.wanted, scope)
+
+    def plan(self, tally: AnyTally) -> _Extent | Use:
+        """Return what a tally says. Raises `NotLines` and `UnreadableTally`."""
+        lines = found = 0
+        first, last = INT64_MAX, -INT64_MAX
+        for cells in tally.cells:
+            lines += sum(cells.counts)
+            if self._groups.of(tally.sources[cells.source]) is None:
+                continue
+            quarters, counts, lasts = cells.by_date() if self._is_by_event else cells.by_sent()
+            for bucket, start, end in self._buckets.runs(tally.first, quarters):
+                some, ends = counts[start:end], lasts[start:end]
+                if self._left.quarters:
+                    is_left = [self._left.has_quarter(tally.first + one) for one in quarters[start:end]]
+                    some, ends = list(compress(some, is_left)), list(compress(ends, is_left))
+                if bucket != -1 and some:
+                    found += sum(some)
+                    first = min(first, quarters[start] if self._is_by_event else cells.dates[0])
+                    last = max(last, *ends)
+        return _Extent(found, lines, tally.first + first, tally.first + last) if found else Use.NOTHING
 
     def add(self, taken: _Extent) -> None:
         """Count what a tally said. Raises `InvalidRequest` if there is too much."""
@@ -188,6 +216,7 @@ class _Lines:
     """Reads the events whose messages are left to be counted."""
 
     def __init__(self, question: Question, left: Left, groups: Groups, states: MessageStates) -> None:
+        self._question = question
         self._left = left
         self._selection = replace(question.selection, statuses=frozenset())
         self._sent = Window(-INT64_MAX - 1, INT64_MAX) if question.at == "event" else question.window
@@ -196,21 +225,26 @@ class _Lines:
         self._numbers: dict[Group, int] = {}
         self.groups: list[Group] = []  # by their numbers
 
-    def plan(self, tally: Tally) -> Use:
-        """Return whether a segment has to be opened. Raises `NotLines`."""
+    def scope(self, header: SegmentHeader) -> Hashable | None:
+        """Return what the plan of a segment depends on, besides its tally."""
+        scope = _scope_of(self._question, self._left, header)
+        return None if scope is None else ("lines", self._selection, scope)
+
+    def plan(self, tally: AnyTally) -> Use:
+        """Return whether a segment has to be opened. Raises `NotLines` and `UnreadableTally`."""
         return Use.LINES if self._selection.may_match(tally) and self._may_be_left(tally) else Use.NOTHING
 
-    def _may_be_left(self, tally: Tally) -> bool:
+    def _may_be_left(self, tally: AnyTally) -> bool:
         if not self._left.quarters:
             return True
         first, last = (time // QUARTER_MS for time in self._sent)
         return any(
-            first <= sent <= last and self._left.has_quarter(sent)
+            first <= tally.first + sent <= last and self._left.has_quarter(tally.first + sent)
             for cells in tally.cells
-            for _, sent, _ in quarters_of(tally, cells)
+            for sent in cells.sent_quarters()
         )
 
-    def add(self, taken: object) -> None:
+    def add(self, taken: Taken) -> None:
         """Do nothing: no tally says enough."""
 
     def add_lines(self, lines: bytes) -> None:

@@ -15,32 +15,34 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, Type
 
 import structlog
 
-from smsevents.catalog.outlines import PackedOutline, outlines_after
+from smsevents.catalog.outlines import PackedOutline, PackOutline, with_packs
 from smsevents.errors import DamagedSegment, ObjectGone
 from smsevents.log.reader import READ_AGAIN_TRIES_MAX
 from smsevents.segments.merge import page
-from smsevents.segments.pack import follows, load_run, missing
+from smsevents.segments.pack import UNLOADED_RATIO, follows, load_run, missing
 from smsevents.segments.segment import Segment, inflate
 from smsevents.segments.spill import Spill
 from smsevents.segments.tally import UnreadableTally
-from smsevents.wire.lines import NotLines, end_of, entry_at
+from smsevents.stats.kept import KEPT
+from smsevents.wire.lines import NotLines, end_of, last_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
-    from smsevents.catalog.outlines import Outline
+    from smsevents.catalog.outlines import AnyOutline
     from smsevents.segments.header import SegmentHeader
     from smsevents.segments.segment import StoredPiece
-    from smsevents.segments.tally import Tally
+    from smsevents.segments.tally_sum import AnyTally
     from smsevents.wire.lines import Entry
     from smsevents.wire.window import Window
 
 logger = structlog.get_logger()
 
-PART_PAGE_BYTES = 1024 * 1024  # a page: about 300 tallies, or this many bytes of lines
+PART_PAGE_BYTES = 1024 * 1024  # a page: about 1,000 tallies, or this many bytes of lines
+TALLY_HELD_BYTES = 1024  # what a page holds for each
 LOADED_MAX_BYTES = 4 * 1024 * 1024  # of stored segments whose lines are needed, in one transaction or one request
 
 
@@ -51,8 +53,16 @@ class Use(Enum):
     LINES = "its lines have to be looked at"
 
 
-T = TypeVar("T")  # what was taken from a tally
-Plan: TypeAlias = "Callable[[Tally], T | Use]"
+class Taken(Protocol):
+    """What was taken from a tally. It is never changed."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes, about."""
+
+
+T = TypeVar("T", bound=Taken)
+Plan: TypeAlias = "Callable[[AnyOutline], T | Use]"
 Check: TypeAlias = "Callable[[], None]"
 
 
@@ -63,11 +73,17 @@ def go_on() -> None:
 class Counting(Protocol[T]):
     """Counts the parts of a log."""
 
-    def plan(self, tally: Tally) -> T | Use:
-        """Return what a tally says if its segment counts as a whole, or how its segment is used. Raises `NotLines`."""
+    def scope(self, header: SegmentHeader) -> Hashable | None:
+        """Return what the plan of a segment depends on besides its tally, or None if it will hardly recur."""
+
+    def plan(self, tally: AnyTally) -> T | Use:
+        """Return what a tally says if its segment counts as a whole, or how its segment is used.
+
+        Raises `NotLines` and `UnreadableTally`.
+        """
 
     def add(self, taken: T) -> None:
-        """Count what a tally said."""
+        """Count what a tally said. It may come from the plan of an earlier question with an equal scope."""
 
     def add_lines(self, lines: bytes) -> None:
         """Count lines. Raises `NotLines`."""
@@ -81,9 +97,9 @@ def count_parts(
     Raises `DamagedSegment` and `StoreUnavailable`, and what `check` does.
     """
 
-    def plan(tally: Tally) -> T | Use:
+    def plan(outline: AnyOutline) -> T | Use:
         check()
-        return counting.plan(tally)
+        return _planned(counting, trackpoint, outline)
 
     for taken, lines in Parts(database, trackpoint, window, plan):
         check()
@@ -98,20 +114,44 @@ def count_parts(
             ) from error
 
 
-class _Candidate(Generic[T]):
-    """The outline of a segment that may have something that is asked for, and what its tally says."""
+def _planned(counting: Counting[T], trackpoint: int, outline: AnyOutline) -> T | Use:
+    """Return the plan of a segment or a pack: the kept one, or one by its tally."""
+    header, is_pack = outline.header, isinstance(outline, PackOutline)
+    scope = counting.scope(header)
+    # as `segment.cut` knows lines: the ids alone are those of one database
+    key = (scope, is_pack, header.place, header.id, header.line_crc, header.stored_crc)
+    if scope is not None and (known := KEPT.get(key)) is not None:
+        return cast("T | Use", known)
+    try:
+        tally = outline.tally()
+        planned = Use.LINES if tally is None else counting.plan(tally)
+    except (UnreadableTally, NotLines) as error:
+        # the lines say the same, only more slowly
+        logger.warning("tally damaged", trackpoint=trackpoint, segment=header.name, error=str(error))
+        return Use.LINES
+    if scope is not None and tally is not None:
+        KEPT.put(key, planned, 0 if isinstance(planned, Use) else planned.size_bytes)
+    return planned
 
-    def __init__(self, outline: Outline, taken: T | Use) -> None:
-        self.outline = outline
+
+class _Candidate(Generic[T]):
+    """A segment or a pack that may have something that is asked for, and what its tally says."""
+
+    def __init__(self, outline: AnyOutline, taken: T | Use) -> None:
+        self.header = outline.header
         self.taken = taken
+        # a pack whose lines are needed has been replaced by its segments
+        self.outline = None if isinstance(outline, PackOutline) else outline
 
     @property
-    def header(self) -> SegmentHeader:
-        """The description of the segment."""
-        return self.outline.header
+    def held_bytes(self) -> int:
+        """How much a page holds of it."""
+        return self.header.stored_bytes // UNLOADED_RATIO if self.taken is Use.LINES else TALLY_HELD_BYTES
 
     def load(self) -> Segment:
         """Return the segment with its bytes."""
+        if self.outline is None:
+            raise self.header.damaged("another segment is within its bounds")
         return self.outline.load()
 
 
@@ -134,7 +174,7 @@ class Parts(Generic[T]):
     def __init__(self, database: Database, trackpoint: int, window: Window, plan: Plan[T]) -> None:
         """Read the log of a shop.
 
-        `plan` returns for a tally what it says if its segment counts as a whole, or how its segment is used instead.
+        `plan` returns for a segment or a pack what its tally says if it counts as a whole, or how it is used instead.
         """
         self._database = database
         self._trackpoint = trackpoint
@@ -203,25 +243,21 @@ class Parts(Generic[T]):
 
         The others have no event that equals one of these, so the merge need not see them.
         """
-        with closing(outlines_after(self._database, connection, self._trackpoint, after, self._window.end)) as outlines:
-            for outline in outlines:
-                taken = self._taken(outline)
-                if taken is not Use.NOTHING:
-                    yield _Candidate(outline, taken)
+        with closing(with_packs(self._database, connection, self._trackpoint, after, self._window.end)) as outlines:
+            yield from self._chosen(outlines)
 
-    def _taken(self, outline: Outline) -> T | Use:
-        try:
-            tally = outline.tally()
-            return Use.LINES if tally is None else self._plan(tally)
-        except (UnreadableTally, NotLines) as error:
-            # the lines say the same, only more slowly
-            logger.warning("tally damaged", trackpoint=self._trackpoint, segment=outline.header.name, error=str(error))
-            return Use.LINES
+    def _chosen(self, outlines: Iterator[AnyOutline]) -> Iterator[_Candidate[T]]:
+        for outline in outlines:
+            taken = self._plan(outline)
+            if taken is Use.LINES and isinstance(outline, PackOutline):
+                yield from self._chosen(outline.segments())
+            elif taken is not Use.NOTHING:
+                yield _Candidate(outline, taken)
 
 
 def _part_of(piece: StoredPiece) -> _Part:
     if isinstance(piece, bytes):
-        return _Part(piece, entry_at(piece, piece.rfind(b"\n", 0, len(piece) - 1) + 1)[0])
+        return _Part(piece, last_entry(piece))
     last = piece.header.last
     if not isinstance(piece, _Candidate):  # of a spill
         return _Part(piece, last)

@@ -12,8 +12,10 @@ from smsevents.wire.events import INT64_MAX
 from smsevents.wire.window import Window, history_start
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from zoneinfo import ZoneInfo
 
+    from smsevents.segments.header import SegmentHeader
     from smsevents.stats.calendar import Step
 
 Axis = Literal["event", "send"]
@@ -58,3 +60,15 @@ class Question:
         if self.at == "event":
             return self.wanted
         return replace(self.wanted, sent_from=self.window.start, sent_to=self.window.end)
+
+    def scope(self, header: SegmentHeader) -> Hashable | None:
+        """Return on what the counts of a segment depend, besides what is wanted; None if they will hardly recur.
+
+        A segment that the interval cuts has other counts for each interval. So has every segment if the interval is one
+        of `sendDate` that ends now.
+        """
+        start, end = self.window
+        if self.at == "event":
+            first, last = header.first[0], header.last[0]
+            return self.buckets.starts_within(first, last) if start <= first and last <= end else None
+        return None if end == self.now else (self.window, self.zone.key, self.step)

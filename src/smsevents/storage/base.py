@@ -42,6 +42,9 @@ class ByteStore(Protocol):
     def prefers_long_reads(self) -> bool:
         """Whether one request for much takes far less than many for a little each, as over a network."""
 
+    def is_current(self) -> bool:
+        """Return whether its URL would open the same store now, as far as that can be told without reading anything."""
+
     def put(self, key: str, parts: Sequence[bytes]) -> None:
         """Write an object, the parts one after the other. It is durable when this returns.
 

@@ -52,15 +52,23 @@ class FileStore:
 
     prefers_long_reads = False
 
-    def __init__(self, folder: Path) -> None:
-        """Use a folder, which must exist. Raises `StoreUnavailable`."""
+    def __init__(self, folder: Path, named_by: str = "SMSEVENTS_SEGMENTS") -> None:
+        """Use a folder, which must exist. Raises `StoreUnavailable`. `named_by` is what it belongs to, for messages."""
         self.folder = folder
+        self._named_by = named_by
         self._identity = self._identity_now()
 
     @property
     def url(self) -> str:
         """The URL that opens this store."""
         return self.folder.as_uri()
+
+    def is_current(self) -> bool:
+        """Return whether the name leads to the folder that was opened."""
+        try:
+            return self._identity_now() == self._identity
+        except StoreUnavailable:
+            return False
 
     def put(self, key: str, parts: Sequence[bytes]) -> None:
         """Write a file durably: its bytes, its name, and the names of the folders above it."""
@@ -104,6 +112,20 @@ class FileStore:
         for folder in reversed(self._folders_of(path)[:-1]):
             with suppress(FileExistsError):
                 folder.mkdir(mode=FOLDERS_MODE)
+        self._check_inside(path)
+
+    def _check_inside(self, path: Path) -> None:
+        """Raise `StoreUnavailable` if a folder between a file and the folder of the store is a link.
+
+        It may lead anywhere, and no list of the objects would have what is in it.
+        """
+        for folder in self._folders_of(path)[:-1]:
+            if folder.is_symlink():
+                raise StoreUnavailable(
+                    f"{folder} in the folder of SMSEVENTS_SEGMENTS is a link. Put the folder that it leads to in its"
+                    " place, or link to the folder of SMSEVENTS_SEGMENTS as a whole.",
+                    OUTSIDE,
+                )
 
     def _folders_of(self, path: Path) -> list[Path]:
         """Return the folders that a file is in, from its own up to the one of the store."""
@@ -143,10 +165,11 @@ class FileStore:
         for key in keys:
             path = self._path(key)
             try:
+                self._check_inside(path)
                 for one in (path, _part_of(path)):
                     with suppress(NotADirectoryError):  # then it cannot be there
                         one.unlink(missing_ok=True)
-            except OSError:
+            except (OSError, StoreUnavailable):
                 continue
             gone.setdefault(path.parent, []).append(key)
         confirmed: list[str] = []
@@ -208,7 +231,7 @@ class FileStore:
         self._check_same()
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise StoreUnavailable(
-                f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be written. Its files must belong to the user"
+                f"The folder {self.folder} of {self._named_by} cannot be written. Its files must belong to the user"
                 " that runs smsevents, and its disk must not be mounted read-only.",
                 OUTSIDE,
             )
@@ -233,14 +256,14 @@ class FileStore:
             found = self.folder.stat()
         except OSError as error:
             raise StoreUnavailable(
-                f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be used: {error.strerror}."
+                f"The folder {self.folder} of {self._named_by} cannot be used: {error.strerror}."
                 " If it is on a disk of its own, mount that. Otherwise create the folder, for the user that runs"
                 " smsevents.",
                 OUTSIDE,
             ) from error
         if not stat.S_ISDIR(found.st_mode):
             raise StoreUnavailable(
-                f"{self.folder} of SMSEVENTS_SEGMENTS is not a folder. Name a folder for the packs.", OUTSIDE
+                f"{self.folder} of {self._named_by} is not a folder. Name a folder for the packs.", OUTSIDE
             )
         return found.st_dev, found.st_ino
 
@@ -248,8 +271,8 @@ class FileStore:
         """Raise `StoreUnavailable` if the name leads to another folder than when the store was opened."""
         if self._identity_now() != self._identity:
             raise StoreUnavailable(
-                f"The folder {self.folder} of SMSEVENTS_SEGMENTS was replaced, or its disk was mounted or unmounted."
-                " Put it back, or restart to use what is there now.",
+                f"The folder {self.folder} of {self._named_by} was replaced, or its disk was mounted or unmounted."
+                " What is there now is used if it holds the packs of the database. Otherwise put it back.",
                 OUTSIDE,
             )
 
@@ -264,12 +287,12 @@ class FileStore:
         if error.errno in _FULL:
             return self._full()
         return StoreUnavailable(
-            f"The folder {self.folder} of SMSEVENTS_SEGMENTS cannot be {done}: {error.strerror}.", OUTSIDE
+            f"The folder {self.folder} of {self._named_by} cannot be {done}: {error.strerror}.", OUTSIDE
         )
 
     def _full(self) -> StoreFull:
         return StoreFull(
-            f"The disk of the folder {self.folder} of SMSEVENTS_SEGMENTS is full. Free some room there.",
+            f"The disk of the folder {self.folder} of {self._named_by} is full. Free some room there.",
             "The disk of the server is full. Try again later, and tell its operator.",
         )
 

@@ -62,6 +62,10 @@ class S3Store:
         """The URL that opens this store."""
         return self._address.url
 
+    def is_current(self) -> bool:
+        """Return True: a bucket is opened by its name with each request."""
+        return True
+
     def put(self, key: str, parts: Sequence[bytes]) -> None:
         """Write an object in one request. If the response is lost, it is written again: its bytes are the same."""
         self._put(key, b"".join(parts))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.upkeep.pack_copies import Pin
 
+UNFINISHED = ".smsevents-unfinished"  # in the folder of packs until they may be used; no key begins with a dot
+
 _NO_LINKS = {
     errno.EPERM,
     errno.ENOTSUP,
@@ -52,13 +54,17 @@ def backup(database: Database, target: Path, now: int, past_pool: str | None = N
         _check_free(target)
         with _part_of(target) as part, pinned(database) as pin:
             _check_free(target)  # another backup may have created it before this one got the part
+            _remove_unfinished(packs_beside(target), packs_beside(part))
             with nullcontext() if pin is None else pin.renewed():
                 named = database.dialect.copy_to(part, _nothing if pin is None else objects_named, past_pool)
             _sync(part)
             size = part.stat().st_size
-            if pin is not None:
+            if pin is None:
+                _name(part, target)
+            else:
                 size += _copy_packs(database, pin, part, target, named)
-            _name(part, target)
+                with _finished(packs_beside(target)):
+                    _name(part, target)
         _sync(target.parent)
     except OSError as error:
         raise InvalidRequest(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
@@ -74,17 +80,42 @@ def _nothing(_: Connection) -> Sequence[tuple[str, int]]:
 
 
 def _copy_packs(database: Database, pin: Pin, part: Path, target: Path, named: Sequence[tuple[str, int]]) -> int:
-    """Copy the packs under a temporary name, which becomes that of the folder beside the target."""
+    """Copy the packs under a temporary name, which becomes that of the folder beside the target, as unfinished."""
     folder = packs_beside(target)
     _check_free(folder)
     temporary = packs_beside(part)
     try:
         size = copy_packs(database, pin, named, temporary)
+        (temporary / UNFINISHED).touch()
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync(target.parent)
     return size
+
+
+@contextmanager
+def _finished(folder: Path) -> Iterator[None]:
+    """Name the database in the block: from here on, the packs may belong to a complete backup.
+
+    If it does not get its name, they are removed.
+    """
+    (folder / UNFINISHED).unlink()
+    _sync(folder)
+    try:
+        yield
+    except (InvalidRequest, OSError):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _remove_unfinished(folder: Path, temporary: Path) -> None:
+    """Remove the packs of a backup to the same target that was killed before the database got its name."""
+    if folder.is_symlink() or not (folder / UNFINISHED).is_file() or folder.lstat().st_uid != os.geteuid():
+        return
+    shutil.rmtree(temporary, ignore_errors=True)
+    folder.rename(temporary)  # a kill while it is removed must not leave a part of it under the other name
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_free(target: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.attachment import is_store_needed, renew, store_to_change
-from smsevents.catalog.markers import MARKER_KEY
+from smsevents.catalog.markers import is_pack
 from smsevents.catalog.milestones import RECONCILED, reach, reached
 from smsevents.catalog.objects import (
     adopt_object,
@@ -38,6 +38,7 @@ RECONCILED_EVERY_MS = 7 * 24 * 60 * 60 * 1000
 PINNED_MAX_MS = 60 * 60 * 1000  # a backup renews its pin; after it was killed, old packs are kept for so long
 PIN_BELIEVED_MAX_MS = 2 * PINNED_MAX_MS  # the clock may have been set back since the pin was renewed
 OBJECTS_IN_STATEMENT_MAX = 500
+LEFT_PACKS_NAMED_MAX = 3  # in a message
 
 
 def collect(database: Database, now: int) -> str | None:
@@ -62,19 +63,31 @@ def collect(database: Database, now: int) -> str | None:
 
 
 def delete_due(database: Database, now: int) -> str | None:
-    """Delete the objects that are due at `now` (Unix ms). Return None, or why some are left."""
+    """Delete the objects that are due at `now` (Unix ms). Return None, or why some are left.
+
+    What cannot be deleted does not keep the others, and is tried again the next time.
+    """
+    left: list[str] = []  # the first ones by name
+    left_count = 0
     while True:
         with database.read() as connection:
-            keys = objects_due(connection, now, OBJECTS_IN_STATEMENT_MAX)
+            keys = objects_due(connection, now, OBJECTS_IN_STATEMENT_MAX, skipped=left_count)
             if not keys:
-                return None
+                break
             if is_pinned(connection, now, PIN_BELIEVED_MAX_MS):
                 return "A backup copies the packs. Old ones are deleted when it has ended."
             store = store_to_change(database, connection)
-        gone = store.delete(keys)
+        gone = set(store.delete(keys))
         database.write(lambda connection, gone=gone: forget_objects(connection, gone))  # type: ignore[misc]
-        if len(gone) < len(keys):
-            return f"{len(keys) - len(gone)} old packs could not be deleted from {store.url}."
+        left += [key for key in keys if key not in gone][: LEFT_PACKS_NAMED_MAX - len(left)]
+        left_count += len(keys) - len(gone)
+    if not left_count:
+        return None
+    return (
+        f"{left_count} old packs could not be deleted from {store.url}: {', '.join(left)}"
+        + (", \u2026" if left_count > len(left) else "")
+        + ". Are they locked, or do they or their folders belong to another user?"
+    )
 
 
 def reconcile(database: Database, now: int, trackpoint: int | None = None) -> int:
@@ -104,7 +117,7 @@ def unknown_objects(connection: Connection, store: ByteStore) -> list[StoredObje
 
 
 def _unknown(connection: Connection, listed: Iterable[StoredObject]) -> list[StoredObject]:
-    return [one for one in listed if one.key != MARKER_KEY and not has_object(connection, one.key)]
+    return [one for one in listed if is_pack(one.key) and not has_object(connection, one.key)]
 
 
 def _adopt(database: Database, strange: StoredObject, now: int) -> None:

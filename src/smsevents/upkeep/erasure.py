@@ -8,14 +8,14 @@ left of them in the database's files and in the store.
 it or erases from it meanwhile. So each event stays in its segment until it is rewritten or expires. The erasure reads
 each segment once that existed when it began, and none that comes later: imports cannot keep it from ending.
 
-Earlier backups and exports are for the operator to erase: docs/upkeep.md.
+Earlier exports are for the operator to erase. A backup that is restored finds out what was erased since, by the record
+of erasures (`erasure_records.py`), and repeats it (`erasure_repeats.py`).
 
 A blocked user is stored only as a digest, keyed by the shop: SHA-256 of the trackpoint and the user id.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 from array import array
 from typing import TYPE_CHECKING, Annotated
@@ -37,12 +37,14 @@ from smsevents.segments.pack import load_run
 from smsevents.segments.segment import inflate, pack
 from smsevents.upkeep.collecting import reconcile
 from smsevents.upkeep.distinct import Distinct
+from smsevents.upkeep.erasure_records import Act, note
+from smsevents.upkeep.erasure_users import USER, UsersNamed
 from smsevents.upkeep.packing import write_stored
 from smsevents.upkeep.receipt_rows import erase_receipts
 from smsevents.upkeep.tallying import tallied
 from smsevents.upkeep.tidying import Tidy
 from smsevents.upkeep.wiping import DELETE_PACKS, seconds_to_wipe, wipe, wipe_what_left
-from smsevents.wire.events import digest_of, encode_text
+from smsevents.wire.events import digest_of
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 from smsevents.wire.lines import NotLines, join_lines, parse_entries
 
@@ -55,14 +57,11 @@ if TYPE_CHECKING:
     from smsevents.catalog.replacement import StoredAs
     from smsevents.segments.pack import PackedSegment
     from smsevents.segments.segment import Segment
+    from smsevents.upkeep.erasure_users import Users
     from smsevents.wire.lines import Entry
 
 ERASURE_PATIENCE_SECONDS = 30
 ERASURE_READ_BYTES = 2 * 1024 * 1024  # of a pack, in one request
-
-# A canonical line contains `"userId":` exactly once: within a string, its quotes would be escaped.
-_KEY = b'"userId":'
-_user = re.compile(_KEY + rb'("(?:[^"\\]|\\.)*")')
 
 
 class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,12 +97,20 @@ def erase(database: Database, trackpoint: int, user_ids: Collection[str], now: i
     else:
         with database.read() as connection:
             require_shop(connection, trackpoint)
-    erase_receipts(database, trackpoint, user_ids, now)  # first, so that no later receipt finds the users there
-    marks = {encode_text(user_id) for user_id in user_ids}
+    named = UsersNamed(trackpoint, user_ids)
+    erase_receipts(database, trackpoint, named, now)  # first, so that no later receipt finds the users there
+    with database.dialect.shop_alone(trackpoint, ERASURE_PATIENCE_SECONDS):
+        erased = erase_alone(database, trackpoint, named, now)
+    note(database, trackpoint, named.digests, Act.BLOCK if block else Act.ERASE, now)
+    return erased
+
+
+def erase_alone(database: Database, trackpoint: int, users: Users, now: int) -> Erased:
+    """Erase users' events from a shop that this process has alone (`Dialect.shop_alone`). See `erase`."""
     events = segments = 0
-    with database.dialect.shop_alone(trackpoint, ERASURE_PATIENCE_SECONDS), Distinct() as shared:
+    with Distinct() as shared:
         for stored, overlaps in _segments_of(database, trackpoint):
-            removed, rewritten = _erase_from(database, trackpoint, stored, marks, now)
+            removed, rewritten = _erase_from(database, trackpoint, stored, users, now)
             segments += rewritten
             if overlaps:
                 shared.add(removed)
@@ -151,13 +158,20 @@ def check_user_id(user_id: str) -> str:
 
 
 def unblock(database: Database, trackpoint: int, user_id: str) -> bool:
-    """Let a user's events be recorded again. Return whether the user was blocked. Raises `UnknownShop`."""
+    """Let a user's events be recorded again. Return whether the user was blocked.
+
+    Raises `UnknownShop`, and `StoreUnavailable` also if this could not be recorded.
+    """
+    digest = digest_of(trackpoint, user_id)
 
     def unblock_in(connection: Connection) -> bool:
         require_shop(connection, trackpoint)
-        return unblock_user(connection, trackpoint, digest_of(trackpoint, user_id))
+        return unblock_user(connection, trackpoint, digest)
 
-    return database.write(unblock_in)
+    now = database.dialect.now_ms()
+    was_blocked = database.write(unblock_in)
+    note(database, trackpoint, [digest], Act.ALLOW, now)  # else a restored backup would block the user again
+    return was_blocked
 
 
 def _expedite(connection: Connection, trackpoint: int, now: int) -> None:
@@ -167,22 +181,22 @@ def _expedite(connection: Connection, trackpoint: int, now: int) -> None:
 
 
 def _erase_from(
-    database: Database, trackpoint: int, stored: StoredAs, marks: set[bytes], now: int
+    database: Database, trackpoint: int, stored: StoredAs, users: Users, now: int
 ) -> tuple[Sequence[bytes], int]:
     """Rewrite a segment or a pack, unless it has expired, without the lines of the marked users.
 
     Return those lines, and how many segments were rewritten.
     """
     kind, stored_id = stored
-    return (_erase_from_pack if kind == "pack" else _erase_from_row)(database, trackpoint, stored_id, marks, now)
+    return (_erase_from_pack if kind == "pack" else _erase_from_row)(database, trackpoint, stored_id, users, now)
 
 
 def _erase_from_row(
-    database: Database, trackpoint: int, segment_id: int, marks: set[bytes], now: int
+    database: Database, trackpoint: int, segment_id: int, users: Users, now: int
 ) -> tuple[Sequence[bytes], int]:
     with database.read() as connection:
         segment = find_segment(connection, segment_id)
-    if segment is None or (split := _split(segment.check_stored(), marks)) is None:
+    if segment is None or (split := _split(segment.check_stored(), users)) is None:
         return (), 0
     kept, removed = split
     packed = tallied(database, list(pack(kept)))
@@ -198,7 +212,7 @@ def _erase_from_row(
 
 
 def _erase_from_pack(
-    database: Database, trackpoint: int, pack_id: int, marks: set[bytes], now: int
+    database: Database, trackpoint: int, pack_id: int, users: Users, now: int
 ) -> tuple[Sequence[bytes], int]:
     """Rewrite a pack. `wipe` deletes the old object."""
     with database.read() as connection:
@@ -210,7 +224,7 @@ def _erase_from_pack(
         except ObjectGone:
             return (), 0
     try:
-        segments, removed, rewritten = _without(inner, marks)
+        segments, removed, rewritten = _without(inner, users)
     except ObjectGone as error:
         check_replaced(database, error)
         return (), 0  # it expired meanwhile
@@ -232,14 +246,14 @@ def _erase_from_pack(
     return (), 0  # it expired
 
 
-def _without(inner: list[PackedSegment], marks: set[bytes]) -> tuple[list[Segment], list[bytes], int]:
+def _without(inner: list[PackedSegment], users: Users) -> tuple[list[Segment], list[bytes], int]:
     """Return the segments of a pack without the lines of the marked users, those lines, and how many were rewritten."""
     tidy = Tidy()
     segments: list[Segment] = []
     removed: list[bytes] = []
     rewritten = 0
     for segment in _loaded_in_runs(inner):
-        split = _split(segment, marks)
+        split = _split(segment, users)
         if split is not None:
             rewritten += 1
             removed += split[1]
@@ -261,27 +275,23 @@ def _loaded_in_runs(inner: list[PackedSegment]) -> Iterator[Segment]:
         yield from load_run(run).segments()
 
 
-def _may_name(lines: bytes, marks: set[bytes]) -> bool:
-    """Return whether lines may name one of the marked users: far cheaper than parsing each line."""
-    return any(_KEY + mark in lines for mark in marks)
-
-
-def _split(segment: Segment, marks: set[bytes]) -> tuple[list[Entry], list[bytes]] | None:
+def _split(segment: Segment, users: Users) -> tuple[list[Entry], list[bytes]] | None:
     """Return the entries of a segment that stay and the lines that go, or None if none goes."""
     lines = inflate(segment)
-    if not _may_name(lines, marks):
+    marks = users.named_in(lines)
+    if not marks:
         return None
-    users = _user.findall(lines)
+    named = USER.findall(lines)
     try:
         held = parse_entries(lines)
-        if len(users) != len(held):
+        if len(named) != len(held):
             raise NotLines
     except NotLines as error:
         raise segment.header.damaged(str(error)) from error
-    removed = [line for (_, line), user in zip(held, users, strict=True) if user in marks]
+    removed = [line for (_, line), user in zip(held, named, strict=True) if user in marks]
     if not removed:
         return None
-    return [entry for entry, user in zip(held, users, strict=True) if user not in marks], removed
+    return [entry for entry, user in zip(held, named, strict=True) if user not in marks], removed
 
 
 def forget(database: Database, trackpoint: int, user_ids: Collection[str], now: int, *, block: bool) -> Erased:

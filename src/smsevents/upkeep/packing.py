@@ -39,7 +39,7 @@ from smsevents.segments.merge import page
 from smsevents.segments.pack import PACK_SEGMENTS_MAX, load_run, loaded, make_pack
 from smsevents.segments.segment import Run
 from smsevents.upkeep.groups import DEFAULT_SIZES, Compacted, PackSizes, Sizes
-from smsevents.upkeep.tallying import tallied
+from smsevents.upkeep.tallying import sum_in, tallied
 from smsevents.upkeep.tidying import Tidy
 from smsevents.wire.times import EPOCH, MILLISECOND
 from smsevents.wire.window import history_start
@@ -264,7 +264,7 @@ def _put(database: Database, trackpoint: int, segments: Sequence[Segment], sizes
 
 def _put_one(database: Database, store: ByteStore, trackpoint: int, segments: Sequence[Segment], now: int) -> Pack:
     key = new_key(trackpoint, segments[0].header.first[0], now)
-    pack, parts = make_pack(trackpoint, key, segments)
+    pack, parts = make_pack(trackpoint, key, segments, sum_in(segments))
     database.write(partial(announce, trackpoint=trackpoint, key=key, size_bytes=pack.object_bytes, now=now))
     try:
         store.put(key, parts)

@@ -1,4 +1,4 @@
-"""Verification: every stored segment and pack is read and checked against its header, its shop and its tally."""
+"""Verification: every stored segment and pack is read and checked against its header, its shop, its tally or sum."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from smsevents.catalog.pack_store import check_replaced
 from smsevents.catalog.packs import index_of, newest_pack_id, packs_between
 from smsevents.catalog.quarantine import discard_quarantine
 from smsevents.catalog.segments import newest_id, rows_between
-from smsevents.catalog.tallies import key_of, tallies_of, tallies_of_pack
+from smsevents.catalog.tallies import key_of, sum_of_pack, tallies_of, tallies_of_pack
 from smsevents.errors import DamagedSegment, ObjectGone
 from smsevents.segments.pack import TRAILER_BYTES, PackedSegment, headers_in, read_pack
 from smsevents.segments.segment import inflate, read_entries
-from smsevents.segments.tally import UnreadableTally, decode_tally, tally_of
+from smsevents.segments.tally import UnreadableTally, decode_tally, raw_tally, tally_of
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep.collecting import unknown_objects
+from smsevents.upkeep.tallying import sum_of_packed
 from smsevents.wire.events import NotAnEvent, NotJson, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from smsevents.catalog import Database
     from smsevents.segments.header import SegmentHeader
@@ -40,12 +41,14 @@ class Checked:
     """A checked segment, or a pack that cannot be read at all. `damage` says what is wrong with it, or is None.
 
     A damaged one is quarantined by its `header`. If only its tally does not say what its lines say, `has_wrong_tally`.
+    If it is a pack with sound segments, `has_wrong_sum`: its sum is not that of their tallies.
     """
 
     header: SegmentHeader
     trackpoint: int
     damage: str | None
     has_wrong_tally: bool = False
+    has_wrong_sum: bool = False
 
     @property
     def name(self) -> str:
@@ -89,20 +92,28 @@ def _verify_pack(database: Database, trackpoint: int, span_ms: int, pack: Segmen
             index = index_of(connection, pack.id)
             store = database.packs(connection).store
             tallies = tallies_of_pack(connection, pack.id)
+            found_sum = sum_of_pack(connection, pack.id)
         if index is None:
             return
         headers = headers_in(pack, index)
         store = _at_hand(store, pack.place.key, pack.stored_bytes + len(index) + TRAILER_BYTES)
         if damage := _damage_of_pack(store, trackpoint, span_ms, pack, index):
             yield Checked(pack, trackpoint, damage)
+        segments = [PackedSegment(header, store) for header in headers]
+        is_damaged = False
         reach: Entry | None = None
-        for header in headers:
-            segment = PackedSegment(header, store)
+        for segment in segments:
+            header = segment.header
             damage = damage_of_packed(segment, trackpoint, reach)
             tally = None if damage else tallies.get(header.place.start)
             is_wrong = tally is not None and _is_wrong(tally, segment.load())
+            if is_wrong:
+                del tallies[header.place.start]
             yield Checked(header, trackpoint, damage, is_wrong)
+            is_damaged = is_damaged or damage is not None
             reach = header.last
+        if found_sum is not None and not is_damaged and _is_wrong_sum(found_sum, segments, tallies):
+            yield Checked(pack, trackpoint, None, has_wrong_sum=True)
     except ObjectGone as gone:
         try:
             check_replaced(database, gone)
@@ -189,6 +200,15 @@ def _is_wrong(tally: bytes, segment: Segment) -> bool:
     """Return whether a tally as it is stored cannot be read, or does not say what the lines of its segment say."""
     try:
         return decode_tally(tally) != tally_of(inflate(segment))
+    except UnreadableTally:
+        return True
+
+
+def _is_wrong_sum(found: bytes, segments: Sequence[PackedSegment], tallies: Mapping[int, bytes]) -> bool:
+    """Return whether the sum of a pack cannot be read, or is not that of its segments. These have sound tallies."""
+    expected = sum_of_packed(segments, tallies)
+    try:
+        return expected is None or raw_tally(found) != raw_tally(expected)
     except UnreadableTally:
         return True
 

@@ -26,8 +26,11 @@ health.py           /health/live, /health/ready
 session.py          /session
 session_cookie.py   the cookie of a session, and which requests may use it
 attempts.py         how many wrong keys or tokens an address may send
-page.py             / and the files of the page
+page.py             / and the files of the pages
 docs.py             /docs
+reference.py        docs/api.md as HTML, for /docs
+bundle.py           modules of JavaScript as one file
+static_files.py     files as a browser gets them
 openapi.py          /openapi.json, assembled from the description of each resource
 describe.py         the parts of such a description
 

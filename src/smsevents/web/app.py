@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> RequestLog:
                     app.state.app.timekeeper,
                     upkeep=settings.upkeep != "off",
                     concerns=app.state.app.database.concerns,
+                    forget=app.state.app.forget_events,
                 ),
                 reported(os.environ.get(ADDRESS_VARIABLE)),
             ):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from smsevents.log.filtered import NOTHING_YET
-from smsevents.segments.splice import GzipMember, count, lines_of
+from smsevents.segments.splice import GzipMember, count, gzipped, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,28 @@ class Chunk(NamedTuple):
 
     data: bytes
     is_last: bool
+
+
+class Chunks(Protocol):
+    """The chunks of an export, one after the other."""
+
+    async def next(self, page_max_bytes: int) -> Chunk:
+        """Return the next chunk, read in pages of limited size. Raises what `Reader.next_page` raises."""
+
+
+class KnownLines:
+    """The only chunk of an export whose lines are few and known."""
+
+    def __init__(self, lines: bytes, *, gzip: bool, counted: Callable[[int], None]) -> None:
+        """Send these lines. `counted` receives their number."""
+        self._lines = lines
+        self._gzip = gzip
+        self._counted = counted
+
+    async def next(self, page_max_bytes: int) -> Chunk:  # noqa: ARG002 -- nothing is read
+        """Return all lines."""
+        self._counted(self._lines.count(b"\n"))
+        return Chunk(gzipped(self._lines) if self._gzip else self._lines, is_last=True)
 
 
 class ExportChunks:

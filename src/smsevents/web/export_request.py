@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from smsevents.errors import InvalidRequest
-from smsevents.wire.event_filter import MEMBERS, TEXT_MEMBERS, TIME_MEMBERS, EventFilter
+from smsevents.wire.event_filter import EVERYTHING, MEMBERS, TEXT_MEMBERS, TIME_MEMBERS, EventFilter
 from smsevents.wire.events import STATUSES, Milliseconds, Text
 from smsevents.wire.file_formats import START_MAX_BYTES, format_of
 from smsevents.wire.limits import DAY_MS
@@ -83,11 +83,12 @@ def _advice(reason: str, now: int) -> str:
 
 
 def _refuse_repeated_keys(body: bytes, asked: ExportRequest) -> None:
-    if not any(getattr(asked, name) is not None for name in TEXT_MEMBERS):
-        # Then the only strings of a valid body are its keys, a few. Each ends in a quote and a colon.
-        keys = msgspec.json.decode(body, type=dict[str, int | None])
-        if body.count(b":") == len(keys):
-            return
+    # Without texts, the only strings of a valid body are its keys, and each colon follows one. So there are as many
+    # colons as members, if no key is repeated and none is null.
+    if not any(getattr(asked, name) is not None for name in TEXT_MEMBERS) and body.count(b":") == sum(
+        time is not None for time in (asked.from_, asked.to, asked.sentFrom, asked.sentTo)
+    ):
+        return
     json.loads(body, object_pairs_hook=_without_repetition)
 
 
@@ -100,6 +101,8 @@ def _without_repetition(pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def _filter_of(asked: ExportRequest) -> EventFilter:
+    if all(getattr(asked, name) is None for name in MEMBERS):
+        return EVERYTHING
     texts = {name: _several(getattr(asked, name)) for name in TEXT_MEMBERS}
     return checked_filter(EventFilter(**texts, sentFrom=asked.sentFrom, sentTo=asked.sentTo))
 
@@ -124,6 +127,8 @@ def filter_warning(wanted: EventFilter) -> str | None:
 
     A status or a type may be unknown, and a time of sending may be in another unit.
     """
+    if not wanted:
+        return None
     unknown = {name: sorted(getattr(wanted, name) - {*names}) for name, names in KNOWN_TEXTS.items()}
     warnings = [_of_unknown(name, values) for name, values in unknown.items() if values]
     for name in TIME_MEMBERS:

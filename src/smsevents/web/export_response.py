@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from litestar.types import Receive, Scope, Send
 
-    from smsevents.web.export_chunks import ExportChunks
+    from smsevents.web.export_chunks import Chunks
     from smsevents.web.export_pace import ExportPace
 
 logger = structlog.get_logger()
@@ -36,7 +36,7 @@ class ExportResponse:
     """Sends the chunks of one export."""
 
     def __init__(
-        self, chunks: ExportChunks, pace: ExportPace, headers: Mapping[str, str], *, stall_max_seconds: float
+        self, chunks: Chunks, pace: ExportPace, headers: Mapping[str, str], *, stall_max_seconds: float
     ) -> None:
         """Send chunks at a pace, to a client that may stop reading for a limited number of seconds."""
         self._chunks = chunks

@@ -16,7 +16,7 @@ from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.auth import authorized_shop
 from smsevents.web.body import stream
 from smsevents.web.describe import LINES, TRACKPOINT, WITH_BODY, example_lines, problems, request_schema_of
-from smsevents.web.export_chunks import ExportChunks
+from smsevents.web.export_chunks import ExportChunks, KnownLines
 from smsevents.web.export_pace import ExportPace
 from smsevents.web.export_request import ExportRequest, filter_warning, read_request
 from smsevents.web.export_response import ExportResponse
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
     from litestar.types import Receive, Scope, Send
 
+    from smsevents.web.export_chunks import Chunks
     from smsevents.web.export_request import Asked
     from smsevents.web.state import AppState
+    from smsevents.wire.event_filter import EventFilter
+    from smsevents.wire.window import Window
 
 
 KIB = 1024
@@ -60,12 +63,20 @@ async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
         headers["X-Export-Warning"] = " ".join(warnings)
     if gzip:
         headers["Content-Encoding"] = "gzip"
+    return streamed(app, trackpoint, _chunks(app, trackpoint, window, wanted, gzip=gzip), headers)
+
+
+def _chunks(app: AppState, trackpoint: int, window: Window, wanted: EventFilter, *, gzip: bool) -> Chunks:
+    """Return the chunks of an export: what is known without the database, or what a reader finds there."""
+    counted = counter_of(trackpoint)
+    known = None if wanted else app.recent.lines(trackpoint, window)
+    if known is not None:
+        return KnownLines(known, gzip=gzip, counted=counted)
     reader = app.log.read(trackpoint, window, wanted)
-    chunks = ExportChunks(reader, app.exports, trackpoint, gzip=gzip, counted=counter_of(trackpoint))
-    return streamed(app, trackpoint, chunks, headers)
+    return ExportChunks(reader, app.exports, trackpoint, gzip=gzip, counted=counted)
 
 
-def streamed(app: AppState, trackpoint: int, chunks: ExportChunks, headers: dict[str, str]) -> ASGIApp:
+def streamed(app: AppState, trackpoint: int, chunks: Chunks, headers: dict[str, str]) -> ASGIApp:
     """Return the response that sends the chunks; it counts towards the exports that may run at the same time."""
     stall_max_seconds = app.settings.stall_max_seconds
     response = ExportResponse(chunks, ExportPace(app.exports.ahead), headers, stall_max_seconds=stall_max_seconds)

@@ -15,14 +15,13 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from smsevents.errors import StoreUnavailable, TooManyAtOnce
 from smsevents.web.results import LoopWork, Results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable
 
 T = TypeVar("T")
 
@@ -42,12 +41,15 @@ class ConcurrencyLimit:
         self._inside: Counter[Hashable] = Counter()
         self._all_inside = 0
 
-    @contextmanager
-    def enter(self, tenant: Hashable) -> Iterator[None]:
-        """Hold a place for as long as the block runs. Raises `TooManyAtOnce`.
+    def enter(self, tenant: Hashable) -> _Place:
+        """Hold a place for as long as a `with` block runs, which raises `TooManyAtOnce` at its start.
 
         The last free place is only for a tenant that has none.
         """
+        return _Place(self, tenant)
+
+    def take(self, tenant: Hashable) -> None:
+        """Take a place, until `leave`. Raises `TooManyAtOnce`."""
         free = self._at_once_max - self._all_inside
         has = self._inside[tenant]
         if free <= 0:
@@ -62,18 +64,34 @@ class ConcurrencyLimit:
             )
         self._inside[tenant] += 1
         self._all_inside += 1
-        try:
-            yield
-        finally:
-            self._all_inside -= 1
-            self._inside[tenant] -= 1
-            if not self._inside[tenant]:
-                del self._inside[tenant]
+
+    def leave(self, tenant: Hashable) -> None:
+        """Return a place that was taken."""
+        self._all_inside -= 1
+        self._inside[tenant] -= 1
+        if not self._inside[tenant]:
+            del self._inside[tenant]
 
     @property
     def inside(self) -> int:
         """The number of requests that run now."""
         return self._all_inside
+
+
+class _Place:
+    """A place while a block runs. A generator would take longer, and each request enters twice."""
+
+    __slots__ = ("_limit", "_tenant")
+
+    def __init__(self, limit: ConcurrencyLimit, tenant: Hashable) -> None:
+        self._limit = limit
+        self._tenant = tenant
+
+    def __enter__(self) -> None:
+        self._limit.take(self._tenant)
+
+    def __exit__(self, *_: object) -> None:
+        self._limit.leave(self._tenant)
 
 
 class Turns(Generic[T]):

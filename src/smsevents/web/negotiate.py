@@ -18,6 +18,8 @@ _WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?", re.ASCII)
 
 def media_type(accept: str) -> str:
     """Return the media type of an export: the one of the contract, unless the client prefers the other."""
+    if not accept:
+        return JSON_SEQ
     weights = _weights(accept)
     return NDJSON if _wish(weights, NDJSON) > _wish(weights, JSON_SEQ) else JSON_SEQ
 
@@ -44,6 +46,14 @@ def wants_gzip(accept_encoding: str) -> bool:
     return gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
+def preferred_language(accept_language: str) -> str:
+    """Return `cs` or `en`, whichever a person prefers. Slovak readers read Czech more easily than English."""
+    weights = _weights(accept_language)
+    czech = max((weight for name, weight in weights.items() if name[:2] in {"cs", "sk"}), default=0.0)
+    english = max((weight for name, weight in weights.items() if name[:2] == "en"), default=0.0)
+    return "cs" if czech > english else "en"
+
+
 def values_of(request: Request[Any, Any, Any], name: bytes) -> list[str]:
     """Return the values of a header, one for each field. `name` is in lower case."""
     return [value.decode("latin-1") for field, value in request.scope["headers"] if field == name]
@@ -59,7 +69,10 @@ def codings(request: Request[Any, Any, Any]) -> list[str]:
 
     Clients often send `utf-8` by mistake. It is not a coding but a charset, the one of every body here.
     """
-    members = (part.strip(" \t").lower() for part in joined(request, b"content-encoding").split(","))
+    values = values_of(request, b"content-encoding")
+    if not values:
+        return []
+    members = (part.strip(" \t").lower() for part in ",".join(values).split(","))
     return [coding for coding in members if coding not in {"", "identity", "utf-8", "utf8"}]
 
 

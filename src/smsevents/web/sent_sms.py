@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, post
 
 from smsevents.errors import InvalidRequest, UnknownShop, UnsupportedEncoding
-from smsevents.receipts.register import SentSms
+from smsevents.receipts.register import Registration, SentSms
 from smsevents.web import negotiate, query
 from smsevents.web.auth import authorized_shop
 from smsevents.web.body import stream
@@ -33,9 +34,12 @@ async def register_sent_sms(request: Request[Any, Any, Any]) -> SentResult:
         raise UnsupportedEncoding("Send the lines of sent messages without Content-Encoding.", supported="identity")
     with app.imports.limit.enter(trackpoint):
         body = b"".join([part async for part in stream(request, SENT_BODY_MAX_BYTES, app.settings, _TOO_LARGE)])
-        return await app.imports.threads.run(
-            trackpoint, lambda: app.register.add(trackpoint, body, app.timekeeper.judge())
+        registration = await app.imports.threads.run(
+            trackpoint, lambda: Registration(app.register, trackpoint, body, app.timekeeper.judge())
         )
+        while (part := registration.store_some()) is not None:
+            registration.stored(await asyncio.wrap_future(part))
+        return registration.result
 
 
 def operation(now: int) -> dict[str, Any]:

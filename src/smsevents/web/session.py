@@ -72,7 +72,8 @@ async def sign_in(request: Request[Any, Any, Any], state: State) -> Response[byt
     except Unauthorized:
         app.wrong_keys.count(client)
         raise
-    return await _signed_in(request, app, session, {"Set-Cookie": set_cookie(request, app.settings, session_id)})
+    cookie = set_cookie(request, app.settings, session_id)
+    return _told(await _info(request, app, session), {"Set-Cookie": cookie})
 
 
 @route("/session", http_method=[HttpMethod.GET, HttpMethod.HEAD])
@@ -83,8 +84,7 @@ async def show_session(request: Request[Any, Any, Any], state: State) -> Respons
     session_id = session_id_of(request, app.settings)
     if session_id is None:
         raise Unauthorized("You are not signed in. Sign in with your API key.")
-    session = await app.doors.run(info_of(request.scope).client, lambda: app.sessions.find(session_id))
-    return await _signed_in(request, app, session, {})
+    return _told(await session_info(request, app, session_id), {})
 
 
 @delete("/session", status_code=204)
@@ -121,12 +121,19 @@ def _is_loopback(client: str | None) -> bool:
         return False
 
 
-async def _signed_in(
-    request: Request[Any, Any, Any], app: AppState, session: Session, headers: dict[str, str]
-) -> Response[bytes]:
+async def session_info(request: Request[Any, Any, Any], app: AppState, session_id: str) -> SessionInfo:
+    """Return who is signed in by the id of a session. Raises `Unauthorized` if it has ended."""
+    session = await app.doors.run(info_of(request.scope).client, lambda: app.sessions.find(session_id))
+    return await _info(request, app, session)
+
+
+async def _info(request: Request[Any, Any, Any], app: AppState, session: Session) -> SessionInfo:
     info = info_of(request.scope)
     info.key_id, info.trackpoint = session.key.id, session.key.trackpoint
     shop = await app.doors.run(info.client, lambda: app.access.shop(session.key.trackpoint))
-    body = SessionInfo(str(shop.trackpoint), shop.name, list(session.scopes), session.expires_ms)
+    return SessionInfo(str(shop.trackpoint), shop.name, list(session.scopes), session.expires_ms)
+
+
+def _told(info: SessionInfo, headers: dict[str, str]) -> Response[bytes]:
     headers |= {"Cache-Control": "no-store"}
-    return Response(msgspec.json.encode(body), media_type="application/json", status_code=200, headers=headers)
+    return Response(msgspec.json.encode(info), media_type="application/json", status_code=200, headers=headers)

@@ -10,10 +10,12 @@ from smsevents.accounts.sessions import Sessions
 from smsevents.catalog import Database, open_served
 from smsevents.log.joining import Joining
 from smsevents.log.log import Log
+from smsevents.log.recent import RecentEvents
 from smsevents.log.small import SmallImports
 from smsevents.receipts.receivers import Receivers
 from smsevents.receipts.recording import ReceiptRecorder
 from smsevents.receipts.register import Register
+from smsevents.segments.segment import forget_opened
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
 from smsevents.web.attempts import Attempts
@@ -69,6 +71,7 @@ class AppState:
     database: Database
     log: Log
     small_imports: SmallImports
+    recent: RecentEvents
     access: Access
     sessions: Sessions
     wrong_keys: Attempts
@@ -97,11 +100,18 @@ class AppState:
         # the sum of all limits is smaller than the number of connections, or running requests would block all others
         at_most = max(1, connections_max() // 2)
         probes = _threads("probe", 2, tenant_threads_max=1)  # readiness never waits for metrics
+        exports = ExportLane(
+            _limit("exports", settings.exports_at_once_max, at_most, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
+            _threads("reader", EXPORT_READERS),
+            _threads("merger", EXPORT_MERGERS),
+            Slots(EXPORT_RUNS_AHEAD_MAX),
+        )
         return cls(
             settings=settings,
             database=database,
             log=log,
             small_imports=SmallImports(timekeeper, log.blocked, joining),
+            recent=RecentEvents(database, exports.threads.submit),
             access=access,
             sessions=Sessions(database, access),
             wrong_keys=Attempts("keys", "Check the key, wait a minute, then try again."),
@@ -110,12 +120,7 @@ class AppState:
             register=Register(database, joining),
             wrong_tokens=Attempts("tokens", "Check the address in the gateway's configuration."),
             timekeeper=timekeeper,
-            exports=ExportLane(
-                _limit("exports", settings.exports_at_once_max, at_most, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
-                _threads("reader", EXPORT_READERS),
-                _threads("merger", EXPORT_MERGERS),
-                Slots(EXPORT_RUNS_AHEAD_MAX),
-            ),
+            exports=exports,
             imports=Lane(
                 _limit("imports", settings.imports_at_once_max, at_most, "SMSEVENTS_IMPORTS_AT_ONCE_MAX"),
                 _threads("importer", IMPORT_WORKERS, tenant_threads_max=IMPORT_WORKERS_OF_SHOP_MAX),
@@ -134,6 +139,11 @@ class AppState:
             readiness=Once(probes, "readiness"),
             exposition=Once(probes, "metrics"),
         )
+
+    def forget_events(self) -> None:
+        """Remove events from memory that are kept there for the next requests. Some may be erased meanwhile."""
+        self.recent.forget()
+        forget_opened()
 
     def close(self) -> None:
         """End the threads and close the database."""

@@ -8,6 +8,7 @@ If the client goes away, the count ends at its next part.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from smsevents.web.state import AppState
 
 ETAG_DIGEST_BYTES = 16
+GZIP_MIN_BYTES = 1024  # below, gzip saves no packet
+GZIP_LEVEL = 5
 MESSAGE_GROUPS = tuple(part for part in PARTS if part != "status")
 
 Body: TypeAlias = EventStatistics | DeliveryTimes | MessageStatistics
@@ -87,6 +90,7 @@ async def _counted(
     app: AppState = request.app.state.app
     trackpoint = await authorized_shop(request, app, request.path_params["trackpointId"], "stats", "export")
     as_csv = wants_csv(request)
+    as_gzip = negotiate.wants_gzip(negotiate.joined(request, b"accept-encoding"))
     question = read(request, app.log.now())
     known = negotiate.joined(request, b"if-none-match")
     with app.statistics.limit.enter(trackpoint):
@@ -94,7 +98,9 @@ async def _counted(
             request,
             lambda check: app.statistics.threads.run(
                 trackpoint,
-                lambda: _response(app.database, trackpoint, kind, question, known, check=check, as_csv=as_csv),
+                lambda: _response(
+                    app.database, trackpoint, kind, question, known, check=check, as_csv=as_csv, as_gzip=as_gzip
+                ),
             ),
         )
 
@@ -129,17 +135,30 @@ async def _until_gone(request: Request[Any, Any, Any]) -> None:
 
 
 def _response(  # noqa: PLR0913 -- what a response depends on
-    database: Database, trackpoint: int, kind: _Kind, question: Question, known: str, *, check: Check, as_csv: bool
+    database: Database,
+    trackpoint: int,
+    kind: _Kind,
+    question: Question,
+    known: str,
+    *,
+    check: Check,
+    as_csv: bool,
+    as_gzip: bool,
 ) -> Response[bytes]:
     etag = _etag(database, trackpoint, kind, question, as_csv=as_csv)
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept"}
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Encoding"}
     if etag in {one.strip(" \t") for one in known.split(",")} or known.strip(" \t") == "*":
         return Response(b"", status_code=304, headers=headers)
     body = kind.count(database, trackpoint, question, check)
     if as_csv:
         headers["Content-Disposition"] = f'attachment; filename="{name_of(kind.name, trackpoint, body)}"'
-        return Response(csv_of(body), headers=headers, media_type="text/csv; header=present")
-    return Response(msgspec.json.encode(body), headers=headers, media_type=negotiate.JSON)
+    content, media_type = (
+        (csv_of(body), "text/csv; header=present") if as_csv else (msgspec.json.encode(body), negotiate.JSON)
+    )
+    if as_gzip and len(content) >= GZIP_MIN_BYTES:
+        headers["Content-Encoding"] = "gzip"
+        content = gzip.compress(content, GZIP_LEVEL, mtime=0)
+    return Response(content, headers=headers, media_type=media_type)
 
 
 def _etag(database: Database, trackpoint: int, kind: _Kind, question: Question, *, as_csv: bool) -> str:

@@ -58,7 +58,7 @@ class CanonicalReader:
     def __init__(self, trackpoint: int) -> None:
         self._trackpoint = trackpoint
         self._line = re.compile(rb'^\{"smsEvent":\{"trackpoint":%d,%b' % (trackpoint, _line_after_shop), re.MULTILINE)
-        self._known: dict[bytes, Source] = {}
+        self._sources = KnownSources()
 
     def read(self, block: bytes) -> EventColumns | None:
         r"""Return the columns of complete lines, each ended by `\n`.
@@ -69,17 +69,24 @@ class CanonicalReader:
         # one list, of the parts of each line and of what stands between the lines: nothing, if all lines are canonical
         parts = self._line.split(block)
         between, users, statuses, dates, sources, sent = (parts[at::_PARTS] for at in range(_PARTS))
-        if not users or any(between) or not _are_canonical_texts(users) or not self._know(set(sources)):
+        if not users or any(between) or not _are_canonical_texts(users) or not self._sources.know(set(sources)):
             return None
-        return EventColumns(self._trackpoint, users, statuses, dates, sources, sent, self._known)
+        return EventColumns(self._trackpoint, users, statuses, dates, sources, sent, self._sources.by_key)
 
-    def _know(self, sources: set[bytes]) -> bool:
-        """Return whether all sources are canonical, and remember them."""
-        new = sources - self._known.keys()
+
+class KnownSources:
+    """The sources of a shop that were read, so that each is decoded only once. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[bytes, Source] = {}  # by their canonical JSON up to the send date
+
+    def know(self, keys: set[bytes]) -> bool:
+        """Return whether all keys are those of canonical sources, and remember them."""
+        new = keys - self.by_key.keys()
         if not new:
             return True
-        if len(self._known) + len(new) > KNOWN_SOURCES_MAX:
-            self._known, new = {}, sources  # a new dictionary, because earlier columns refer to the old one
+        if len(self.by_key) + len(new) > KNOWN_SOURCES_MAX:
+            self.by_key, new = {}, keys  # a new dictionary, because earlier columns refer to the old one
         for key in new:
             line = _EVENT_START + key + _EVENT_END
             try:
@@ -88,7 +95,7 @@ class CanonicalReader:
                 return False
             if canonical != line:
                 return False
-            self._known[key] = event.source
+            self.by_key[key] = event.source
         return True
 
 

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 KNOWN_SOURCES_MAX = 1024  # as many as `CanonicalReader` remembers
 NEEDLES_MAX = 8  # each is searched for by itself; with more of them, looking at every line is faster
 
+# A run of lines that have the needle is followed line by line at first, then in steps that grow.
+RUN_SINGLE_LINES = 8
+RUN_STEP_MIN_BYTES, RUN_STEP_FIRST_BYTES, RUN_STEP_MAX_BYTES = 256, 4 * 1024, 128 * 1024
+
+_BEGIN = b'{"smsEvent":{"trackpoint":'  # each line has it once
 _USER, _STATUS, _DATE = b'"userId":', b',"status":', b',"date":'
 _SOURCE, _SENT = b'"source":', b',"sendDate":'
 
@@ -148,15 +153,40 @@ def _lines_with(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
 
 
 def _lines_with_one(lines: bytes, needle: bytes) -> Iterator[bytes]:
-    find, rfind = lines.find, lines.rfind  # for many lines, this loop is most of the work
+    find, rfind = lines.find, lines.rfind
     at = find(needle)
     start = rfind(b"\n", 0, at) + 1
     while at >= 0:
         end = lines.index(b"\n", at) + 1
         at = find(needle, end)
-        if at < 0 or find(b"\n", end, at) >= 0:  # the next line with the needle does not follow
-            yield lines[start:end]
-            start = rfind(b"\n", 0, at) + 1
+        if at >= 0 and find(b"\n", end, at) < 0:  # the next line has it, too
+            end = _end_of_run(lines, needle, lines.index(b"\n", at) + 1)
+            at = find(needle, end)
+        yield lines[start:end]
+        start = rfind(b"\n", end, at) + 1 or end
+
+
+def _end_of_run(lines: bytes, needle: bytes, start: int) -> int:
+    """Return up to where all lines have the needle, or most of them, from the line that starts at `start`.
+
+    After some lines, many are looked at together: they have as many needles as there are lines. For many lines, this is
+    most of the work of a filter.
+    """
+    find, size = lines.find, len(lines)
+    for _ in range(RUN_SINGLE_LINES):
+        end = find(b"\n", start) + 1
+        if not end or find(needle, start, end) < 0:
+            return start
+        start = end
+    step_bytes, ends_within = RUN_STEP_FIRST_BYTES, False  # the run ends within twice the step
+    while start < size and step_bytes >= RUN_STEP_MIN_BYTES:
+        end = find(b"\n", start + step_bytes - 1) + 1 or size
+        if lines.count(needle, start, end) == lines.count(_BEGIN, start, end):
+            start = end
+        else:
+            ends_within = True
+        step_bytes = step_bytes // 2 if ends_within else min(2 * step_bytes, RUN_STEP_MAX_BYTES)
+    return start
 
 
 def _lines_with_any(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:

@@ -57,6 +57,11 @@ def entry_at(lines: bytes, start: int) -> tuple[Entry, int]:
     return (int(match[1]), lines[start:end]), end + 1
 
 
+def last_entry(lines: bytes) -> Entry:
+    """Return the entry of the last line of one or more. Raises `NotLines`."""
+    return entry_at(lines, lines.rfind(b"\n", 0, len(lines) - 1) + 1)[0]
+
+
 def bisect_lines(lines: bytes, bound: Entry, *, from_start: int = 0, at: bool = False) -> int:
     """Return where the first line after a bound starts in sorted lines; with `at`, the first one at or after it.
 

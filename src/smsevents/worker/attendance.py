@@ -81,14 +81,21 @@ class Attendant:
 
 
 @contextmanager
-def attended(timekeeper: Timekeeper, *, upkeep: bool, concerns: Callable[[], list[Check]] = list) -> Iterator[None]:
-    """Run an attendant in a thread for as long as the block runs."""
+def attended(
+    timekeeper: Timekeeper,
+    *,
+    upkeep: bool,
+    concerns: Callable[[], list[Check]] = list,
+    forget: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Run an attendant in a thread for as long as the block runs. It also calls `forget` regularly."""
     stopping = threading.Event()
     attendant = Attendant(timekeeper, upkeep=upkeep, concerns=concerns)
 
     def attend() -> None:
         attendant.look()
         while not stopping.wait(NOTE_INTERVAL_SECONDS):
+            forget()
             attendant.look()
 
     thread = threading.Thread(target=attend, name="smsevents-attendant", daemon=True)

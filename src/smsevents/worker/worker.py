@@ -35,13 +35,15 @@ from smsevents.settings import Settings
 from smsevents.stats.keeping import DayKeeper
 from smsevents.timekeeper import Herald, Timekeeper
 from smsevents.upkeep.collecting import collect
+from smsevents.upkeep.erasure_records import ERASURES_KEPT_DAYS
 from smsevents.upkeep.packing import pack_settled
-from smsevents.upkeep.receipt_rows import SENT_KEPT_DAYS, expire_receipts
+from smsevents.upkeep.receipt_rows import SENT_KEPT_DAYS, expire_receipts, settle_register
 from smsevents.upkeep.retention import expire
 from smsevents.upkeep.settling import Settling, compact_background, past_before
 from smsevents.upkeep.space import give_back_room
 from smsevents.upkeep.tallying import Backfill
 from smsevents.upkeep.wiping import seconds_to_wipe, wipe
+from smsevents.worker.erasure_round import ErasureRound
 from smsevents.worker.lifeline import end_with_parent
 from smsevents.worker.shares import EXTENDED_EVERY_SECONDS, Shares
 
@@ -70,7 +72,7 @@ _STOPPED = {0, -signal.SIGTERM}  # exit codes of an upkeep worker that was told 
 class UpkeepWorker:
     """Does the upkeep of a database: all of it, or that of its shops."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the keyword ones are settings
         self,
         database: Database,
         clock: Callable[[], int] | None = None,
@@ -78,11 +80,12 @@ class UpkeepWorker:
         *,
         packs: bool = False,
         sent_kept_days: int = SENT_KEPT_DAYS,
+        erasures_kept_days: int = ERASURES_KEPT_DAYS,
     ) -> None:
         """Use a database, and a timekeeper that knows whether the time can be trusted.
 
         With `packs`, what has settled is moved into the store of packs, unless the log was moved back. Registered
-        messages are deleted after `sent_kept_days`.
+        messages are deleted after `sent_kept_days`, and records of erasures after `erasures_kept_days`.
 
         The clock returns Unix milliseconds. The default is the clock that all processes of the database share, because
         they compare the ends of leases.
@@ -92,6 +95,7 @@ class UpkeepWorker:
         self._timekeeper = timekeeper or Timekeeper(database, Clocks(wall_ms=self._now))
         self._packs = packs
         self._sent_kept_days = sent_kept_days
+        self._erasures = ErasureRound(database, erasures_kept_days)
         self._not_packed: set[int] = set()  # shops whose packs could not be written in the last round
         self._left: set[int] = set()  # shops that another worker was still working on in the last round
         self._herald = Herald()
@@ -135,6 +139,7 @@ class UpkeepWorker:
         self._herald.hear(judgement)
         if leads:
             self._expire(judgement)
+            self._erasures.run(self._now(), judgement.old_by_ms)
         looked_at = self._looked_at
         worked = self._keep_shops()
         if worked is None:
@@ -194,6 +199,7 @@ class UpkeepWorker:
             logger.info("expired", segments=expired.segments, packs=expired.packs, events=expired.events)
         if unmatched := expire_receipts(self._database, judgement.old_by_ms, self._sent_kept_days):
             logger.warning("receipts without a message dropped", receipts=unmatched)
+        settle_register(self._database, judgement.clock_ms)
 
     def _keep_shop(self, trackpoint: int, now: int, *, packs: bool) -> bool:
         """Compact a shop, and with `packs` pack it, unless another worker is doing that. Return whether it changed."""
@@ -373,7 +379,12 @@ def keep(url: str, log_format: str) -> None:
     except SmsEventsError as error:
         logger.error("upkeep worker cannot begin", error=str(error))  # noqa: TRY400 -- the text says all
         raise SystemExit(1) from error
-    worker = UpkeepWorker(database, packs=bool(settings.segments), sent_kept_days=settings.sent_sms_kept_days)
+    worker = UpkeepWorker(
+        database,
+        packs=bool(settings.segments),
+        sent_kept_days=settings.sent_sms_kept_days,
+        erasures_kept_days=settings.erasures_kept_days,
+    )
     try:
         while True:
             completed = False

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsevents.catalog.dialects.base import dialect_of
+from smsevents.catalog.periods import days_kept
 from smsevents.catalog.receivers import count_receipts, find_receiver
-from smsevents.catalog.sent import days_kept
 from smsevents.catalog.shops import block_user
 from smsevents.errors import InvalidLines, TimeInDoubt
 from smsevents.receipts import register as register_module
@@ -417,7 +417,7 @@ def test_a_receipt_and_its_message_at_the_same_moment(harness: Harness, monkeypa
     other = ReceiptSite(harness.opened(), exists=True)
     receiver = one.receiver()
     has_looked, may_commit = threading.Event(), threading.Event()
-    real = vars(register_module)["take_waiting"]
+    real = vars(register_module)["any_waiting"]
 
     def slow(*arguments: Any) -> Any:
         found = real(*arguments)
@@ -425,7 +425,7 @@ def test_a_receipt_and_its_message_at_the_same_moment(harness: Harness, monkeypa
         assert may_commit.wait(WAIT_MAX_SECONDS)
         return found
 
-    monkeypatch.setattr(register_module, "take_waiting", slow)
+    monkeypatch.setattr(register_module, "any_waiting", slow)
     with ThreadPoolExecutor(2) as threads:
         registering = threads.submit(one.sent, sent_line({"receiver": receiver.id}, "abc", "u1", SENT))
         assert has_looked.wait(WAIT_MAX_SECONDS)

@@ -86,6 +86,10 @@ class Dialect(Protocol):
         """The location of the database, for its operator."""
 
     @property
+    def erasures_folder(self) -> Path | None:
+        """A folder beside the database, for the record of erasures, or None. It need not exist."""
+
+    @property
     def reads_kept(self) -> int:
         """How many connections for reads may be kept open outside of the engine's pool."""
 
@@ -96,6 +100,10 @@ class Dialect(Protocol):
     @property
     def fetches_lazily(self) -> bool:
         """Whether a cursor fetches rows when they are asked for, and not all of them at first."""
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether a statement takes many rows as one array for each column, which is faster than row by row."""
 
     @property
     def divides_upkeep(self) -> bool:
@@ -113,6 +121,12 @@ class Dialect(Protocol):
 
     def check_same(self) -> None:
         """Raise `StoreUnavailable` if the name of the database no longer leads to the one that was opened."""
+
+    def commit_mark(self) -> int | None:
+        """Return a number that differs after each commit of any process, or None if that is not known at once.
+
+        This waits for nothing. It does what `check_same` does, unless it returns None.
+        """
 
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if the next write will probably fail. The check itself writes nothing."""
@@ -149,6 +163,12 @@ class Dialect(Protocol):
 
         `stored.newest_settled_id` explains how it is used.
         """
+
+    def last_id(self, connection: Connection, table: str) -> int:
+        """Return the highest id that a table ever gave out, also if its row is gone, or 0."""
+
+    def set_last_id(self, connection: Connection, table: str, last: int) -> None:
+        """Let a table give out only ids above `last` from now on."""
 
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
         """Share a shop to rewrite some of its segments. Raises `Busy` if a process has or awaits exclusive access."""
@@ -229,6 +249,10 @@ class Diagnosis(Protocol):
     @property
     def where(self) -> str:
         """The location of the database, as `Dialect.where` returns it."""
+
+    @property
+    def erasures_folder(self) -> Path | None:
+        """What `Dialect.erasures_folder` is."""
 
     def checks(self) -> list[Check]:
         """Return the results of the checks. The one of the database itself comes first."""

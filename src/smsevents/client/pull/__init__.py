@@ -20,6 +20,8 @@ terms.py      the inputs and outputs of a pull: options, source, reports, summar
 pull.py       a pull, from its plan to its summary
 schedule.py   which day is next, how many threads, and when to give up
 fetch.py      fetches one complete day from the server, or raises an error
+receive.py    receives one day, in one try
+helper.py     a second process that receives days
 fold.py       merges days into files
 ledger.py     the results of a pull so far
 errors.py     the errors of a pull

@@ -15,13 +15,12 @@ from smsevents.client.pull.sort import PULL_RUN_READ_BYTES, Sorter, batches_of_l
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smsevents.client.pull.directory import Directory
-    from smsevents.client.pull.drafts import Draft, NewFile
+    from smsevents.client.pull.drafts import Draft, Drafts, NewFile
     from smsevents.client.pull.formats import Format
     from smsevents.client.pull.lines import Lines
     from smsevents.wire.lines import Entry
 
-PULL_KEPT_MAX_BYTES = 8 * 1024 * 1024  # in memory; more is kept in a temporary file without a name
+PULL_KEPT_MAX_BYTES = 2 * 1024 * 1024  # in memory; more is kept in a temporary file without a name
 
 
 class Arrivals:
@@ -30,12 +29,12 @@ class Arrivals:
     Raises `OSError` if its files cannot be written.
     """
 
-    def __init__(self, directory: Directory, format_: Format) -> None:
-        """Write what is in order in a format, into the state folder of a directory."""
-        self._directory = directory
+    def __init__(self, drafts: Drafts, format_: Format) -> None:
+        """Write what is in order in a format, as a draft."""
+        self._drafts = drafts
         self._format = format_
         self._stack = ExitStack()
-        kept = tempfile.SpooledTemporaryFile(PULL_KEPT_MAX_BYTES, dir=str(directory.state))  # noqa: SIM115 -- the next line
+        kept = tempfile.SpooledTemporaryFile(PULL_KEPT_MAX_BYTES, dir=str(drafts.folder))  # noqa: SIM115 -- the next line
         self._kept = self._stack.enter_context(kept)
         self._draft: Draft[Lines] | None = None
         self._last: Entry | None = None
@@ -53,7 +52,7 @@ class Arrivals:
             return
         if self._sorter is None and lines.is_ascending and (self._last is None or self._last < lines.first):
             if self._draft is None:
-                self._draft = self._stack.enter_context(self._directory.draft(self._format.writer))
+                self._draft = self._stack.enter_context(self._drafts.begin(self._format.writer))
             self._last = lines.last
             self._kept.write(lines.text)
             self._draft.add(lines)
@@ -66,7 +65,7 @@ class Arrivals:
         """Return a sorter of the lines that have come so far. The file that was begun is useless."""
         if self._draft:
             self._draft.discard()
-        sorter = self._stack.enter_context(Sorter(self._directory.state))
+        sorter = self._stack.enter_context(Sorter(self._drafts.folder))
         for batch in self._kept_batches():
             sorter.add(batch)
         return sorter

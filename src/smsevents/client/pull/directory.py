@@ -38,13 +38,13 @@ from smsevents.client.filters import NO_FILTER, Filter
 from smsevents.client.locks import PRIVATE_FILE, PRIVATE_FOLDER
 from smsevents.client.platforms import flush_folder, try_lock
 from smsevents.client.pull.days import Split, part_of
-from smsevents.client.pull.drafts import Draft, FileRecord, NewFile, Rows_contra, Writer, digest_of, private_file
+from smsevents.client.pull.drafts import Drafts, FileRecord, NewFile, digest_of, private_file
 from smsevents.client.pull.errors import DamagedFile, DirectoryInUse, DirectoryUnusable, OtherOptions
 from smsevents.client.pull.formats import Format, FormatName, JsonLines, format_named
 from smsevents.client.pull.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from smsevents.wire.lines import Entry
 
@@ -53,7 +53,7 @@ MANIFEST = "manifest.json"
 VERSION = 1
 MANIFEST_INTERVAL_SECONDS = 1.0
 _FILTERED_VERSION = 2  # so that an earlier smsevents, which knows of no filters, does not mix in other events
-_NEW = "new-"
+NEW = "new-"  # begins the names of files that are being written
 _PERMISSIONS = 0o777
 _STAGED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.(-?[0-9]{1,18})")
 # the fixed options of a directory, and how to comply; each text names an option or argument of the command
@@ -126,7 +126,7 @@ class Directory:
         self._staged = self.state / "staged"
         self._manifest_path = self.state / MANIFEST
         self._changing = threading.Lock()
-        self._numbers = 0
+        self.drafts = Drafts(self.state, NEW)
         self._unflushed: set[Path] = set()  # folders with files that are not on disk under their final names yet
         self._unrecorded = False  # whether the manifest on disk lacks something
         self._recorded_at = 0.0
@@ -141,7 +141,7 @@ class Directory:
             self._manifest = self._opened_manifest(wish)
             self.layout = self._manifest.layout
             self.format = format_named(self.layout.format, compressed=self.layout.compressed)
-            for left in self.state.glob(f"{_NEW}*"):
+            for left in self.state.glob(f"{NEW}*"):
                 left.unlink()
             self._keep_options()
         except OSError as error:
@@ -250,16 +250,9 @@ class Directory:
                 )
         return found
 
-    def draft(self, writer_of: Callable[[IO[bytes]], Writer[Rows_contra]]) -> Draft[Rows_contra]:
-        """Begin a file under a temporary name, in the format of a writer."""
-        with self._changing:
-            self._numbers += 1
-            path = self.state / f"{_NEW}{self._numbers}"
-        return Draft(path, writer_of)
-
     def write(self, format_: Format, batches: Iterable[list[Entry]]) -> NewFile:
         """Write a file under a temporary name and flush it to disk."""
-        with self.draft(format_.writer) as draft:
+        with self.drafts.begin(format_.writer) as draft:
             for batch in batches:
                 draft.add(Lines.of(batch))
             return draft.complete()
@@ -349,7 +342,7 @@ class Directory:
 
     def write_state(self, name: str, state: Struct) -> None:
         """Replace a file of the state folder, and flush it to disk."""
-        new = self.state / f"{_NEW}{name}"
+        new = self.state / f"{NEW}{name}"
         with private_file(new, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(state), indent=1))
             file.flush()

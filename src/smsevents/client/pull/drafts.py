@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
@@ -84,6 +85,24 @@ class Draft(Generic[Rows_contra]):
             self._stack.close()
         finally:
             self._path.unlink(missing_ok=True)
+
+
+class Drafts:
+    """Begins files under temporary names in a folder. Thread-safe."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        """Begin all names with a prefix, which no other process that writes there may use."""
+        self.folder = folder
+        self._prefix = prefix
+        self._changing = threading.Lock()
+        self._numbers = 0
+
+    def begin(self, writer_of: Callable[[IO[bytes]], Writer[Rows_contra]]) -> Draft[Rows_contra]:
+        """Begin a file, in the format of a writer."""
+        with self._changing:
+            self._numbers += 1
+            path = self.folder / f"{self._prefix}{self._numbers}"
+        return Draft(path, writer_of)
 
 
 def private_file(path: Path, mode: str) -> IO[Any]:

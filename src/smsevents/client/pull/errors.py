@@ -7,6 +7,7 @@ ClientError                 (smsevents.client.errors)
     ├── DirectoryInUse      another pull is running in the directory
     ├── OtherOptions        the directory was created with other options
     ├── DirectoryUnusable   the directory cannot be read or written
+    ├── HelperGone          the process that received a day for the pull has ended
     └── Stopped             the pull was asked to stop
 """
 
@@ -41,6 +42,15 @@ class DirectoryUnusable(PullError):
     """The directory cannot be read or written."""
 
     fails_all = True
+
+
+class HelperGone(PullError):
+    """The process that received a day for the pull has ended. Without it, the pull receives the day itself."""
+
+    recovery = Recovery.LATER
+
+    def __init__(self) -> None:
+        super().__init__("The process that received this day has ended. The pull goes on without it.")
 
 
 class Stopped(PullError):

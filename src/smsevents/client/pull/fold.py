@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from smsevents.client.pull.arrivals import Arrivals
     from smsevents.client.pull.clocks import Fetch, FetchClocks
     from smsevents.client.pull.directory import Directory
     from smsevents.client.pull.drafts import NewFile
     from smsevents.client.pull.ledger import Ledger
+    from smsevents.client.pull.receive import Arrived
     from smsevents.client.pull.schedule import Part
     from smsevents.client.pull.terms import PullObserver
     from smsevents.wire.lines import Entry
@@ -37,7 +37,7 @@ class Folder:
         self._report = report
         self._replace = replace
 
-    def take(self, fetch: Fetch, part: Part, arrivals: Arrivals) -> None:
+    def take(self, part: Part, fetch: Fetch, arrivals: Arrived) -> None:
         """Put a complete day into its file, or stage it if the file also holds other days."""
         day, counted = fetch.day, Counted(arrivals.batches())
         fetched_ms = self._clocks.past_ms(fetch)

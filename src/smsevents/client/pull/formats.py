@@ -9,16 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import re
+import string
 from contextlib import closing
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice, repeat
 from typing import IO, TYPE_CHECKING, Protocol
 
 from smsevents.client.errors import MissingExtra
 from smsevents.client.pull.errors import BadEvent, DamagedFile
-from smsevents.client.pull.lines import EntryChecker, Lines, settled
+from smsevents.client.pull.lines import EntryChecker, Lines, are_times, settled
 from smsevents.client.pull.sort import PULL_RUN_READ_BYTES
 from smsevents.client.pull.text_files import Gzip, Plain, TextWriter
 from smsevents.wire.columns import COLUMNS, event_of, row_of
@@ -40,7 +41,9 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\uff1d", "\uff0b"
 _YEAR_MIN = 1000  # the first year with four digits
 _time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _MINUTE_MS = 60_000
-_DAY_MINUTES = 24 * 60
+_TEN_SECONDS_MS = 10_000
+_STARTS_MAX = 16 * 1024  # a day has 8,640
+_PLAIN = (string.digits + string.ascii_letters + "_").encode()  # needs neither quotes nor an apostrophe
 # what may need quotes or an apostrophe, in either form of CSV: no user id that shops usually have
 _special = re.compile(rb"[^0-9A-Za-z_.@\0\x80-\xff-]|(?:\A|\0)[^0-9A-Za-z_]")
 
@@ -208,7 +211,7 @@ class Csv(Format):
         """Return the rows of lines. Only users and sources may need quotes, and a shop has few sources."""
         columns = lines.columns
         users: Sequence[bytes] = columns.users
-        if _special.search(b"\0".join(users)):
+        if b"".join(users).translate(None, _PLAIN) and _special.search(b"\0".join(users)):
             users = [self._cells(user.decode()) for user in users]
         sources = {key: self._cells(*_source_cells(source)) for key, source in columns.known.items()}
         rows = zip(
@@ -223,12 +226,12 @@ class Csv(Format):
         return b"\r\n".join([*map(self._delimiter.encode().join, rows), b""])
 
     def _time_cells(self, numbers: Sequence[bytes], text_of: Callable[[int], str]) -> list[bytes]:
-        """Return numbers as `text_of` writes times. For those that can be the time of an event, this is fast."""
-        times = list(map(int, numbers))
-        if not (is_time(min(times)) and is_time(max(times))):
-            return [self._cells(text_of(time)) for time in times]
-        rests = _rests_of_minute()
-        return [_minute_cell(minute) + rests[rest] for minute, rest in map(divmod, times, repeat(_MINUTE_MS))]
+        """Return numbers as `text_of` writes times. For those that nearly all events have, this is fast."""
+        if not are_times(numbers):
+            return [self._cells(text_of(int(number))) for number in numbers]
+        starts = _starts_of_cells
+        # ten seconds begin where the number has four more digits: the last of the seconds, and the milliseconds
+        return [b"%b%b.%bZ" % (starts[number[:9]], number[9:10], number[10:]) for number in numbers]
 
     def _cells(self, *cells: str) -> bytes:
         """Return cells as they stand within a row."""
@@ -279,22 +282,17 @@ def _csv_event(row: list[str]) -> Event:
     return event_of((int(row[0]), *row[1:3], time_ms(row[3]), *row[4:9], time_ms(row[9]) if row[9] else None))
 
 
-@cache
-def _rests_of_minute() -> list[bytes]:
-    """Return the seconds of each millisecond of a minute, as `time_text` writes them."""
-    return [b"%02d.%03dZ" % divmod(rest_ms, 1000) for rest_ms in range(_MINUTE_MS)]
+class _StartsOfCells(dict[bytes, bytes]):
+    """The start of the cell of a time, up to the tens of its seconds, by the first nine digits of its number."""
+
+    def __missing__(self, digits: bytes) -> bytes:
+        if len(self) >= _STARTS_MAX:
+            self.clear()
+        start = self[digits] = time_text(int(digits) * _TEN_SECONDS_MS).encode()[: -len("0.000Z")]
+        return start
 
 
-@lru_cache(maxsize=4096)
-def _minute_cell(minute: int) -> bytes:
-    """Return a minute up to its seconds. It must be one that events can have."""
-    day, rest = divmod(minute, _DAY_MINUTES)
-    return b"%b%02d:%02d:" % (_day_cell(day), *divmod(rest, 60))
-
-
-@lru_cache(maxsize=4096)
-def _day_cell(day: int) -> bytes:
-    return f"{EPOCH + timedelta(day):%Y-%m-%dT}".encode()
+_starts_of_cells = _StartsOfCells()
 
 
 def sent_text(milliseconds: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from operator import eq
+from operator import eq, le, lt
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -49,7 +49,7 @@ class Lines:
     ) -> None:
         r"""Take canonical lines, each ended by `\n`, and either their entries or their columns.
 
-        The dates in `columns` must be times (`_are_times`), so that they sort as numbers do.
+        The dates in `columns` must be times (`are_times`), so that they sort as numbers do.
         """
         self.text = text
         self._entries = entries
@@ -85,10 +85,10 @@ class Lines:
         dates, columns = self._dates, self._columns
         if dates is None or columns is None:
             return is_ascending(self.entries)
-        if sorted(dates) != list(dates):
-            return False
-        if len(set(dates)) == len(dates):
+        if all(map(lt, dates, islice(dates, 1, None))):
             return True
+        if not all(map(le, dates, islice(dates, 1, None))):
+            return False
         ties = (at for at, tie in enumerate(map(eq, dates, islice(dates, 1, None))) if tie)
         return all(_rest_of_line(columns, at) < _rest_of_line(columns, at + 1) for at in ties)
 
@@ -157,12 +157,12 @@ class EntryChecker:
     def _are_good(self, columns: EventColumns) -> bool:
         """Return whether canonical lines pass all checks and are stored as they are. If not, check each of them."""
         dates = columns.dates
-        if columns.trackpoint != self._trackpoint or not _are_times(dates):
+        if columns.trackpoint != self._trackpoint or not are_times(dates):
             return False
         newest_ms = int(max(dates))
         if int(min(dates)) < self._start_ms or newest_ms > self._end_ms:
             return False
-        if self._has_columns and not _are_times(columns.sent):
+        if self._has_columns and not are_times(columns.sent):
             return False
         self.newest_ms = max(self.newest_ms, newest_ms)
         self._lines_before += len(dates)
@@ -212,7 +212,7 @@ class EntryChecker:
         return BadEvent(f"Line {self._lines_before:,}: {printable(reason)}. It reads: {shortened(line)}")
 
 
-def _are_times(numbers: Sequence[bytes]) -> bool:
+def are_times(numbers: Sequence[bytes]) -> bool:
     """Return whether all numbers have 13 digits and can be times. Such numbers sort by their digits."""
     return set(map(len, numbers)) == {_TIME_DIGITS} and min(numbers) >= b"1" and max(numbers) <= _TIME_MAX
 

@@ -266,7 +266,7 @@ class MessageFiles:
 
     def _draft(self) -> Draft[list[Message]]:
         directory = self._directory
-        return directory.draft(message_writer(directory.format, directory.layout.trackpoint))
+        return directory.drafts.begin(message_writer(directory.format, directory.layout.trackpoint))
 
     def _put(self, part: str, new: NewFile, report: PullObserver, summary: MessagesSummary) -> None:
         """Replace a part's file with a new one, unless they are the same."""

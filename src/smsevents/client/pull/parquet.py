@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smsevents.client.arrow import SCHEMA, TIME, record_batch
+from smsevents.client.gathered import columns_of
 from smsevents.client.pull.drafts import Rows_contra
 from smsevents.client.pull.errors import BadEvent
 from smsevents.client.pull.formats import Format, resettled, sound
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from smsevents.wire.lines import Entry
 
 PULL_ROW_GROUP_ROWS = 64 * 1024
+PULL_COLUMNS_ROWS_MIN = 4 * 1024  # about 1 MiB of lines; larger batches save little time and take memory for each day
 
 ZSTD_LEVEL = 3
 _ROWS_READ_AT_ONCE = 4096
@@ -39,7 +41,7 @@ class Parquet(Format):
 
     def writer(self, file: IO[bytes]) -> Writer[Lines]:
         """Return a writer of row groups."""
-        return self.table_writer(file, SCHEMA, lambda lines: record_batch(lines.columns))
+        return _Gathering(self.table_writer(file, SCHEMA, lambda some: record_batch(columns_of(some))))
 
     def table_writer(
         self, file: IO[bytes], schema: pa.Schema, batch_of: Callable[[Rows_contra], pa.RecordBatch]
@@ -50,6 +52,33 @@ class Parquet(Format):
     def read(self, path: Path, checker: EntryChecker) -> Iterator[list[Entry]]:
         """Yield the entries of a file. Raises `DamagedFile`."""
         return resettled(sound(path, _read(path, checker)), checker)
+
+
+class _Gathering:
+    """Passes lines on, many at a time: a batch of columns costs more than some thousand rows of it."""
+
+    def __init__(self, writer: Writer[list[Lines]]) -> None:
+        self._writer = writer
+        self._held: list[Lines] = []
+        self._rows = 0
+
+    def add(self, lines: Lines, /) -> None:
+        self._held.append(lines)
+        self._rows += len(lines)
+        if self._rows >= PULL_COLUMNS_ROWS_MIN:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._writer.add(self._held)
+        self._held, self._rows = [], 0
+
+    def finish(self) -> None:
+        if self._rows:
+            self._pass_on()
+        self._writer.finish()
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 class _Writer(Generic[Rows_contra]):

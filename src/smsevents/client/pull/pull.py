@@ -7,18 +7,23 @@ merged with the others when the last of them was fetched or has failed.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import ClientError, RateLimited
 from smsevents.client.pull.clocks import FetchClocks, is_ahead
 from smsevents.client.pull.days import Plan, part_of, plan, window_of
-from smsevents.client.pull.directory import STAGED_FORMAT
+from smsevents.client.pull.directory import NEW, STAGED_FORMAT
 from smsevents.client.pull.errors import Stopped
 from smsevents.client.pull.fetch import DayFetcher
 from smsevents.client.pull.fold import Folder
 from smsevents.client.pull.gaps import lost_days, was_fetched
+from smsevents.client.pull.helper import HELPED_DAYS_MIN, Helper, Task
 from smsevents.client.pull.ledger import Ledger
+from smsevents.client.pull.receive import HereReceiver, Wanted
 from smsevents.client.pull.schedule import Part, Schedule, Work
 from smsevents.wire.limits import HISTORY_MS
 
@@ -26,8 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
+    from smsevents.client.account import Account
     from smsevents.client.pull.directory import Directory, Staged
+    from smsevents.client.pull.receive import Heard, Receiver
     from smsevents.client.pull.terms import PullObserver, PullOptions, Source, Stopping, Summary
+    from smsevents.client.retry import Timeouts
 
 # Windows does not end a wait for a thread on Ctrl-C; between two waits, the handler of the signal runs.
 _INTERRUPTIBLE_SECONDS = 0.5
@@ -45,14 +53,20 @@ class Pull:
         clock: Callable[[], int],
         report: PullObserver,
         stopping: Stopping,
+        helped: tuple[Account, Timeouts] | None = None,
     ) -> None:
+        """Take what to pull from where; with `helped`, a second process asks the same server for some of many days."""
         self._directory = directory
         self._options = options
         self._report = report
         self._stopping = stopping
         self._ledger = Ledger()
         self._clocks = FetchClocks(clock, options.lookback_days, self._warn)
-        self._fetcher = DayFetcher(source, directory, self._clocks, report=report, stopping=stopping)
+        layout = directory.layout
+        self._wanted = Wanted(layout.trackpoint, layout.filter, directory.format.has_columns)
+        self._receiver = HereReceiver(source, self._wanted, directory.drafts, self._heard)
+        self._helped = helped
+        self._fetcher = DayFetcher(directory, self._clocks, report=report, stopping=stopping)
         self._folder = Folder(directory, self._clocks, self._ledger, report=report, replace=options.replace)
         self._staged: dict[date, Staged] = {}
 
@@ -113,16 +127,34 @@ class Pull:
             raise self._directory.unusable(error) from error
         schedule = Schedule(parts, self._options.jobs, self._stopping)
         threads = schedule.threads
-        with ThreadPoolExecutor(threads, thread_name_prefix="smsevents-pull") as pool:
+        receivers: list[Receiver] = [self._receiver] * threads
+        with ExitStack() as stack:
+            if self._helped and threads > 1 and len(days) >= HELPED_DAYS_MIN and (os.cpu_count() or 1) > 1:
+                receivers[-1] = stack.enter_context(self._helper(*self._helped))
+            pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="smsevents-pull"))
             try:
-                working = [pool.submit(self._work, schedule) for _ in range(threads)]
+                working = [pool.submit(self._work, schedule, receiver) for receiver in receivers]
                 while wait(working, _INTERRUPTIBLE_SECONDS).not_done:
-                    pass
+                    if self._stopping.is_set:
+                        _interrupt(receivers)
                 for worker in working:
                     worker.result()
             except BaseException:
                 self._stopping.stop()
+                _interrupt(receivers)
                 raise
+
+    def _helper(self, account: Account, timeouts: Timeouts) -> Helper:
+        directory = self._directory
+        prefix = f"{NEW}helper-{os.getpid()}-"
+        task = Task(account, timeouts, self._wanted, directory.state, prefix, directory.format)
+        return Helper(task, self._heard, otherwise=self._receiver)
+
+    def _heard(self, heard: Heard) -> None:
+        """Note what has arrived. Raises `Stopped`."""
+        self._stopping.check()
+        self._clocks.newest(heard.newest_ms)
+        self._report.received(heard.events, heard.size_bytes)
 
     def _parts(self, days: list[date]) -> list[Part]:
         """Return the files that need work, the oldest first."""
@@ -139,11 +171,13 @@ class Pull:
             part.add(day)
         return list(parts.values())
 
-    def _work(self, schedule: Schedule) -> None:
+    def _work(self, schedule: Schedule, receiver: Receiver) -> None:
         """Do work in a thread until none is left for it."""
         try:
+            if isinstance(receiver, Helper):
+                receiver.start()
             while work := schedule.next():
-                if not self._do(work, schedule):
+                if not self._do(work, schedule, receiver):
                     return  # this thread has left the schedule
         except Stopped:
             schedule.leave()
@@ -151,13 +185,13 @@ class Pull:
             self._stopping.stop()  # a bug; the other threads stop too
             raise
 
-    def _do(self, work: Work, schedule: Schedule) -> bool:
+    def _do(self, work: Work, schedule: Schedule, receiver: Receiver) -> bool:
         """Fetch a day into its file, or record that it failed. Return False if the day was left to other threads."""
         part, day = work
         if day is not None:
             try:
                 format_ = self._directory.format if part.is_one_day else STAGED_FORMAT
-                self._fetcher.fetch(day, format_, lambda fetch, arrivals: self._folder.take(fetch, part, arrivals))
+                self._fetcher.fetch(day, format_, receiver, partial(self._folder.take, part))
             except Stopped:
                 raise  # the day did not fail
             except RateLimited as error:
@@ -221,3 +255,9 @@ class Pull:
         summary.kept.sort()
         nothing_done = not summary.plan.fetch and not summary.plan.final
         summary.has_nothing = nothing_done and bool(summary.absent or ledger.ahead)
+
+
+def _interrupt(receivers: list[Receiver]) -> None:
+    for receiver in receivers:
+        if isinstance(receiver, Helper):
+            receiver.interrupt()

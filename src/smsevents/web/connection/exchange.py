@@ -164,9 +164,12 @@ class Exchange:
         """Encode the header fields, and note what they say about the body and the connection."""
         fields: list[bytes] = []
         says_close = False
-        for name, value in (*self._line.default_headers, *headers):
-            if _BAD_NAME.search(name) or _BAD_VALUE.search(value):
-                raise ValueError(f"{name!r}: {value!r} is not a header")
+        every = (*self._line.default_headers, *headers)
+        # two searches in all, because there are many headers, and they are seldom wrong
+        names, values = b"".join([name for name, _ in every]), b"".join([value for _, value in every])
+        if _BAD_NAME.search(names) or _BAD_VALUE.search(values):
+            raise ValueError(f"{every!r} are not headers")
+        for name, value in every:
             lower = name.lower()
             if lower == b"content-length":
                 self._missing = int(value)

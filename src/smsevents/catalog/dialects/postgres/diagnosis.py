@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class PostgresDiagnosis:
     """An examination of the database at a location."""
 
+    erasures_folder = None
+
     def __init__(self, location: Location) -> None:
         """Examine the database."""
         self._location = location
@@ -56,6 +58,7 @@ class PostgresDiagnosis:
             poolclass=NullPool,
             use_native_hstore=False,
         )
+        engine.dialect.supports_server_side_cursors = False  # they need a transaction of several statements
         with engine.connect() as connection:
             yield connection
 

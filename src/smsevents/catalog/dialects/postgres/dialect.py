@@ -47,9 +47,11 @@ class PostgresDialect:
     """One PostgreSQL database."""
 
     scrub_steps = (scrub.REWRITE,)
+    erasures_folder = None  # a server has no folder for it
     reads_kept = 0  # the pool keeps them
     has_one_writer = False
     fetches_lazily = False
+    takes_arrays = True
     divides_upkeep = True
 
     def __init__(self, location: Location, *, create: bool) -> None:
@@ -84,6 +86,11 @@ class PostgresDialect:
         if self.identity is None:
             with self._connected("read") as connection:
                 self.identity = require_usable(connection, self.where, create=True).identity
+
+    @staticmethod
+    def commit_mark() -> int | None:
+        """Return None: the server would have to be asked."""
+        return None
 
     def check_writable(self) -> None:
         """Begin a write, which a standby refuses."""
@@ -128,6 +135,17 @@ class PostgresDialect:
     def unfinished_id(self, connection: Connection) -> int | None:
         """Return an id below which nothing more will appear."""
         return guards.unfinished_id(connection)
+
+    @staticmethod
+    def last_id(connection: Connection, table: str) -> int:
+        """Return where the sequence of a table is."""
+        found = connection.exec_driver_sql(f"SELECT last_value - 1 + is_called::int FROM {table}_id_seq")  # noqa: S608 -- a table of ours
+        return int(found.scalar_one())
+
+    @staticmethod
+    def set_last_id(connection: Connection, table: str, last: int) -> None:
+        """Set the sequence of a table. Without rows so far, it begins again with 1."""
+        connection.exec_driver_sql(f"SELECT setval('{table}_id_seq', {max(last, 1)}, {last > 0})")
 
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
         """Share a shop with other steps of the upkeep."""

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 DATABASE_CONNECTIONS_KEPT = 8  # a thread that needs another one opens it for as long as it needs it
 WAL_PAUSE_SECONDS = 0.02  # between tries to put a new file into WAL mode
+# What a write changes stays in memory until its commit. Otherwise SQLite would write some pages several times. A read
+# needs little, and many connections read.
+WRITE_CACHE_MAX_KIB, READ_CACHE_MAX_KIB = 16 * 1024, 2 * 1024
 WAL_KEPT_MAX_BYTES = 64 * 1024 * 1024
+
+_WROTE = "smsevents_wrote"  # noted with a connection: its last transaction was a write
 
 
 def sqlite_engine(path: Path, *, create: bool) -> Engine:
@@ -90,13 +95,18 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a read, or a write that holds the write lock from the start.
+    """Begin a read, or a write that holds the write lock from the start. Each has its own limit of the page cache.
 
     A read transaction that is upgraded later fails at once if another process wrote in between.
     """
-    begin = "BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN"
+    write = bool(connection.get_execution_options().get("write"))
+    begin = "BEGIN IMMEDIATE" if write else "BEGIN"
+    cursor = connection.connection.cursor()  # SQLAlchemy would take longer than SQLite
     try:
-        connection.connection.cursor().execute(begin)  # SQLAlchemy would take longer than SQLite
+        if connection.info.get(_WROTE, False) is not write:
+            cursor.execute(f"PRAGMA cache_size = -{WRITE_CACHE_MAX_KIB if write else READ_CACHE_MAX_KIB}")
+            connection.info[_WROTE] = write
+        cursor.execute(begin)
     except sqlite3.Error as error:
         raise OperationalError(begin, None, error) from error
 

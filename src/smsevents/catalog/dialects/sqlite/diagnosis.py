@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from smsevents.catalog.checks import Check, State
 from smsevents.catalog.dialects.sqlite.location import (
+    erasures_folder_of,
     name_of_user,
     require_ours,
     require_usable,
@@ -56,6 +57,11 @@ class SqliteDiagnosis:
     def where(self) -> str:
         """The location of the file."""
         return str(self._path.absolute())
+
+    @property
+    def erasures_folder(self) -> Path:
+        """A folder beside the file."""
+        return erasures_folder_of(self._path)
 
     def checks(self) -> list[Check]:
         """Return the results of the checks. The one of the database itself comes first."""

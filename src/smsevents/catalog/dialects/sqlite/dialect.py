@@ -10,13 +10,16 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
+from sqlalchemy import text
+
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.sqlite import files, locks
+from smsevents.catalog.dialects.sqlite.commits import Commits
 from smsevents.catalog.dialects.sqlite.connections import sqlite_engine
 from smsevents.catalog.dialects.sqlite.failures import translated
 from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES, FreeSpace, free_bytes
 from smsevents.catalog.dialects.sqlite.identity import identity_of
-from smsevents.catalog.dialects.sqlite.location import require_usable, why_unwritable
+from smsevents.catalog.dialects.sqlite.location import erasures_folder_of, require_usable, why_unwritable
 from smsevents.clock.system import now_ms
 from smsevents.errors import InvalidRequest, StoreUnavailable
 
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LAST_ID = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
+_FORGET_LAST_ID = text("DELETE FROM sqlite_sequence WHERE name = :name")
+_REMEMBER_LAST_ID = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)")
+
 VACUUM = "vacuum"
 EMPTY_WAL = "empty the write-ahead log"
 SCRUB_BRIEF_MAX_BYTES = 32 * 1024 * 1024  # a file of at most this size is rewritten in less than a second
@@ -45,6 +52,7 @@ class SqliteDialect:
     reads_kept = 8  # opening one takes longer than a small read
     has_one_writer = True
     fetches_lazily = True
+    takes_arrays = False
     divides_upkeep = False  # all processes are on one machine, whose cores the server needs
 
     def __init__(self, path: Path, *, create: bool) -> None:
@@ -54,6 +62,7 @@ class SqliteDialect:
         self.is_new = not path.exists()
         self._create = create
         self._room = FreeSpace(path)
+        self._commits = Commits(path)
         self._step_bytes = files.GIVEN_BACK_AT_FIRST_BYTES
         self._identity: str | None = None  # of the file, once it is open
 
@@ -61,6 +70,11 @@ class SqliteDialect:
     def where(self) -> str:
         """The location of the file."""
         return str(self.path.absolute())
+
+    @property
+    def erasures_folder(self) -> Path:
+        """A folder beside the file."""
+        return erasures_folder_of(self.path)
 
     def engine(self) -> Engine:
         """Create the engine, and the file if it is missing and may be created. Raises `StoreUnavailable`."""
@@ -85,6 +99,11 @@ class SqliteDialect:
                 f"The database {self.path} was moved or replaced. Put it back, or restart to use the new one.",
                 "The database of the server was moved or replaced. Try again later, and tell its operator.",
             )
+
+    def commit_mark(self) -> int | None:
+        """Return SQLite's own mark."""
+        self.check_same()
+        return self._commits.mark()
 
     def check_writable(self) -> None:
         """Try to take the write lock, and check file modes and free space.
@@ -140,6 +159,18 @@ class SqliteDialect:
         """Return None: ids appear in their order."""
         return None
 
+    @staticmethod
+    def last_id(connection: Connection, table: str) -> int:
+        """Return what SQLite remembers of a table with AUTOINCREMENT."""
+        found = connection.execute(_LAST_ID, {"name": table}).scalar()
+        return int(found or 0)
+
+    @staticmethod
+    def set_last_id(connection: Connection, table: str, last: int) -> None:
+        """Let SQLite remember it. Its table has no key."""
+        connection.execute(_FORGET_LAST_ID, {"name": table})
+        connection.execute(_REMEMBER_LAST_ID, {"name": table, "last": last})
+
     def shop_step(self, trackpoint: int) -> AbstractContextManager[None]:
         """Share a shop with other steps of the upkeep."""
         return locks.shop_step(self.path, trackpoint)
@@ -193,4 +224,5 @@ class SqliteDialect:
         return DatabaseSizes(files.size_of(self.path), log_bytes, free_bytes(self.path.absolute().parent))
 
     def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Stop watching the commits."""
+        self._commits.close()

@@ -6,6 +6,7 @@ its folder and its file system show which one applies.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import stat
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html, section 1.3
+_NAME_IN_FOLDER_MAX_BYTES = 240  # a name has at most 255
 OPENED_MIN_BYTES = 64 * 1024  # `-shm` begins with 32 KiB
 _OUR_TABLE = "alembic_version"
 _URL_HELP = "Use sqlite:///relative/path.db or sqlite:////absolute/path.db."
@@ -37,6 +39,17 @@ def path_of(url: str) -> Path:
     if wrong := _wrong_part(parsed):
         raise SettingError(f"SMSEVENTS_DATABASE is {parsed.render_as_string()!r}: {wrong}. {_URL_HELP}")
     return Path(str(parsed.database))
+
+
+def erasures_folder_of(path: Path) -> Path:
+    """Return the folder for the record of erasures beside a database file.
+
+    Its name does not begin with that of the database, so that `mv smsevents.db*` before a restore leaves it in place.
+    """
+    name = path.name
+    if len(os.fsencode(name)) > _NAME_IN_FOLDER_MAX_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.absolute().with_name(f"erasures-{name}")
 
 
 def _wrong_part(url: URL) -> str | None:

@@ -1,5 +1,9 @@
 // Every request of the page. An error of the server is a `Problem` whose text is meant for people.
 
+import { statisticsPath } from "./paths.js";
+import { skewOf } from "./period.js";
+import { takeResponse, takeSession } from "./start.js";
+
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
@@ -10,7 +14,7 @@ export class Problem extends Error {
 async function ask(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { credentials: "same-origin", redirect: "error", ...options });
+    response = await (takeResponse(path) ?? fetch(path, { credentials: "same-origin", redirect: "error", ...options }));
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "");
@@ -51,8 +55,13 @@ function mayBeSignedIn() {
   }
 }
 
-/** Returns who is signed in, with the server's time, or null. */
+/** Returns who is signed in, with the server's time, or null. The page itself may say who opened it. */
 export async function currentSession() {
+  const opened = takeSession();
+  if (opened) {
+    remember(true);
+    return opened;
+  }
   if (!mayBeSignedIn()) return null;
   try {
     const response = await ask("session");
@@ -77,28 +86,11 @@ export async function signOut() {
   remember(false);
 }
 
-/** The server's clock decides which day it is, not the browser's. */
-function withTime(session, response) {
-  const served = Date.parse(response.headers.get("Date") ?? "");
-  const skew = Number.isNaN(served) || Math.abs(served - Date.now()) < 2000 ? 0 : served - Date.now();
-  return { ...session, skew };
-}
+const withTime = (session, response) => ({ ...session, skew: skewOf(Date.parse(response.headers.get("Date") ?? "")) });
 
 /** Returns the numbers of a shop. `path` is below sms-stats; `query` maps names to values or lists. */
 export async function statistics(shop, path, query, signal) {
   return (await ask(statisticsPath(shop, path, query), { signal })).json();
-}
-
-export function statisticsPath(shop, path, query) {
-  return `shop/${shop}/sms-stats${path}?${membersOf(query)}`;
-}
-
-function membersOf(query) {
-  const members = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    for (const one of [value].flat()) if (one !== "" && one != null) members.append(name, one);
-  }
-  return members;
 }
 
 /** Exports events. Rejects if the export was truncated, so nothing incomplete is ever saved. */
@@ -120,10 +112,4 @@ export async function exportAbilities() {
     members: Object.keys(body.content["application/json"].schema.properties),
     hasFiles: "/shop/{trackpointId}/sms-events" in paths,
   };
-}
-
-/** Returns the address of a file with the events of an export, in a format of the server. */
-export function filePath(shop, body, zone, format) {
-  const { from = "90d", to = "", ...filters } = body;
-  return `shop/${shop}/sms-events?${membersOf({ from, to, ...filters, tz: zone, format })}`;
 }

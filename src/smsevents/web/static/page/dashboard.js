@@ -10,38 +10,10 @@ import { Delivery } from "./panels/delivery.js";
 import { Funnel } from "./panels/funnel.js";
 import { Series } from "./panels/series.js";
 import { Tiles } from "./panels/tiles.js";
-import { DAY_MS, periodOf, stepsOf } from "./period.js";
+import { requestsOf } from "./requests.js";
+import { takeStart } from "./start.js";
 import { TopBar } from "./top-bar.js";
 import { useStatistics } from "./use-statistics.js";
-
-const SOURCE = "type,campaign,node";
-const iso = (ms) => new Date(ms).toISOString();
-
-/**
- * Returns the requests of all panels for a state. Counting messages is what costs the server most, so one request serves
- * the time series and the table. If its response would have too many rows, they are apart (`isSplit`).
- */
-function requestsOf(state, period, step, now, isSplit) {
-  const { type, campaign, node, tz, at } = state;
-  const common = { tz, at, type, campaign, node };
-  const interval = { ...common, from: iso(period.from), to: iso(period.to) };
-  const before = state.compare === "previous" && period.previous;
-  const previous = before && { ...common, from: iso(before.from), to: iso(before.to) };
-  const earlier = before && {
-    ...common,
-    from: iso(Math.max(now - 90 * DAY_MS, before.from - 90 * DAY_MS)),
-    to: iso(before.from),
-  };
-  return {
-    messages: { path: "/messages", query: { ...interval, step, by: isSplit ? "" : SOURCE } },
-    events: { path: "", query: { ...interval, step, by: "status" } },
-    delivery: { path: "/delivery-time", query: interval },
-    sources: isSplit ? { path: "/messages", query: { ...interval, by: SOURCE } } : null,
-    previousMessages: previous && { path: "/messages", query: { ...previous, step: "1d" } },
-    previousDelivery: previous && { path: "/delivery-time", query: previous },
-    earlier: earlier && { path: "", query: earlier },
-  };
-}
 
 export function Dashboard({ session, state, go, language, t, leave, ended, hasArrived }) {
   const main = useRef();
@@ -50,13 +22,10 @@ export function Dashboard({ session, state, go, language, t, leave, ended, hasAr
   }, []);
   const [refreshed, setRefreshed] = useState(0);
   const [asked, setAsked] = useState(null); // the export that is shown
-  const now = useMemo(() => Date.now() + session.skew, [session, refreshed, state.days, state.from, state.to]);
+  const now = useMemo(() => takeStart() ?? Date.now() + session.skew, [session, refreshed, state.days, state.from, state.to]);
   const format = useMemo(() => formats(language, state.tz), [language, state.tz]);
-  const period = useMemo(() => periodOf(state, now), [state.days, state.from, state.to, state.tz, now]);
-  const steps = stepsOf(period);
-  const step = steps.possible.includes(state.step) ? state.step : steps.usual;
   const [isSplit, setSplit] = useState(false);
-  const requests = requestsOf(state, period, step, now, isSplit);
+  const { period, steps, step, requests } = useMemo(() => requestsOf(state, now, isSplit), [state, now, isSplit]);
   const responses = useStatistics(session.trackpointId, requests, refreshed, ended);
   const results = isSplit ? responses : { ...responses, sources: responses.messages };
   const { messages, events, sources } = results;
@@ -79,7 +48,7 @@ export function Dashboard({ session, state, go, language, t, leave, ended, hasAr
           problem
             ? html`<div class="wide"><${Failure} problem=${problem} t=${t} retry=${retry} /></div>`
             : isEmpty
-              ? html`<${Empty} ...${shared} hasFilters=${hasFilters} />`
+              ? html`<${Empty} ...${shared} language=${language} hasFilters=${hasFilters} />`
               : messages?.data
                 ? html`<${Tiles} ...${shared} />
                     <${Series} ...${shared} steps=${steps} />
@@ -90,7 +59,7 @@ export function Dashboard({ session, state, go, language, t, leave, ended, hasAr
         }
       </div>
       <footer class="foot">
-        <a href="docs">${t("apiDocs")}</a>
+        <a href=${`docs?lang=${language}`}>${t("apiDocs")}</a>
       </footer>
     </main>
     ${asked && html`<${ExportDialog} ...${shared} asked=${asked} close=${() => setAsked(null)} />`}`;

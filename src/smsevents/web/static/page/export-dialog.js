@@ -1,9 +1,10 @@
 // The export that equals a number: its request, the command for it, and a download that is compared with the number.
 
-import { exportAbilities, exportEvents, filePath } from "./api.js";
+import { exportAbilities, exportEvents } from "./api.js";
 import { Dialog } from "./dialog.js";
 import { html, useEffect, useState } from "./lib.js";
 import { textOf } from "./notices.js";
+import { filePath } from "./paths.js";
 
 const IN_BROWSER_MAX_EVENTS = 1_000_000; // about 250 MB, which the browser has to hold
 

@@ -29,7 +29,7 @@ export function Failure({ problem, t, retry }) {
   </div>`;
 }
 
-export function Empty({ t, format, period, state, go, hasFilters }) {
+export function Empty({ t, format, period, state, go, language, hasFilters }) {
   const wider = { days: "90", from: "", to: "" };
   return html`<section class="card empty wide" aria-labelledby="empty-title">
     <h2 id="empty-title">${t("emptyTitle")}</h2>
@@ -48,7 +48,7 @@ export function Empty({ t, format, period, state, go, hasFilters }) {
         writeState({ ...state, ...wider }) !== writeState(state) &&
         html`<button onClick=${() => go(wider)}>${t("show90")}</button>`
       }
-      ${!hasFilters && html`<a class="button" href="docs#importSmsEvents">${t("howToRecord")}</a>`}
+      ${!hasFilters && html`<a class="button" href=${`docs?lang=${language}#import`}>${t("howToRecord")}</a>`}
     </div>
   </section>`;
 }

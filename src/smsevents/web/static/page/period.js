@@ -4,7 +4,14 @@
 const HISTORY_DAYS = 90;
 export const DAY_MS = 24 * 60 * 60 * 1000;
 
+const SKEW_MIN_MS = 2000;
 const formatters = new Map();
+
+/** The server's clock decides which day it is, not the browser's: returns how far ahead it is, if that matters. */
+export function skewOf(serverTime) {
+  const skew = serverTime - Date.now();
+  return Number.isNaN(skew) || Math.abs(skew) < SKEW_MIN_MS ? 0 : skew;
+}
 
 function partsIn(zone, ms) {
   if (!formatters.has(zone)) {

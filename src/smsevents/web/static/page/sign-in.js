@@ -60,7 +60,7 @@ export function SignIn({ t, language, go, note, signedIn }) {
       </form>
     </div>
     <nav class="foot">
-      <a href="docs">${t("apiDocs")}</a>
+      <a href=${`docs?lang=${language}`}>${t("apiDocs")}</a>
       <button
         class="link"
         lang=${language === "cs" ? "en" : "cs"}

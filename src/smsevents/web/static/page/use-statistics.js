@@ -17,7 +17,8 @@ export function useStatistics(shop, requests, refreshed, ended) {
       Object.fromEntries(Object.keys(requests).map((name) => [name, { data: old[name]?.data, isOld: true }])),
     );
     for (const [name, request] of Object.entries(requests)) {
-      const settle = (result) => setResults((old) => ({ ...old, [name]: result }));
+      // a response that was on its way before the page was there does not end with the signal
+      const settle = (result) => stop.signal.aborted || setResults((old) => ({ ...old, [name]: result }));
       if (!request) {
         settle({});
         continue;

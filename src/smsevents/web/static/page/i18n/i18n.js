@@ -1,41 +1,9 @@
-// The language of the page, and its texts. A text is a string with {members}, or one string for each plural form.
+// The texts of the page.
 
 import cs from "./cs.js";
 import en from "./en.js";
+import { translatorOf } from "./translator.js";
 
-/** Czech never ends a line with a preposition of one letter, nor between a number and what it counts. */
-function unbroken(text) {
-  return text.replace(/(^|[\s(„])([ksvzouai]) /giu, "$1$2\u00a0").replace(/(\d|\{count\}) (?=[\p{L}%])/gu, "$1\u00a0");
-}
+export { languageOf } from "./translator.js";
 
-const mapped = (texts, change) =>
-  Object.fromEntries(
-    Object.entries(texts).map(([key, text]) => [key, typeof text === "string" ? change(text) : mapped(text, change)]),
-  );
-
-export const LANGUAGES = { en, cs: mapped(cs, unbroken) };
-
-/** Returns the language of a person: what the address says, else the first of the browser's that we have. */
-export function languageOf(asked) {
-  if (LANGUAGES[asked]) return asked;
-  const wished = navigator.languages.map((one) => one.slice(0, 2).toLowerCase());
-  // Slovak readers read Czech more easily than English
-  const found = wished.map((one) => (one === "sk" ? "cs" : one)).find((one) => LANGUAGES[one]);
-  return found ?? "en";
-}
-
-/** Returns the function that finds a text: `t("events", { count: 3 })`. Numbers are formatted. */
-export function translator(language) {
-  const texts = LANGUAGES[language];
-  const rules = new Intl.PluralRules(language);
-  const number = new Intl.NumberFormat(language);
-  return (key, values = {}) => {
-    const found = texts[key] ?? en[key];
-    if (found === undefined) throw new Error(`no text ${key}`);
-    const text = typeof found === "string" ? found : (found[rules.select(values.count)] ?? found.other);
-    return text.replace(/\{(\w+)\}/g, (_, name) => {
-      const value = values[name];
-      return typeof value === "number" ? number.format(value) : String(value);
-    });
-  };
-}
+export const translator = (language) => translatorOf({ en, cs }, language);

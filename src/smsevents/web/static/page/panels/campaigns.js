@@ -1,9 +1,9 @@
 // Campaigns and flows, and the steps of each flow: sorted, searched, and each a link to its own numbers.
 
-import { statisticsPath } from "../api.js";
 import { Sparkline } from "../charts/sparkline.js";
 import { html, useState } from "../lib.js";
 import { hintsOf, sources } from "../numbers.js";
+import { statisticsPath } from "../paths.js";
 import { failedOf, rateOf } from "../statuses.js";
 import { Choice } from "../top-bar.js";
 import { writeState } from "../url.js";

@@ -1,9 +1,9 @@
 // Messages or events over time, stacked by status.
 
-import { statisticsPath } from "../api.js";
 import { Bars } from "../charts/bars.js";
 import { html } from "../lib.js";
 import { eventSeries, hintsOf, messageSeries, sources, standout } from "../numbers.js";
+import { statisticsPath } from "../paths.js";
 import { STATUSES } from "../statuses.js";
 import { Choice } from "../top-bar.js";
 import { firstDayOf } from "./campaigns.js";
