@@ -12,6 +12,7 @@ Compaction gives way only to an erasure, which must find the events of a user wh
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.dialects.base import Busy
@@ -103,22 +104,29 @@ def _sweep(database: Database, trackpoint: int, group: Group, oldest: Entry, siz
     after = oldest
     left = group.members
     made = 0
+    also = mark_left_out(group.members, oldest)
     while left:
         with database.dialect.shop_step(trackpoint):
             packed, reach = _packed(database, left, after, sizes, deflate_compacted)
-            used_up = {member.stored_as for member in left if member.last <= reach}
-            if len(packed) > 1 and len(used_up) < len(left):
+            reached = _reached(left, reach)
+            if len(packed) > 1 and (len(reached) < len(left) or any(member.last > reach for member in reached)):
                 # leave the lines that do not fill a segment to the next step
                 packed.pop()
                 reach = packed[-1].header.last
-                used_up = {member.stored_as for member in left if member.last <= reach}
-            read = {member.stored_as for member in left if member.first <= reach}
-            if not _replace(database, trackpoint, read, used_up, packed, mark_left_out(group.members, oldest)):
+                reached = _reached(left, reach)
+            read = {member.stored_as for member in reached}
+            used_up = {member.stored_as for member in reached if member.last <= reach}
+            if not _replace(database, trackpoint, read, used_up, packed, also):
                 return Compacted(len(group.members), made, whole=False)
         made += len(packed)
         after = reach
-        left = [member for member in left if member.stored_as not in used_up]
+        left = [member for member in reached if member.last > reach] + left[len(reached) :]
     return Compacted(len(group.members), made)
+
+
+def _reached(left: list[SegmentHeader], reach: Entry) -> list[SegmentHeader]:
+    """Return the members that begin at or before an entry. A group may have many times more that begin later."""
+    return left[: bisect_right(left, reach, key=lambda member: member.first)]
 
 
 def _packed(
