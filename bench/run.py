@@ -58,6 +58,9 @@ def main(  # noqa: PLR0913, PLR0917 -- the options of a command
     soak_seconds: Annotated[int, typer.Option(help="How long the soak takes.")] = Plan.soak_seconds,
     peer: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(sorted(Plan.peers))}, or none.")] = None,
     folder: Annotated[Path, typer.Option(help="Where stores and datasets lie while it runs.")] = FOLDER,
+    way_max_seconds: Annotated[
+        float, typer.Option(help="What has used so much time takes no further turn. Tables show how many there were.")
+    ] = Plan.way_max_seconds,
     before_source: Annotated[
         Path | None, typer.Option("--before", help="The `src` of another checkout: compare the processor time of both.")
     ] = None,
@@ -67,7 +70,13 @@ def main(  # noqa: PLR0913, PLR0917 -- the options of a command
     parts, peers = part or [name for name in CASES if name != "soak"], frozenset(peer or Plan.peers)
     if unknown := {*parts} - {*CASES} | peers - Plan.peers - {"none"}:
         raise typer.BadParameter(f"There is no part or peer {', '.join(sorted(unknown))}.")
-    plan = Plan(folder=folder, results=ROOT / "bench" / "results", docs=ROOT / "docs", soak_seconds=soak_seconds)
+    plan = Plan(
+        folder=folder,
+        results=ROOT / "bench" / "results",
+        docs=ROOT / "docs",
+        soak_seconds=soak_seconds,
+        way_max_seconds=way_max_seconds,
+    )
     if before_source:
         raise typer.Exit(before.main(plan, before_source, ROOT / "src", events or before.EVENTS, pairs))
     plan = replace(plan, events=events or EVENTS, peers=peers)
