@@ -198,8 +198,9 @@ def users_sent_to(connection: Connection, period: int, trackpoint: int) -> Itera
     """Go through the users to whom messages of a shop were sent in a period, by the register."""
     s = sent.c
     statement = select(s.user_id).where(s.day == period, s.trackpoint == trackpoint).distinct()
-    rows = connection.execute(statement.execution_options(yield_per=_USERS_READ_AHEAD))
-    return (user_id.decode() for user_id in rows.scalars())
+    with connection.execute(statement.execution_options(yield_per=_USERS_READ_AHEAD)) as rows:
+        for user_id in rows.scalars():
+            yield user_id.decode()
 
 
 def forget_users(
