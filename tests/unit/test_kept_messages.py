@@ -152,6 +152,23 @@ def test_only_what_is_not_kept_is_counted(held: Held, read: list[int]) -> None:
     count(held, of_sending(held, window=aligned))
 
 
+def test_what_tallies_said_of_kept_days_is_not_used_when_they_are_kept_no_more(packing: Held) -> None:
+    """A question that is asked again after late events of kept days finds all of their messages, and each once."""
+    settled(packing)
+    packing.pack(SIZES)
+    keep_days(packing.database, packing.trackpoint, packing.now)
+    days = sorted(kept_numbers(packing))[2:-2]
+    # it ends before now, so that what tallies say to it may be kept in memory
+    question = of_sending(packing, window=Window(days[0] * DAY_MS + 1, days[-1] * DAY_MS - 1))
+    before = count(packing, question).total().sent
+    for number, day in enumerate(days[1:-1:3]):
+        late = day * DAY_MS + 5 * HOUR_MS
+        packing.put([event_line(packing.trackpoint, packing.now - HOUR_MS, late, user=f"late {number}")])
+        assert count(packing, question).total().sent == before + number + 1
+    keep_days(packing.database, packing.trackpoint, packing.now)
+    assert count(packing, question).total().sent == before + number + 1
+
+
 def test_packs_keep_what_is_kept(packing: Held) -> None:
     """Moving segments into packs and back changes no event of a day, so what is kept of unchanged ones still counts."""
     days = settled(packing)
