@@ -61,7 +61,12 @@ def helper_of(
     otherwise: Receiver | None = None,
 ) -> Helper:
     """Return a helper that asks the stand-in."""
-    task = Task(
+    return Helper(task_of(standin, folder, format_), heard, otherwise or Nobody())
+
+
+def task_of(standin: StandIn, folder: Path, format_: Format) -> Task:
+    """Return what such a helper needs to know."""
+    return Task(
         ClientAccount(TRACKPOINT, standin.url, "key"),
         Timeouts(),
         Wanted(TRACKPOINT, NO_FILTER, format_.has_columns),
@@ -69,7 +74,6 @@ def helper_of(
         f"{NEW}helper-",
         format_,
     )
-    return Helper(task, heard, otherwise or Nobody())
 
 
 @pytest.mark.parametrize("format_", FORMATS, ids=lambda one: one.suffix)
@@ -173,6 +177,56 @@ def test_without_a_helper_days_are_received_here(
         with pytest.raises(Stopped), helper.receive(DAY, FORMATS[0], NOW):
             pass
     assert otherwise.asked == 1
+
+
+def test_a_helper_that_ends_after_its_day_does_not_fail_it(standin: StandIn, tmp_path: Path) -> None:
+    """A day that was handed on is not received again if the helper is killed then; the next one is received here."""
+    lines = some_lines(300, DAY, DAY)
+    standin.answers(Answer(lines=lines))
+    otherwise = Nobody()
+    with helper_of(standin, tmp_path, otherwise=otherwise) as helper:
+        helper.start()
+        with helper.receive(DAY, FORMATS[0], NOW) as (_, arrived):
+            assert [line for batch in arrived.batches() for _, line in batch] == lines
+            helper.interrupt()
+        assert otherwise.asked == 0
+        with pytest.raises(Stopped), helper.receive(DAY, FORMATS[0], NOW):
+            pass
+    assert otherwise.asked == 1
+
+
+def test_what_python_prints_at_its_start_is_no_reply(
+    standin: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python that is set up to print something when it starts is a helper like any other."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("print('coverage\\nis measured', end='', flush=True)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    lines = some_lines(300, DAY, DAY)
+    standin.answers(Answer(lines=lines))
+    with helper_of(standin, tmp_path) as helper:
+        helper.start()
+        with helper.receive(DAY, FORMATS[0], NOW) as (_, arrived):
+            assert [line for batch in arrived.batches() for _, line in batch] == lines
+
+
+def test_a_helper_ends_with_its_pull_although_the_server_is_silent(standin: StandIn, tmp_path: Path) -> None:
+    """The pipe of a killed pull ends, and with it the helper, which was waiting for the rest of a day."""
+    standin.answers(Answer(lines=some_lines(2000, DAY, DAY), silent_at=100_000))
+
+    class LeftAlone(Helper):
+        """A helper whose pull is gone."""
+
+        def leave(self) -> None:
+            """Close the pipe, as the system does for a killed process."""
+            assert self._process is not None
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+    with LeftAlone(task_of(standin, tmp_path, FORMATS[0]), lambda _: helper.leave(), Nobody()) as helper:
+        helper.start()
+        with pytest.raises(HelperGone), helper.receive(DAY, FORMATS[0], NOW):
+            pass
 
 
 @pytest.mark.parametrize("killed", [False, True])

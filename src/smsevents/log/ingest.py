@@ -131,7 +131,7 @@ class Ingest:
     def finish_small(self, max_bytes: int) -> tuple[ImportResult, list[Entry] | None]:
         """Do what `finish` does, but if there are at most `max_bytes` of lines, return their entries unpacked.
 
-        They are in the order in which they came, and there are no segments then. Otherwise return None for them.
+        They are in any order, and there are no segments then. Otherwise return None for them.
         """
         result = self._end()
         if not self._spool.size_bytes and self._lines.held.size_bytes <= max_bytes:

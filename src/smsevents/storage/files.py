@@ -112,20 +112,24 @@ class FileStore:
         for folder in reversed(self._folders_of(path)[:-1]):
             with suppress(FileExistsError):
                 folder.mkdir(mode=FOLDERS_MODE)
-        self._check_inside(path)
+            self._check_no_link(folder)
 
     def _check_inside(self, path: Path) -> None:
-        """Raise `StoreUnavailable` if a folder between a file and the folder of the store is a link.
+        """Raise `StoreUnavailable` if a folder between a file and the folder of the store is a link."""
+        for folder in self._folders_of(path)[:-1]:
+            self._check_no_link(folder)
+
+    def _check_no_link(self, folder: Path) -> None:
+        """Raise `StoreUnavailable` if a folder within the store is a link.
 
         It may lead anywhere, and no list of the objects would have what is in it.
         """
-        for folder in self._folders_of(path)[:-1]:
-            if folder.is_symlink():
-                raise StoreUnavailable(
-                    f"{folder} in the folder of SMSEVENTS_SEGMENTS is a link. Put the folder that it leads to in its"
-                    " place, or link to the folder of SMSEVENTS_SEGMENTS as a whole.",
-                    OUTSIDE,
-                )
+        if folder.is_symlink():
+            raise StoreUnavailable(
+                f"{folder} in the folder of {self._named_by} is a link. Put the folder that it leads to in its"
+                f" place, or link to the folder of {self._named_by} as a whole.",
+                OUTSIDE,
+            )
 
     def _folders_of(self, path: Path) -> list[Path]:
         """Return the folders that a file is in, from its own up to the one of the store."""

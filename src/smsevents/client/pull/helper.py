@@ -3,9 +3,10 @@
     pull → helper    a Task, once; then for each day a Day, and an Ask for each thing that is made of what arrived
     helper → pull    READY, once; then Heard, any number of times, and a Reply; or an error instead of either
 
-The messages are pickles, in the pipes of the helper's standard input and output. The helper ends with the pull: it
-reads the end of the pipe, however the pull ended. It never changes the files of the directory. Its drafts, and those
-that it left when it was killed, are removed like those of the pull.
+The messages are pickles, in the pipes of the helper's standard input and output. READY is a line, because whatever a
+Python is set up to print at its start comes before it. The helper ends with the pull: a thread of it reads the end of
+the pipe, however the pull ended. It never changes the files of the directory. Its drafts, and those that it left when
+it was killed, are removed like those of the pull.
 
 A pull whose helper cannot be started, or ends, receives all days itself.
 """
@@ -19,6 +20,8 @@ import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from smsevents.client.clients import Client
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 # fewer days are received before a helper has loaded what it needs
 HELPED_DAYS_MIN = 8
 
-READY = "ready"
+READY = b"the helper of a pull is ready\n"
 # not `-m`: the classes of the messages must be those of this module, not of `__main__`
 _COMMAND = ("-P", "-c", "from smsevents.client.pull.helper import main; main()")
 
@@ -115,7 +118,7 @@ class Helper:
         """Wait until the helper has loaded what it needs. Without it, days are received in this process."""
         with suppress(HelperGone):
             self._send(self._task)
-            self._read()
+            self._read_until_ready()
 
     @contextmanager
     def receive(self, day: date, format_: Format, sent_ms: int) -> Iterator[tuple[Fetch, Arrived]]:
@@ -128,7 +131,8 @@ class Helper:
             self._send(Day(day, format_, sent_ms))
             fetch, has_events = self._reply()
             yield fetch, _There(self._asked, has_events=has_events)
-            self._asked(Ask.RELEASE)
+            with suppress(HelperGone):  # the day is handed on, and must not be received again
+                self._asked(Ask.RELEASE)
         except _Reported as report:
             raise report.error from None  # the helper is ready for the next day
         except BaseException:
@@ -158,6 +162,14 @@ class Helper:
         except OSError as error:
             self._end()
             raise HelperGone from error
+
+    def _read_until_ready(self) -> None:
+        if self._process is None or self._process.stdout is None:
+            raise HelperGone
+        while (line := self._process.stdout.readline()) != READY:
+            if not line:
+                self._end()
+                raise HelperGone
 
     def _read(self) -> Any:  # noqa: ANN401 -- any message
         if self._process is None or self._process.stdout is None:
@@ -220,27 +232,47 @@ def _write(pipe: IO[bytes], message: object) -> None:
     pipe.flush()
 
 
-def serve(orders: IO[bytes], replies: IO[bytes]) -> None:
+class _Orders:
+    """What the pull wants, read in a thread of its own, so that this process ends with the pull at any time."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._read: SimpleQueue[Any] = SimpleQueue()
+        Thread(target=self._follow, name="smsevents-orders", daemon=True).start()
+
+    def next(self) -> Any:  # noqa: ANN401 -- any message
+        """Wait for the next message."""
+        return self._read.get()
+
+    def _follow(self) -> None:
+        with suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                self._read.put(pickle.load(self._pipe))  # noqa: S301 -- from the pull that started this process
+        os._exit(0)  # the other thread may wait for the server, for minutes
+
+
+def serve(pipe: IO[bytes], replies: IO[bytes]) -> None:
     """Be the helper, until the pull ends."""
-    task: Task = pickle.load(orders)  # noqa: S301 -- from the pull that started this process
+    orders = _Orders(pipe)
+    task: Task = orders.next()
     account = task.account
     with Client(account.trackpoint, account.key, url=account.url, timeouts=task.timeouts) as client:
         source = partial(client.export_received, where=task.wanted.where)
         drafts = Drafts(task.folder, task.prefix)
         receiver = HereReceiver(source, task.wanted, drafts, partial(_write, replies))
-        _write(replies, READY)
+        replies.write(b"\n" + READY)
+        replies.flush()
         while True:
-            day: Day = pickle.load(orders)  # noqa: S301 -- the same
-            _serve_day(receiver, day, orders, replies)
+            _serve_day(receiver, orders.next(), orders, replies)
 
 
-def _serve_day(receiver: HereReceiver, day: Day, orders: IO[bytes], replies: IO[bytes]) -> None:
+def _serve_day(receiver: HereReceiver, day: Day, orders: _Orders, replies: IO[bytes]) -> None:
     """Receive a day, and do what is asked for until it is released. Report an error instead, if there is one."""
     try:
         with receiver.receive(*day) as (fetch, arrived):
             _write(replies, Reply(Received(fetch, arrived.has_events)))
             batches: Iterator[list[Entry]] | None = None
-            while (ask := pickle.load(orders)) is not Ask.RELEASE:  # noqa: S301 -- the same
+            while (ask := orders.next()) is not Ask.RELEASE:
                 if ask is Ask.FILE:
                     _write(replies, Reply(arrived.file()))
                 else:
@@ -258,5 +290,5 @@ def main() -> None:
     """Serve the process that started this one."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else that prints may get into the replies
-    with suppress(EOFError, OSError, KeyboardInterrupt):  # the pull has ended, or Ctrl-C ends both
+    with suppress(OSError, KeyboardInterrupt):  # the pull has ended, or Ctrl-C ends both
         serve(sys.stdin.buffer, replies)

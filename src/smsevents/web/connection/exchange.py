@@ -168,7 +168,8 @@ class Exchange:
         # two searches in all, because there are many headers, and they are seldom wrong
         names, values = b"".join([name for name, _ in every]), b"".join([value for _, value in every])
         if _BAD_NAME.search(names) or _BAD_VALUE.search(values):
-            raise ValueError(f"{every!r} are not headers")
+            wrong = [name for name, value in every if _BAD_NAME.search(name) or _BAD_VALUE.search(value)]
+            raise ValueError(f"{wrong!r} cannot be sent as headers")  # without values: one may be a session
         for name, value in every:
             lower = name.lower()
             if lower == b"content-length":
