@@ -9,9 +9,9 @@ has both writes both, and reads both.
 
 **What.** The name of an object says it all: when, which shop, what was done, and the digest of the user, which is
 sealed. Digests of a few million possible user ids can be tried one after the other, so a plain digest would hide
-nothing. It is sealed with a random key that only the database has, and its backups. Who has no database learns how
-many users of which shop were erased, and when; not even whether two records are about the same user. Who has one can
-try user ids, as with blocked users.
+nothing. It is sealed with a random key that only the database and its backups have. Someone who has only the records
+learns how many users of which shop were erased, and when, but not even whether two records are about the same user.
+Someone who also has the database can try user ids, as with blocked users.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ def copy_to_folder(database: Database, folder: Path) -> int:
     old = {name for name in there if _time_of(name) < since_ms}
     for name in sorted(known - there):
         _put(place, name)
-    place.delete([ERASURES_PREFIX + name for name in sorted(old)])
-    return len((known | there) - old)
+    gone = set(place.delete([ERASURES_PREFIX + name for name in sorted(old)]))
+    return sum(ERASURES_PREFIX + name not in gone for name in known | there)
 
 
 def _places(database: Database, *, writing: bool, create: bool = False) -> Iterator[ByteStore]:
