@@ -15,6 +15,7 @@ from smsevents.catalog.markers import ERASURES_PREFIX
 from smsevents.catalog.schema import migrate
 from smsevents.catalog.sent import SentRow, register, users_sent_to
 from smsevents.catalog.shops import blocked_digests
+from smsevents.clock.system import now_ms
 from smsevents.errors import StoreUnavailable
 from smsevents.storage.files import FileStore
 from smsevents.storage.memory import MemoryStore
@@ -280,6 +281,39 @@ def test_a_folder_keeps_a_copy_for_databases_without_a_place(shop: Shop, tmp_pat
     shop.restore(made)
     assert repeat_erasures(shop.database, shop.now, [RecordsFolder(folder)]).erasures == 1
     assert "u1" not in shop.users()
+
+
+def test_what_is_too_old_to_be_kept_is_not_repeated(shop: Shop, tmp_path: Path) -> None:
+    """A copy of the record that was kept longer erases nobody again, allows nobody again, and loses what is old."""
+    folder = tmp_path / "copy of the record"
+    old = shop.now - 36 * DAY_MS
+    erase(shop.database, shop.trackpoint, ["u1"], old, block=False)
+    note(shop.database, shop.trackpoint, [digest_of(shop.trackpoint, "u2")], Act.ALLOW, old)
+    erase(shop.database, shop.trackpoint, ["u2"], shop.now, block=True)
+    back = line(shop.trackpoint, shop.now - 5, "u1")
+    shop.put([back])
+    assert copy_to_folder(shop.database, folder) == 3
+    keep(shop.database, shop.now)
+    assert repeat_erasures(shop.database, shop.now, [RecordsFolder(folder)]) == (0, 0, 0)
+    assert back in shop.exported()
+    assert shop.blocked() == {"u2"}
+    assert copy_to_folder(shop.database, folder) == 1
+    assert len(_names(folder)) == 1
+
+
+def test_what_was_decided_after_a_restore_holds(shop: Shop) -> None:
+    """Who was blocked or allowed after a restore, and before it was caught up with, stays so."""
+    erase(shop.database, shop.trackpoint, ["u1"], shop.now, block=True)
+    made = shop.back_up()
+    unblock(shop.database, shop.trackpoint, "u1")
+    erase(shop.database, shop.trackpoint, ["u2"], shop.now, block=True)
+    shop.restore(made)
+    later = now_ms() + DAY_MS
+    erase(shop.database, shop.trackpoint, ["u1"], later, block=True)
+    note(shop.database, shop.trackpoint, [digest_of(shop.trackpoint, "u2")], Act.ALLOW, later)
+    shop.repeat()
+    assert shop.blocked() == {"u1"}
+    assert "u2" not in shop.users()
 
 
 def test_records_of_a_shop_that_is_not_there_yet_wait(shop: Shop) -> None:

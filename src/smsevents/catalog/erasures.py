@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, text
 
 from smsevents.catalog.batches import batches
+from smsevents.catalog.milestones import ERASURES_FORGOTTEN, reach, reached
 from smsevents.catalog.tables import erasure_keys, erasure_records
 
 if TYPE_CHECKING:
@@ -48,5 +49,12 @@ def known_names(connection: Connection) -> Iterator[str]:
 
 
 def forget_known(connection: Connection, before_ms: int) -> None:
-    """Forget the records from before a time (Unix ms)."""
+    """Forget the records from before a time (Unix ms), for good: see `forgotten_before_ms`."""
     connection.execute(delete(erasure_records).where(_c.at_ms < before_ms))
+    if before_ms > forgotten_before_ms(connection):
+        reach(connection, ERASURES_FORGOTTEN, before_ms)
+
+
+def forgotten_before_ms(connection: Connection) -> int:
+    """Return the time (Unix ms) from before which records may be known no more, or 0."""
+    return reached(connection).get(ERASURES_FORGOTTEN, 0)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 BACKUP = "backup"
+ERASURES_FORGOTTEN = "erasures forgotten"  # the time before which no records of erasures are kept
 RECONCILED = "reconciled"  # the store of packs with the rows of its objects
 
 _REACH = text("""

@@ -8,8 +8,8 @@ itself (`settle_some`).
 The number of a period is `day * DAY_PERIODS_MAX` and the number within the day. Days are counted since 1970, and much
 lower than the numbers of periods.
 
-Nobody may miss a message that moves while he goes through the periods one by one. Receipts of a shop wait for a step
-that moves its messages. An erasure goes through the periods in the order of `erased_in`.
+What goes through the periods one by one must not miss a message that moves meanwhile. Receipts of a shop wait for a
+step that moves its messages. An erasure goes through the periods in the order of `erased_in`.
 """
 
 from __future__ import annotations

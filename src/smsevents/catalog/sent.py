@@ -195,7 +195,10 @@ def name_users(connection: Connection, days: Sequence[int], trackpoint: int, use
 
 
 def users_sent_to(connection: Connection, period: int, trackpoint: int) -> Iterator[str]:
-    """Go through the users to whom messages of a shop were sent in a period, by the register."""
+    """Go through the users to whom messages of a shop were sent in a period, by the register.
+
+    They are looked up once somebody asks for the first one: an erasure that has the ids does not.
+    """
     s = sent.c
     statement = select(s.user_id).where(s.day == period, s.trackpoint == trackpoint).distinct()
     with connection.execute(statement.execution_options(yield_per=_USERS_READ_AHEAD)) as rows:
@@ -208,14 +211,13 @@ def forget_users(
 ) -> int:
     """Delete the sent messages and first arrivals of users, of one period. Return how many rows there were."""
     s, f = sent.c, first_arrivals.c
-    users = [user_id.encode() for user_id in user_ids]
-    return sum(
-        connection.execute(statement).rowcount
-        for statement in (
-            delete(sent).where(s.day == period, s.trackpoint == trackpoint, s.user_id.in_(users)),
-            delete(first_arrivals).where(f.day == period, f.trackpoint == trackpoint, f.user_digest.in_(digests)),
-        )
-    )
+    in_sent = delete(sent).where(s.day == period, s.trackpoint == trackpoint)
+    arrived = delete(first_arrivals).where(f.day == period, f.trackpoint == trackpoint)
+    statements = [
+        *(in_sent.where(s.user_id.in_(some)) for some in _parts([user_id.encode() for user_id in user_ids], 1)),
+        *(arrived.where(f.user_digest.in_(some)) for some in _parts(digests, 1)),
+    ]
+    return sum(connection.execute(statement).rowcount for statement in statements)
 
 
 def delete_rows_of_days(connection: Connection, before: int) -> int:

@@ -31,7 +31,8 @@ def repeat_first(database: Database, places: Sequence[ByteStore] | None = None) 
         done = repeat_erasures(database, now_ms(), places)
     except StoreUnavailable as error:
         raise StoreUnavailable(
-            f"It is not known whether users were erased after a backup that this database was restored from. {error}"
+            "If this database was restored from a backup, users who were erased since have to be erased from it again,"
+            f" and that was not possible: {error}"
         ) from error
     except DamagedSegment as error:
         raise DamagedSegment(

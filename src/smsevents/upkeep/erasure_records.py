@@ -9,9 +9,9 @@ has both writes both, and reads both.
 
 **What.** The name of an object says it all: when, which shop, what was done, and the digest of the user, which is
 sealed. Digests of a few million possible user ids can be tried one after the other, so a plain digest would hide
-nothing. It is sealed with a random key that only the database has, and its backups. Who has no database learns how
-many users of which shop were erased, and when; not even whether two records are about the same user. Who has one can
-try user ids, as with blocked users.
+nothing. It is sealed with a random key that only the database and its backups have. Someone who has only the records
+learns how many users of which shop were erased, and when, but not even whether two records are about the same user.
+Someone who also has the database can try user ids, as with blocked users.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from smsevents.catalog.attachment import is_store_needed, store_to_change
 from smsevents.catalog.erasures import (
     add_known,
     forget_known,
+    forgotten_before_ms,
     known_among,
     known_names,
     newest_known_ms,
@@ -149,14 +150,24 @@ def note(database: Database, trackpoint: int, digests: Collection[bytes], act: A
 def unknown(connection: Connection, places: Sequence[ByteStore]) -> Unknown:
     """Return the records in places that the database does not know, in the order of their times.
 
-    Raises `StoreUnavailable`.
+    Those that it has forgotten are not among them: a place that was away, or a copy, may have them longer. Raises
+    `StoreUnavailable`.
     """
-    key = sealing_key(connection)
-    names = {name for place in places for name in _names_in(place)}
+    key, since_ms = sealing_key(connection), forgotten_before_ms(connection)
+    names = {name for place in places for name in _names_in(place) if _time_of(name) >= since_ms}
     strange = names - known_among(connection, names)
     found = {name: record for name in strange if (record := ErasureRecord.opened(key, name))}
     ordered = dict(sorted(found.items(), key=lambda item: (item[1].at_ms, item[0])))
     return Unknown(ordered, len(strange) - len(found))
+
+
+def known_of(connection: Connection, trackpoint: int) -> Iterator[ErasureRecord]:
+    """Go through the records of a shop that the database knows."""
+    key = sealing_key(connection)
+    for name in known_names(connection):
+        record = ErasureRecord.opened(key, name)
+        if record is not None and record.trackpoint == trackpoint:
+            yield record
 
 
 def places_to_read(database: Database) -> list[ByteStore]:
@@ -184,14 +195,19 @@ def keep(database: Database, old_by_ms: int, kept_days: int = ERASURES_KEPT_DAYS
 
 
 def copy_to_folder(database: Database, folder: Path) -> int:
-    """Write the records that the database knows into a folder, which is created. Return how many it has now."""
+    """Write the records that the database knows into a folder, which is created, and delete those that it forgot.
+
+    Return how many the folder has now. Raises `StoreUnavailable`.
+    """
     with database.read() as connection:
-        known = set(known_names(connection))
+        known, since_ms = set(known_names(connection)), forgotten_before_ms(connection)
     place = _made(folder)
     there = set(_names_in(place))
+    old = {name for name in there if _time_of(name) < since_ms}
     for name in sorted(known - there):
         _put(place, name)
-    return len(known | there)
+    gone = set(place.delete([ERASURES_PREFIX + name for name in sorted(old)]))
+    return sum(ERASURES_PREFIX + name not in gone for name in known | there)
 
 
 def _places(database: Database, *, writing: bool, create: bool = False) -> Iterator[ByteStore]:

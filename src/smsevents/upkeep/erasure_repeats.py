@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from smsevents.catalog.erasures import add_known, known_among
 from smsevents.catalog.shops import all_shops, block_user, unblock_user
 from smsevents.upkeep.erasure import erase_alone
-from smsevents.upkeep.erasure_records import Act, places_to_read, unknown
+from smsevents.upkeep.erasure_records import Act, known_of, places_to_read, unknown
 from smsevents.upkeep.erasure_users import UsersByDigest
 from smsevents.upkeep.receipt_rows import erase_receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -67,11 +67,14 @@ def _repeat_in_shop(
     with database.dialect.shop_alone(trackpoint, REPEAT_PATIENCE_SECONDS):
         with database.read() as connection:  # another process may have repeated them, and users may have new events
             known = known_among(connection, records.keys())
+            decided_ms = {one.digest: one.at_ms for one in _decisions(known_of(connection, trackpoint))}
         left = {name: record for name, record in records.items() if name not in known}
         if not left:
             return 0, 0
-        is_blocked = {  # by the last record of each user
-            record.digest: record.act is Act.BLOCK for record in left.values() if record.act is not Act.ERASE
+        is_blocked = {  # by the last record of each user, unless it was decided otherwise since the restore
+            record.digest: record.act is Act.BLOCK
+            for record in _decisions(left.values())
+            if record.at_ms > decided_ms.get(record.digest, 0)
         }
         erased = {record.digest for record in left.values() if record.act is not Act.ALLOW}
 
@@ -90,3 +93,8 @@ def _repeat_in_shop(
             events = erase_alone(database, trackpoint, users, now).events
         database.write(lambda connection: add_known(connection, ((name, one.at_ms) for name, one in left.items())))
     return len(erased), events
+
+
+def _decisions(records: Iterable[ErasureRecord]) -> list[ErasureRecord]:
+    """Return the records that block or allow a user, in the order of their times."""
+    return sorted((one for one in records if one.act is not Act.ERASE), key=lambda one: one.at_ms)

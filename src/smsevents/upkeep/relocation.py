@@ -3,9 +3,8 @@
 **All or nothing.** The copy is one transaction of the target. If it is broken off, the target stays empty, and the copy
 can be made again.
 
-**Nothing is lost in between.** While it copies, this process holds the source's right to write. An import into it
-waits, and gets 503 in the end, instead of being acknowledged and left behind. Afterwards nobody may write into the
-source any more: its server has to be stopped before.
+**One moment.** While it copies, this process holds the source's right to write. Nothing protects the source afterwards:
+what is written there then is left behind. So its server has to be stopped before, and no other command may run.
 
 **One database for the packs.** At the end, the store's marker names the target. From then on the source finds that the
 store belongs to another database: it neither reads, nor writes, nor deletes packs.

@@ -14,11 +14,13 @@ from sqlalchemy import select
 
 from smsevents.catalog import periods
 from smsevents.catalog.periods import day_of, periods_kept
+from smsevents.catalog.sent import users_sent_to
 from smsevents.catalog.tables import sent
 from smsevents.receipts import register as register_module
 from smsevents.receipts import resolving
 from smsevents.upkeep.erasure import forget
-from smsevents.upkeep.receipt_rows import expire_receipts, settle_register
+from smsevents.upkeep.erasure_users import UsersNamed
+from smsevents.upkeep.receipt_rows import erase_receipts, expire_receipts, settle_register
 from smsevents.wire.limits import DAY_MS
 from tests.contracts.dialects.harness import HARNESSES, PostgresHarness, harness_of
 from tests.support.campaigns import few_or_many
@@ -135,6 +137,17 @@ def test_an_erasure_finds_a_message_that_moves_meanwhile(harness: Harness, monke
             rows = connection.execute(select(sent.c.user_id).where(sent.c.trackpoint == site.trackpoint))
             assert [row.user_id for row in rows] == [b"kept"] * 5, at
         site.database.close()
+
+
+def test_many_users_are_erased_at_once(harness: Harness) -> None:
+    """An erasure of more users than a statement takes values, as it may follow a restore, leaves nothing of them."""
+    site = ReceiptSite(harness.opened())
+    many = [f"u{number}" for number in range(70_000)]
+    register_some(site, {"m1": many[0], "m2": many[-1], "m3": "kept"}, {"receiver": site.receiver().id})
+    erase_receipts(site.database, site.trackpoint, UsersNamed(site.trackpoint, many), site.now_ms)
+    with site.database.read() as connection:
+        (period,) = periods_kept(connection)
+        assert list(users_sent_to(connection, period, site.trackpoint)) == ["kept"]
 
 
 def test_a_receipt_finds_a_message_that_is_about_to_move(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
