@@ -104,12 +104,12 @@ def test_packs_that_cannot_be_deleted_are_counted_named_and_tried_again(
     left = locked - held.keys_named()
     assert not done.wiped
     assert len(left) > 3
-    assert f"{len(left)} old packs could not be deleted" in str(done.not_wiped)
+    assert f"{len(left)} of the old packs could not be deleted" in str(done.not_wiped)
     assert sum(key in str(done.not_wiped) for key in left) == 3
     assert packs_in(folder) == left | held.keys_named()
     with held.database.read() as connection:
         assert count_objects(connection, State.DEAD)[0] == len(left)
-    assert f"{len(left)} old packs" in str(wipe(held.database, held.database.dialect.now_ms()))
+    assert f"{len(left)} of the old packs" in str(wipe(held.database, held.database.dialect.now_ms()))
     locked.clear()
     assert wipe(held.database, held.database.dialect.now_ms()) is None
     assert packs_in(folder) == held.keys_named()

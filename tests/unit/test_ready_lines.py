@@ -204,3 +204,14 @@ def test_held_lines_are_a_sorted_set(
                 held.add_block(join_lines(some), [b"%d" % date for date, _ in some])
     assert parse_entries(held.take()) == sorted(expected)
     assert (held.size_bytes, held.take(), held.take_entries()) == (0, b"", [])
+
+
+def test_lines_whose_sources_vary_are_not_read_twice() -> None:
+    """If nearly each line has a source of its own, later blocks are left to the decoder; with few sources, none is."""
+    for sources, is_ready in ((1500, [True, False, False]), (500, [True, True, True])):
+        ready = ReadyLines(SHOP)
+        blocks = [
+            b"".join(line(SHOP, NOW, campaign=f"{block} {one % sources}") + b"\n" for one in range(1500))
+            for block in (range(3) if sources > 1000 else [0, 0, 0])
+        ]
+        assert [ready.dates_of(block) is not None for block in blocks] == is_ready

@@ -3,18 +3,20 @@ r"""Ready lines: blocks of lines that can be stored as they are, recognized with
 Nearly all imports consist of lines as an export writes them. One compiled pattern reads a block of them, in less than
 half of the time that decoding takes. What it accepts is surely canonical and possible, by the rules of `wire/events.py`
 and `plausible.py`. It leaves out what is rare: times before 2001 or after 2096, and user ids that are not ASCII or do
-not begin with a visible character. A block with such a line, like one with a bad line, is decoded.
+not begin with a visible character. A block with such a line, like one with a bad line, is decoded. So is all that
+follows if nearly each line has a source of its own.
 """
 
 from __future__ import annotations
 
 import re
 
-from smsevents.wire.canonical import KnownSources
+from smsevents.wire.canonical import KNOWN_SOURCES_MAX, KnownSources
 from smsevents.wire.events import STATUSES
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 
 READY_BLOCK_MIN_BYTES = 16 * 1024  # the sources of fewer lines take longer to decode than the lines
+NEW_SOURCES_MAX_RATIO = 8  # with more than one new source in so many lines, decoding the lines takes less time
 
 _TIME = rb"[1-3][0-9]{12}"  # between `TIME_MIN_MS` and `TIME_MAX_MS`
 _line = re.compile(
@@ -31,18 +33,27 @@ class ReadyLines:
     def __init__(self, trackpoint: int) -> None:
         self._start = b'{"smsEvent":{"trackpoint":%d,' % trackpoint
         self._sources = KnownSources()
+        self._lines = 0  # of the blocks whose sources were read
 
     def dates_of(self, block: bytes) -> list[bytes] | None:
         r"""Return the date of each line of a block, in 13 digits, if all are ready, each ended by `\n`.
 
         Return None if they must be decoded.
         """
-        if len(block) < READY_BLOCK_MIN_BYTES or not block.startswith(self._start):
+        if len(block) < READY_BLOCK_MIN_BYTES or not block.startswith(self._start) or self._sources_vary:
             return None
         # one list, of the parts of each line and of what stands between the lines: nothing, if all lines are ready
         parts = _line.split(block)
         between, dates, sources = (parts[at::_PARTS] for at in range(_PARTS))
-        if any(between) or not self._sources.know(set(sources)):
+        if any(between):
+            return None
+        self._lines += len(dates)
+        if not self._sources.know(set(sources)):
             return None
         # in a line that was accepted so far, this cannot stand anywhere else: its texts have no quotes
         return dates if block.count(self._start) == len(dates) else None
+
+    @property
+    def _sources_vary(self) -> bool:
+        decoded = self._sources.decoded
+        return decoded > KNOWN_SOURCES_MAX and decoded * NEW_SOURCES_MAX_RATIO > self._lines

@@ -84,8 +84,8 @@ def delete_due(database: Database, now: int) -> str | None:
     if not left_count:
         return None
     return (
-        f"{left_count} old packs could not be deleted from {store.url}: {', '.join(left)}"
-        + (", \u2026" if left_count > len(left) else "")
+        f"{left_count} of the old packs could not be deleted from {store.url}: {', '.join(left)}"
+        + (" and others" if left_count > len(left) else "")
         + ". Are they locked, or do they or their folders belong to another user?"
     )
 

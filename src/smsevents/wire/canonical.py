@@ -79,6 +79,7 @@ class KnownSources:
 
     def __init__(self) -> None:
         self.by_key: dict[bytes, Source] = {}  # by their canonical JSON up to the send date
+        self.decoded = 0  # how many were decoded, with those that were forgotten
 
     def know(self, keys: set[bytes]) -> bool:
         """Return whether all keys are those of canonical sources, and remember them."""
@@ -87,6 +88,7 @@ class KnownSources:
             return True
         if len(self.by_key) + len(new) > KNOWN_SOURCES_MAX:
             self.by_key, new = {}, keys  # a new dictionary, because earlier columns refer to the old one
+        self.decoded += len(new)
         for key in new:
             line = _EVENT_START + key + _EVENT_END
             try:
