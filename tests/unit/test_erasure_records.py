@@ -16,12 +16,12 @@ from smsevents.catalog.schema import migrate
 from smsevents.catalog.sent import SentRow, register, users_sent_to
 from smsevents.catalog.shops import blocked_digests
 from smsevents.clock.system import now_ms
-from smsevents.errors import StoreUnavailable
+from smsevents.errors import InvalidRequest, StoreUnavailable
 from smsevents.storage.files import FileStore
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep.backup import backup
 from smsevents.upkeep.erasure import erase, forget, unblock
-from smsevents.upkeep.erasure_records import Act, ErasureRecord, RecordsFolder, copy_to_folder, keep, note
+from smsevents.upkeep.erasure_records import Act, ErasureRecord, RecordsFolder, copy_in, copy_to_folder, keep, note
 from smsevents.upkeep.erasure_repeats import repeat_erasures
 from smsevents.upkeep.pack_copies import packs_beside
 from smsevents.wire.events import digest_of
@@ -281,6 +281,23 @@ def test_a_folder_keeps_a_copy_for_databases_without_a_place(shop: Shop, tmp_pat
     shop.restore(made)
     assert repeat_erasures(shop.database, shop.now, [RecordsFolder(folder)]).erasures == 1
     assert "u1" not in shop.users()
+
+
+@pytest.mark.parametrize("elsewhere", ["", "log/erasures", "erasures/erasures"])
+def test_a_copy_in_the_wrong_place_is_not_taken_for_an_empty_one(shop: Shop, tmp_path: Path, elsewhere: str) -> None:
+    """Records that lie elsewhere in a folder are not passed over in silence, and are found once they were moved."""
+    folder, right = tmp_path / "copy", tmp_path / "copy" / "erasures"
+    erase(shop.database, shop.trackpoint, ["u1"], shop.now, block=False)
+    copy_to_folder(shop.database, folder)
+    (record,) = right.iterdir()
+    (folder / elsewhere).mkdir(parents=True, exist_ok=True)
+    record.rename(folder / elsewhere / record.name)
+    with pytest.raises(InvalidRequest, match=f"Records of erasures are in {folder / elsewhere}, "):
+        copy_in(folder)
+    (folder / elsewhere / record.name).rename(record)
+    with shop.database.exclusive() as connection:
+        connection.exec_driver_sql("DELETE FROM erasure_records").close()
+    assert repeat_erasures(shop.database, shop.now, [copy_in(folder)]).erasures == 1
 
 
 def test_what_is_too_old_to_be_kept_is_not_repeated(shop: Shop, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from smsevents.cli.database import with_database
 from smsevents.cli.opening import opened_database
 from smsevents.clock.system import now_ms
 from smsevents.errors import DamagedSegment, StoreUnavailable
-from smsevents.upkeep.erasure_records import RecordsFolder, copy_to_folder
+from smsevents.upkeep.erasure_records import copy_in, copy_to_folder
 from smsevents.upkeep.erasure_repeats import repeat_erasures
 
 if TYPE_CHECKING:
@@ -69,6 +69,6 @@ def erasures(
     """Keep a copy of the record of erasures in a folder, and repeat those that this database does not know."""
     with opened_database() as database:
         if folder.is_dir():
-            repeat_first(database, [RecordsFolder(folder)])
+            repeat_first(database, [copy_in(folder)])
         there = copy_to_folder(database, folder)
     typer.echo(f"{folder} has {counted(there, 'record')} of erasures", err=True)

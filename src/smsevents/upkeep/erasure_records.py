@@ -34,7 +34,7 @@ from smsevents.catalog.erasures import (
     sealing_key,
 )
 from smsevents.catalog.markers import ERASURES_PREFIX
-from smsevents.errors import StoreFull, StoreUnavailable
+from smsevents.errors import InvalidRequest, StoreFull, StoreUnavailable
 from smsevents.storage.files import FOLDERS_MODE, FileStore
 from smsevents.wire.limits import DAY_MS
 
@@ -111,6 +111,22 @@ class RecordsFolder(FileStore):
     def __init__(self, folder: Path) -> None:
         """Use a folder. Raises `StoreUnavailable`."""
         super().__init__(folder.absolute(), "the record of erasures")
+
+
+def copy_in(folder: Path) -> RecordsFolder:
+    """Return a folder that has a copy of the record. Raises `StoreUnavailable`.
+
+    Raises `InvalidRequest` if records are elsewhere in it, as when the wrong folder was copied: they would be missed.
+    """
+    found = RecordsFolder(folder)
+    for one in found.objects():
+        path, _, name = one.key.rpartition("/")
+        if _name.fullmatch(name) and one.key != ERASURES_PREFIX + name:
+            raise InvalidRequest(
+                f"Records of erasures are in {folder / path}, where this command does not look. Move them into"
+                f" {folder / ERASURES_PREFIX.rstrip('/')}, then run the same command again."
+            )
+    return found
 
 
 @dataclass(frozen=True)
