@@ -167,3 +167,14 @@ def test_the_largest_numbers_are_left_to_the_wire_model() -> None:
 
     assert (bad, batch.is_canonical) == (None, False)
     assert record_batch(batch.columns).column("date").cast("int64").to_pylist() == [INT64_MAX]
+
+
+def test_what_was_read_does_not_change() -> None:
+    """New sources do not get into the columns of earlier lines, which another thread may be reading."""
+    reader = CanonicalReader(TRACKPOINT)
+    before = reader.read(GOOD + b"\n")
+    assert before is not None
+    known = dict(before.known)
+    after = reader.read(FLOW + b"\n")
+    assert after is not None
+    assert before.known == known != after.known

@@ -169,9 +169,7 @@ def sync(  # noqa: PLR0913 -- all are passed by name, and most have defaults
                 sleep=sleep,
                 now_ms=now_ms,
             ) as client:
-                for batches in gathered(read(client, reached, chosen, retry, sleep)):
-                    rows.add(batches)
-            rows.finish()
+                rows.add_all(gathered(read(client, reached, chosen, retry, sleep)))
             _load(pipeline, account, rows, reached, where, messages)
             received += rows.rows
             loads += 1

@@ -86,8 +86,10 @@ class KnownSources:
         new = keys - self.by_key.keys()
         if not new:
             return True
-        if len(self.by_key) + len(new) > KNOWN_SOURCES_MAX:
-            self.by_key, new = {}, keys  # a new dictionary, because earlier columns refer to the old one
+        # a new dictionary, because earlier columns refer to the old one, and another thread may be reading it
+        by_key = dict(self.by_key)
+        if len(by_key) + len(new) > KNOWN_SOURCES_MAX:
+            by_key, new = {}, keys
         self.decoded += len(new)
         for key in new:
             line = _EVENT_START + key + _EVENT_END
@@ -97,7 +99,8 @@ class KnownSources:
                 return False
             if canonical != line:
                 return False
-            self.by_key[key] = event.source
+            by_key[key] = event.source
+        self.by_key = by_key
         return True
 
 
