@@ -43,6 +43,8 @@ def compare(exports: Mapping[tuple[str, str, Encoding], Export], folder: Path, e
 
 def compare_counts(found: Mapping[str, Mapping[str, int]]) -> None:
     """Raise `Different` unless all systems counted the same; what a system does not name, it counted as 0."""
+    if not found:
+        return
     first, *others = found
     for other in others:
         for name in sorted({*found[first], *found[other]}):

@@ -83,6 +83,7 @@ def test_it_fits_and_axe_finds_nothing(
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") == width
             if width == checked[outcome]:
+                page.evaluate("scrollTo(0, 0)")  # else the sticky bar covers a part of whatever link is below it
                 assert violations(page) == []
 
 

@@ -121,7 +121,7 @@ def test_a_worker_that_is_killed_comes_back(folder: Path) -> None:
     until(lambda: workers_of(running), "no upkeep worker was started")
     os.kill(workers_of(running)[0], signal.SIGKILL)
     until(lambda: '"upkeep worker ended"' in running.log_path.read_text(), "nothing was told")
-    assert '"exit_code": -9' in running.log_path.read_text()
+    assert '"exit_code":-9' in running.log_path.read_text()
     assert httpx.get(f"{running.base}/health/ready", verify=PLAIN, timeout=30).status_code == 200
     running.stop()
 
@@ -133,7 +133,7 @@ def test_a_stop_of_all_processes_at_once_is_no_error(folder: Path) -> None:
     os.kill(workers_of(running)[0], signal.SIGTERM)
     until(lambda: '"upkeep worker ended"' in running.log_path.read_text(), "nothing was told")
     running.stop()
-    assert '"level": "error"' not in running.log_path.read_text()
+    assert '"level":"error"' not in running.log_path.read_text()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

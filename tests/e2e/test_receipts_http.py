@@ -370,11 +370,11 @@ def test_nothing_personal_is_logged(own_server: Server, now_ms: int) -> None:
     def log() -> str:
         return own_server.log_path.read_text()
 
-    assert eventually(lambda: log().count(f'"receiver_id": "{receiver.id}", "event": "request"') == 6)
+    assert eventually(lambda: log().count(f'"receiver_id":"{receiver.id}","event":"request"') == 6)
     assert [secret for secret in secrets if secret in log()] == []
-    assert '"path": "/receipts/{token}/{ref}"' in log()
-    assert '"status": "other", "event": "receipt with an undocumented status"' in log()
-    assert '"reason": "the field `d` is missing' in log()
+    assert '"path":"/receipts/{token}/{ref}"' in log()
+    assert '"status":"other","event":"receipt with an undocumented status"' in log()
+    assert '"reason":"the field `d` is missing' in log()
     assert secrets[4] not in _metrics(own_server)
 
 

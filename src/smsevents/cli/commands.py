@@ -66,7 +66,7 @@ COMMANDS = {
     "verify": Place(
         "upkeep",
         "verify",
-        "Check every segment: checksums, bounds, count, order, form, shop. Exits with 1 if one is damaged.",
+        "Check every segment: checksums, bounds, count, order, form, shop, tally. Exits with 1 if one is damaged.",
     ),
     "backup": Place(
         "upkeep", "backup", "Write a complete copy of the database and its packs, even while they are in use."

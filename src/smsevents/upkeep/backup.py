@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 from contextlib import contextmanager, nullcontext, suppress
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from smsevents.catalog.milestones import BACKUP, reach
@@ -111,7 +112,15 @@ def _finished(folder: Path) -> Iterator[None]:
 
 def _remove_unfinished(folder: Path, temporary: Path) -> None:
     """Remove the packs of a backup to the same target that was killed before the database got its name."""
-    if folder.is_symlink() or not (folder / UNFINISHED).is_file() or folder.lstat().st_uid != os.geteuid():
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # then there can be no such folder, and without packs none is needed
+            return
+        raise
+    if not S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or not (folder / UNFINISHED).is_file():
         return
     shutil.rmtree(temporary, ignore_errors=True)
     folder.rename(temporary)  # a kill while it is removed must not leave a part of it under the other name

@@ -19,8 +19,9 @@ from smsevents.catalog.dialects.sqlite.files import (
     GIVEN_BACK_IN_STEP_MAX_BYTES,
     WAL_KEPT_WHEN_IDLE_BYTES,
 )
+from smsevents.catalog.dialects.sqlite.free_space import DATABASE_PAGE_BYTES
 from smsevents.catalog.shops import all_shops
-from smsevents.catalog.tables import tallies
+from smsevents.catalog.tables import message_days, tallies
 from smsevents.demo.generate import generate
 from smsevents.errors import StoreUnavailable
 from smsevents.upkeep.retention import expire
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 PAGE_BYTES = 16 * 1024
 FIRST_STEP_PAGES = GIVEN_BACK_AT_FIRST_BYTES // PAGE_BYTES
 FREED_PAGES = 2000
+HALF_FULL_PAGES = 4
 ROUNDS = 8  # more than the worker needs to become idle
 
 
@@ -150,7 +152,8 @@ def test_an_idle_log_takes_little_more_than_its_segments(held: Held) -> None:
     """
     worker = UpkeepWorker(held.database, lambda: held.now)
     worker.round()
-    fixed = on_disk(held) + FREE_MIN_BYTES
+    # a small table keeps pages that are not full any more: here that of the messages of 80 days, of which 60 go
+    fixed = on_disk(held) + FREE_MIN_BYTES + HALF_FULL_PAGES * DATABASE_PAGE_BYTES
     lines = generate(held.trackpoint, events=150_000, days=80, seed=1, end_ms=held.now, by_arrival=True)
     while body := list(islice(lines, 3000)):
         held.put(body)
@@ -171,10 +174,13 @@ def test_an_idle_log_takes_little_more_than_its_segments(held: Held) -> None:
 
 
 def bytes_in(held: Held) -> int:
-    """Return the bytes of all segments and their tallies."""
+    """Return the bytes of all segments, their tallies, and the messages of settled days."""
     with held.database.read() as connection:
-        tallied = connection.execute(select(func.sum(func.length(tallies.c.data)))).scalar_one()
-    return sum(header.stored_bytes for header in held.headers()) + int(tallied)
+        counted = [
+            connection.execute(select(func.coalesce(func.sum(func.length(table.c.data)), 0))).scalar_one()
+            for table in (tallies, message_days)
+        ]
+    return sum(header.stored_bytes for header in held.headers()) + sum(map(int, counted))
 
 
 def on_disk(held: Held) -> int:

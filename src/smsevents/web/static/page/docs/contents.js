@@ -61,7 +61,7 @@ function keepInView(list, link) {
   else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
 }
 
-/** The other language opens at the same section. */
+/** The other language opens at the same section; from the top, where its link is, at the one in the address. */
 function keepPlaceOfLanguage(place) {
-  document.querySelector("[data-language]").hash = place?.id ?? "";
+  document.querySelector("[data-language]").hash = place?.id ?? location.hash.slice(1);
 }
