@@ -1,6 +1,6 @@
 """All rows of a database are copied into an empty one, which may be of another dialect.
 
-Ids are kept, because packs, tallies and answers to clients name segments by them. Rows are streamed in the order of
+Ids are kept, because packs, tallies and responses to clients name segments by them. Rows are streamed in the order of
 their keys, the tables so that a row comes after those that it refers to.
 """
 

@@ -11,7 +11,7 @@ from itertools import compress, islice
 from operator import eq, le
 from typing import TYPE_CHECKING
 
-from smsevents.wire.lines import entry_at, join_lines, parse_entries, unique
+from smsevents.wire.lines import entry_at, join_lines, last_entry, parse_entries, unique
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class HeldLines:
         if self._reach is not None and entry_at(lines, 0)[0] <= self._reach:
             return False
         self._runs.append(lines)
-        self._reach = entry_at(lines, lines.rfind(b"\n", 0, -1) + 1)[0]
+        self._reach = last_entry(lines)
         return True
 
 
