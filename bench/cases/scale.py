@@ -1,13 +1,17 @@
 """What grows with the size of a shop, and what must not."""
 
+import os
 from functools import partial
+from pathlib import Path
 
 from bench.cases.latency import small_exports
 from bench.measure import forget_peak, memory_bytes, take_turns
 from bench.peers.smsevents import grown, served
-from bench.plan import ENCODINGS, Plan
+from bench.plan import DAY_MS, ENCODINGS, Plan
 from bench.render import Case, Lines
 from bench.results import Row, row
+
+_OVERVIEW_DAYS = 90
 
 
 def _measure(plan: Plan) -> list[Row]:
@@ -22,6 +26,10 @@ def _measure(plan: Plan) -> list[Row]:
                 (turns,) = take_turns([partial(server.export, shop, encoding)], plan.rounds, plan.way_max_seconds)
                 one.figures[f"{encoding}_export_seconds"] = [*turns["seconds"]]
                 one.figures[f"{encoding}_peak_bytes"] = [memory_bytes(server.pid, "VmHWM")]
+            asked = {"from": shop.end_ms - _OVERVIEW_DAYS * DAY_MS, "to": shop.end_ms, "step": "1d", "by": "status"}
+            overview = partial(server.statistics, shop, "sms-stats", asked, Path(os.devnull))
+            (turns,) = take_turns([overview], plan.rounds, plan.way_max_seconds)
+            one.figures |= {"overview_seconds": [*turns["seconds"]], "overview_cpu_seconds": [*turns["cpu_seconds"]]}
         found.append(one)
     return found
 
@@ -31,9 +39,9 @@ CASE = Case(
     "Peaks are of the server during a whole export; the import is `smsevents generate | smsevents import`.",
     (
         *("shop_events", "first_byte_p50_ms", "first_byte_p99_ms", "server_cpu_ms", "server_read_bytes"),
-        *("catalog_cpu_ms", "catalog_read_bytes", "index_bytes"),  # of runs before those of the server were measured
-        *("gzip_peak_bytes", "plain_peak_bytes", "stored_bytes"),
-        *("gzip_export_seconds", "plain_export_seconds", "import_seconds"),
+        *("gzip_peak_bytes", "plain_peak_bytes", "stored_bytes", "database_bytes", "packs"),
+        *("gzip_export_seconds", "plain_export_seconds", "overview_seconds", "overview_cpu_seconds"),
+        *("import_seconds", "upkeep_seconds"),
     ),
     Lines(
         "As one shop grows: flat is good",

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from bench.dataset import Dataset, dataset
 from bench.goals import FUNNEL_EVENTS
 from bench.measure import Figures, take_turns, timed
 from bench.peers import duckdb_counts
-from bench.peers.smsevents import Server, Shop, Store, add_shops, served
+from bench.peers.smsevents import Server, Shop, Store, add_shops, count_all, served, with_packs
 from bench.plan import DAY_MS, MS, TRACKPOINT, Plan
 from bench.render import Bars, Case
 from bench.results import Labels, Row, row
@@ -106,11 +105,8 @@ def _sum(store: Store, events: int) -> Figures:
 
 def _settled(store: Store, folder: Path) -> Store:
     """Count all segments, and move the settled ones into packs with their tallies. Return the store with the packs."""
-    with closing(open_catalog(store.environment["SMSEVENTS_DATABASE"])) as database:
-        list(Backfill().steps(database, INT64_MAX))
-    packs = folder / "packs"
-    packs.mkdir()
-    packed = replace(store, settings=(*store.settings, ("SMSEVENTS_SEGMENTS", packs.as_uri())))
+    count_all(store)
+    packed = with_packs(store, folder / "packs")
     packed.command("compact", "--rewrite")
     return packed
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from urllib.parse import urlencode
@@ -24,6 +24,8 @@ from bench.systems import Export, Peer, free_port, running
 from smsevents.accounts.access import Access
 from smsevents.catalog import open_catalog
 from smsevents.receipts.receivers import Receivers
+from smsevents.upkeep.tallying import Backfill
+from smsevents.wire.events import INT64_MAX
 
 COMMAND = (sys.executable, "-m", "smsevents")
 IMPORT_PATH = f"/shop/{TRACKPOINT}/import-sms-events"
@@ -171,20 +173,41 @@ def add_shops(store: Store, trackpoints: Sequence[int]) -> list[str]:
         return [access.create_key(trackpoint, ("export", "import")) for trackpoint in trackpoints]
 
 
+def with_packs(store: Store, folder: Path) -> Store:
+    """Return the store with packs in a new folder."""
+    folder.mkdir()
+    return replace(store, settings=(*store.settings, ("SMSEVENTS_SEGMENTS", folder.as_uri())))
+
+
+def count_all(store: Store) -> int:
+    """Count all segments that have no tally, as the upkeep worker does; return how many."""
+    with closing(open_catalog(store.environment["SMSEVENTS_DATABASE"])) as database:
+        return sum(Backfill().steps(database, INT64_MAX))
+
+
 @cache
 def grown(plan: Plan) -> tuple[Store, list[Shop]]:
-    """Make a database with the shops of a plan, the smallest first, or return it if it was made in this run."""
+    """Make a database with the shops of a plan, the smallest first, or return it if it was made in this run.
+
+    What has settled is in packs. `database_bytes` is the database with the tallies, `stored_bytes` that and the packs.
+    """
     folder = plan.folder / "grown"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    store = Store(folder / "log.db")
+    store = with_packs(Store(folder / "log.db", (("SMSEVENTS_UPKEEP", "off"),)), folder / "packs")
     shops: list[Shop] = []
     for trackpoint, events in enumerate(sorted(plan.shop_events), TRACKPOINT):
         key = store.add_shop(trackpoint)
-        with stopwatch() as taken:
+        with stopwatch() as importing:
             end_ms = generate_into([*COMMAND, "import", str(trackpoint), "-"], store.environment, trackpoint, events)
-        stored = store.bytes_on_disk() - sum(shop.figures["stored_bytes"] for shop in shops)
-        figures = {"stored_bytes": stored, "import_seconds": round(taken["seconds"], 2)}
+        with stopwatch() as settling:
+            count_all(store)
+            store.command("compact", str(trackpoint), "--rewrite")
+        packs = [path.stat().st_size for path in (folder / "packs").rglob("*.pack")]
+        sizes = {"database_bytes": store.bytes_on_disk(), "packs": len(packs)}
+        sizes |= {"stored_bytes": sizes["database_bytes"] + sum(packs)}
+        figures = {name: size - sum(shop.figures[name] for shop in shops) for name, size in sizes.items()}
+        figures |= {"import_seconds": importing["seconds"], "upkeep_seconds": settling["seconds"]}
         shops.append(Shop(key, end_ms, trackpoint, events, figures))
-        print(f"  a shop of {events:,} events in {taken['seconds']:.0f} s", flush=True)
+        print(f"  a shop of {events:,} events in {importing['seconds'] + settling['seconds']:.0f} s", flush=True)
     return store, shops

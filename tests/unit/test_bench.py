@@ -185,7 +185,7 @@ def test_a_goal_is_met_only_when_it_is(clickhouse: float, nginx: float, met: boo
     ("ours_seconds", "funnel_seconds", "met"), [(0.05, 0.149, [True, True]), (0.051, 0.15, [False, False])]
 )
 def test_goals_of_statistics_name_the_shop(ours_seconds: float, funnel_seconds: float, met: list[bool]) -> None:
-    """The overview is held against the fastest variant of DuckDB, the funnel against processor time, for each shop."""
+    """The overview is held against the fastest variant of DuckDB, the funnel against processor time."""
 
     def measured(events: int, what: str, system: str, seconds: float, matching: int = 26_454) -> Row:
         labels: Labels = {"shop_events": events, "what": what, "system": system, "matching": matching}
@@ -202,9 +202,11 @@ def test_goals_of_statistics_name_the_shop(ours_seconds: float, funnel_seconds: 
 
     found = judge("stats", [*shop(2_000_000, 26_454), *shop(10_000_000, 76_308)])
 
-    assert [goal.met for goal in found] == [*met, met[0]]  # a campaign of another size is not judged
-    assert ["2,000,000" in goal.promise for goal in found] == [True, True, False]
-    assert "10,000,000" in found[-1].promise
+    # an overview of a smaller shop and a campaign of another size are not judged
+    assert [goal.met for goal in found] == [met[1], met[0]]
+    assert "funnel" in found[0].promise
+    assert "2,000,000" in found[0].promise
+    assert "overview of 10,000,000" in found[1].promise
 
 
 @pytest.mark.parametrize(
