@@ -32,13 +32,7 @@ class Hot:
 
     def all(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run the statement and return all rows. Raises `DBAPIError`, as SQLAlchemy does."""
-        cursor = self._executed(connection, values)
-        try:
-            return cursor.fetchall()  # type: ignore[return-value]  # the type that SQLAlchemy declares for any driver
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise _wrapped(connection, error) from error
-        finally:
-            cursor.close()
+        return _fetched(connection, self._executed(connection, values))
 
     def each(self, connection: Connection, values: Mapping[str, Any]) -> Generator[tuple[Any, ...], None, None]:
         """Run the statement and go through its rows, which are fetched when the caller asks for them.
@@ -79,26 +73,40 @@ class Hot:
 class HotInsert:
     """Inserts many rows into a table: by one statement where a database takes arrays, or else by one for each row."""
 
-    def __init__(self, table: Table, on_conflict: str) -> None:
-        """Prepare the statement, which ends in the text `on_conflict`."""
-        self._table = table
-        names = [column.name for column in table.columns]
+    def __init__(self, table: Table, end: str, columns: Sequence[str] | None = None) -> None:
+        """Prepare the statement, which ends in the text `end`. Rows have the named columns, or all of the table."""
+        self._columns = [column for column in table.columns if columns is None or column.name in columns]
+        names = [column.name for column in self._columns]
         self._begin = f"INSERT INTO {table.name} ({', '.join(names)})"
-        self._one_row = f"VALUES ({', '.join('?' for _ in names)})"
-        self._end = on_conflict
+        self._one_row = f"{self._begin} VALUES ({', '.join('?' for _ in names)}) {end}"
+        self._end = end
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> int:
         """Insert rows, with the values of all columns in their order. Return how many changed. Raises `DBAPIError`."""
         if not dialect_of(connection).takes_arrays:
-            return _execute_many(connection, f"{self._begin} {self._one_row} {self._end}", rows)
-        types = [column.type.compile(dialect=connection.dialect) for column in self._table.columns]
-        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-        values = [list(one) for one in zip(*rows, strict=True)]
-        sql = f"{self._begin} SELECT * FROM unnest({arrays}) {self._end}"  # noqa: S608 -- constants
-        cursor = _execute(connection, sql, values)
+            return _execute_many(connection, self._one_row, rows)
+        cursor = self._inserted(connection, rows)
         changed = cursor.rowcount
         cursor.close()
         return changed
+
+    def all(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Insert rows as `run` does. Return what the statement returns, in any order. Raises `DBAPIError`."""
+        if not dialect_of(connection).takes_arrays:
+            return [found for row in rows for found in _fetched(connection, _execute(connection, self._one_row, row))]
+        return _fetched(connection, self._inserted(connection, rows))
+
+    def _inserted(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> DBAPICursor:
+        types = [column.type.compile(dialect=connection.dialect) for column in self._columns]
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        values = [list(one) for one in zip(*rows, strict=True)]
+        sql = f"{self._begin} SELECT * FROM unnest({arrays}) {self._end}"  # noqa: S608 -- constants
+        return _execute(connection, sql, values)
+
+
+def rows_of(connection: Connection, sql: str) -> list[tuple[Any, ...]]:
+    """Run a statement without values, and return all rows. Raises `DBAPIError`."""
+    return _fetched(connection, _execute(connection, sql, ()))
 
 
 def run_text(connection: Connection, sql: str) -> None:
@@ -116,6 +124,16 @@ def _execute(connection: Connection, sql: str, values: Sequence[Any] | Mapping[s
         cursor.close()
         raise _wrapped(connection, error) from error
     return cursor
+
+
+def _fetched(connection: Connection, cursor: DBAPICursor) -> list[tuple[Any, ...]]:
+    """Return all rows of a statement, and close its cursor."""
+    try:
+        return cursor.fetchall()  # type: ignore[return-value]  # the type that SQLAlchemy declares for any driver
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, error) from error
+    finally:
+        cursor.close()
 
 
 def _execute_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:

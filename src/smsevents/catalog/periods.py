@@ -63,7 +63,12 @@ def periods_kept(connection: Connection) -> list[int]:
 
 def days_kept(connection: Connection) -> list[int]:
     """Return the days of which there are first arrivals, the latest first."""
-    return [period for period in periods_kept(connection) if period == day_of(period)]
+    return days_of(periods_kept(connection))
+
+
+def days_of(periods: Iterable[int]) -> list[int]:
+    """Return those of some periods that are days."""
+    return [period for period in periods if period == day_of(period)]
 
 
 def erased_in(periods: Iterable[int]) -> list[int]:

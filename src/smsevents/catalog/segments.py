@@ -9,12 +9,12 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, literal, select, true, union_all
+from sqlalchemy import bindparam, delete, func, insert, literal, select, text, true, union_all
 
 from smsevents.catalog.batches import batches
 from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.dialects.hints import NotByIndex
-from smsevents.catalog.hot import Hot
+from smsevents.catalog.hot import Hot, HotInsert
 from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
 from smsevents.catalog.tables import packs, segments
 from smsevents.catalog.tallies import delete_tallies, insert_tallies
@@ -44,7 +44,22 @@ def _segment_of(row: Sequence[Any]) -> Segment:
 # A statement takes longer to build than to run, so statements that every request needs are built once.
 _INSERT = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}))
 _INSERT_AND_RETURN = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}).returning(_c.id))
-_DELETE = Hot(delete(segments).where(_c.id == bindparam("id")))
+_PLACE = ("trackpoint", "first_date", "first_line")  # no two segments that are stored together have the same
+_INSERT_MANY = HotInsert(segments, f"RETURNING id, {', '.join(_PLACE)}", _STORED)
+_TAKE = Hot(
+    delete(segments).where(
+        _c.id == bindparam("id"), _c.trackpoint == bindparam("trackpoint"), _c.data == bindparam("data")
+    )
+)
+_TAKE_MANY = Hot(
+    text("""
+        DELETE FROM segments AS s
+        USING unnest(CAST(:trackpoints AS bigint[]), CAST(:ids AS bigint[]), CAST(:data AS bytea[]))
+            AS old (trackpoint, id, data)
+        WHERE s.id = old.id AND s.trackpoint = old.trackpoint AND s.data = old.data
+        RETURNING s.id
+    """)
+)
 _GROWING = Hot(
     select(*_HEADER, _c.data)
     .where(_c.id == bindparam("id"), _c.trackpoint == bindparam("trackpoint"))
@@ -85,12 +100,29 @@ def growing_segment(connection: Connection, trackpoint: int, segment_id: int) ->
     return _segment_of(rows[0]) if rows else None
 
 
-def grow_segment(connection: Connection, trackpoint: int, old_id: int | None, new: Segment) -> int:
-    """Store a segment of a shop, in place of one that `growing_segment` returned, if any. Return its id."""
-    if old_id is not None:
-        _DELETE.run(connection, {"id": old_id})
-    found: int = _INSERT_AND_RETURN.all(connection, _row_of(trackpoint, new))[0][0]
-    return found
+def take_growing(connection: Connection, growing: Sequence[tuple[int, int, bytes]]) -> set[int]:
+    """Delete segments, each named by its shop, its id and its data. Return the ids of those that were there.
+
+    What is gone, or has other bytes by now, is left as it is. They have no tallies.
+    """
+    if not growing:
+        return set()
+    if not dialect_of(connection).takes_arrays:
+        named = [dict(zip(("trackpoint", "id", "data"), one, strict=True)) for one in growing]
+        return {values["id"] for values in named if _TAKE.run(connection, values)}  # type: ignore[misc]
+    shops, ids, data = (list(one) for one in zip(*growing, strict=True))
+    return {found for (found,) in _TAKE_MANY.all(connection, {"trackpoints": shops, "ids": ids, "data": data})}
+
+
+def store_growing(connection: Connection, new: Sequence[tuple[int, Segment]]) -> list[int]:
+    """Store segments, each with its shop. Return their ids in the same order. They have no tallies."""
+    if not new:
+        return []
+    rows = [_row_of(trackpoint, segment) for trackpoint, segment in new]
+    found = _INSERT_MANY.all(connection, [[row[name] for name in _STORED] for row in rows])
+    # a database may return the rows of a statement in any order
+    ids = {tuple(place): segment_id for segment_id, *place in found}
+    return [ids[tuple(row[name] for name in _PLACE)] for row in rows]
 
 
 def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:

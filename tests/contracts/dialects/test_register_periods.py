@@ -17,7 +17,7 @@ from smsevents.catalog.periods import day_of, periods_kept
 from smsevents.catalog.sent import users_sent_to
 from smsevents.catalog.tables import sent
 from smsevents.receipts import register as register_module
-from smsevents.receipts import resolving
+from smsevents.receipts import recording
 from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.erasure_users import UsersNamed
 from smsevents.upkeep.receipt_rows import erase_receipts, expire_receipts, settle_register
@@ -169,7 +169,7 @@ def test_a_receipt_finds_a_message_that_is_about_to_move(harness: Harness, monke
         assert may_go_on.wait(WAIT_MAX_SECONDS)
         return found
 
-    monkeypatch.setattr(resolving, "periods_kept", slow)
+    monkeypatch.setattr(recording, "periods_kept", slow)
     with ThreadPoolExecutor(2) as threads:
         fields = {"d": 1, "A": "", "F": "abc", "T": START_MS // 1000}
         receiving = threads.submit(one.receive, receiver, fields)

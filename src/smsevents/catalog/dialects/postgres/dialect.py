@@ -15,6 +15,7 @@ import psycopg
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.postgres import concerns, dump, guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
+from smsevents.catalog.dialects.postgres.commits import Commits
 from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, begin_statements, begun, connect, postgres_engine
 from smsevents.catalog.dialects.postgres.failures import ours, translated
 from smsevents.catalog.dialects.postgres.keys import Key, key_of
@@ -24,7 +25,7 @@ from smsevents.catalog.dialects.postgres.rights import require_usable
 from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -51,6 +52,7 @@ class PostgresDialect:
     reads_kept = 0  # the pool keeps them
     has_one_writer = False
     fetches_lazily = False
+    marks_commits_at_once = False
     takes_arrays = True
     divides_upkeep = True
 
@@ -59,6 +61,7 @@ class PostgresDialect:
         self._location = location
         self._clock = DatabaseClock()
         self._locks = Locks(self._connect, location.where)
+        self._commits = Commits(self._connect)
         self._engine: Engine | None = None
         self._full_until = 0.0
         with self._connected("read") as connection:
@@ -87,10 +90,9 @@ class PostgresDialect:
             with self._connected("read") as connection:
                 self.identity = require_usable(connection, self.where, create=True).identity
 
-    @staticmethod
-    def commit_mark() -> int | None:
-        """Return None: the server would have to be asked."""
-        return None
+    def commit_mark(self) -> str | None:
+        """Ask the server for its snapshot."""
+        return self._commits.mark()
 
     def check_writable(self) -> None:
         """Begin a write, which a standby refuses."""
@@ -119,6 +121,10 @@ class PostgresDialect:
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Let nobody block a user of the shop meanwhile."""
         guards.begin_append(connection, trackpoint)
+
+    def begin_appends(self, connection: Connection, trackpoints: Sequence[int]) -> set[int]:
+        """Let nobody block a user of the shops meanwhile, and share those that no erasure has or awaits."""
+        return guards.begin_appends(connection, trackpoints)
 
     def begin_block(self, connection: Connection, trackpoint: int) -> None:
         """Wait for the running imports of the shop."""
@@ -197,8 +203,9 @@ class PostgresDialect:
         return DatabaseSizes(size, None, None)
 
     def close(self) -> None:
-        """Close the connections of locks."""
+        """Close the connections for locks and for marks."""
         self._locks.close()
+        self._commits.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
         return connect(self._location)

@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from smsevents.catalog.dialects.base import Busy
 from smsevents.catalog.dialects.postgres.keys import ANNOUNCED_ID_SQL, UNFINISHED_ID_SQL, Key, key_of
-from smsevents.catalog.hot import Hot
+from smsevents.catalog.hot import Hot, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,17 @@ _UNFINISHED = Hot(text(UNFINISHED_ID_SQL))
 def begin_append(connection: Connection, trackpoint: int) -> None:
     """Until the transaction ends, let nobody block a user of the shop, and let scans not pass the ids it will use."""
     _APPEND.all(connection, {"key": key_of(trackpoint)})
+
+
+def begin_appends(connection: Connection, trackpoints: Sequence[int]) -> set[int]:
+    """Do what `begin_append` does for one or more shops, in one message. Return those that are shared as by `share`."""
+    keys = [key_of(trackpoint) for trackpoint in trackpoints]
+    locks = [f"pg_advisory_xact_lock_shared({Key.APPEND}, {key})" for key in keys]
+    shares = [f"pg_try_advisory_xact_lock_shared({Key.WORK}, {key})" for key in keys]
+    announced = f"pg_advisory_xact_lock_shared({ANNOUNCED_ID_SQL})"
+    (found,) = rows_of(connection, f"SELECT {', '.join([*locks, announced, *shares])} FROM segments_id_seq")  # noqa: S608 -- numbers
+    shared = found[len(locks) + 1 :]
+    return {trackpoint for trackpoint, is_shared in zip(trackpoints, shared, strict=True) if is_shared}
 
 
 def begin_block(connection: Connection, trackpoint: int) -> None:
