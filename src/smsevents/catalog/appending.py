@@ -5,13 +5,14 @@ From `begin_appends` until the write ends, nobody can block a user of these shop
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smsevents.catalog.dialects.base import Busy, dialect_of
-from smsevents.catalog.shops import blocked_in
+from smsevents.catalog.hot import rows_of
+from smsevents.catalog.shops import blocked_in, blocked_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Sequence
     from contextlib import ExitStack
 
     from sqlalchemy import Connection
@@ -23,14 +24,15 @@ class Appending:
     def __init__(
         self,
         connection: Connection,
-        blocked: Mapping[int, frozenset[bytes]],
         held: ExitStack,
+        rows: Sequence[Sequence[Sequence[Any]]],
         shared: Collection[int] | None,
     ) -> None:
-        """Take the digests of the blocked users of each shop that exists, and the shops that are shared already."""
+        """Take the rows of `blocked_sql` and of further statements, and the shops that are shared already, if any."""
         self.connection = connection
-        self.blocked = blocked
         self.held = held
+        self.blocked = blocked_in(rows[0])  # the digests of the blocked users of each shop that exists
+        self.rows = rows[1:]  # of each further statement
         self._shared = shared
         self._asked: dict[int, bool] = {}
 
@@ -51,7 +53,15 @@ class Appending:
         return True
 
 
-def begin_appends(connection: Connection, trackpoints: Collection[int], held: ExitStack) -> Appending:
-    """Begin to append to one or more shops. `held` is closed after the write has ended."""
-    shared = dialect_of(connection).begin_appends(connection, sorted(trackpoints))
-    return Appending(connection, blocked_in(connection, trackpoints), held, shared)
+def begin_appends(
+    connection: Connection, trackpoints: Collection[int], held: ExitStack, reads: Sequence[str] = ()
+) -> Appending:
+    """Begin to append to one or more shops. `held` is closed after the write has ended.
+
+    `reads` are further statements without values that are run together with those that are needed for this.
+    """
+    all_reads = [blocked_sql(trackpoints), *reads]
+    begun = dialect_of(connection).begin_appends(connection, sorted(trackpoints), all_reads)
+    if begun is None:
+        return Appending(connection, held, [rows_of(connection, sql) for sql in all_reads], None)
+    return Appending(connection, held, begun.rows, begun.shared)

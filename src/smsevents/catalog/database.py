@@ -348,7 +348,7 @@ def _run(write: _AnyWrite | list[_Joined[Any]], connection: Connection, held: Ex
     if isinstance(write, list):
         try:
             return _run_joined(write, connection, held)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, StoreUnavailable):
             raise
         except Exception as refusal:
             raise _JoinRaised from refusal

@@ -44,7 +44,7 @@ class Hot:
             while (row := cursor.fetchone()) is not None:
                 yield row
         except connection.dialect.loaded_dbapi.Error as error:
-            raise _wrapped(connection, error) from error
+            raise wrapped(connection, error) from error
         finally:
             cursor.close()
 
@@ -73,35 +73,26 @@ class Hot:
 class HotInsert:
     """Inserts many rows into a table: by one statement where a database takes arrays, or else by one for each row."""
 
-    def __init__(self, table: Table, end: str, columns: Sequence[str] | None = None) -> None:
-        """Prepare the statement, which ends in the text `end`. Rows have the named columns, or all of the table."""
-        self._columns = [column for column in table.columns if columns is None or column.name in columns]
-        names = [column.name for column in self._columns]
+    def __init__(self, table: Table, on_conflict: str) -> None:
+        """Prepare the statement, which ends in the text `on_conflict`."""
+        self._table = table
+        names = [column.name for column in table.columns]
         self._begin = f"INSERT INTO {table.name} ({', '.join(names)})"
-        self._one_row = f"{self._begin} VALUES ({', '.join('?' for _ in names)}) {end}"
-        self._end = end
+        self._one_row = f"VALUES ({', '.join('?' for _ in names)})"
+        self._end = on_conflict
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> int:
         """Insert rows, with the values of all columns in their order. Return how many changed. Raises `DBAPIError`."""
         if not dialect_of(connection).takes_arrays:
-            return _execute_many(connection, self._one_row, rows)
-        cursor = self._inserted(connection, rows)
-        changed = cursor.rowcount
-        cursor.close()
-        return changed
-
-    def all(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-        """Insert rows as `run` does. Return what the statement returns, in any order. Raises `DBAPIError`."""
-        if not dialect_of(connection).takes_arrays:
-            return [found for row in rows for found in _fetched(connection, _execute(connection, self._one_row, row))]
-        return _fetched(connection, self._inserted(connection, rows))
-
-    def _inserted(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> DBAPICursor:
-        types = [column.type.compile(dialect=connection.dialect) for column in self._columns]
+            return _execute_many(connection, f"{self._begin} {self._one_row} {self._end}", rows)
+        types = [column.type.compile(dialect=connection.dialect) for column in self._table.columns]
         arrays = ", ".join(f"%s::{kind}[]" for kind in types)
         values = [list(one) for one in zip(*rows, strict=True)]
         sql = f"{self._begin} SELECT * FROM unnest({arrays}) {self._end}"  # noqa: S608 -- constants
-        return _execute(connection, sql, values)
+        cursor = _execute(connection, sql, values)
+        changed = cursor.rowcount
+        cursor.close()
+        return changed
 
 
 def rows_of(connection: Connection, sql: str) -> list[tuple[Any, ...]]:
@@ -122,7 +113,7 @@ def _execute(connection: Connection, sql: str, values: Sequence[Any] | Mapping[s
         cursor.execute(sql, values)
     except connection.dialect.loaded_dbapi.Error as error:
         cursor.close()
-        raise _wrapped(connection, error) from error
+        raise wrapped(connection, error) from error
     return cursor
 
 
@@ -131,7 +122,7 @@ def _fetched(connection: Connection, cursor: DBAPICursor) -> list[tuple[Any, ...
     try:
         return cursor.fetchall()  # type: ignore[return-value]  # the type that SQLAlchemy declares for any driver
     except connection.dialect.loaded_dbapi.Error as error:
-        raise _wrapped(connection, error) from error
+        raise wrapped(connection, error) from error
     finally:
         cursor.close()
 
@@ -143,14 +134,14 @@ def _execute_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]
     try:
         cursor.executemany(sql, rows)
     except connection.dialect.loaded_dbapi.Error as error:
-        raise _wrapped(connection, error) from error
+        raise wrapped(connection, error) from error
     else:
         return cursor.rowcount
     finally:
         cursor.close()
 
 
-def _wrapped(connection: Connection, error: Exception) -> DBAPIError:
+def wrapped(connection: Connection, error: Exception) -> DBAPIError:
     """Return the error that SQLAlchemy would raise, without the values of the statement: they may be events."""
     base = connection.dialect.loaded_dbapi.Error
     wrapped = DBAPIError.instance(None, None, error, base, hide_parameters=True, dialect=connection.dialect)

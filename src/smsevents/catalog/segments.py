@@ -7,14 +7,14 @@ and a new column of the table changes nothing here.
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, literal, select, text, true, union_all
 
 from smsevents.catalog.batches import batches
 from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.dialects.hints import NotByIndex
-from smsevents.catalog.hot import Hot, HotInsert
+from smsevents.catalog.hot import Hot
 from smsevents.catalog.in_order import InOrder, header_columns, header_of, row_of
 from smsevents.catalog.tables import packs, segments
 from smsevents.catalog.tallies import delete_tallies, insert_tallies
@@ -44,21 +44,29 @@ def _segment_of(row: Sequence[Any]) -> Segment:
 # A statement takes longer to build than to run, so statements that every request needs are built once.
 _INSERT = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}))
 _INSERT_AND_RETURN = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}).returning(_c.id))
-_PLACE = ("trackpoint", "first_date", "first_line")  # no two segments that are stored together have the same
-_INSERT_MANY = HotInsert(segments, f"RETURNING id, {', '.join(_PLACE)}", _STORED)
 _TAKE = Hot(
     delete(segments).where(
         _c.id == bindparam("id"), _c.trackpoint == bindparam("trackpoint"), _c.data == bindparam("data")
     )
 )
-_TAKE_MANY = Hot(
-    text("""
-        DELETE FROM segments AS s
-        USING unnest(CAST(:trackpoints AS bigint[]), CAST(:ids AS bigint[]), CAST(:data AS bytea[]))
-            AS old (trackpoint, id, data)
-        WHERE s.id = old.id AND s.trackpoint = old.trackpoint AND s.data = old.data
-        RETURNING s.id
-    """)
+_PLACE = ("trackpoint", "first_date", "first_line")  # no two segments that are stored together have the same
+_GROWN = (*_STORED, "old_id", "old_data")
+_ARRAYS = ", ".join(
+    f"CAST(:{name}s AS {'bytea' if name.endswith(('line', 'data')) else 'bigint'}[])" for name in _GROWN
+)
+# of a database that takes arrays; the old rows are locked by being deleted
+_GROW_MANY = Hot(
+    text(f"""
+        WITH grown AS (SELECT * FROM unnest({_ARRAYS}) AS one ({", ".join(_GROWN)})),
+        gone AS (
+            DELETE FROM segments AS s USING grown
+            WHERE s.id = grown.old_id AND s.trackpoint = grown.trackpoint AND s.data = grown.old_data
+            RETURNING s.id
+        )
+        INSERT INTO segments ({", ".join(_STORED)}) SELECT {", ".join(_STORED)} FROM grown
+        WHERE old_id IS NULL OR old_id IN (SELECT id FROM gone)
+        RETURNING id, {", ".join(_PLACE)}
+    """)  # noqa: S608 -- names of columns
 )
 _GROWING = Hot(
     select(*_HEADER, _c.data)
@@ -100,29 +108,39 @@ def growing_segment(connection: Connection, trackpoint: int, segment_id: int) ->
     return _segment_of(rows[0]) if rows else None
 
 
-def take_growing(connection: Connection, growing: Sequence[tuple[int, int, bytes]]) -> set[int]:
-    """Delete segments, each named by its shop, its id and its data. Return the ids of those that were there.
+class Growth(NamedTuple):
+    """A segment to be stored for a shop, perhaps in place of an old one, which is named by its id and its data."""
 
-    What is gone, or has other bytes by now, is left as it is. They have no tallies.
+    trackpoint: int
+    segment: Segment
+    old_id: int | None
+    old_data: bytes | None
+
+
+def store_grown(connection: Connection, grown: Sequence[Growth]) -> list[int | None]:
+    """Store segments and delete the old ones that they replace. Return the ids of the new ones, in the same order.
+
+    Where the old one is gone, or has other bytes by now, nothing is stored, and the id is None. They have no tallies.
     """
-    if not growing:
-        return set()
-    if not dialect_of(connection).takes_arrays:
-        named = [dict(zip(("trackpoint", "id", "data"), one, strict=True)) for one in growing]
-        return {values["id"] for values in named if _TAKE.run(connection, values)}  # type: ignore[misc]
-    shops, ids, data = (list(one) for one in zip(*growing, strict=True))
-    return {found for (found,) in _TAKE_MANY.all(connection, {"trackpoints": shops, "ids": ids, "data": data})}
-
-
-def store_growing(connection: Connection, new: Sequence[tuple[int, Segment]]) -> list[int]:
-    """Store segments, each with its shop. Return their ids in the same order. They have no tallies."""
-    if not new:
+    if not grown:
         return []
-    rows = [_row_of(trackpoint, segment) for trackpoint, segment in new]
-    found = _INSERT_MANY.all(connection, [[row[name] for name in _STORED] for row in rows])
+    if not dialect_of(connection).takes_arrays:
+        return [_stored_alone(connection, one) for one in grown]
+    rows: list[dict[str, Any]] = [
+        {**_row_of(one.trackpoint, one.segment), "old_id": one.old_id, "old_data": one.old_data} for one in grown
+    ]
+    found = _GROW_MANY.all(connection, {f"{name}s": [row[name] for row in rows] for name in _GROWN})
     # a database may return the rows of a statement in any order
     ids = {tuple(place): segment_id for segment_id, *place in found}
-    return [ids[tuple(row[name] for name in _PLACE)] for row in rows]
+    return [ids.get(tuple(row[name] for name in _PLACE)) for row in rows]
+
+
+def _stored_alone(connection: Connection, one: Growth) -> int | None:
+    values = {"id": one.old_id, "trackpoint": one.trackpoint, "data": one.old_data}
+    if one.old_id is not None and not _TAKE.run(connection, values):
+        return None
+    found: int = _INSERT_AND_RETURN.all(connection, _row_of(one.trackpoint, one.segment))[0][0]
+    return found
 
 
 def _row_of(trackpoint: int, segment: Segment) -> dict[str, int | bytes]:

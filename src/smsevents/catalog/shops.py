@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from smsevents.catalog.dialects.base import dialect_of
-from smsevents.catalog.hot import Hot, rows_of
+from smsevents.catalog.hot import Hot
 from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -151,14 +151,17 @@ def blocked_digests(connection: Connection, trackpoint: int) -> frozenset[bytes]
     return frozenset(digest for (digest,) in _FIND_BLOCKED.all(connection, {"trackpoint": trackpoint}))
 
 
-def blocked_in(connection: Connection, trackpoints: Iterable[int]) -> dict[int, frozenset[bytes]]:
-    """Return the digests of the blocked users of each of these shops that exists."""
+def blocked_sql(trackpoints: Iterable[int]) -> str:
+    """Return the statement whose rows `blocked_in` reads: which of these shops exist, and who is blocked there."""
     some = ", ".join(map(str, trackpoints))
-    rows = rows_of(
-        connection,
+    return (
         f"SELECT trackpoint, NULL FROM shops WHERE trackpoint IN ({some}) UNION ALL"  # noqa: S608 -- numbers
-        f" SELECT trackpoint, digest FROM blocked_users WHERE trackpoint IN ({some})",
+        f" SELECT trackpoint, digest FROM blocked_users WHERE trackpoint IN ({some})"
     )
+
+
+def blocked_in(rows: Iterable[Sequence[Any]]) -> dict[int, frozenset[bytes]]:
+    """Return the digests of the blocked users of each shop that exists, from the rows of `blocked_sql`."""
     found: dict[int, list[bytes]] = {}
     for trackpoint, digest in rows:
         digests = found.setdefault(trackpoint, [])

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cachetools import LRUCache
 
 from smsevents.catalog.appending import begin_appends
-from smsevents.catalog.segments import growing_segment, store_growing, take_growing
+from smsevents.catalog.segments import Growth, growing_segment, store_grown
 from smsevents.catalog.shops import unknown_shop
 from smsevents.errors import BlockedMeanwhile, DamagedSegment
 from smsevents.segments.segment import pack, read_entries
@@ -141,25 +141,32 @@ class Joining:
                 day = self._day(connection, (trackpoint, new[0][0] // DAY_MS), list(new), appending)
                 if day is not None:
                     days.append(day)
-        old = [(day.key[0], day.old.id, day.old.data) for day in days if day.old is not None]
-        taken = take_growing(connection, sorted(old))
-        packed = [
-            (day.key, found, segment)
-            for day in days
-            for found in [day.all if day.old is not None and day.old.id in taken else day.new]
-            for segment in pack(found)  # one, unless very many imports waited
-        ]
-        ids = store_growing(connection, [(trackpoint, segment) for (trackpoint, _), _, segment in packed])
         made: dict[_Key, _Kept] = {}
-        for (key, found, segment), segment_id in zip(packed, ids, strict=True):
-            self._growing[key] = _Growing(segment_id, segment.header.line_bytes)
-            self._growing.move_to_end(key)
-            if segment.header.line_bytes <= JOINED_MAX_BYTES and segment.header.events == len(found):
-                made[key] = _Kept(segment_id, segment.data, found)
+        gone = self._put(connection, days, made)
+        self._put(connection, [_Day(day.key, day.new, None, day.new) for day in gone], made)
         while len(self._growing) > GROWING_SEGMENTS_KEPT:
             self._growing.popitem(last=False)
         if appending is not None:
             appending.held.push(partial(self._keep, made))
+
+    def _put(self, connection: Connection, days: Sequence[_Day], made: dict[_Key, _Kept]) -> list[_Day]:
+        """Store the segments of days. Return those of which nothing is stored, because the old segment is gone."""
+        gone: list[_Day] = []
+        # one segment of each day, unless very many imports waited
+        packed = [(day, segment) for day in days for segment in pack(day.all)]
+        ids = store_grown(
+            connection,
+            [Growth(day.key[0], segment, day.old and day.old.id, day.old and day.old.data) for day, segment in packed],
+        )
+        for (day, segment), segment_id in zip(packed, ids, strict=True):
+            if segment_id is None:
+                gone.append(day)
+                continue
+            self._growing[day.key] = _Growing(segment_id, segment.header.line_bytes)
+            self._growing.move_to_end(day.key)
+            if segment.header.line_bytes <= JOINED_MAX_BYTES and segment.header.events == len(day.all):
+                made[day.key] = _Kept(segment_id, segment.data, day.all)
+        return gone
 
     def _day(self, connection: Connection, key: _Key, new: list[Entry], appending: Appending | None) -> _Day | None:
         """Return what becomes of new entries of a shop and a day, or None if they are stored already."""

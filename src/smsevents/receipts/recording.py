@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from smsevents.catalog.appending import begin_appends
-from smsevents.catalog.periods import days_of, periods_kept
+from smsevents.catalog.periods import PERIODS_SQL, days_of, periods_of
 from smsevents.catalog.sent import WaitingRow, wait
 from smsevents.catalog.shops import unknown_shop
 from smsevents.errors import TimeInDoubt
@@ -111,8 +111,8 @@ class ReceiptRecorder:
         arrivals: dict[int, list[Arrival]] = {}
         for call in calls:
             arrivals.setdefault(call.trackpoint, []).append(call.arrival)
-        appending = begin_appends(connection, arrivals, held)
-        periods = periods_kept(connection)
+        appending = begin_appends(connection, arrivals, held, [PERIODS_SQL])
+        periods = periods_of(appending.rows[0])
         writings = {
             trackpoint: _Writing(connection, trackpoint, of_shop, appending.blocked[trackpoint], periods)
             for trackpoint, of_shop in arrivals.items()

@@ -18,7 +18,7 @@ and no new step begins meanwhile. A lock ends with the process that holds it, ho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from smsevents.errors import StoreFull, StoreUnavailable
 
@@ -60,6 +60,17 @@ class Scrubbed:
 
     done: bool
     is_brief: bool = True
+
+
+class Begun(NamedTuple):
+    """What the beginning of appends led to.
+
+    `shared` are the shops that are shared until the write ends, as by `share_until_end`. `rows` are those of each
+    statement.
+    """
+
+    shared: Collection[int]
+    rows: list[list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -152,11 +163,10 @@ class Dialect(Protocol):
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Until the write ends, let nobody block a user of the shop. Do this before the blocked users are read."""
 
-    def begin_appends(self, connection: Connection, trackpoints: Sequence[int]) -> Collection[int] | None:
-        """Do what `begin_append` does for one or more shops. Call it once in a write.
+    def begin_appends(self, connection: Connection, trackpoints: Sequence[int], reads: Sequence[str]) -> Begun | None:
+        """Do what `begin_append` does for one or more shops, share them, and run `reads`: statements without values.
 
-        Return the shops that are also shared until the write ends, if that takes no message of its own. Otherwise
-        return None: then `share_until_end` shares them.
+        Return None, with nothing shared or read, if nothing is gained by doing that together.
         """
 
     def begin_block(self, connection: Connection, trackpoint: int) -> None:

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
-from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
+from smsevents.catalog.dialects.base import Begun, DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.postgres import concerns, dump, guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
 from smsevents.catalog.dialects.postgres.commits import Commits
-from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, begin_statements, begun, connect, postgres_engine
+from smsevents.catalog.dialects.postgres.connections import (
+    CLOCK_SQL,
+    OPENING,
+    begin_statements,
+    begun,
+    connect,
+    postgres_engine,
+)
 from smsevents.catalog.dialects.postgres.failures import ours, translated
 from smsevents.catalog.dialects.postgres.keys import Key, key_of
 from smsevents.catalog.dialects.postgres.location import location_of
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from smsevents.catalog.checks import Check
+    from smsevents.catalog.dialects.postgres.connections import Opening
     from smsevents.catalog.dialects.postgres.location import Location
     from smsevents.catalog.dialects.postgres.locks import Place
 
@@ -122,9 +130,9 @@ class PostgresDialect:
         """Let nobody block a user of the shop meanwhile."""
         guards.begin_append(connection, trackpoint)
 
-    def begin_appends(self, connection: Connection, trackpoints: Sequence[int]) -> set[int]:
-        """Let nobody block a user of the shops meanwhile, and share those that no erasure has or awaits."""
-        return guards.begin_appends(connection, trackpoints)
+    def begin_appends(self, connection: Connection, trackpoints: Sequence[int], reads: Sequence[str]) -> Begun:
+        """Let nobody block a user of the shops meanwhile, share those that no erasure has or awaits, and read."""
+        return guards.begin_appends(connection, trackpoints, reads)
 
     def begin_block(self, connection: Connection, trackpoint: int) -> None:
         """Wait for the running imports of the shop."""
@@ -233,9 +241,10 @@ class PostgresDialect:
             write=bool(options.get("write")), alone=not options.get("beside"), with_identity=identity is not None
         )
         driver: Any = connection.connection.dbapi_connection
+        opening: Opening | None = connection.info.pop(OPENING, None)
         asked_ms = self._clock.since_start_ms()
         try:
-            now, found = begun(driver, statements)
+            now, found = begun(driver, statements, opening)
         except psycopg.errors.UndefinedTable as error:
             raise self._replaced() from error
         except psycopg.Error as error:

@@ -144,7 +144,7 @@ class SqliteDialect:
         """Do nothing: there is one writer."""
 
     @staticmethod
-    def begin_appends(connection: Connection, trackpoints: Sequence[int]) -> None:
+    def begin_appends(connection: Connection, trackpoints: Sequence[int], reads: Sequence[str]) -> None:
         """Do nothing: there is one writer. A share takes a lock of a file, so it is taken only where it is needed."""
 
     def begin_block(self, connection: Connection, trackpoint: int) -> None:
