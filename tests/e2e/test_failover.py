@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,33 +16,18 @@ from tests.support.postgres import (
     administered,
     create_database,
     kill,
-    open_folder,
-    running,
-    standing_by,
+    pair,
     url_of,
 )
 from tests.support.servers import Server, add_shop, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 TRACKPOINT = 4541245641234564
 IMPORTERS = 4
 BEFORE_LINES = 40
 AFTER_LINES = 20
-
-
-@contextmanager
-def pair() -> Iterator[tuple[str, str]]:
-    """Yield the URLs of a server and of its synchronous standby."""
-    with (
-        open_folder() as first,
-        contextmanager(running)(first) as primary,
-        open_folder() as second,
-        contextmanager(standing_by)(second, primary) as standby,
-    ):
-        yield primary, standby
 
 
 @pytest.mark.campaign

@@ -73,6 +73,18 @@ def standing_by(folder: Path, url: str) -> Iterator[str]:
     yield from _served(folder, data, runs_as)
 
 
+@contextmanager
+def pair() -> Iterator[tuple[str, str]]:
+    """Yield the URLs of a server and of its synchronous standby, both new."""
+    with (
+        open_folder() as first,
+        contextmanager(running)(first) as primary,
+        open_folder() as second,
+        contextmanager(standing_by)(second, primary) as standby,
+    ):
+        yield primary, standby
+
+
 def kill(url: str) -> None:
     """Kill a server, as a lost machine would. Its other processes end by themselves."""
     with administered(url) as connection:

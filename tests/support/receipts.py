@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -26,6 +27,7 @@ from tests.support.logs import log_at
 if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.catalog.receivers import Receiver
+    from smsevents.receipts.recording import Arrival
     from smsevents.wire.events import Flow, Status
     from smsevents.wire.results import SentResult
 
@@ -80,8 +82,14 @@ class ReceiptSite:
         receipts, _ = read_receipts(gateway, read_call(query, b"", ""), zone)
         arrival = prepare(receiver, receipts, reference, certain(self.now_ms))
         if arrival.items:
-            self.recorder.record(self.trackpoint, arrival).result()
+            self.record(arrival).result()
         return [outcome.value for outcome in arrival.all_outcomes]
+
+    def record(self, arrival: Arrival) -> Future[None]:
+        """Hand in the receipts of a call."""
+        outcome: Future[None] = Future()
+        self.recorder.record(self.trackpoint, arrival, outcome)
+        return outcome
 
     def sent(self, *lines: bytes) -> SentResult:
         """Register messages."""

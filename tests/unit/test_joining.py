@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import random
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,11 +18,13 @@ from smsevents.catalog.dialects.sqlite.locks import shop_alone
 from smsevents.catalog.shops import block_user
 from smsevents.errors import BlockedMeanwhile, StoreUnavailable, UnknownShop
 from smsevents.log.joining import JOINED_MAX_BYTES, Joining
+from smsevents.segments.segment import forget_opened
 from smsevents.upkeep.erasure import erase
 from smsevents.wire.events import digest_of
 from tests.support.databases import query
 from tests.support.lines import DAY_MS, date_of, line
 from tests.support.logs import Held
+from tests.support.memory import kept_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -255,6 +259,68 @@ def test_a_damaged_segment_is_left_as_it_is(joined: Joined) -> None:
     assert damaged in joined.ids
     assert len(joined.ids) == 2
     assert len(joined.held.damages()) == 1
+
+
+def test_what_compaction_replaced_is_not_replaced_again(joined: Joined) -> None:
+    """A growing segment that was merged with others since is left out: its events stay where they are now."""
+    joined.put(joined.event(1))
+    joined.append(joined.event(2)).result(WAIT_MAX_SECONDS)
+    joined.held.lines.add(joined.event(2))
+    joined.held.put([joined.event(3)])
+    joined.held.compact()
+    before = joined.ids
+    joined.put(joined.event(4))
+    assert set(before) < set(joined.ids)
+    assert joined.held.exported() == joined.held.expected()
+
+
+def test_an_event_that_was_erased_is_stored_when_it_comes_again(joined: Joined) -> None:
+    """Events in memory are not taken for stored ones: after an erasure, the same event is recorded again."""
+    joined.put(joined.event(1), joined.event(2))
+    erase(joined.held.database, SHOP, ["u1"], joined.held.now, block=False)
+    joined.put(joined.event(1))
+    assert joined.held.exported() == joined.held.expected()
+
+
+def test_a_segment_with_the_id_of_one_that_was_never_committed_is_left_alone(joined: Joined) -> None:
+    """An id that was rolled back is used again. What is remembered under it does not replace the other segment."""
+    joined.put(joined.event(1))
+    with held_writer(joined.held.database):
+        lost = joined.append(joined.event(2))
+        joined.held.database.submit(lambda connection: connection.execute(text("INSERT INTO nowhere VALUES (1)")))
+    assert isinstance(lost.exception(WAIT_MAX_SECONDS), StoreUnavailable)
+    joined.held.put([joined.event(3)])  # a segment of its own, with the id that was rolled back
+    joined.put(joined.event(4))
+    joined.put(joined.event(5))
+    assert joined.held.exported() == joined.held.expected()
+    assert joined.held.damages() == []
+
+
+@pytest.mark.parametrize("kept_max_bytes", [0, 1000, 8 * 1024 * 1024])
+def test_the_memory_for_growing_segments_changes_nothing(
+    joined: Joined, monkeypatch: pytest.MonkeyPatch, kept_max_bytes: int
+) -> None:
+    """With no, little or much room for entries in memory, and after they are forgotten, the same segments grow."""
+    monkeypatch.setattr("smsevents.log.joining.GROWING_KEPT_MAX_BYTES", kept_max_bytes)
+    joined.joining = Joining(joined.held.database)
+    for number in range(12):
+        joined.put(*(line(SHOP, joined.held.now - day * DAY_MS + number, f"{number}") for day in range(2)))
+        if number % 5 == 4:
+            joined.joining.forget()
+    assert len(joined.ids) == 2
+    assert joined.held.exported() == joined.held.expected()
+
+
+def test_erased_events_leave_the_memory(joined: Joined) -> None:
+    """After `forget`, no object of the process has an event of an erased user."""
+    mark = f"user-{random.Random(2).getrandbits(64):x}"  # noqa: S311 -- invented data
+    joined.put(line(SHOP, joined.held.now, mark), joined.event(1))
+    joined.held.lines.clear()
+    erase(joined.held.database, SHOP, [mark], joined.held.now, block=False)
+    joined.joining.forget()
+    forget_opened()
+    gc.collect()
+    assert not [one for one in kept_bytes() if mark.encode() + b'"' in one]
 
 
 class Numbered:

@@ -30,6 +30,7 @@ from smsevents.wire.window import Window
 from tests.support.databases import damage_newest_segment
 from tests.support.lines import DAY_MS, date_of, line, model
 from tests.support.logs import Held, log_at, store
+from tests.support.memory import kept_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ class Recent:
 
     def lines(self, start: int, end: int, trackpoint: int = SHOP) -> bytes | None:
         """Return the lines of a window if they are known."""
-        return self.events.lines(trackpoint, Window(start, end))
+        return self.events.lines(trackpoint, Window(start, end), self.held.database.commit_mark())
 
     def ask_often(self, start: int, end: int, trackpoint: int = SHOP) -> bytes | None:
         """Ask until the events are read, if they ever are, and read them. Return what is known then."""
@@ -173,14 +174,6 @@ def test_erased_events_leave_the_memory(asked: Recent) -> None:
     forget_opened()
     gc.collect()
     assert not [one for one in kept_bytes() if mark.encode() + b'"' in one]
-
-
-def kept_bytes() -> Iterator[bytes]:
-    """Go through the bytes that containers of the process refer to."""
-    for container in gc.get_objects():
-        for one in gc.get_referents(container):
-            if isinstance(one, bytes):
-                yield one
 
 
 def test_of_many_events_the_first_are_known(asked: Recent) -> None:

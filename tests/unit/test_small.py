@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,11 +56,11 @@ class Small:
 
     def record(self, body: bytes) -> ImportResult | None:
         """Record a body, and return its counts once it is durable."""
-        found = self.imports.record(SHOP, body)
-        if found is None:
-            return None
-        found[1].result(60)
-        return found[0]
+        outcome: Future[None] = Future()
+        found = self.imports.record(SHOP, body, outcome)
+        if found is not None:
+            outcome.result(60)
+        return found
 
 
 @pytest.fixture
@@ -158,4 +159,4 @@ def test_the_outcome_is_that_of_any_import(
 def test_shops_are_known_apart(small: Small) -> None:
     """The blocked users of one shop say nothing of another."""
     other = Access(small.held.database).add_shop(SHOP + 1, "").trackpoint
-    assert small.imports.record(other, body_of([line(other, small.held.now)])) is None
+    assert small.imports.record(other, body_of([line(other, small.held.now)]), Future()) is None

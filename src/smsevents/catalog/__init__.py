@@ -9,6 +9,7 @@ tables.py          the tables
 hot.py             statements that every request runs, compiled once
 segments.py        statements on segments: store them, read them in order
 packs.py           statements on packs: many segments in one object of the store
+appending.py       the shops that a write appends to, looked up together
 in_order.py        what rows of segments and of packs have in common: the header, the order
 batches.py         ids or keys in batches
 stored.py          segments in rows and in packs, in order

@@ -7,8 +7,9 @@ its own, after the small writes that wait. Later writes then wait for one large 
 Medium writes also come after the small ones, and share a transaction as long as they are not large together.
 Each write has its own savepoint: if one is refused, the others of its transaction are still stored.
 
-Some writes can be **joined**: those of one kind and key that wait for the same commit are done by one call, which
-gets all of their items. They share a savepoint.
+Some writes can be **joined**: those of one kind that wait for the same commit are done by one call, which gets all of
+their items. At first they have no savepoint, because most are not refused and a savepoint costs two statements. If the
+call raises, nothing of the transaction is kept, and it runs again with a call and a savepoint for each item.
 
 Some writes may run **beside** those of other processes: imports, which lock what they rely on. Every other write runs
 as if it were alone. Where a database has several writers, the two kinds get transactions of their own, and a
@@ -22,12 +23,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -44,45 +45,65 @@ from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from smsevents.catalog.checks import Check
+    from smsevents.catalog.dialects.base import CommitMark
     from smsevents.storage.base import ByteStore
 
 WRITES_IN_GROUP_MAX = 256
 WRITE_TRIES_MAX = 5  # of a transaction that collides with others
 
 T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
+R_contra = TypeVar("R_contra", contravariant=True)
 I = TypeVar("I")  # noqa: E741 -- an item
 
 LARGE_WRITE_MIN_BYTES = 1024 * 1024  # a write of this size takes about as long as a commit
 
 
+class Promise(Protocol[R_contra]):
+    """The side of a `Future` that receives the outcome of a write. The writer's thread calls it."""
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Return whether the write is still wanted. It cannot be cancelled any more."""
+
+    def set_result(self, result: R_contra, /) -> None:
+        """Take the result: the write is durable."""
+
+    def set_exception(self, exception: BaseException | None, /) -> None:
+        """Take why nothing of the write was stored."""
+
+
 @dataclass(frozen=True)
 class _Write(Generic[T]):
-    """A function that waits for the writer, and the future that receives its outcome."""
+    """A function that waits for the writer, and what receives its outcome."""
 
     run: Callable[[Connection], T]
-    outcome: Future[T]
+    outcome: Promise[T]
     size_bytes: int = 0  # 0 for small ones
     beside: bool = False
 
 
-Join = Callable[[Connection, K, Sequence[I], ExitStack], Sequence[Exception | None]]
-"""Writes items with the same key together. It returns for each whether it was refused, and raises to refuse all.
+Join = Callable[[Connection, Sequence[I], ExitStack], Sequence[Exception | None]]
+"""Writes items together. It returns for each whether it was refused, and raises to refuse all.
 
-What it enters into the stack is held until the transaction has ended.
+What it enters into the stack is held until the transaction has ended, and sees whether it was committed.
 """
 
 
 @dataclass(frozen=True)
-class _Joined(Generic[K, I]):
-    """An item that waits for the writer, to be written together with others of its key."""
+class _Joined(Generic[I]):
+    """An item that waits for the writer, to be written together with others of its kind."""
 
-    join: Join[K, I]
-    key: K
+    join: Join[I]
     item: I
-    outcome: Future[None]
+    outcome: Promise[None]
     size_bytes = 0
     beside = True
+
+
+_AnyWrite: TypeAlias = _Write[Any] | _Joined[Any]
+
+
+class _JoinRaised(Exception):
+    """A joined write without a savepoint was refused, so the transaction must run again."""
 
 
 class Database:
@@ -102,7 +123,7 @@ class Database:
         self.open_store = open_store
         self._packs: PackStore | None = None
         self.sent_days = SentDays()  # what of the log has events of a day, see catalog/sent_days.py
-        self._writes: queue.SimpleQueue[_Write[Any] | _Joined[Any, Any] | None] = queue.SimpleQueue()
+        self._writes: queue.SimpleQueue[_AnyWrite | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -170,17 +191,15 @@ class Database:
         self._put(_Write(run, outcome, size_bytes if medium or size_bytes >= LARGE_WRITE_MIN_BYTES else 0, beside))
         return outcome
 
-    def submit_joined(self, join: Join[K, I], key: K, item: I) -> Future[None]:
-        """Pass a small item to the writer, which writes it together with others of its key that wait.
+    def submit_joined(self, join: Join[I], item: I, outcome: Promise[None]) -> None:
+        """Pass a small item to the writer, which writes it together with others that wait for the same `join`.
 
         This is a write `beside` those of other processes, and `join` may be called again, see `submit`.
-        The future is done once the item is durable. Raises `StoreUnavailable` once the database is being closed.
+        `outcome` is told once the item is durable. Raises `StoreUnavailable` once the database is being closed.
         """
-        outcome: Future[None] = Future()
-        self._put(_Joined(join, key, item, outcome))
-        return outcome
+        self._put(_Joined(join, item, outcome))
 
-    def _put(self, write: _Write[Any] | _Joined[Any, Any]) -> None:
+    def _put(self, write: _AnyWrite) -> None:
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("The database is being closed. Try again in a moment.")
@@ -207,11 +226,11 @@ class Database:
         with self.read() as connection:
             return self.dialect.concerns(connection)
 
-    def commit_mark(self) -> int | None:
-        """Return a number that differs after each commit of any process, or None if that is not known at once.
+    def commit_mark(self) -> CommitMark | None:
+        """Return a mark that differs after each commit of any process, or None if that is not known.
 
-        This waits for nothing, so the event loop may call it. Raises `StoreUnavailable` if the database was moved or
-        replaced.
+        It tells of every commit that was acknowledged before the call. The event loop may only call it if
+        `Dialect.marks_commits_at_once`. Raises `StoreUnavailable` if the database was moved or replaced.
         """
         return self.dialect.commit_mark()
 
@@ -234,10 +253,10 @@ class Database:
         self.dialect.close()
 
     def _write_loop(self) -> None:
-        large: deque[_Write[Any] | _Joined[Any, Any]] = deque()
+        large: deque[_AnyWrite] = deque()
         stopping = False
         while large or not stopping:
-            group: list[_Write[Any] | _Joined[Any, Any]] = []
+            group: list[_AnyWrite] = []
             while not stopping and len(group) < WRITES_IN_GROUP_MAX and not (self._writes.empty() and (group or large)):
                 following = self._writes.get()
                 if following is None:
@@ -251,7 +270,7 @@ class Database:
             if large:
                 self._write_group(_share_of(large))
 
-    def _parts(self, group: list[_Write[Any] | _Joined[Any, Any]]) -> Iterator[list[_Write[Any] | _Joined[Any, Any]]]:
+    def _parts(self, group: list[_AnyWrite]) -> Iterator[list[_AnyWrite]]:
         """Split a group into the parts that get transactions of their own."""
         if self.dialect.has_one_writer:
             yield group
@@ -259,7 +278,7 @@ class Database:
         for beside in (True, False):
             yield [write for write in group if write.beside is beside]
 
-    def _write_group(self, group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> None:
+    def _write_group(self, group: Sequence[_AnyWrite]) -> None:
         """Run writes in one transaction. Each future gets its outcome only after the commit."""
         group = [write for write in group if write.outcome.set_running_or_notify_cancel()]
         if not group:
@@ -274,23 +293,26 @@ class Database:
         for tell in outcomes:
             tell()
 
-    def _run_group(self, group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> list[Callable[[], None]]:
+    def _run_group(self, group: Sequence[_AnyWrite]) -> list[Callable[[], None]]:
         """Run writes in one transaction, again if it collides with others. Return what reports to their callers."""
-        for tried in range(1, WRITE_TRIES_MAX + 1):
+        tries, together = 1, True
+        while True:
             outcomes: list[Callable[[], None]] = []
             try:
                 with ExitStack() as held, self.exclusive(beside=group[0].beside) as connection:
-                    for write in _joined(group):
+                    for write in _joined(group) if together else group:
                         outcomes += _run(write, connection, held)
+            except _JoinRaised:
+                together = False
             except Collided:
-                if tried == WRITE_TRIES_MAX:
+                if tries == WRITE_TRIES_MAX:
                     raise
+                tries += 1
             else:
-                break
-        return outcomes
+                return outcomes
 
 
-def _share_of(large: deque[_Write[Any] | _Joined[Any, Any]]) -> list[_Write[Any] | _Joined[Any, Any]]:
+def _share_of(large: deque[_AnyWrite]) -> list[_AnyWrite]:
     """Take the first write that waits, and those after it that are not large together with it."""
     taken = [large.popleft()]
     size_bytes = taken[0].size_bytes
@@ -305,43 +327,51 @@ def _share_of(large: deque[_Write[Any] | _Joined[Any, Any]]) -> list[_Write[Any]
 _SAVEPOINT = "one_write"  # plain SQL: SQLAlchemy's own savepoints cost as much as the write of one event
 
 
-def _joined(group: Sequence[_Write[Any] | _Joined[Any, Any]]) -> Iterator[_Write[Any] | list[_Joined[Any, Any]]]:
+def _joined(group: Sequence[_AnyWrite]) -> Iterator[_Write[Any] | list[_Joined[Any]]]:
     """Go through writes in the order in which they came. Joined ones come together, with the first of them."""
-    together: dict[tuple[object, Hashable], list[_Joined[Any, Any]]] = {}
+    together: dict[Join[Any], list[_Joined[Any]]] = {}
     for write in group:
         if isinstance(write, _Joined):
-            together.setdefault((write.join, write.key), []).append(write)
+            together.setdefault(write.join, []).append(write)
     for write in group:
         if isinstance(write, _Write):
             yield write
-        elif found := together.pop((write.join, write.key), None):
+        elif found := together.pop(write.join, None):
             yield found
 
 
-def _run(
-    write: _Write[Any] | list[_Joined[Any, Any]], connection: Connection, held: ExitStack
-) -> list[Callable[[], None]]:
-    """Run one write of a group, or joined ones, in a savepoint. Return functions that report to their callers.
+def _run(write: _AnyWrite | list[_Joined[Any]], connection: Connection, held: ExitStack) -> list[Callable[[], None]]:
+    """Run one write of a group in a savepoint, or joined ones without. Return functions that report to their callers.
 
     A database error ends the group, because it may have rolled back the complete transaction.
     """
+    if isinstance(write, list):
+        try:
+            return _run_joined(write, connection, held)
+        except (SQLAlchemyError, StoreUnavailable):
+            raise
+        except Exception as refusal:
+            raise _JoinRaised from refusal
     run_text(connection, f"SAVEPOINT {_SAVEPOINT}")
+    told: list[Callable[[], None]]
     try:
-        if isinstance(write, list):
-            found = write[0].join(connection, write[0].key, [one.item for one in write], held)
-            told = [_told(one, refused) for one, refused in zip(write, found, strict=True)]
+        if isinstance(write, _Joined):
+            told = _run_joined([write], connection, held)
         else:
             told = [partial(write.outcome.set_result, write.run(connection))]
     except SQLAlchemyError:
         raise
-    except Exception as refusal:  # noqa: BLE001 -- passed on to the callers, which raise it
+    except Exception as refusal:  # noqa: BLE001 -- passed on to the caller, which raises it
         run_text(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-        writes = write if isinstance(write, list) else [write]
-        return [partial(one.outcome.set_exception, refusal) for one in writes]
+        return [partial(write.outcome.set_exception, refusal)]
     run_text(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
     return told
 
 
-def _told(write: _Joined[Any, Any], refused: Exception | None) -> Callable[[], None]:
-    outcome = write.outcome
+def _run_joined(writes: Sequence[_Joined[Any]], connection: Connection, held: ExitStack) -> list[Callable[[], None]]:
+    found = writes[0].join(connection, [one.item for one in writes], held)
+    return [_told(one.outcome, refused) for one, refused in zip(writes, found, strict=True)]
+
+
+def _told(outcome: Promise[None], refused: Exception | None) -> Callable[[], None]:
     return partial(outcome.set_result, None) if refused is None else partial(outcome.set_exception, refused)

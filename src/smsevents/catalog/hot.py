@@ -32,13 +32,7 @@ class Hot:
 
     def all(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run the statement and return all rows. Raises `DBAPIError`, as SQLAlchemy does."""
-        cursor = self._executed(connection, values)
-        try:
-            return cursor.fetchall()  # type: ignore[return-value]  # the type that SQLAlchemy declares for any driver
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise _wrapped(connection, error) from error
-        finally:
-            cursor.close()
+        return _fetched(connection, self._executed(connection, values))
 
     def each(self, connection: Connection, values: Mapping[str, Any]) -> Generator[tuple[Any, ...], None, None]:
         """Run the statement and go through its rows, which are fetched when the caller asks for them.
@@ -50,7 +44,7 @@ class Hot:
             while (row := cursor.fetchone()) is not None:
                 yield row
         except connection.dialect.loaded_dbapi.Error as error:
-            raise _wrapped(connection, error) from error
+            raise wrapped(connection, error) from error
         finally:
             cursor.close()
 
@@ -101,6 +95,11 @@ class HotInsert:
         return changed
 
 
+def rows_of(connection: Connection, sql: str) -> list[tuple[Any, ...]]:
+    """Run a statement without values, and return all rows. Raises `DBAPIError`."""
+    return _fetched(connection, _execute(connection, sql, ()))
+
+
 def run_text(connection: Connection, sql: str) -> None:
     """Run a statement without values and rows. Raises `DBAPIError`."""
     _execute(connection, sql, ()).close()
@@ -114,8 +113,18 @@ def _execute(connection: Connection, sql: str, values: Sequence[Any] | Mapping[s
         cursor.execute(sql, values)
     except connection.dialect.loaded_dbapi.Error as error:
         cursor.close()
-        raise _wrapped(connection, error) from error
+        raise wrapped(connection, error) from error
     return cursor
+
+
+def _fetched(connection: Connection, cursor: DBAPICursor) -> list[tuple[Any, ...]]:
+    """Return all rows of a statement, and close its cursor."""
+    try:
+        return cursor.fetchall()  # type: ignore[return-value]  # the type that SQLAlchemy declares for any driver
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise wrapped(connection, error) from error
+    finally:
+        cursor.close()
 
 
 def _execute_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
@@ -125,14 +134,14 @@ def _execute_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]
     try:
         cursor.executemany(sql, rows)
     except connection.dialect.loaded_dbapi.Error as error:
-        raise _wrapped(connection, error) from error
+        raise wrapped(connection, error) from error
     else:
         return cursor.rowcount
     finally:
         cursor.close()
 
 
-def _wrapped(connection: Connection, error: Exception) -> DBAPIError:
+def wrapped(connection: Connection, error: Exception) -> DBAPIError:
     """Return the error that SQLAlchemy would raise, without the values of the statement: they may be events."""
     base = connection.dialect.loaded_dbapi.Error
     wrapped = DBAPIError.instance(None, None, error, base, hide_parameters=True, dialect=connection.dialect)

@@ -24,7 +24,7 @@ from smsevents.catalog.pending_scrubs import mark_rows_left
 from smsevents.catalog.tables import receipt_days, sent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -32,7 +32,8 @@ DAY_PERIODS_MAX = 1000
 PERIOD_MESSAGES_MAX = 65_536  # about 10 MB, of which a write of 4,000 messages changes most pages
 MOVED_MESSAGES_MAX = 4000  # by one write
 
-_DAYS = Hot(select(receipt_days.c.day))
+PERIODS_SQL = "SELECT day FROM receipt_days"
+_DAYS = Hot(text(PERIODS_SQL))
 _ADD = text("INSERT INTO receipt_days (day) VALUES (:day) ON CONFLICT DO NOTHING")
 _COUNT = Hot(select(func.count()).select_from(sent).where(sent.c.day == bindparam("period")))
 _FIRST_SHOP = Hot(select(func.min(sent.c.trackpoint)).where(sent.c.day == bindparam("period")))
@@ -58,12 +59,22 @@ def _age(period: int) -> int:
 
 def periods_kept(connection: Connection) -> list[int]:
     """Return the periods of which there are sent messages, the latest first."""
-    return sorted((period for (period,) in _DAYS.all(connection, {})), key=_age, reverse=True)
+    return periods_of(_DAYS.all(connection, {}))
+
+
+def periods_of(rows: Iterable[Sequence[int]]) -> list[int]:
+    """Return the periods in the rows of `PERIODS_SQL`, the latest first."""
+    return sorted((period for (period,) in rows), key=_age, reverse=True)
 
 
 def days_kept(connection: Connection) -> list[int]:
     """Return the days of which there are first arrivals, the latest first."""
-    return [period for period in periods_kept(connection) if period == day_of(period)]
+    return days_of(periods_kept(connection))
+
+
+def days_of(periods: Iterable[int]) -> list[int]:
+    """Return those of some periods that are days."""
+    return [period for period in periods if period == day_of(period)]
 
 
 def erased_in(periods: Iterable[int]) -> list[int]:

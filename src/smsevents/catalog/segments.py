@@ -7,9 +7,9 @@ and a new column of the table changes nothing here.
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, literal, select, true, union_all
+from sqlalchemy import bindparam, delete, func, insert, literal, select, text, true, union_all
 
 from smsevents.catalog.batches import batches
 from smsevents.catalog.dialects.base import dialect_of
@@ -44,7 +44,30 @@ def _segment_of(row: Sequence[Any]) -> Segment:
 # A statement takes longer to build than to run, so statements that every request needs are built once.
 _INSERT = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}))
 _INSERT_AND_RETURN = Hot(insert(segments).values({name: bindparam(name) for name in _STORED}).returning(_c.id))
-_DELETE = Hot(delete(segments).where(_c.id == bindparam("id")))
+_TAKE = Hot(
+    delete(segments).where(
+        _c.id == bindparam("id"), _c.trackpoint == bindparam("trackpoint"), _c.data == bindparam("data")
+    )
+)
+_PLACE = ("trackpoint", "first_date", "first_line")  # no two segments that are stored together have the same
+_GROWN = (*_STORED, "old_id", "old_data")
+_ARRAYS = ", ".join(
+    f"CAST(:{name}s AS {'bytea' if name.endswith(('line', 'data')) else 'bigint'}[])" for name in _GROWN
+)
+# of a database that takes arrays; the old rows are locked by being deleted
+_GROW_MANY = Hot(
+    text(f"""
+        WITH grown AS (SELECT * FROM unnest({_ARRAYS}) AS one ({", ".join(_GROWN)})),
+        gone AS (
+            DELETE FROM segments AS s USING grown
+            WHERE s.id = grown.old_id AND s.trackpoint = grown.trackpoint AND s.data = grown.old_data
+            RETURNING s.id
+        )
+        INSERT INTO segments ({", ".join(_STORED)}) SELECT {", ".join(_STORED)} FROM grown
+        WHERE old_id IS NULL OR old_id IN (SELECT id FROM gone)
+        RETURNING id, {", ".join(_PLACE)}
+    """)  # noqa: S608 -- names of columns
+)
 _GROWING = Hot(
     select(*_HEADER, _c.data)
     .where(_c.id == bindparam("id"), _c.trackpoint == bindparam("trackpoint"))
@@ -85,11 +108,38 @@ def growing_segment(connection: Connection, trackpoint: int, segment_id: int) ->
     return _segment_of(rows[0]) if rows else None
 
 
-def grow_segment(connection: Connection, trackpoint: int, old_id: int | None, new: Segment) -> int:
-    """Store a segment of a shop, in place of one that `growing_segment` returned, if any. Return its id."""
-    if old_id is not None:
-        _DELETE.run(connection, {"id": old_id})
-    found: int = _INSERT_AND_RETURN.all(connection, _row_of(trackpoint, new))[0][0]
+class Growth(NamedTuple):
+    """A segment to be stored for a shop, perhaps in place of an old one, which is named by its id and its data."""
+
+    trackpoint: int
+    segment: Segment
+    old_id: int | None
+    old_data: bytes | None
+
+
+def store_grown(connection: Connection, grown: Sequence[Growth]) -> list[int | None]:
+    """Store segments and delete the old ones that they replace. Return the ids of the new ones, in the same order.
+
+    Where the old one is gone, or has other bytes by now, nothing is stored, and the id is None. They have no tallies.
+    """
+    if not grown:
+        return []
+    if not dialect_of(connection).takes_arrays:
+        return [_stored_alone(connection, one) for one in grown]
+    rows: list[dict[str, Any]] = [
+        {**_row_of(one.trackpoint, one.segment), "old_id": one.old_id, "old_data": one.old_data} for one in grown
+    ]
+    found = _GROW_MANY.all(connection, {f"{name}s": [row[name] for row in rows] for name in _GROWN})
+    # a database may return the rows of a statement in any order
+    ids = {tuple(place): segment_id for segment_id, *place in found}
+    return [ids.get(tuple(row[name] for name in _PLACE)) for row in rows]
+
+
+def _stored_alone(connection: Connection, one: Growth) -> int | None:
+    values = {"id": one.old_id, "trackpoint": one.trackpoint, "data": one.old_data}
+    if one.old_id is not None and not _TAKE.run(connection, values):
+        return None
+    found: int = _INSERT_AND_RETURN.all(connection, _row_of(one.trackpoint, one.segment))[0][0]
     return found
 
 

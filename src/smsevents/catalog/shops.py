@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
@@ -13,6 +13,8 @@ from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from sqlalchemy import ColumnElement, Connection
 
 # Every import and many exports use these statements. Building one takes longer than running it, so each is built once.
@@ -66,11 +68,16 @@ def require_shop(connection: Connection, trackpoint: int) -> Shop:
     """Return the shop with a trackpoint. Raises `UnknownShop`."""
     shop = find_shop(connection, trackpoint)
     if shop is None:
-        raise UnknownShop(
-            f"There is no shop {trackpoint}. Add it with `smsevents shop add {trackpoint}`.",
-            f"There is no shop {trackpoint} any more. Ask the operator of the server.",
-        )
+        raise unknown_shop(trackpoint)
     return shop
+
+
+def unknown_shop(trackpoint: int) -> UnknownShop:
+    """Return the error for a trackpoint without a shop."""
+    return UnknownShop(
+        f"There is no shop {trackpoint}. Add it with `smsevents shop add {trackpoint}`.",
+        f"There is no shop {trackpoint} any more. Ask the operator of the server.",
+    )
 
 
 def all_shops(connection: Connection) -> list[Shop]:
@@ -142,6 +149,25 @@ def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool
 def blocked_digests(connection: Connection, trackpoint: int) -> frozenset[bytes]:
     """Return the digests of the blocked users of a shop."""
     return frozenset(digest for (digest,) in _FIND_BLOCKED.all(connection, {"trackpoint": trackpoint}))
+
+
+def blocked_sql(trackpoints: Iterable[int]) -> str:
+    """Return the statement whose rows `blocked_in` reads: which of these shops exist, and who is blocked there."""
+    some = ", ".join(map(str, trackpoints))
+    return (
+        f"SELECT trackpoint, NULL FROM shops WHERE trackpoint IN ({some}) UNION ALL"  # noqa: S608 -- numbers
+        f" SELECT trackpoint, digest FROM blocked_users WHERE trackpoint IN ({some})"
+    )
+
+
+def blocked_in(rows: Iterable[Sequence[Any]]) -> dict[int, frozenset[bytes]]:
+    """Return the digests of the blocked users of each shop that exists, from the rows of `blocked_sql`."""
+    found: dict[int, list[bytes]] = {}
+    for trackpoint, digest in rows:
+        digests = found.setdefault(trackpoint, [])
+        if digest is not None:
+            digests.append(digest)
+    return {trackpoint: frozenset(digests) for trackpoint, digests in found.items()}
 
 
 def _keys(connection: Connection, condition: ColumnElement[bool]) -> list[Key]:

@@ -1,8 +1,7 @@
 """Events that were exported often and recently, kept for clients that export a few of them again and again.
 
-Such an export needs neither the database nor another thread, which together take longer than all the rest of it. What
-is kept counts only until anything is committed to the database, by whichever process. If the database cannot tell that
-at once, nothing is kept.
+Such an export needs no read of the database, which takes longer than all the rest of it. What
+is kept counts only until anything is committed to the database, by whichever process. `Dialect.commit_mark` tells that.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smsevents.catalog import Database
+    from smsevents.catalog.dialects.base import CommitMark
 
 RECENT_EXPORT_MAX_BYTES = 16 * 1024  # of lines: to compress them takes about 0.05 ms, in which nothing else is served
 RECENT_OF_SHOP_MAX_BYTES = 256 * 1024
@@ -62,16 +62,15 @@ class RecentEvents:
         self._database = database
         self._submit = submit
         self._lock = Lock()
-        self._mark: int | None = None  # of the commits that all below includes
+        self._mark: CommitMark | None = None  # of the commits that all below includes
         self._misses: Counter[int] = Counter()
         self._kept: LRUCache[int, _Stretch] = LRUCache(RECENT_KEPT_MAX_BYTES, _size_of)
 
-    def lines(self, trackpoint: int, window: Window) -> bytes | None:
+    def lines(self, trackpoint: int, window: Window, mark: CommitMark | None) -> bytes | None:
         """Return the lines of a shop in a window, or None if they must be read from the database.
 
-        This waits for nothing. Raises `StoreUnavailable` if the database was moved or replaced.
+        `mark` is that of the commits, asked for after the lines were. This waits for nothing.
         """
-        mark = self._database.commit_mark()
         if mark is None:
             return None
         with self._lock:
@@ -91,12 +90,12 @@ class RecentEvents:
         with self._lock:
             self._forget(None)
 
-    def _forget(self, mark: int | None) -> None:
+    def _forget(self, mark: CommitMark | None) -> None:
         self._mark = mark
         self._misses.clear()
         self._kept.clear()
 
-    def _learn(self, mark: int, trackpoint: int, start_ms: int) -> None:
+    def _learn(self, mark: CommitMark, trackpoint: int, start_ms: int) -> None:
         """Read the events of a shop from a time on, as many as may be kept."""
         try:
             stretch = _read(Reader(self._database, trackpoint, Window(start_ms, INT64_MAX)), start_ms)

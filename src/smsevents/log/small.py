@@ -14,8 +14,8 @@ from smsevents.wire.file_formats import START_MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
+    from smsevents.catalog.database import Promise
     from smsevents.clock.trusted import Judgement
     from smsevents.log.blocked import BlockedUsers
     from smsevents.log.joining import Joining
@@ -55,11 +55,11 @@ class SmallImports:
         self._blocked = blocked
         self._joining = joining
 
-    def record(self, trackpoint: int, body: bytes) -> tuple[ImportResult, Future[None]] | None:
-        """Record an import, as `Recorder` does. Return its counts, and a future that is done once it is durable.
+    def record(self, trackpoint: int, body: bytes, outcome: Promise[None]) -> ImportResult | None:
+        """Record an import, as `Recorder` does. Return its counts; the outcome is told once it is durable.
 
         Return None, and do nothing, if something must be read from the database first. Raises what `Recorder` does.
-        The future may raise `BlockedMeanwhile` although no user was blocked during the import itself: try again then.
+        The outcome may be `BlockedMeanwhile` although no user was blocked during the import itself: try again then.
         """
         blocked = self._blocked.remembered(trackpoint)
         judgement = self.judged()
@@ -76,7 +76,8 @@ class SmallImports:
             result = lines.finish()
         finally:
             self._time.witness(lines.newest_ms)
-        return result, self._joining.append(trackpoint, lines.held.take_entries(), blocked)
+        self._joining.submit(trackpoint, lines.held.take_entries(), blocked, outcome)
+        return result
 
     def judged(self) -> Judgement | None:
         """Return a judgement of the time that is at most JUDGED_KNOWN_SECONDS old, or None if it must be read."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from smsevents.catalog.periods import days_kept
+from smsevents.catalog.periods import days_of, periods_kept
 from smsevents.catalog.shops import blocked_digests
 from smsevents.receipts.call import read_call, read_receipts
 from smsevents.receipts.gateways import gateway_of
@@ -92,13 +92,13 @@ def explain(database: Database, receiver: Receiver, sample: Sample, judgement: J
 
 def _item(connection: Connection, item: Item, judgement: Judgement, status: str) -> Explained:
     trackpoint = item.receiver.trackpoint
-    days = days_kept(connection)
-    message = find_messages(connection, trackpoint, [item]).get(item.digest)
+    periods = periods_kept(connection)
+    message = find_messages(connection, periods, trackpoint, [item]).get(item.digest)
     if message is None:
         return Explained(f"{status} {_REASONS[Outcome.WAITING]}.")
     if digest_of(trackpoint, message.user_id) in blocked_digests(connection, trackpoint):
         return Explained(f"{status} {_REASONS[Outcome.BLOCKED]}.")
-    times = Times(connection, days, trackpoint, [item])
+    times = Times(connection, days_of(periods), trackpoint, [item])
     times.decide(item, judgement, message)
     time, is_arrival = times.of(item)
     status_of_event: Any = item.receipt.status

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from smsevents.catalog.dialects.base import dialect_of
-from smsevents.catalog.periods import days_kept
+from smsevents.catalog.appending import begin_appends
+from smsevents.catalog.periods import PERIODS_SQL, days_of, periods_of
 from smsevents.catalog.sent import WaitingRow, wait
-from smsevents.catalog.shops import blocked_digests, require_shop
+from smsevents.catalog.shops import unknown_shop
 from smsevents.errors import TimeInDoubt
 from smsevents.log.plausible import why_impossible
 from smsevents.receipts.resolving import Item, Times, find_messages
@@ -23,12 +23,12 @@ from smsevents.wire.window import history_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from concurrent.futures import Future
     from contextlib import ExitStack
 
     from sqlalchemy import Connection
 
     from smsevents.catalog import Database
+    from smsevents.catalog.database import Promise
     from smsevents.catalog.receivers import Receiver
     from smsevents.clock.trusted import Judgement
     from smsevents.log.joining import Joining
@@ -100,38 +100,64 @@ class ReceiptRecorder:
         self._database = database
         self._joining = joining
 
-    def record(self, trackpoint: int, arrival: Arrival) -> Future[None]:
-        """Record the receipts of a call to a shop. The future is done when they are durable.
+    def record(self, trackpoint: int, arrival: Arrival, outcome: Promise[None]) -> None:
+        """Record the receipts of a call to a shop. The outcome is told once they are durable.
 
-        It raises `UnknownShop`, `TimeInDoubt` or `StoreUnavailable`. Nothing of the call is stored then.
+        It gets `UnknownShop`, `TimeInDoubt` or `StoreUnavailable`. Nothing of the call is stored then.
         """
-        return self._database.submit_joined(self._store, trackpoint, arrival)
+        self._database.submit_joined(self._store, _Call(trackpoint, arrival), outcome)
 
-    def _store(
-        self, connection: Connection, trackpoint: int, arrivals: Sequence[Arrival], held: ExitStack
-    ) -> list[Exception | None]:
-        dialect_of(connection).begin_append(connection, trackpoint)
-        require_shop(connection, trackpoint)
-        writing = _Writing(connection, trackpoint, arrivals)
-        told: list[Exception | None] = [writing.take(one) for one in arrivals]
-        self._joining.store_entries(connection, trackpoint, writing.entries, held)
-        if writing.waiting:
-            wait(connection, trackpoint, writing.waiting)
+    def _store(self, connection: Connection, calls: Sequence[_Call], held: ExitStack) -> list[Exception | None]:
+        arrivals: dict[int, list[Arrival]] = {}
+        for call in calls:
+            arrivals.setdefault(call.trackpoint, []).append(call.arrival)
+        appending = begin_appends(connection, arrivals, held, [PERIODS_SQL])
+        periods = periods_of(appending.rows[0])
+        writings = {
+            trackpoint: _Writing(connection, trackpoint, of_shop, appending.blocked[trackpoint], periods)
+            for trackpoint, of_shop in arrivals.items()
+            if trackpoint in appending.blocked
+        }
+        told: list[Exception | None] = [
+            writings[call.trackpoint].take(call.arrival)
+            if call.trackpoint in writings
+            else unknown_shop(call.trackpoint)
+            for call in calls
+        ]
+        self._joining.store_entries(
+            connection, {trackpoint: one.entries for trackpoint, one in writings.items()}, appending
+        )
+        for trackpoint, writing in writings.items():
+            if writing.waiting:
+                wait(connection, trackpoint, writing.waiting)
         return told
+
+
+class _Call(NamedTuple):
+    """The receipts of a call, and the shop that they are for."""
+
+    trackpoint: int
+    arrival: Arrival
 
 
 class _Writing:
     """One write of receipts of a shop: the events that they become, and those that wait."""
 
-    def __init__(self, connection: Connection, trackpoint: int, arrivals: Sequence[Arrival]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        trackpoint: int,
+        arrivals: Sequence[Arrival],
+        blocked: frozenset[bytes],
+        periods: Sequence[int],
+    ) -> None:
         self.entries: list[Entry] = []
         self.waiting: list[WaitingRow] = []
         self._trackpoint = trackpoint
-        self._blocked = blocked_digests(connection, trackpoint)
+        self._blocked = blocked
         items = [item for one in arrivals for item in one.items]
-        days = days_kept(connection)
-        self._messages = find_messages(connection, trackpoint, items)
-        self._times = Times(connection, days, trackpoint, items)
+        self._messages = find_messages(connection, periods, trackpoint, items)
+        self._times = Times(connection, days_of(periods), trackpoint, items)
         self._doubted: dict[int, TimeInDoubt] = {}  # by the identity of the arrival
         for one in arrivals:
             self._decide(one)
@@ -140,7 +166,7 @@ class _Writing:
     def _decide(self, arrival: Arrival) -> None:
         try:
             for item in arrival.items:
-                if self._user_of(item) not in self._blocked:
+                if not self._is_blocked(item):
                     self._times.decide(item, arrival.judgement, self._messages.get(item.digest))
         except TimeInDoubt as doubt:
             self._doubted[id(arrival)] = doubt
@@ -152,7 +178,7 @@ class _Writing:
         return doubt
 
     def _take(self, item: Item, judgement: Judgement) -> Outcome:
-        if self._user_of(item) in self._blocked:
+        if self._is_blocked(item):
             return Outcome.BLOCKED
         message = self._messages.get(item.digest)
         time, _ = self._times.of(item)
@@ -169,9 +195,9 @@ class _Writing:
             self.entries.append((event.smsEvent.date, encode(event)))
         return refused or Outcome.RECORDED
 
-    def _user_of(self, item: Item) -> bytes | None:
-        message = self._messages.get(item.digest)
-        return None if message is None else digest_of(self._trackpoint, message.user_id)
+    def _is_blocked(self, item: Item) -> bool:
+        message = self._messages.get(item.digest) if self._blocked else None
+        return message is not None and digest_of(self._trackpoint, message.user_id) in self._blocked
 
 
 def event_of(trackpoint: int, message: Reference, status: Status, date_ms: int) -> Event:

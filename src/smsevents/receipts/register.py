@@ -262,7 +262,7 @@ class Register:
             messages = batch.messages()
             for row in take_waiting(connection, trackpoint, messages, [one.id for one in receivers]):
                 batch.match(row)
-        self._joining.store_entries(connection, trackpoint, batch.entries, None)
+        self._joining.store_entries(connection, {trackpoint: batch.entries}, None)
         if batch.matched:
             self._finish(connection, trackpoint, batch)
         return SentResult(len(lines), len(batch.matched), batch.blocked)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from smsevents.catalog.dialects.base import dialect_of
-from smsevents.catalog.periods import periods_kept
 from smsevents.catalog.sent import FirstArrival, find_arrivals, find_sent, name_users, remember_arrivals
 from smsevents.errors import TimeInDoubt
 from smsevents.receipts.message_ids import digests_of, normalized
@@ -65,11 +64,12 @@ class Item:
         object.__setattr__(self, "digest", digest)
 
 
-def find_messages(connection: Connection, trackpoint: int, items: Sequence[Item]) -> dict[bytes, Reference]:
-    """Return the message of each item of a shop that has one, by the item's digest."""
+def find_messages(
+    connection: Connection, periods: Sequence[int], trackpoint: int, items: Sequence[Item]
+) -> dict[bytes, Reference]:
+    """Return the message of each item of a shop that has one, by the item's digest. `periods` are those kept."""
     found = {item.digest: item.named for item in items if item.named is not None}
     searched = [item for item in items if item.named is None]
-    periods = periods_kept(connection) if searched else []
     # a look-up of a spelling in all periods takes longer than all else, and seldom has to be the second one
     for messages_of in (_own_message, _other_messages):
         missing = [item for item in searched if item.digest not in found]
@@ -116,10 +116,9 @@ class Times:
         `message` is None if it is not known yet. Raises `TimeInDoubt` if only a clock in doubt speaks against the
         gateway's time.
         """
-        user = None if message is None else digest_of(self._trackpoint, message.user_id)
         if (arrived := self._arrived.get(item.digest)) is not None:
-            if user is not None and not arrived.is_named:
-                self._users[item.digest] = user
+            if message is not None and not arrived.is_named:
+                self._users[item.digest] = digest_of(self._trackpoint, message.user_id)
             return
         time = item.receipt.time
         if (
@@ -129,6 +128,7 @@ class Times:
         ):
             return
         now = judgement.clock_ms
+        user = None if message is None else digest_of(self._trackpoint, message.user_id)
         self._arrived[item.digest] = FirstArrival(now, is_named=user is not None)
         self._new.setdefault(now // DAY_MS, {})[item.digest] = (now, user)
 

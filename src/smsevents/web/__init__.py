@@ -47,6 +47,8 @@ request_log.py      counting and logging each request
 state.py            what the requests of a process share
 fair.py             places and threads, shared fairly between shops
 results.py          results of threads, on their way to the event loop
+outcomes.py         outcomes of writes, on their way to the event loop
+commit_marks.py     what was committed, asked for once for all requests that wait
 once.py             one call for all callers that want the same result at the same time
 memory.py           how much freed memory a process keeps
 

@@ -28,7 +28,7 @@ async def stream(
     the body does; `InvalidRequest` if a complete body does not have the announced length. The connection should
     prevent that last case, but a body that was lost on the way must never be taken for an empty one.
     """
-    announced = _announced(request)
+    announced = announced_bytes(request)
     if announced is not None and announced > max_bytes:
         raise BodyTooLarge(too_large)
     received = 0
@@ -65,8 +65,8 @@ def _too_slow(settings: Settings, pace: BodyPace) -> str:
     )
 
 
-def _announced(request: Request[Any, Any, Any]) -> int | None:
-    """Return the Content-Length, or None. The connection has already refused invalid values."""
+def announced_bytes(request: Request[Any, Any, Any]) -> int | None:
+    """Return the Content-Length, or None. The connection has already refused other values, or this refuses them."""
     values = negotiate.values_of(request, b"content-length")
     if not values:
         return None

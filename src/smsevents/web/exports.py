@@ -63,13 +63,13 @@ async def export_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
         headers["X-Export-Warning"] = " ".join(warnings)
     if gzip:
         headers["Content-Encoding"] = "gzip"
-    return streamed(app, trackpoint, _chunks(app, trackpoint, window, wanted, gzip=gzip), headers)
+    return streamed(app, trackpoint, await _chunks(app, trackpoint, window, wanted, gzip=gzip), headers)
 
 
-def _chunks(app: AppState, trackpoint: int, window: Window, wanted: EventFilter, *, gzip: bool) -> Chunks:
+async def _chunks(app: AppState, trackpoint: int, window: Window, wanted: EventFilter, *, gzip: bool) -> Chunks:
     """Return the chunks of an export: what is known without the database, or what a reader finds there."""
     counted = counter_of(trackpoint)
-    known = None if wanted else app.recent.lines(trackpoint, window)
+    known = None if wanted else app.recent.lines(trackpoint, window, await app.commit_marks.mark())
     if known is not None:
         return KnownLines(known, gzip=gzip, counted=counted)
     reader = app.log.read(trackpoint, window, wanted)

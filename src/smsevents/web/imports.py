@@ -22,7 +22,7 @@ from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, Limits
 from smsevents.log.small import SMALL_BODY_MAX_BYTES
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.auth import authorized_shop
-from smsevents.web.body import stream
+from smsevents.web.body import announced_bytes, stream
 from smsevents.web.describe import LINES, TRACKPOINT, WITH_BODY, example_lines, json_response, problem, problems
 from smsevents.web.problems import INVALID_LINES, STATUSES
 from smsevents.wire.results import ImportResult
@@ -54,20 +54,11 @@ async def import_sms_events(request: Request[Any, Any, Any]) -> ASGIApp:
     if request.scope["query_string"]:
         query.refuse_others(request.query_params, set())
     gzip = _is_gzip(negotiate.codings(request))
-    with (
-        app.imports.limit.enter(trackpoint),
-        tenant_metrics.imports_running.track_inprogress(),
-        app.log.recording(trackpoint, gzip=gzip, limits=_limits_of(app)) as recorder,
-    ):
-        feeding = Feeding(app.imports.threads, trackpoint, recorder)
-        rest = await _take_in(request, app, feeding)
-        # the body is complete, so the import is stored even if the client disconnects now
-        result = None
-        if not feeding.has_begun and not gzip and len(rest) <= SMALL_BODY_MAX_BYTES:
-            result = await _record_at_once(app, trackpoint, rest)
+    with app.imports.limit.enter(trackpoint), tenant_metrics.imports_running.track_inprogress():
+        body = None if gzip else await _small_body(request, app)
+        result = None if body is None else await _record_at_once(app, trackpoint, body)
         if result is None:
-            result, stored = await feeding.finish(rest)
-            await asyncio.wrap_future(stored)
+            result = await _record(request, app, trackpoint, body, gzip=gzip)
     stored_events = result.received - result.expired - result.blocked
     metrics.events_in.inc(stored_events)
     tenant_metrics.events_in_of_shop(tenant_metrics.shop_label(trackpoint)).inc(stored_events)
@@ -89,14 +80,39 @@ def _response(result: ImportResult) -> ASGIApp:
     return respond
 
 
+async def _small_body(request: Request[Any, Any, Any], app: AppState) -> bytes | None:
+    """Return the body if its announced length is small. Otherwise return None, with nothing of it read."""
+    announced = announced_bytes(request)
+    if announced is None or announced > SMALL_BODY_MAX_BYTES:
+        return None
+    return b"".join([part async for part in stream(request, SMALL_BODY_MAX_BYTES, app.settings, "")])
+
+
+async def _record(
+    request: Request[Any, Any, Any], app: AppState, trackpoint: int, body: bytes | None, *, gzip: bool
+) -> ImportResult:
+    """Record the body, which is read as it arrives unless it is given. Return its counts once it is durable."""
+    with app.log.recording(trackpoint, gzip=gzip, limits=_limits_of(app)) as recorder:
+        feeding = Feeding(app.imports.threads, trackpoint, recorder)
+        rest = await _take_in(request, app, feeding) if body is None else body
+        # the body is complete, so the import is stored even if the client disconnects now
+        result = None
+        if body is None and not feeding.has_begun and not gzip and len(rest) <= SMALL_BODY_MAX_BYTES:
+            result = await _record_at_once(app, trackpoint, rest)
+        if result is None:
+            result, stored = await feeding.finish(rest)
+            await asyncio.wrap_future(stored)
+    return result
+
+
 async def _record_at_once(app: AppState, trackpoint: int, body: bytes) -> ImportResult | None:
     """Record a small body without another thread. Return None, with nothing stored, if that is not possible."""
-    found = app.small_imports.record(trackpoint, body)
-    if found is None:
+    outcome = app.outcomes.new()
+    result = app.small_imports.record(trackpoint, body, outcome)
+    if result is None:
         return None
-    result, stored = found
     try:
-        await asyncio.wrap_future(stored)
+        await outcome
     except BlockedMeanwhile:  # what was remembered of blocked users was old
         return None
     return result

@@ -9,7 +9,6 @@ also if nothing was recorded: the counters and the log say what and why.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -133,7 +132,9 @@ async def _record(
     app.timekeeper.witness(max((one.time.first_ms for one in receipts if one.time), default=None))
     arrival = prepare(receiver, receipts, request.path_params.get("ref"), judgement)
     if arrival.items:
-        await asyncio.wrap_future(app.receipts.record(receiver.trackpoint, arrival))
+        outcome = app.outcomes.new()
+        app.receipts.record(receiver.trackpoint, arrival, outcome)
+        await outcome
     receipt_metrics.count(receiver.id, arrival.all_outcomes)
     _tell_lost(receiver, gateway, receipts, arrival.all_outcomes)
 

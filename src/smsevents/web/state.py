@@ -19,10 +19,12 @@ from smsevents.segments.segment import forget_opened
 from smsevents.timekeeper import Timekeeper
 from smsevents.web import tenant_metrics
 from smsevents.web.attempts import Attempts
+from smsevents.web.commit_marks import CommitMarks
 from smsevents.web.connection.registry import connections_max
 from smsevents.web.export_pace import EXPORT_RUNS_AHEAD_MAX, Slots
 from smsevents.web.fair import ConcurrencyLimit, FairThreads
 from smsevents.web.once import Once
+from smsevents.web.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from smsevents.settings import Settings
@@ -70,13 +72,17 @@ class AppState:
     settings: Settings
     database: Database
     log: Log
+    joining: Joining
     small_imports: SmallImports
     recent: RecentEvents
+    commit_marks: CommitMarks
+    markers: FairThreads  # ask what was committed, if a server has to be asked: exports wait for it
     access: Access
     sessions: Sessions
     wrong_keys: Attempts
     receivers: Receivers
     receipts: ReceiptRecorder
+    outcomes: Outcomes
     register: Register
     wrong_tokens: Attempts
     timekeeper: Timekeeper
@@ -106,17 +112,22 @@ class AppState:
             _threads("merger", EXPORT_MERGERS),
             Slots(EXPORT_RUNS_AHEAD_MAX),
         )
+        markers = _threads("marker", 1)
         return cls(
             settings=settings,
             database=database,
             log=log,
+            joining=joining,
             small_imports=SmallImports(timekeeper, log.blocked, joining),
             recent=RecentEvents(database, exports.threads.submit),
+            commit_marks=CommitMarks(database, markers),
+            markers=markers,
             access=access,
             sessions=Sessions(database, access),
             wrong_keys=Attempts("keys", "Check the key, wait a minute, then try again."),
             receivers=Receivers(database),
             receipts=ReceiptRecorder(database, joining),
+            outcomes=Outcomes(),
             register=Register(database, joining),
             wrong_tokens=Attempts("tokens", "Check the address in the gateway's configuration."),
             timekeeper=timekeeper,
@@ -143,11 +154,12 @@ class AppState:
     def forget_events(self) -> None:
         """Remove events from memory that are kept there for the next requests. Some may be erased meanwhile."""
         self.recent.forget()
+        self.joining.forget()
         forget_opened()
 
     def close(self) -> None:
         """End the threads and close the database."""
-        for one in (self.exports, self.imports, self.erasures, self.statistics, self.doors, self.probes):
+        for one in (self.exports, self.imports, self.erasures, self.statistics, self.doors, self.probes, self.markers):
             one.close()
         self.database.close()
 

@@ -217,7 +217,7 @@ def test_no_event_of_a_blocked_user_stays(site: Site, monkeypatch: pytest.Monkey
     """
     point = Held()
     module: Any = joining if joined else recorder
-    name = "grow_segment" if joined else "insert_segments"
+    name = "store_grown" if joined else "insert_segments"
     insert = getattr(module, name)
 
     def slow(connection: Connection, *words: Any) -> Any:

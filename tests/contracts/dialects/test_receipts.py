@@ -132,7 +132,7 @@ def test_in_doubt_a_time_ahead_is_not_decided(site: ReceiptSite) -> None:
     arrival = prepare(receiver, receipts, REF, doubtful)
 
     with pytest.raises(TimeInDoubt, match="5 minutes ahead"):
-        site.recorder.record(7, arrival).result()
+        site.record(arrival).result()
 
     assert site.lines() == []
     assert site.receive(receiver, fields, REF) == ["recorded"]  # the doubt has ended
@@ -456,7 +456,7 @@ def test_receipts_of_one_commit_become_one_segment(site: ReceiptSite) -> None:
     for at in range(50):
         reference = encode_reference(f"u{at}", SENT)
         receipts, _ = read_receipts(gateway, [{"d": "1", "T": str(START_MS // 1000)}], zone_of("UTC"))
-        waiting.append(site.recorder.record(7, prepare(receiver, receipts, reference, certain(site.now_ms))))
+        waiting.append(site.record(prepare(receiver, receipts, reference, certain(site.now_ms))))
     may_end.set()
     held.result()
     for one in waiting:

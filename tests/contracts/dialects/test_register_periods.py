@@ -16,8 +16,8 @@ from smsevents.catalog import periods
 from smsevents.catalog.periods import day_of, periods_kept
 from smsevents.catalog.sent import users_sent_to
 from smsevents.catalog.tables import sent
+from smsevents.receipts import recording
 from smsevents.receipts import register as register_module
-from smsevents.receipts import resolving
 from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.erasure_users import UsersNamed
 from smsevents.upkeep.receipt_rows import erase_receipts, expire_receipts, settle_register
@@ -29,8 +29,6 @@ from tests.support.receipts import START_MS, ReceiptSite, one_off, sent_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from sqlalchemy import Connection
 
     from tests.contracts.dialects.harness import Harness
 
@@ -162,14 +160,16 @@ def test_a_receipt_finds_a_message_that_is_about_to_move(harness: Harness, monke
     receiver = one.receiver()
     register_some(one, {"abc": "u1"}, {"receiver": receiver.id})
     has_looked, may_go_on = threading.Event(), threading.Event()
+    module: Any = recording
+    learn = module.periods_of
 
-    def slow(connection: Connection) -> list[int]:
-        found = periods_kept(connection)
+    def slow(rows: list[tuple[int]]) -> list[int]:
+        found: list[int] = learn(rows)
         has_looked.set()
         assert may_go_on.wait(WAIT_MAX_SECONDS)
         return found
 
-    monkeypatch.setattr(resolving, "periods_kept", slow)
+    monkeypatch.setattr(recording, "periods_of", slow)
     with ThreadPoolExecutor(2) as threads:
         fields = {"d": 1, "A": "", "F": "abc", "T": START_MS // 1000}
         receiving = threads.submit(one.receive, receiver, fields)

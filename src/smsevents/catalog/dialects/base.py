@@ -18,12 +18,12 @@ and no new step begins meanwhile. A lock ends with the process that holds it, ho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from smsevents.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+CommitMark: TypeAlias = int | str
 
 
 class Busy(StoreUnavailable):
@@ -59,6 +60,17 @@ class Scrubbed:
 
     done: bool
     is_brief: bool = True
+
+
+class Begun(NamedTuple):
+    """What the beginning of appends led to.
+
+    `shared` are the shops that are shared until the write ends, as by `share_until_end`. `rows` are those of each
+    statement.
+    """
+
+    shared: Collection[int]
+    rows: list[list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,10 @@ class Dialect(Protocol):
         """Whether a cursor fetches rows when they are asked for, and not all of them at first."""
 
     @property
+    def marks_commits_at_once(self) -> bool:
+        """Whether `commit_mark` waits for nothing, so that an event loop may call it."""
+
+    @property
     def takes_arrays(self) -> bool:
         """Whether a statement takes many rows as one array for each column, which is faster than row by row."""
 
@@ -122,10 +138,11 @@ class Dialect(Protocol):
     def check_same(self) -> None:
         """Raise `StoreUnavailable` if the name of the database no longer leads to the one that was opened."""
 
-    def commit_mark(self) -> int | None:
-        """Return a number that differs after each commit of any process, or None if that is not known at once.
+    def commit_mark(self) -> CommitMark | None:
+        """Return a mark that differs after each commit of any process, or None if that is not known.
 
-        This waits for nothing. It does what `check_same` does, unless it returns None.
+        It tells of every commit that was acknowledged before the call. If it waits for nothing, it does what
+        `check_same` does, unless it returns None.
         """
 
     def check_writable(self) -> None:
@@ -145,6 +162,12 @@ class Dialect(Protocol):
 
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Until the write ends, let nobody block a user of the shop. Do this before the blocked users are read."""
+
+    def begin_appends(self, connection: Connection, trackpoints: Sequence[int], reads: Sequence[str]) -> Begun | None:
+        """Do what `begin_append` does for one or more shops, share them, and run `reads`: statements without values.
+
+        Return None, with nothing shared or read, if nothing is gained by doing that together.
+        """
 
     def begin_block(self, connection: Connection, trackpoint: int) -> None:
         """Wait until the running appends to the shop have ended, and let none begin before this write has ended."""

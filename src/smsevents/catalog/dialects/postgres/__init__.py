@@ -8,6 +8,7 @@ keys.py         the keys of advisory locks
 guards.py       what keeps other writers from coming in between
 locks.py        locks that several transactions need
 clock.py        the clock of the database
+commits.py      whether anything was committed
 concerns.py     wrong clocks and missing standbys
 rights.py       whether a server is new enough, and whether its user may do what smsevents does
 dump.py         a dump by pg_dump, for backups

@@ -8,6 +8,7 @@ For the same reason, no statement is prepared.
 from __future__ import annotations
 
 import select
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -19,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 from smsevents.catalog.dialects.postgres.keys import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.engine import Engine
@@ -46,6 +47,17 @@ _WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronou
 _LOCK_TIMEOUT = f"SET LOCAL lock_timeout = {LOCK_WAIT_MAX_MS}"
 _ALONE = f"SELECT pg_advisory_xact_lock({Key.ALONE}, 0)"
 CLOCK_SQL = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+
+@dataclass
+class Opening:
+    """One or more statements without values, each of which returns rows, that are run as a transaction begins."""
+
+    statements: Sequence[str]
+    rows: list[list[tuple[Any, ...]]] = field(default_factory=list)  # of each statement
+
+
+OPENING = "smsevents_opening"  # in the `info` of a connection: the `Opening` of the transaction that begins next
 
 
 class BinaryCursor(psycopg.Cursor[Any]):
@@ -92,19 +104,37 @@ def begin_statements(*, write: bool, alone: bool, with_identity: bool) -> str:
     return "; ".join([*statements, f"SELECT {CLOCK_SQL}, {told}"])
 
 
-def begun(connection: psycopg.Connection[Any], statements: str) -> tuple[int, str | None]:
-    """Run statements that begin a transaction. Return the clock (Unix ms) and the identity of the database."""
-    ((clock_ms, identity),) = run_all(connection, statements)
+def begun(
+    connection: psycopg.Connection[Any], statements: str, opening: Opening | None = None
+) -> tuple[int, str | None]:
+    """Run statements that begin a transaction. Return the clock (Unix ms) and the identity of the database.
+
+    Those of an opening follow in the same message.
+    """
+    following = [] if opening is None else opening.statements
+    *_, told = found = run_each(connection, "; ".join([statements, *following]))
+    if opening is not None:
+        told, opening.rows = found[-len(following) - 1], found[-len(following) :]
+    ((clock_ms, identity),) = told
     return int(clock_ms), identity
 
 
 def run_all(connection: psycopg.Connection[Any], statements: str) -> list[tuple[Any, ...]]:
-    """Run several statements without values in one message. Return the rows of the last one, if it returns rows."""
+    """Run several statements without values in one message. Return the rows of the last one, if any returns rows."""
+    found = run_each(connection, statements)
+    return found[-1] if found else []
+
+
+def run_each(connection: psycopg.Connection[Any], statements: str) -> list[list[tuple[Any, ...]]]:
+    """Run several statements without values in one message. Return the rows of each that returns rows."""
     cursor: psycopg.Cursor[Any] = psycopg.Cursor(connection)  # as text: only then may there be several statements
     cursor.execute(statements)
-    while cursor.nextset():
-        pass
-    return cursor.fetchall() if cursor.description else []
+    found = []
+    while True:
+        if cursor.description:
+            found.append(cursor.fetchall())
+        if not cursor.nextset():
+            return found
 
 
 def is_open(connection: psycopg.Connection[Any]) -> bool:

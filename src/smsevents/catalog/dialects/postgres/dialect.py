@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
-from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
+from smsevents.catalog.dialects.base import Begun, DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.postgres import concerns, dump, guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
-from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, begin_statements, begun, connect, postgres_engine
+from smsevents.catalog.dialects.postgres.commits import Commits
+from smsevents.catalog.dialects.postgres.connections import (
+    CLOCK_SQL,
+    OPENING,
+    begin_statements,
+    begun,
+    connect,
+    postgres_engine,
+)
 from smsevents.catalog.dialects.postgres.failures import ours, translated
 from smsevents.catalog.dialects.postgres.keys import Key, key_of
 from smsevents.catalog.dialects.postgres.location import location_of
@@ -24,7 +32,7 @@ from smsevents.catalog.dialects.postgres.rights import require_usable
 from smsevents.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from smsevents.catalog.checks import Check
+    from smsevents.catalog.dialects.postgres.connections import Opening
     from smsevents.catalog.dialects.postgres.location import Location
     from smsevents.catalog.dialects.postgres.locks import Place
 
@@ -51,6 +60,7 @@ class PostgresDialect:
     reads_kept = 0  # the pool keeps them
     has_one_writer = False
     fetches_lazily = False
+    marks_commits_at_once = False
     takes_arrays = True
     divides_upkeep = True
 
@@ -59,6 +69,7 @@ class PostgresDialect:
         self._location = location
         self._clock = DatabaseClock()
         self._locks = Locks(self._connect, location.where)
+        self._commits = Commits(self._connect)
         self._engine: Engine | None = None
         self._full_until = 0.0
         with self._connected("read") as connection:
@@ -87,10 +98,9 @@ class PostgresDialect:
             with self._connected("read") as connection:
                 self.identity = require_usable(connection, self.where, create=True).identity
 
-    @staticmethod
-    def commit_mark() -> int | None:
-        """Return None: the server would have to be asked."""
-        return None
+    def commit_mark(self) -> str | None:
+        """Ask the server for its snapshot."""
+        return self._commits.mark()
 
     def check_writable(self) -> None:
         """Begin a write, which a standby refuses."""
@@ -119,6 +129,10 @@ class PostgresDialect:
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Let nobody block a user of the shop meanwhile."""
         guards.begin_append(connection, trackpoint)
+
+    def begin_appends(self, connection: Connection, trackpoints: Sequence[int], reads: Sequence[str]) -> Begun:
+        """Let nobody block a user of the shops meanwhile, share those that no erasure has or awaits, and read."""
+        return guards.begin_appends(connection, trackpoints, reads)
 
     def begin_block(self, connection: Connection, trackpoint: int) -> None:
         """Wait for the running imports of the shop."""
@@ -197,8 +211,9 @@ class PostgresDialect:
         return DatabaseSizes(size, None, None)
 
     def close(self) -> None:
-        """Close the connections of locks."""
+        """Close the connections for locks and for marks."""
         self._locks.close()
+        self._commits.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
         return connect(self._location)
@@ -226,9 +241,10 @@ class PostgresDialect:
             write=bool(options.get("write")), alone=not options.get("beside"), with_identity=identity is not None
         )
         driver: Any = connection.connection.dbapi_connection
+        opening: Opening | None = connection.info.pop(OPENING, None)
         asked_ms = self._clock.since_start_ms()
         try:
-            now, found = begun(driver, statements)
+            now, found = begun(driver, statements, opening)
         except psycopg.errors.UndefinedTable as error:
             raise self._replaced() from error
         except psycopg.Error as error:

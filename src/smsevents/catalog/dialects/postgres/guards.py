@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from sqlalchemy import text
 
-from smsevents.catalog.dialects.base import Busy
+from smsevents.catalog.dialects.base import Begun, Busy
+from smsevents.catalog.dialects.postgres.connections import OPENING, Opening, run_each
 from smsevents.catalog.dialects.postgres.keys import ANNOUNCED_ID_SQL, UNFINISHED_ID_SQL, Key, key_of
-from smsevents.catalog.hot import Hot
+from smsevents.catalog.hot import Hot, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +52,35 @@ _UNFINISHED = Hot(text(UNFINISHED_ID_SQL))
 def begin_append(connection: Connection, trackpoint: int) -> None:
     """Until the transaction ends, let nobody block a user of the shop, and let scans not pass the ids it will use."""
     _APPEND.all(connection, {"key": key_of(trackpoint)})
+
+
+def begin_appends(connection: Connection, trackpoints: Sequence[int], reads: Sequence[str]) -> Begun:
+    """Do what `begin_append` does for one or more shops, share them as `share` does if that is possible, and read.
+
+    This is one message, the one that begins the transaction if it has not begun yet. Each statement sees what was
+    committed before it began, so what is read is as it is under the locks.
+    """
+    keys = [key_of(trackpoint) for trackpoint in trackpoints]
+    locks = [f"pg_advisory_xact_lock_shared({Key.APPEND}, {key})" for key in keys]
+    shares = [f"pg_try_advisory_xact_lock_shared({Key.WORK}, {key})" for key in keys]
+    announced = f"pg_advisory_xact_lock_shared({ANNOUNCED_ID_SQL})"
+    lock = f"SELECT {', '.join([*locks, announced, *shares])} FROM segments_id_seq"  # noqa: S608 -- numbers
+    ((found,), *rows) = _run_first(connection, [lock, *reads])
+    shared = found[len(locks) + 1 :]
+    return Begun({one for one, is_shared in zip(trackpoints, shared, strict=True) if is_shared}, rows)
+
+
+def _run_first(connection: Connection, statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+    """Run statements that return rows, with the beginning of the transaction if that is still to come."""
+    if connection.in_transaction():
+        driver: Any = connection.connection.dbapi_connection
+        try:
+            return run_each(driver, "; ".join(statements))
+        except psycopg.Error as error:
+            raise wrapped(connection, error) from error
+    opening = connection.info[OPENING] = Opening(statements)
+    connection.begin()
+    return opening.rows
 
 
 def begin_block(connection: Connection, trackpoint: int) -> None:

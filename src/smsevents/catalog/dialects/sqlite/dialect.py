@@ -24,7 +24,7 @@ from smsevents.clock.system import now_ms
 from smsevents.errors import InvalidRequest, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager, ExitStack
     from pathlib import Path
     from typing import Literal
@@ -52,6 +52,7 @@ class SqliteDialect:
     reads_kept = 8  # opening one takes longer than a small read
     has_one_writer = True
     fetches_lazily = True
+    marks_commits_at_once = True
     takes_arrays = False
     divides_upkeep = False  # all processes are on one machine, whose cores the server needs
 
@@ -141,6 +142,10 @@ class SqliteDialect:
 
     def begin_append(self, connection: Connection, trackpoint: int) -> None:
         """Do nothing: there is one writer."""
+
+    @staticmethod
+    def begin_appends(connection: Connection, trackpoints: Sequence[int], reads: Sequence[str]) -> None:
+        """Do nothing: there is one writer. A share takes a lock of a file, so it is taken only where it is needed."""
 
     def begin_block(self, connection: Connection, trackpoint: int) -> None:
         """Do nothing: there is one writer."""
