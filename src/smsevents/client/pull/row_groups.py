@@ -75,7 +75,7 @@ def _by_first_place(values: npt.NDArray[np.signedinteger], count: int) -> list[i
     """Return which of `count` values occur, in the order of their first places."""
     places = np.full(count, len(values))
     places[values[::-1]] = np.arange(len(values) - 1, -1, -1)  # of equal values, the last assignment remains
-    order = np.argsort(places, kind="stable").tolist()
+    order: list[int] = np.argsort(places, kind="stable").tolist()
     return order[: int(np.count_nonzero(places < len(values)))]
 
 
