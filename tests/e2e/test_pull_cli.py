@@ -18,10 +18,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from smsevents.client.pull.days import day_of, end_of, start_of
 from smsevents.clock.system import now_ms
+from smsevents.wire.columns import event_of
+from smsevents.wire.events import encode
 from tests.support.campaigns import few_or_many
 from tests.support.lines import DAY_MS, body_of, date_of, line
 from tests.support.servers import Server, eventually, run_command
@@ -59,8 +63,19 @@ def files_of(directory: Path) -> list[Path]:
 
 
 def held(directory: Path) -> list[bytes]:
-    """Return the lines of all `.jsonl.gz` files."""
-    return b"".join(gzip.decompress(path.read_bytes()) for path in files_of(directory)).split(b"\n")[:-1]
+    """Return the lines of all files of JSON lines or Parquet, file by file."""
+    files = files_of(directory)
+    if any(path.suffix == ".parquet" for path in files):
+        return [encode(event_of(row)) for path in files for row in parquet_rows(path)]
+    return b"".join(gzip.decompress(path.read_bytes()) for path in files).split(b"\n")[:-1]
+
+
+def parquet_rows(path: Path) -> list[tuple[Any, ...]]:
+    """Return the rows of a file, with times in Unix milliseconds."""
+    columns = pq.read_table(path).columns
+    times = [pa.types.is_timestamp(column.type) for column in columns]
+    numbers = [column.cast(pa.int64()) if is_time else column for column, is_time in zip(columns, times, strict=True)]
+    return list(zip(*(column.to_pylist() for column in numbers), strict=True))
 
 
 def pull(directory: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -212,23 +227,26 @@ def test_a_killed_pull_goes_on(standin: StandIn, environment: dict[str, str], tm
     assert held(tmp_path) == lines
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "parquet"])
 @pytest.mark.parametrize("kills", few_or_many(5, 50))
-def test_kills(server: Server, tmp_path: Path, kills: int) -> None:
+def test_kills(server: Server, tmp_path: Path, kills: int, format_: str) -> None:
     """However often `pull` is killed, the files finally hold the server's events, and nothing else is left."""
     shop = server.shop()
-    lines = recent_lines(20_000, shop.trackpoint, days=40)
+    days = 40 if format_ == "jsonl" else 8  # so many events a day that they are read as columns of Arrow
+    lines = recent_lines(20_000, shop.trackpoint, days=days)
     shop.send(body_of(lines))
     environment = os.environ | {"SMSEVENTS_API_KEY": shop.key, "SMSEVENTS_URL": server.base}
     chance = random.Random(3)  # noqa: S311 -- test data, not a secret
     started = time.monotonic()
-    assert run_command("pull", str(shop.trackpoint), str(tmp_path / "whole"), environment=environment).returncode == 0
+    words = ["pull", str(shop.trackpoint), str(tmp_path / "whole"), "--format", format_]
+    assert run_command(*words, environment=environment).returncode == 0
     whole_seconds = time.monotonic() - started
     killed = 0
     for number in range(kills):
         # every kill interrupts work: every fifth one has its own directory
         directory = tmp_path / str(number // 5)
         words = ["pull", str(shop.trackpoint), str(directory), "--split", ["day", "month", "none"][number // 5 % 3]]
-        words += ["--lookback", "60"]
+        words += ["--lookback", "60", "--format", format_]
         process = subprocess.Popen([sys.executable, "-m", "smsevents", *words], env=environment)
         eventually((directory / ".smsevents" / "lock").exists)
         time.sleep(chance.random() * whole_seconds)

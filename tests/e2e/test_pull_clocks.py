@@ -307,7 +307,7 @@ nights = st.lists(
 def source_at(lines: list[bytes], true_now: int, own: int) -> Source:
     """Export as smsevents does at a given time, to a client whose clock shows another."""
 
-    def export(from_: int, to: int, /, *, on_head: OnHead) -> Generator[Batch]:
+    def export(from_: int, to: int, /, *, on_head: OnHead, **_: bool) -> Generator[Batch]:
         start = max(from_, true_now - HISTORY_MS)
         on_head(ExportHead(own, own, true_now // 1000 * 1000, start, to))
         if chosen := [one for one in lines if start <= date_of(one) <= to]:

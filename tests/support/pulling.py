@@ -135,7 +135,7 @@ class Site:
         if source:
             tells_time = "on_head" in signature(source).parameters
 
-            def silent(from_: int, to: int, /, *, on_head: Any) -> Generator[Batch]:  # noqa: ARG001 -- tells nothing
+            def silent(from_: int, to: int, /, **_: Any) -> Generator[Batch]:
                 yield from source(from_, to)
 
             yield source if tells_time else silent

@@ -18,6 +18,9 @@ head.py        what the headers of an export say about time
 pace.py        how slow a server may be
 lines.py       chunks → complete lines → checked events
 arrow.py       the events as Arrow columns; needs pyarrow
+arrow_lines.py canonical lines → Arrow columns, many at once; needs pyarrow and numpy
+line_parts.py  where the parts of canonical lines are, many at once; needs numpy
+event_parts.py events as columns, before it is decided in which types; needs pyarrow and numpy
 gathered.py    small batches → larger ones
 frames.py      DataFrames of pandas and polars; needs pyarrow
 responses.py   an error response → the error that is raised

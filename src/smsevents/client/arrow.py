@@ -38,7 +38,7 @@ def record_batch(columns: EventColumns) -> pa.RecordBatch:
     """Return events as Arrow columns in SCHEMA. An impossible send date becomes NULL."""
     numbers = {key: number for number, key in enumerate(columns.known)}
     which = pa.array(list(map(numbers.__getitem__, columns.sources)), pa.int32())
-    sources = [column.take(which) for column in _source_columns(list(columns.known.values()))]
+    sources = [column.take(which) for column in source_columns(list(columns.known.values()))]
     dates = _numbers(columns.dates).cast(TIME)
     shop = pa.repeat(pa.scalar(columns.trackpoint, pa.int64()), len(columns.dates))
     return pa.RecordBatch.from_arrays(
@@ -47,7 +47,7 @@ def record_batch(columns: EventColumns) -> pa.RecordBatch:
     )
 
 
-def _source_columns(sources: Sequence[Source]) -> list[pa.Array]:
+def source_columns(sources: Sequence[Source]) -> list[pa.Array]:
     """Return the type, the campaign and the node of sources, as columns."""
     nodes = [source.node if isinstance(source, Flow) else None for source in sources]
     rows: list[list[str | None]] = [

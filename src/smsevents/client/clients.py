@@ -131,12 +131,15 @@ class Client(_Named):
         *,
         where: Filter | None = None,
         on_head: OnHead | None = None,
+        in_arrow: bool = False,
     ) -> Generator[Batch]:
         """Export what the server sends: a server that takes filters leaves out what `where` does, others nothing.
 
-        So filter what comes. For the rest see `export_batches`.
+        So filter what comes. With `in_arrow`, canonical lines are read as columns of Arrow, which needs the extra
+        `arrow`. For the rest see `export_batches`.
         """
-        return self._iterated(self._core.batches(interval.body(from_, to, self._now_ms()), on_head, where))
+        body = interval.body(from_, to, self._now_ms())
+        return self._iterated(self._core.batches(body, on_head, where, in_arrow=in_arrow))
 
     def export_blocks(
         self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
@@ -170,7 +173,8 @@ class Client(_Named):
         """
         from smsevents.client import frames  # noqa: PLC0415 -- an extra
 
-        return frames.reader_of(self.export_batches(from_, to, where=where))
+        batches = self.export_received(from_, to, where=where, in_arrow=not where)
+        return frames.reader_of(where.batches(batches) if where else batches)
 
     def to_pandas(
         self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
@@ -286,9 +290,10 @@ class AsyncClient(_Named):
         *,
         where: Filter | None = None,
         on_head: OnHead | None = None,
+        in_arrow: bool = False,
     ) -> AsyncGenerator[Batch]:
         """Export what the server sends, whether it takes filters or not; see `Client.export_received`."""
-        return self._core.batches(interval.body(from_, to, self._now_ms()), on_head, where)
+        return self._core.batches(interval.body(from_, to, self._now_ms()), on_head, where, in_arrow=in_arrow)
 
     async def export_blocks(
         self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None
@@ -322,7 +327,8 @@ class AsyncClient(_Named):
         """Export Arrow record batches; see `Client.to_arrow`, which returns them in a reader."""
         from smsevents.client import frames  # noqa: PLC0415 -- an extra
 
-        return frames.record_batches(self.export_batches(from_, to, where=where))
+        batches = self.export_received(from_, to, where=where, in_arrow=not where)
+        return frames.record_batches(where.batches_async(batches) if where else batches)
 
     async def to_pandas(
         self, from_: Time | None = None, to: Time | None = None, *, where: Filter | None = None

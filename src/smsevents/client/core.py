@@ -39,7 +39,7 @@ from smsevents.client.retry import Tries
 from smsevents.client.transport import Broken, SpooledBody, timeout_extension, url_of
 from smsevents.wire.deflate import isal_zlib
 from smsevents.wire.events import Event, encode
-from smsevents.wire.gzip_stream import GZIP_WBITS, Inflater, NotGzip
+from smsevents.wire.gzip_stream import GZIP_WBITS, INFLATE_RUN_MAX_BYTES, Inflater, NotGzip
 from smsevents.wire.results import ImportResult
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"smsevents/{__version__}"
 SPOOL_MAX_BYTES = 16 * 1024 * 1024
+ARROW_RUN_MAX_BYTES = 2 * 1024 * 1024  # of lines; what is read from the network at a time usually inflates to less
 
 _GZIP_LEVEL = 1
 _PACK_BYTES = 256 * 1024
@@ -81,9 +82,16 @@ class Core:
         self._known_filters: frozenset[str] | None = None  # None: the server was not asked yet
 
     async def batches(
-        self, interval: bytes, on_head: OnHead | None = None, where: Filter | None = None
+        self,
+        interval: bytes,
+        on_head: OnHead | None = None,
+        where: Filter | None = None,
+        *,
+        in_arrow: bool = False,
     ) -> AsyncGenerator[Batch]:
         """Yield an export in batches; `interval` is the body of the request. `on_head` receives each head that is good.
+
+        With `in_arrow`, canonical lines are read as columns of Arrow, which must be installed.
 
         A server that takes filters leaves out what `where` does; the caller filters what comes in any case. If the
         server then refuses the request, it is sent again without the filter.
@@ -96,7 +104,7 @@ class Core:
         while True:
             given = False
             try:
-                async with aclosing(self._export(body, on_head)) as batches:
+                async with aclosing(self._export(body, on_head, in_arrow=in_arrow)) as batches:
                     async for batch in batches:
                         given = True
                         yield batch
@@ -148,7 +156,7 @@ class Core:
                     wait = tries.wait_seconds(error)
                 await self._transport.sleep(wait)
 
-    async def _export(self, interval: bytes, on_head: OnHead | None) -> AsyncGenerator[Batch]:
+    async def _export(self, interval: bytes, on_head: OnHead | None, *, in_arrow: bool) -> AsyncGenerator[Batch]:
         """Yield the batches of one try."""
         pace = self._pace()
         sent_ms = self._options.now_ms()
@@ -159,10 +167,11 @@ class Core:
             coding = await self._check_head(response, pace)
             if on_head:
                 on_head(export_head(response.headers, sent_ms, self._options.now_ms()))
-            checker = BatchChecker(self._account.trackpoint)
+            checker = self._checker(in_arrow=in_arrow)
             splitter = Splitter()
+            inflater = Inflater(ARROW_RUN_MAX_BYTES if in_arrow else INFLATE_RUN_MAX_BYTES)
             try:
-                async with aclosing(self._plain_runs(response, coding, pace)) as runs:
+                async with aclosing(self._plain_runs(response, inflater if coding == "gzip" else None, pace)) as runs:
                     async for run in runs:
                         batch, bad = checker.check(splitter.feed(run))
                         if batch.block:
@@ -182,9 +191,18 @@ class Core:
         finally:
             await self._transport.close(response)
 
-    async def _plain_runs(self, response: httpx2.Response, coding: str, pace: ResponsePace) -> AsyncGenerator[bytes]:
+    def _checker(self, *, in_arrow: bool) -> BatchChecker:
+        trackpoint = self._account.trackpoint
+        if not in_arrow:
+            return BatchChecker(trackpoint)
+        from smsevents.client.arrow_lines import ArrowReader  # noqa: PLC0415 -- an extra
+
+        return BatchChecker(trackpoint, ArrowReader(trackpoint))
+
+    async def _plain_runs(
+        self, response: httpx2.Response, inflater: Inflater | None, pace: ResponsePace
+    ) -> AsyncGenerator[bytes]:
         """Yield the decoded body. Raises `Broken` if it is damaged or does not end properly."""
-        inflater = Inflater() if coding == "gzip" else None
         async with aclosing(self._transport.chunks(response, pace)) as chunks:
             async for chunk in chunks:
                 try:

@@ -36,6 +36,7 @@ from smsevents.wire.limits import DAY_MS, HISTORY_MS
 try:
     import dlt
 
+    from smsevents.client.arrow_lines import dates_of
     from smsevents.client.warehouse_rows import EVENT_ID, ROWS, canonical_lines, rows_of
 except ImportError as error:
     raise missing_extra("Loading into a warehouse needs dlt", "sync") from error
@@ -313,7 +314,7 @@ def _all_batches(
 ) -> Generator[Batch]:
     for start, end in chain(days_of(reached.start, reached.end), missed_days(reached)):
         for batch in _day(client, start, end, where, retry, sleep, reached.heard):
-            reached.newest(map(int, batch.columns.dates))
+            reached.newest([int(dates_of([batch]).max(initial=0))])
             yield batch
 
 
@@ -329,7 +330,8 @@ def _day(  # noqa: PLR0913, PLR0917 -- its dependencies are passed in
     tries = Tries(retry, random.random)
     while True:
         try:
-            yield from client.export_received(start, end, where=where, on_head=on_head)
+            # a filter looks at each event, so columns would be made in vain
+            yield from client.export_received(start, end, where=where, on_head=on_head, in_arrow=not where)
         except TruncatedStream as error:
             if not error.lines or error.recovery is Recovery.NEVER:
                 raise  # the client has already retried, or retrying is useless

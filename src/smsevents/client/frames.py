@@ -10,17 +10,19 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from smsevents.client.errors import missing_extra
-from smsevents.client.gathered import columns_of, gathered, gathered_async
+from smsevents.client.gathered import gathered, gathered_async
 from smsevents.wire.columns import FLOW, ONE_OFF
 from smsevents.wire.events import STATUSES
 
 try:
+    import numpy as np  # noqa: F401 -- only the check that it is installed
     import pyarrow as pa
     import pyarrow.compute as pc
 except ImportError as error:
-    raise missing_extra("Arrow tables and DataFrames need pyarrow", "arrow") from error
+    raise missing_extra("Arrow tables and DataFrames need pyarrow with numpy", "arrow") from error
 
-from smsevents.client import arrow  # isort: skip -- after the check that pyarrow is installed
+from smsevents.client import arrow  # isort: skip -- after the check that both are installed
+from smsevents.client.arrow_lines import joined_rows  # isort: skip -- the same
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
@@ -49,7 +51,7 @@ SCHEMA = pa.schema([_field(field) for field in arrow.SCHEMA])
 
 def frame_batch(batches: Sequence[Batch]) -> pa.RecordBatch:
     """Return the events of batches as one batch in SCHEMA, in the same order."""
-    found = arrow.record_batch(columns_of(batches))
+    found = joined_rows(batches)
     arrays = [_array(field, column) for field, column in zip(SCHEMA, found.columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from itertools import chain, compress, count, islice
-from operator import ge
 from typing import TYPE_CHECKING, Any
 
 import dlt
+import numpy as np
 import pyarrow.parquet as pq
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from smsevents.client.arrow_lines import dates_of
 from smsevents.client.dlt_source import DUCKDB, POSTGRES, TABLE, bookkeeping, kind_of
 from smsevents.client.gathered import ROWS_MIN
 from smsevents.client.warehouse_rows import ROWS, canonical_lines, rows_of
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dlt.common.schema.typing import TWriteDispositionConfig
     from dlt.destinations.sql_client import SqlClientBase
 
+    from smsevents.client.line_parts import Numbers
     from smsevents.client.lines import Batch
 
 # the driver of PostgreSQL holds a complete file in memory: this is about 40 MiB
@@ -83,7 +84,7 @@ class StepRows:
 
     def _add(self, batches: Sequence[Batch]) -> None:
         lines = canonical_lines(batches)
-        self._note(list(map(int, chain.from_iterable(batch.columns.dates for batch in batches))), lines)
+        self._note(dates_of(batches), lines)
         if self._writer is None:
             path = self._folder / f"{len(self._files)}.parquet"
             self._writer = pq.ParquetWriter(path, ROWS, **_FAST)
@@ -105,17 +106,18 @@ class StepRows:
         """Remove the files."""
         shutil.rmtree(self._folder)
 
-    def _note(self, dates: list[int], lines: list[bytes]) -> None:
+    def _note(self, dates: Numbers, lines: list[bytes]) -> None:
         """Count rows, and check their order."""
+        first_ms, last_ms = int(dates[0]), int(dates[-1])
         if not self.rows:
-            self.first_ms = dates[0]
+            self.first_ms = first_ms
         self.rows += len(lines)
-        self.last_ms = dates[-1]
-        self.oldest_ms = min(self.oldest_ms, max(min(dates), TIME_MIN_MS))
-        self.newest_ms = max(self.newest_ms, min(max(dates), TIME_MAX_MS))
+        self.last_ms = last_ms
+        self.oldest_ms = min(self.oldest_ms, max(int(dates.min()), TIME_MIN_MS))
+        self.newest_ms = max(self.newest_ms, min(int(dates.max()), TIME_MAX_MS))
         if self.is_ordered:
-            self.is_ordered = (self._last is None or self._last < (dates[0], lines[0])) and _is_ordered(dates, lines)
-            self._last = dates[-1], lines[-1]
+            self.is_ordered = (self._last is None or self._last < (first_ms, lines[0])) and _is_ordered(dates, lines)
+            self._last = last_ms, lines[-1]
 
     def items(self) -> Iterator[Any]:
         """Yield all rows for dlt, in a running source: the files themselves where it can load them as they are."""
@@ -127,11 +129,13 @@ class StepRows:
                     yield from file.iter_batches(ROWS_MIN)
 
 
-def _is_ordered(dates: Sequence[int], lines: Sequence[bytes]) -> bool:
+def _is_ordered(dates: Numbers, lines: Sequence[bytes]) -> bool:
     """Return whether events are in strict order, by date and then by line."""
+    if bool((dates[1:] < dates[:-1]).any()):
+        return False
     # nearly all dates differ, so hardly a line has to be compared
-    not_later = compress(count(), map(ge, dates, islice(dates, 1, None)))
-    return all(dates[at] == dates[at + 1] and lines[at] < lines[at + 1] for at in not_later)
+    ties: list[int] = np.flatnonzero(dates[1:] == dates[:-1]).tolist()
+    return all(lines[at] < lines[at + 1] for at in ties)
 
 
 def disposition_of(pipeline: dlt.Pipeline, trackpoint: int, step: StepRows) -> TWriteDispositionConfig:

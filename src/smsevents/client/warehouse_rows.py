@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smsevents.client.arrow import record_batch, times
-from smsevents.client.gathered import columns_of
+from smsevents.client.arrow import times
+from smsevents.client.arrow_lines import joined_rows
 from smsevents.wire.columns import COLUMNS
 from smsevents.wire.events import encode
 
@@ -44,7 +44,7 @@ def rows_of(batches: Sequence[Batch], lines: Sequence[bytes]) -> pa.RecordBatch:
 
     A time outside the years 2000 to 2099 becomes NULL. U+0000 in a text becomes U+FFFD.
     """
-    found = record_batch(columns_of(batches))
+    found = joined_rows(batches)
     arrays = [_ids(lines)]
     for name, column in zip(COLUMNS, found.columns, strict=True):
         possible = times(column.cast(pa.int64())) if name == "date" else column

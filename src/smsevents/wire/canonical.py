@@ -113,6 +113,11 @@ def _are_canonical_texts(texts: Sequence[bytes]) -> bool:
         text = joined.decode()
     except UnicodeDecodeError:
         return False
+    return are_without_separators(text)
+
+
+def are_without_separators(text: str) -> bool:
+    """Return whether a text has none of the characters that only canonical lines escape."""
     return not any(separator in text for separator in _SEPARATORS)
 
 

@@ -31,9 +31,10 @@ class TruncatedGzip(DamagedGzip):
 
 
 class Inflater:
-    """Inflates a gzip stream, of one member or several, in runs of at most INFLATE_RUN_MAX_BYTES."""
+    """Inflates a gzip stream, of one member or several, in runs of at most `run_max_bytes`."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_max_bytes: int = INFLATE_RUN_MAX_BYTES) -> None:
+        self._run_max_bytes = run_max_bytes
         self._member = isal_zlib.decompressobj(GZIP_WBITS)
         self._start = b""  # of the member: shows whether it is gzip
         self._members = 0  # the number of complete members before this one
@@ -48,12 +49,12 @@ class Inflater:
                 self._member = isal_zlib.decompressobj(GZIP_WBITS)
             self._start += data[: len(GZIP) - len(self._start)]
             try:
-                run = self._member.decompress(data, INFLATE_RUN_MAX_BYTES)
+                run = self._member.decompress(data, self._run_max_bytes)
             except isal_zlib.error as error:  # type: ignore[misc]  # its stub says that it is an instance
                 raise self._error(str(error)) from error
             data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             # after a full run, there may be more output that needs no further input
-            pending = bool(data) or (len(run) == INFLATE_RUN_MAX_BYTES and not self._member.eof)
+            pending = bool(data) or (len(run) == self._run_max_bytes and not self._member.eof)
             given = [run]
             del run  # only the caller holds it then, and may ask for the next run much later
             yield given.pop()

@@ -8,6 +8,7 @@ arrivals.py   what arrives of a day: written as it comes while it is in order
 sort.py       any number of entries → sorted and unique, in bounded memory
 formats.py    JSON lines and CSV
 parquet.py    Parquet
+row_groups.py      events → the row groups of a Parquet file
 directory.py  the files, the manifest, and the lock of a directory
 drafts.py     new files, until they replace others
 single.py     one file instead of a directory

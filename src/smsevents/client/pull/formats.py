@@ -62,6 +62,7 @@ class Format(Protocol):
 
     suffix: str
     has_columns: bool  # if so, an event is stored as its row, see `lines.settled`
+    is_arrow: bool  # if so, it is written from columns of Arrow
 
     def writer(self, file: IO[bytes]) -> Writer[Lines]:
         """Return a writer to an open file."""
@@ -87,8 +88,8 @@ def format_named(name: FormatName, *, compressed: bool) -> Format:
         from smsevents.client.pull.parquet import Parquet  # noqa: PLC0415 -- pyarrow is an extra
     except ModuleNotFoundError as error:
         raise MissingExtra(
-            "Parquet needs pyarrow, which is not installed. In the checkout of smsevents, run: pip install '.[parquet]'"
-            " (or: make install WITH=parquet)"
+            "Parquet needs pyarrow with numpy, which is not installed. In the checkout of smsevents, run: pip install"
+            " '.[parquet]' (or: make install WITH=parquet)"
         ) from error
     return Parquet(compressed=compressed)
 
@@ -144,6 +145,7 @@ class JsonLines(Format):
     """JSON lines: the canonical lines, as the export writes them."""
 
     has_columns = False
+    is_arrow = False
 
     def __init__(self, *, compressed: bool) -> None:
         self._gzip = compressed
@@ -182,6 +184,7 @@ class Csv(Format):
     """
 
     has_columns = True
+    is_arrow = False
 
     def __init__(self, *, compressed: bool, excel: bool = False) -> None:
         self._gzip = compressed

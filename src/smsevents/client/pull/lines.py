@@ -23,6 +23,7 @@ from smsevents.wire.times import TIME_MAX_MS, is_time
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from smsevents.client.arrow_lines import ArrowLines
     from smsevents.wire.canonical import EventColumns
 
 _decoder = msgspec.json.Decoder(Event)
@@ -46,12 +47,14 @@ class Lines:
         *,
         entries: list[Entry] | None = None,
         columns: EventColumns | None = None,
+        arrow: ArrowLines | None = None,
     ) -> None:
-        r"""Take canonical lines, each ended by `\n`, and either their entries or their columns.
+        r"""Take canonical lines, each ended by `\n`, and either their entries or their columns, of bytes or of Arrow.
 
         The dates in `columns` must be times (`are_times`), so that they sort as numbers do.
         """
         self.text = text
+        self.arrow = arrow
         self._entries = entries
         self._columns = columns
         self._dates = columns.dates if columns else None
@@ -63,6 +66,8 @@ class Lines:
 
     def __len__(self) -> int:
         """Return the number of lines."""
+        if self.arrow is not None:
+            return len(self.arrow)
         return len(self.entries if self._dates is None else self._dates)
 
     @property
@@ -82,6 +87,8 @@ class Lines:
     @property
     def is_ascending(self) -> bool:
         """Whether the lines are sorted and without duplicates."""
+        if self.arrow is not None:
+            return self.arrow.is_ascending
         dates, columns = self._dates, self._columns
         if dates is None or columns is None:
             return is_ascending(self.entries)
@@ -95,6 +102,8 @@ class Lines:
     @property
     def first(self) -> Entry:
         """The first entry."""
+        if self.arrow is not None:
+            return self.arrow.entry(0)
         if self._dates is None:
             return self.entries[0]
         return int(self._dates[0]), self.text[: self.text.index(b"\n")]
@@ -102,6 +111,8 @@ class Lines:
     @property
     def last(self) -> Entry:
         """The last entry."""
+        if self.arrow is not None:
+            return self.arrow.entry(-1)
         if self._dates is None:
             return self.entries[-1]
         return int(self._dates[-1]), self.text[self.text.rfind(b"\n", 0, -1) + 1 : -1]
@@ -135,7 +146,10 @@ class EntryChecker:
 
         Raises `BadEvent` with the number and the text of the first bad line.
         """
-        if batch.is_canonical and self._are_good(batch.columns):
+        if batch.arrow is not None:
+            if self._are_good_in_arrow(batch.arrow):
+                return Lines(batch.block, arrow=batch.arrow)
+        elif batch.is_canonical and self._are_good(batch.columns):
             return Lines(batch.block, columns=batch.columns)
         entries = self._bulk(batch) or self._one_by_one(batch.lines)
         return Lines.of(settled(entries) if self._has_columns else entries)
@@ -159,13 +173,24 @@ class EntryChecker:
         dates = columns.dates
         if columns.trackpoint != self._trackpoint or not are_times(dates):
             return False
-        newest_ms = int(max(dates))
-        if int(min(dates)) < self._start_ms or newest_ms > self._end_ms:
-            return False
         if self._has_columns and not are_times(columns.sent):
             return False
+        return self._are_within(int(min(dates)), int(max(dates)), len(dates))
+
+    def _are_good_in_arrow(self, lines: ArrowLines) -> bool:
+        """Do the same for lines that were read as columns of Arrow."""
+        events = lines.events
+        if events.trackpoint != self._trackpoint or (self._has_columns and int(events.sent.max()) > TIME_MAX_MS):
+            return False
+        newest_ms = int(events.dates.max())
+        return newest_ms <= TIME_MAX_MS and self._are_within(int(events.dates.min()), newest_ms, len(lines))
+
+    def _are_within(self, oldest_ms: int, newest_ms: int, lines: int) -> bool:
+        """Return whether all dates are in the interval, and note the lines if they are."""
+        if oldest_ms < self._start_ms or newest_ms > self._end_ms:
+            return False
         self.newest_ms = max(self.newest_ms, newest_ms)
-        self._lines_before += len(dates)
+        self._lines_before += lines
         return True
 
     def _bulk(self, batch: Batch) -> list[Entry] | None:

@@ -82,7 +82,8 @@ class HereReceiver:
         heads: list[ExportHead] = []
         choose = where.chooser()
         with Arrivals(self._drafts, format_) as arrivals:
-            with closing(self._source(start_ms, end_ms, on_head=heads.append)) as batches:
+            source = self._source(start_ms, end_ms, on_head=heads.append, in_arrow=format_.is_arrow and not where)
+            with closing(source) as batches:
                 for batch in batches:
                     lines = checker.received(batch)
                     arrivals.add(Lines.of(choose(lines.entries, batch.events)) if where else lines)

@@ -27,8 +27,8 @@ PULL_LOOKBACK_DAYS = 3
 class Source(Protocol):
     """A source of events, such as `Client.export_received`."""
 
-    def __call__(self, from_: int, to: int, /, *, on_head: OnHead) -> Generator[Batch]:
-        """Yield the events of a closed interval, at least the wanted ones.
+    def __call__(self, from_: int, to: int, /, *, on_head: OnHead, in_arrow: bool) -> Generator[Batch]:
+        """Yield the events of a closed interval, at least the wanted ones, with `in_arrow` as columns of Arrow.
 
         Raises `ClientError` if the events are incomplete. Before the events, `on_head` receives what the server says
         about time.
