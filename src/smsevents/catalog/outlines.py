@@ -14,9 +14,10 @@ from functools import cached_property, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from smsevents.catalog.batches import batches
+from smsevents.catalog.hot import Hot
 from smsevents.catalog.in_order import InOrder, header_columns, header_of
 from smsevents.catalog.packs import has_packs, packs_after
 from smsevents.catalog.segments import find_segment
@@ -49,6 +50,18 @@ STORED_DIGEST_BYTES = 16
 _HEADER = header_columns(segments)
 _COLUMNS = (*_HEADER, func.length(segments.c.data), tallies.c.data)
 _statements = InOrder(segments, _COLUMNS, WITH_TALLIES, OUTLINES_FETCHED_MAX)
+_IDS_WITHIN = [
+    Hot(
+        select(table.c.id)
+        .where(
+            table.c.trackpoint == bindparam("trackpoint"),
+            table.c.first_date <= bindparam("end"),
+            table.c.last_date >= bindparam("start"),
+        )
+        .order_by(table.c.id)
+    )
+    for table in (segments, packs)
+]
 
 
 class Outline:
@@ -214,14 +227,9 @@ def digest_of_stored(connection: Connection, trackpoint: int, start_ms: int, end
     Rows and packs are never changed, and ids are never reused, so the ids say it.
     """
     digest = blake2b(digest_size=STORED_DIGEST_BYTES)
-    for number, table in enumerate((segments, packs)):
-        c = table.c
-        ids = connection.execute(
-            select(c.id)
-            .where(c.trackpoint == trackpoint, c.first_date <= end_ms, c.last_date >= start_ms)
-            .order_by(c.id)
-        ).scalars()
-        digest.update(array("q", [number, *ids]).tobytes())
+    for number, statement in enumerate(_IDS_WITHIN):
+        ids = statement.all(connection, {"trackpoint": trackpoint, "start": start_ms, "end": end_ms})
+        digest.update(array("q", [number, *(row_id for (row_id,) in ids)]).tobytes())
     return digest.digest()
 
 

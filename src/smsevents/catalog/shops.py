@@ -15,12 +15,13 @@ from smsevents.errors import UnknownShop
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
 # Every import and many exports use these statements. Building one takes longer than running it, so each is built once.
 _FIND_SHOP = Hot(
     select(shops.c.trackpoint, shops.c.name, shops.c.created_ms).where(shops.c.trackpoint == bindparam("trackpoint"))
 )
+_FIND_KEY = Hot(select(*keys.c).where(keys.c.id == bindparam("id")))
 _NOTE_USE = update(keys).where(keys.c.id == bindparam("key_id")).values(last_used_ms=bindparam("used_ms"))
 _FIND_BLOCKED = Hot(select(blocked_users.c.digest).where(blocked_users.c.trackpoint == bindparam("trackpoint")))
 _BLOCK = text("""
@@ -104,13 +105,14 @@ def insert_key(connection: Connection, key: Key) -> None:
 
 def find_key(connection: Connection, key_id: str) -> Key | None:
     """Return the key with an id, or None."""
-    found = _keys(connection, keys.c.id == key_id)
-    return found[0] if found else None
+    rows = _FIND_KEY.all(connection, {"id": key_id})
+    return _key_of(rows[0]) if rows else None
 
 
 def keys_of(connection: Connection, trackpoint: int) -> list[Key]:
     """Return the keys of a shop, the oldest first."""
-    return _keys(connection, keys.c.trackpoint == trackpoint)
+    statement = select(*keys.c).where(keys.c.trackpoint == trackpoint).order_by(keys.c.created_ms, keys.c.id)
+    return [_key_of(row) for row in connection.execute(statement)]
 
 
 def revoke_key(connection: Connection, key_id: str, now: int) -> bool | None:
@@ -170,19 +172,7 @@ def blocked_in(rows: Iterable[Sequence[Any]]) -> dict[int, frozenset[bytes]]:
     return {trackpoint: frozenset(digests) for trackpoint, digests in found.items()}
 
 
-def _keys(connection: Connection, condition: ColumnElement[bool]) -> list[Key]:
-    rows = connection.execute(select(keys).where(condition).order_by(keys.c.created_ms, keys.c.id))
-    return [
-        Key(
-            row.id,
-            row.trackpoint,
-            row.digest,
-            frozenset(row.scopes.split()),
-            row.label,
-            row.created_ms,
-            row.expires_ms,
-            row.revoked_ms,
-            row.last_used_ms,
-        )
-        for row in rows
-    ]
+def _key_of(row: Sequence[Any]) -> Key:
+    """Return the key in a row, whose columns are those of the table."""
+    key_id, trackpoint, digest, scopes, *others = row
+    return Key(key_id, trackpoint, bytes(digest), frozenset(scopes.split()), *others)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from smsevents.wire.window import Window
 
 BUCKETS_MAX = 2000
+DAYS_KEPT_MAX = 4096  # days and zones whose start is remembered: finding it takes longer than the rest of a bucket
 _LAST_QUARTER = INT64_MAX // QUARTER_MS
 
 Step = Literal["15m", "1h", "1d", "1w", "1M", "all"]
@@ -74,6 +75,7 @@ def ms_of(local: datetime) -> int:
     return (local - EPOCH) // MILLISECOND
 
 
+@lru_cache(DAYS_KEPT_MAX)
 def start_of_day(day: date, zone: ZoneInfo) -> int:
     """Return the first millisecond of a local day. If clocks skip midnight, it is the moment of that change."""
     return ms_of(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))

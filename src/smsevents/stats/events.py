@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from sys import getsizeof
-from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,7 +25,6 @@ from smsevents.stats.grouping import (
     order_of,
     shown_group,
     status_order,
-    total,
 )
 from smsevents.stats.parts import Use, count_parts, go_on
 from smsevents.wire.events import Status
@@ -42,35 +41,31 @@ if TYPE_CHECKING:
 
 COUNT_BYTES = 200  # a number of events with its bucket, status and group: measured
 
-
-class Count(NamedTuple):
-    """So many events of one status and group, and one of their quarters on the axis of the question.
-
-    All of them are in the bucket of that quarter. The status is empty unless the question groups by it.
-    """
-
-    quarter: int
-    status: str
-    group: Group
-    events: int
+StatusAndGroup: TypeAlias = tuple[str, Group]  # the status is empty unless the question groups by it
+EventsOf: TypeAlias = dict[int, int]  # by the position of a status and group
 
 
 class Counts(NamedTuple):
-    """What a tally says to a question: counts, and the names of the groups in it."""
+    """What a tally says to a question: the events of each bucket that has any, and the names of the groups.
 
-    counts: list[Count]
+    A bucket is known by one of its quarters on the axis of the question.
+    """
+
+    keys: list[StatusAndGroup]
+    buckets: list[tuple[int, EventsOf]]
     names: dict[Group, Names]
 
     @property
     def size_bytes(self) -> int:
         """How much memory it takes, about."""
-        groups = {one.group for one in self.counts}
+        groups = {group for _, group in self.keys}
         texts = [text for group in groups for text in (group.campaign, group.node)]
         texts += [text for names in self.names.values() for text in (names.campaign, names.node)]
-        return len(self.counts) * COUNT_BYTES + len(groups) * GROUP_BYTES + sum(getsizeof(one) for one in texts if one)
+        counts_bytes = sum(len(counts) for _, counts in self.buckets) * COUNT_BYTES
+        return counts_bytes + len(groups) * GROUP_BYTES + sum(getsizeof(one) for one in texts if one)
 
 
-class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The events of a bucket and group. It has the members that the question groups by."""
 
     bucket: Annotated[int, msgspec.Meta(description="Its position in `buckets`.")]
@@ -92,12 +87,14 @@ class EventCounts:
         self._by_status = "status" in question.by
         self._selection = question.selection
         self._groups = Groups(question)
-        self.counts: Counter[tuple[int, str, Group]] = Counter()
+        self._places: dict[StatusAndGroup, int] = {}
+        self._counts: dict[int, EventsOf] = {}  # by bucket
+        self._size = 0  # how many numbers of events there are in these
 
     @property
     def events(self) -> int:
         """How many events were counted."""
-        return self.counts.total()
+        return sum(sum(counts.values()) for counts in self._counts.values())
 
     def scope(self, header: SegmentHeader) -> Hashable | None:
         """Return what the plan of a segment depends on, besides its tally."""
@@ -106,38 +103,46 @@ class EventCounts:
 
     def plan(self, tally: AnyTally) -> Counts | Use:
         """Return the counts of a tally, or how its segment is used instead. Raises `NotLines` and `UnreadableTally`."""
-        found: dict[tuple[int, str, Group], Count] = {}
+        places: dict[StatusAndGroup, int] = {}
+        found: dict[int, tuple[int, EventsOf]] = {}
         names: dict[Group, Names] = {}
         for cells in tally.cells:
             text = tally.sources[cells.source]
             group = self._groups.of(text)
             if group is None or not self._selection.takes_status(cells.status):
                 continue
-            status = cells.status if self._by_status else ""
+            key = (cells.status if self._by_status else "", group)
+            place = places.get(key, len(places))
             quarters, counts, lasts = cells.by_date() if self._question.at == "event" else cells.by_sent()
             last = None
             for bucket, start, end in self._buckets.runs(tally.first, quarters):
                 if bucket is None:
                     return Use.LINES
                 if bucket >= 0:
-                    key = bucket, status, group
-                    events = sum(counts[start:end]) + (found[key].events if key in found else 0)
-                    found[key] = Count(tally.first + quarters[start], status, group, events)
+                    _, in_bucket = found.setdefault(bucket, (tally.first + quarters[start], {}))
+                    in_bucket[place] = in_bucket.get(place, 0) + sum(counts[start:end])
+                    places[key] = place
                     newest = max(lasts[start:end])
                     last = newest if last is None else max(last, newest)
             if last is not None and self._groups.is_named:
                 named = names_of(text, tally.first + last)
                 names[group] = max(names.get(group, named), named)
-        return Counts(list(found.values()), names) if found else Use.NOTHING
+        return Counts(list(places), list(found.values()), names) if found else Use.NOTHING
 
     def add(self, taken: Counts) -> None:
         """Add the counts of a tally. Raises `InvalidRequest` if there are too many."""
-        for quarter, status, group, events in taken.counts:
+        places = [self._place_of(status, group) for status, group in taken.keys]
+        for quarter, counts in taken.buckets:
             bucket = cast("int", self._buckets.of_quarter(quarter))  # equal scopes divide quarters alike
-            self.counts[bucket, status, self._groups.keep(group)] += events
+            known = self._in_bucket(bucket)
+            before = len(known)
+            for place_of_taken, events in counts.items():
+                place = places[place_of_taken]
+                known[place] = known.get(place, 0) + events
+            self._size += len(known) - before
         for group, names in taken.names.items():
             self._groups.note(group, names)
-        self._groups.check(len(self.counts) * COUNT_BYTES)
+        self._groups.check(self._size * COUNT_BYTES)
 
     def add_lines(self, lines: bytes) -> None:
         """Count lines. Raises `NotLines`, and `InvalidRequest` if there are too many counts."""
@@ -150,27 +155,67 @@ class EventCounts:
             date = int(date_text)
             bucket = self._buckets.of(date if is_by_event else int(sent_text))
             if bucket >= 0:
-                self.counts[bucket, status if self._by_status else "", group] += 1
+                known = self._in_bucket(bucket)
+                place = self._place_of(status if self._by_status else "", group)
+                self._size += place not in known
+                known[place] = known.get(place, 0) + 1
                 self._groups.name(group, source, date // QUARTER_MS)
-        self._groups.check(len(self.counts) * COUNT_BYTES)
+        self._groups.check(self._size * COUNT_BYTES)
+
+    def _place_of(self, status: str, group: Group) -> int:
+        place = self._places.get((status, group))
+        if place is None:
+            place = self._places[status, self._groups.keep(group)] = len(self._places)
+        return place
+
+    def _in_bucket(self, bucket: int) -> EventsOf:
+        found = self._counts.get(bucket)
+        if found is None:
+            found = self._counts[bucket] = {}
+        return found
 
     def rows(self) -> list[EventRow]:
         """Return the rows, in order. Raises `InvalidRequest` if there are too many."""
-        kept = largest(total(self.counts), self._question.top)
-        shown: Counter[tuple[int, str, Group]] = Counter()
-        for (bucket, status, group), events in self.counts.items():
-            shown[bucket, status, shown_group(group, kept)] += events
-        check_rows([group for _, _, group in shown], self._groups.names)
-        in_order = sorted(shown.items(), key=lambda one: (one[0][0], status_order(one[0][1]), order_of(one[0][2])))
+        keys, shown = self._shown()
+        rows_of: Counter[int] = Counter()
+        for counts in shown.values():
+            rows_of.update(counts.keys())
+        rows_of_group: Counter[Group] = Counter()
+        for place, rows in rows_of.items():
+            rows_of_group[keys[place][1]] += rows
+        check_rows(rows_of_group, self._groups.names)
+        in_order = sorted(range(len(keys)), key=lambda place: (status_order(keys[place][0]), order_of(keys[place][1])))
+        rank_of = {place: rank for rank, place in enumerate(in_order)}
+        members = [self._members(status, group) for status, group in keys]
         return [
-            EventRow(
-                bucket=bucket,
-                status=cast("Status", status) if self._by_status else UNSET,
-                events=events,
-                **members_of(group, self._question.by, self._groups.names),
-            )
-            for (bucket, status, group), events in in_order
+            EventRow(bucket=bucket, events=shown[bucket][place], **members[place])
+            for bucket in sorted(shown)
+            for place in sorted(shown[bucket], key=rank_of.__getitem__)
         ]
+
+    def _members(self, status: str, group: Group) -> dict[str, Any]:
+        """Return what the rows of a status and group have in common."""
+        members = members_of(group, self._question.by, self._groups.names)
+        return {"status": status, **members} if self._by_status else members
+
+    def _shown(self) -> tuple[list[StatusAndGroup], dict[int, EventsOf]]:
+        """Return the counts by bucket, with those of the groups beyond the largest added up."""
+        keys = list(self._places)
+        if self._question.top is None:
+            return keys, self._counts
+        total: Counter[Group] = Counter()
+        for counts in self._counts.values():
+            for place, events in counts.items():
+                total[keys[place][1]] += events
+        kept = largest(total, self._question.top)
+        shown: dict[StatusAndGroup, int] = {}
+        places = [shown.setdefault((status, shown_group(group, kept)), len(shown)) for status, group in keys]
+        added: dict[int, EventsOf] = {}
+        for bucket, counts in self._counts.items():
+            in_bucket = added[bucket] = {}
+            for place, events in counts.items():
+                in_bucket[places[place]] = in_bucket.get(places[place], 0) + events
+        return list(shown), added
 
 
 def count_events(database: Database, trackpoint: int, question: Question, check: Check = go_on) -> EventCounts:

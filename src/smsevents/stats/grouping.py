@@ -6,7 +6,6 @@ they have several, the last one in the order of characters.
 
 from __future__ import annotations
 
-from collections import Counter
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -17,7 +16,7 @@ from smsevents.segments.selection import source_of
 from smsevents.wire.events import STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections import Counter
 
     from smsevents.segments.selection import Selection
     from smsevents.stats.question import Question
@@ -206,17 +205,17 @@ def order_of(group: Group) -> tuple[object, ...]:
     return (group.is_other, group.type or "", group.campaign or "", group.node or "")
 
 
-def check_rows(groups: Collection[Group], names: dict[Group, Names]) -> None:
-    """Refuse a response with too many or too long rows. `groups` has that of each row. Raises `InvalidRequest`."""
-    rows = len(groups)
+def check_rows(rows_of: Counter[Group], names: dict[Group, Names]) -> None:
+    """Refuse a response with too many or too long rows; it has so many of each group. Raises `InvalidRequest`."""
+    rows = rows_of.total()
     if rows > ROWS_MAX:
         raise InvalidRequest(
             f"The result has {rows} rows; at most {ROWS_MAX} are sent. Send a longer step, a shorter interval, fewer"
             " members in `by`, `top`, or a filter."
         )
     text_bytes = sum(
-        len(text.encode())
-        for group in groups
+        len(text.encode()) * rows_of_group
+        for group, rows_of_group in rows_of.items()
         for text in (group.campaign, group.node, *(names[group][1:] if group in names else ()))
         if text
     )
@@ -233,11 +232,3 @@ _STATUS_ORDER: dict[str, int] = {status: number for number, status in enumerate(
 def status_order(status: str) -> int:
     """Return by what statuses are in order."""
     return _STATUS_ORDER.get(status, len(_STATUS_ORDER))
-
-
-def total(counts: Counter[tuple[int, str, Group]]) -> dict[Group, int]:
-    """Return how many events each group has."""
-    found: Counter[Group] = Counter()
-    for (_, _, group), count in counts.items():
-        found[group] += count
-    return found

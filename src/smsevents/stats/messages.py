@@ -359,7 +359,7 @@ class MessageCounts:
         shown: dict[tuple[int, Group], States] = {}
         for (bucket, group), states in self._counts.items():
             shown.setdefault((bucket, shown_group(group, kept)), States()).add(states)
-        check_rows([group for _, group in shown], self._groups.names)
+        check_rows(Counter(group for _, group in shown), self._groups.names)
         in_order = sorted(shown.items(), key=lambda one: (one[0][0], order_of(one[0][1])))
         return [
             MessageRow(
