@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from smsevents.errors import RefusedLine, TimeInDoubt
 from smsevents.log import refusals
-from smsevents.log.held_lines import HeldLines
+from smsevents.log.held_lines import HeldLines, are_ascending
 from smsevents.log.plausible import decode_possible, why_impossible
 from smsevents.log.ready_lines import ReadyLines
 from smsevents.log.refusals import BODY
@@ -120,15 +120,18 @@ class CheckedLines:
     def _take_ready(self, block: bytes) -> bool:
         """Take lines as they are if all of them are ready and may be stored. Return whether they were taken."""
         dates = None if self._rules.blocked else self._ready.dates_of(block)
-        if not dates or int(min(dates)) < self._rules.oldest_ms:
+        if not dates:
             return False
-        newest = int(max(dates))
+        ascending = are_ascending(dates)
+        if int(dates[0] if ascending else min(dates)) < self._rules.oldest_ms:
+            return False
+        newest = int(dates[-1] if ascending else max(dates))
         if newest > self._rules.newest_ms:
             return False
         self._received += len(dates)
         self._line += len(dates)
         self._see(newest)
-        self.held.add_block(block, dates)
+        self.held.add_block(block, dates, ascending=ascending)
         return True
 
     def _take_events(self, events: list[Event], lines: list[bytes]) -> bool:

@@ -37,10 +37,13 @@ class HeldLines:
         self._entries += entries
         self.size_bytes += sum(len(line) + 1 for _, line in entries)
 
-    def add_block(self, block: bytes, dates: Sequence[bytes]) -> None:
-        """Hold a block of lines in any order. Their dates are decimal numbers with the same number of digits."""
+    def add_block(self, block: bytes, dates: Sequence[bytes], *, ascending: bool) -> None:
+        """Hold a block of lines in any order. Their dates are decimal numbers with the same number of digits.
+
+        `ascending` tells what `are_ascending` returns for them.
+        """
         self.size_bytes += len(block)
-        in_order = _in_order(block, dates)
+        in_order = _in_order(block, dates) if ascending else None
         if in_order is None or not self._follow(in_order):
             self._entries += zip(map(int, dates), block[:-1].split(b"\n"), strict=True)
 
@@ -77,15 +80,17 @@ class HeldLines:
         return True
 
 
+def are_ascending(dates: Sequence[bytes]) -> bool:
+    """Return whether no date is before the one that precedes it."""
+    return all(map(le, dates, islice(dates, 1, None)))
+
+
 def _in_order(block: bytes, dates: Sequence[bytes]) -> bytes | None:
-    """Return the lines of a block in order, each once, if little needs to be sorted: only lines with equal dates.
+    """Return the lines of a block with ascending dates in order, each once, if few of the dates are equal.
 
     Return None otherwise.
     """
-    following = list(islice(dates, 1, None))
-    if not all(map(le, dates, following)):
-        return None
-    tied = Counter(compress(dates, map(eq, dates, following)))
+    tied = Counter(compress(dates, map(eq, dates, islice(dates, 1, None))))
     if len(tied) * TIED_DATES_MAX_RATIO > len(dates):
         return None
     parts: list[bytes] = []

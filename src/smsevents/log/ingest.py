@@ -193,8 +193,12 @@ class Ingest:
 
     def _pack(self, *, to_the_end: bool) -> None:
         """Sort and pack the held lines. Keep the rest that does not fill a segment, unless `to_the_end`."""
-        runs = list(cut_days(self._lines.held.take()))
-        if runs and not to_the_end and len(runs[-1]) < SEGMENT_LINES_BYTES:
-            self._lines.held.add_run(runs.pop())
-        for lines in runs:
-            self._spool.put(pack_run(lines))
+        last = b""
+        for lines in cut_days(self._lines.held.take()):  # one copy at a time, in memory that the next one uses again
+            if last:
+                self._spool.put(pack_run(last))
+            last = lines
+        if last and not to_the_end and len(last) < SEGMENT_LINES_BYTES:
+            self._lines.held.add_run(last)
+        elif last:
+            self._spool.put(pack_run(last))

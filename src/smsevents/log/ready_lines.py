@@ -17,21 +17,33 @@ from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 
 READY_BLOCK_MIN_BYTES = 16 * 1024  # the sources of fewer lines take longer to decode than the lines
 NEW_SOURCES_MAX_RATIO = 8  # with more than one new source in so many lines, decoding the lines takes less time
+# After so many lines of an import, a pattern for its shop alone is worth compiling: that takes as long as searching so
+# many lines for the shop once more.
+SHOP_PATTERN_MIN_LINES = 3000
 
 _TIME = rb"[1-3][0-9]{12}"  # between `TIME_MIN_MS` and `TIME_MAX_MS`
-_line = re.compile(
-    rb'^\{"smsEvent":\{"trackpoint":[0-9]+,"userId":"[!#-\[\]-~][ !#-\[\]-~]{0,%d}","status":"(?:%b)","date":(%b)\},'
-    rb'"source":(\{.*),"sendDate":%b\}\}\n' % (TEXT_MAX_CHARACTERS - 1, "|".join(STATUSES).encode(), _TIME, _TIME),
-    re.MULTILINE,
+_after_shop = (
+    rb'"userId":"[!#-\[\]-~][ !#-\[\]-~]{0,%d}","status":"(?:%b)","date":(%b)\},"source":(\{.*),"sendDate":%b\}\}\n'
+    % (TEXT_MAX_CHARACTERS - 1, "|".join(STATUSES).encode(), _TIME, _TIME)
 )
 _PARTS = 3
+
+
+def _line_of(trackpoint: bytes) -> re.Pattern[bytes]:
+    """Compile the pattern of a ready line of the shops whose trackpoint matches a pattern."""
+    return re.compile(rb'^\{"smsEvent":\{"trackpoint":%b,%b' % (trackpoint, _after_shop), re.MULTILINE)
+
+
+_line_of_any_shop = _line_of(rb"[0-9]+")
 
 
 class ReadyLines:
     """Recognizes ready lines of one shop, and remembers their sources. Not thread-safe."""
 
     def __init__(self, trackpoint: int) -> None:
-        self._start = b'{"smsEvent":{"trackpoint":%d,' % trackpoint
+        self._trackpoint = b"%d" % trackpoint
+        self._start = b'{"smsEvent":{"trackpoint":%b,' % self._trackpoint
+        self._line_of_shop: re.Pattern[bytes] | None = None
         self._sources = KnownSources()
         self._lines = 0  # of the blocks whose sources were read
 
@@ -42,14 +54,19 @@ class ReadyLines:
         """
         if len(block) < READY_BLOCK_MIN_BYTES or not block.startswith(self._start) or self._sources_vary:
             return None
+        line = self._line_of_shop or _line_of_any_shop
         # one list, of the parts of each line and of what stands between the lines: nothing, if all lines are ready
-        parts = _line.split(block)
+        parts = line.split(block)
         between, dates, sources = (parts[at::_PARTS] for at in range(_PARTS))
         if any(between):
             return None
         self._lines += len(dates)
         if not self._sources.know(set(sources)):
             return None
+        if line is self._line_of_shop:
+            return dates
+        if self._lines >= SHOP_PATTERN_MIN_LINES:
+            self._line_of_shop = _line_of(self._trackpoint)
         # in a line that was accepted so far, this cannot stand anywhere else: its texts have no quotes
         return dates if block.count(self._start) == len(dates) else None
 

@@ -26,7 +26,7 @@ from zlib_ng import zlib_ng
 
 from smsevents.segments.header import IN_MEMORY, NEW, SegmentHeader
 from smsevents.wire.limits import DAY_MS, LINE_MAX_BYTES
-from smsevents.wire.lines import NotLines, bisect_lines, entry_at, join_lines, last_entry, parse_entries
+from smsevents.wire.lines import NotLines, bisect_lines, count_lines, entry_at, join_lines, last_entry, parse_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -167,7 +167,7 @@ def pack_run(
         id=NEW,
         first=entry_at(lines, 0)[0],
         last=last_entry(lines),
-        events=lines.count(b"\n"),
+        events=count_lines(lines),
         line_bytes=len(lines),
         line_crc=isal_zlib.crc32(lines),
         stored_bytes=len(data),
