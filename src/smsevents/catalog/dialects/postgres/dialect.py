@@ -15,6 +15,7 @@ import psycopg
 from smsevents.catalog.dialects.base import DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.postgres import concerns, dump, guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
+from smsevents.catalog.dialects.postgres.commits import StalledCommits
 from smsevents.catalog.dialects.postgres.connections import CLOCK_SQL, begin_statements, begun, connect, postgres_engine
 from smsevents.catalog.dialects.postgres.failures import ours, translated
 from smsevents.catalog.dialects.postgres.keys import Key, key_of
@@ -58,6 +59,7 @@ class PostgresDialect:
         """Check the database at a location. Raises `NoDatabase` or `StoreUnavailable`."""
         self._location = location
         self._clock = DatabaseClock()
+        self._stalls = StalledCommits()
         self._locks = Locks(self._connect, location.where)
         self._engine: Engine | None = None
         self._full_until = 0.0
@@ -197,11 +199,14 @@ class PostgresDialect:
         return DatabaseSizes(size, None, None)
 
     def close(self) -> None:
-        """Close the connections of locks."""
+        """Close the connections of locks, and those of commits that have not ended."""
         self._locks.close()
+        self._stalls.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
-        return connect(self._location)
+        connection = connect(self._location)
+        connection.stalls = self._stalls
+        return connection
 
     @contextmanager
     def _connected(self, done: Literal["read", "written"]) -> Iterator[psycopg.Connection[Any]]:
@@ -228,6 +233,8 @@ class PostgresDialect:
         driver: Any = connection.connection.dbapi_connection
         asked_ms = self._clock.since_start_ms()
         try:
+            if options.get("write"):
+                self._stalls.check()
             now, found = begun(driver, statements)
         except psycopg.errors.UndefinedTable as error:
             raise self._replaced() from error
