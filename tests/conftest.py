@@ -28,6 +28,12 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let runs of the model be repeated, and be longer: see tests/contracts/test_model.py."""
+    parser.addoption("--model-seed", type=int, help="the seed of all runs of the model")
+    parser.addoption("--model-seconds", type=float, help="how long each run of the model lasts")
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C and SIGHUP reach the programs that tests start: a shell or `nohup` may have them ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

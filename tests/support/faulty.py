@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from typing import Self
 
 Fault: TypeAlias = Literal[
-    "500", "503", "404", "reset", "stall", "truncated", "short range", "flipped", "lost response", "held", "partial", ""
+    "500",
+    "503",
+    "404",
+    "reset",
+    "stall",
+    "truncated",
+    "short range",
+    "flipped",
+    "lost response",
+    "held",
+    "unread",
+    "partial",
+    "",
 ]
 FAULTS: tuple[Fault, ...] = ("500", "503", "reset", "stall", "truncated", "short range", "flipped")
 
@@ -30,19 +42,19 @@ _ANSWERS = {"500": (500, b""), "503": (503, _SLOW_DOWN), "404": (404, _NO_KEY)}
 class FaultyProxy:
     """The proxy, and the requests that it received."""
 
-    def __init__(self, endpoint: str) -> None:
-        """Listen, and pass everything on to an endpoint."""
+    def __init__(self, endpoint: str, host: str = "127.0.0.1") -> None:
+        """Listen at an address of this host, and pass everything on to an endpoint."""
         self.upstream = endpoint.partition("://")[2]
         self.requests: list[tuple[str, str, str]] = []  # method, path and range
-        self._method, self._marker = "", False
+        self._method, self._marker, self._path_end = "", False, ""
         self._fault: Fault = ""
         self._at: int | None = None
         self._number = 0
         self._lock = threading.Lock()
         self.released = threading.Event()  # what is held, or stalls, goes on
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("_", (_Handler,), {"proxy": self}))
+        self._server = ThreadingHTTPServer((host, 0), type("_", (_Handler,), {"proxy": self}))
         self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.endpoint = f"http://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -57,15 +69,19 @@ class FaultyProxy:
         self._server.server_close()
         self._thread.join()
 
-    def on(self, method: str, fault: Fault, *, number: int | None = None, marker: bool = False) -> None:
+    def on(
+        self, method: str, fault: Fault, *, number: int | None = None, marker: bool = False, path_end: str = ""
+    ) -> None:
         """Do something to the request of a method and number, beginning with 0, or to all of them (None).
 
-        Requests for the marker of the store count only if `marker` is true.
+        Requests for the marker of the store count only if `marker` is true, and only those whose path ends in
+        `path_end`.
         """
         with self._lock:
             self.requests.clear()
             self._number = 0
             self._method, self._fault, self._at, self._marker = method, fault, number, marker
+            self._path_end = path_end
 
     def well(self) -> None:
         """Pass everything on as it is, from now on."""
@@ -79,6 +95,8 @@ class FaultyProxy:
             self.requests.append((method, path, asked))
             if method != self._method or (path.endswith(MARKER_KEY) and not self._marker):
                 return ""
+            if not path.partition("?")[0].endswith(self._path_end):
+                return ""
             self._number += 1
             return self._fault if self._at in {None, self._number - 1} else ""
 
@@ -90,8 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: FaultyProxy
 
     def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.proxy.next_fault(self.command, self.path, self.headers.get("Range", ""))
+        if fault == "unread":  # so most of a large body stays with the client
+            self.proxy.released.wait()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if fault in _ANSWERS:
             status, text = _ANSWERS[fault]
             self._send(status, {}, text)

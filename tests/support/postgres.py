@@ -24,7 +24,7 @@ import pytest
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 START_MAX_SECONDS = 60
 # the server refuses to run as root, so root runs it as one of these users
@@ -53,24 +53,30 @@ def open_folder() -> Iterator[Path]:
         yield path
 
 
-def running(folder: Path) -> Iterator[str]:
-    """Start a server in an empty folder, yield its URL, and stop it."""
+def running(folder: Path, *settings: str) -> Iterator[str]:
+    """Start a server in an empty folder, yield its URL, and stop it. Settings are those of its configuration.
+
+    Other hosts of its own networks may use it, too, if it listens to them.
+    """
     data, runs_as = _prepared(folder)
     make = [str(programs() / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C"]
     subprocess.run([*make, "--no-sync"], check=True, capture_output=True, timeout=120, **runs_as)
-    yield from _served(folder, data, runs_as)
+    with (data / "pg_hba.conf").open("a") as rules:
+        rules.write("host all,replication all samenet trust\n")
+    yield from _served(folder, data, runs_as, settings)
 
 
-def standing_by(folder: Path, url: str) -> Iterator[str]:
+def standing_by(folder: Path, url: str, *settings: str) -> Iterator[str]:
     """Start a synchronous standby of a server in an empty folder, yield its URL, and stop it."""
     data, runs_as = _prepared(folder)
-    primary = f"host=127.0.0.1 port={urlsplit(url).port} user=tester application_name=standby"
+    place = urlsplit(url)
+    primary = f"host={place.hostname} port={place.port} user=tester application_name=standby"
     copy = [str(programs() / "pg_basebackup"), "-d", primary, "-D", str(data), "-R", "-c", "fast", "--no-sync"]
     subprocess.run(copy, check=True, capture_output=True, timeout=120, **runs_as)
     with administered(url) as connection:  # after the copy, so that the standby needs none when it is promoted
         connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
         connection.execute("SELECT pg_reload_conf()")
-    yield from _served(folder, data, runs_as)
+    yield from _served(folder, data, runs_as, settings)
 
 
 @contextmanager
@@ -105,10 +111,11 @@ def _prepared(folder: Path) -> tuple[Path, dict[str, Any]]:
     return data, runs_as
 
 
-def _served(folder: Path, data: Path, runs_as: dict[str, Any]) -> Iterator[str]:
+def _served(folder: Path, data: Path, runs_as: dict[str, Any], settings: Sequence[str]) -> Iterator[str]:
     server, port = programs(), free_port()
-    settings = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", "fsync=off"]
-    command = [str(server / "postgres"), "-D", str(data), *(word for one in settings for word in ("-c", one))]
+    usual = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", "fsync=off"]
+    every = [word for one in (*usual, *settings) for word in ("-c", one)]
+    command = [str(server / "postgres"), "-D", str(data), *every]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, **runs_as)
     try:
@@ -165,9 +172,9 @@ def create_database(url: str) -> str:
     return name
 
 
-def url_of(url: str, name: str, user: str = OWNER) -> str:
+def url_of(url: str, name: str, user: str = OWNER, host: str = "127.0.0.1") -> str:
     """Return the URL of a database for a user, on the server of a URL or through its pgbouncer."""
-    return f"postgresql://{user}@127.0.0.1:{urlsplit(url).port}/{name}"
+    return f"postgresql://{user}@{host}:{urlsplit(url).port}/{name}"
 
 
 def drop_database(url: str, name: str) -> None:

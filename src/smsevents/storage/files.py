@@ -8,6 +8,7 @@ be lost to the server once it is.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PART = ".part"  # the ending of an object's name until it is complete
+_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some network file systems have none
 FILES_MODE = 0o600
 FOLDERS_MODE = 0o700
 PUT_TRIES_MAX = 5  # another process may remove an empty folder just after this one created it
@@ -78,7 +80,8 @@ class FileStore:
             for tries_left in reversed(range(PUT_TRIES_MAX)):
                 try:
                     self._make_folders(path)
-                    self._write(path, parts)
+                    with _alone_in(path.parent):
+                        self._write(path, parts)
                 except FileNotFoundError:  # a folder was empty for a moment, and another process removed it
                     if not tries_left:
                         raise
@@ -316,6 +319,25 @@ def _read_from(handle: int, start: int, size: int) -> bytes:
         runs.append(data)
         held += len(data)
     return b"".join(runs)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let no other process write objects into a folder during the block. The lock ends with its process.
+
+    Keys of packs are random, but the marker has one name, and two processes may renew it at the same time. One of them
+    would otherwise rename the file that the other has just begun to write.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE:
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

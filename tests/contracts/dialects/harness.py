@@ -171,9 +171,14 @@ class PostgresHarness(_Opening):
         with restored(self._server, target) as (_, url), psycopg.connect(url) as connection:
             return connection.execute("SELECT trackpoint, name FROM shops ORDER BY trackpoint").fetchall()
 
+    @property
+    def server_url(self) -> str:
+        """The URL of the database for the superuser, past pgbouncer."""
+        return url_of(self._server, self._name, "tester")
+
     def query(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as the superuser, without smsevents. Return the rows of the last one."""
-        with administered(url_of(self._server, self._name, "tester")) as connection:
+        with administered(self.server_url) as connection:
             for statement in statements:
                 cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []

@@ -1,64 +1,133 @@
-"""Whether anything was committed to a PostgreSQL server, by whichever process, in one short message.
+"""Commits that do not end: PostgreSQL waits for its synchronous standby without limit, so its client needs one.
 
-A **snapshot** says which transactions have ended: the lowest number of one that has not, the next number to be given
-out, and the numbers in between of those that have not (https://www.postgresql.org/docs/current/functions-info.html,
-`pg_current_snapshot`). A commit ends a transaction with a number, so two equal snapshots of one server have nothing
-between them. A server that took the place of another one gives out the same numbers again. It was started at another
-time. A server that recovers after a crash of one of its processes keeps its start time, but makes a checkpoint.
+What was written is in doubt then, and the caller learns that it is unavailable. It cannot be taken back: the server
+process has written the commit to its own disk. If it is told to stop waiting, it reports success, although no standby
+has the data (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION). So nobody tells it.
+
+It keeps its locks and its connection. If every try left one more of these, the server would run out of connections.
+So the connection stays open here, and until it hears of the end of its commit, this process begins no other write.
 """
 
 from __future__ import annotations
 
+import select
 import threading
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-
-from smsevents.catalog.dialects.postgres.connections import is_open, run_all
+from psycopg.pq import ConnStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator
 
-MARK_SQL = """
-    SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), redo_lsn, pg_current_snapshot())
-    FROM pg_control_checkpoint()
-"""
+COMMIT_WAIT_MAX_SECONDS = 20  # a healthy server takes milliseconds, a busy disk some seconds
+_PAUSE_SECONDS = 0.1  # between two looks at the clock
+
+T = TypeVar("T")
 
 
-class Commits:
-    """Asks for the commits of a server through a connection of its own. Thread-safe."""
+class CommitStalled(psycopg.OperationalError):
+    """A commit has not ended in time. Whether it will is not known."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
-        """Open connections by a function. Nothing is opened yet."""
-        self._connect = connect
+    def __init__(self) -> None:
+        super().__init__(
+            f"a commit was not confirmed within {COMMIT_WAIT_MAX_SECONDS} seconds, perhaps because the synchronous"
+            " standby cannot be reached"
+        )
+
+
+class StalledCommits:
+    """The connections of a process whose commits have not ended. Thread-safe."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._connections: list[CommittingConnection] = []
         self._lock = threading.Lock()
-        self._connection: psycopg.Connection[Any] | None = None
 
-    def mark(self) -> str | None:
-        """Return a text that differs after each commit, or None if the server does not tell.
-
-        The server is asked after the call began. So the mark is another one than each mark before a commit that was
-        acknowledged before the call.
-        """
+    def add(self, connection: CommittingConnection) -> None:
+        """Keep a connection until its commit has ended."""
         with self._lock:
-            try:
-                if self._connection is None or not is_open(self._connection):
-                    self._close()
-                    self._connection = self._connect()
-                ((mark,),) = run_all(self._connection, MARK_SQL)
-            except psycopg.Error:  # whoever reads the database meets the error
-                self._close()
-                return None
-        return str(mark)
+            self._connections.append(connection)
+
+    def check(self) -> None:
+        """Raise `CommitStalled` if a commit has not ended yet. This waits for nothing."""
+        if not self._connections:
+            return
+        with self._lock:
+            for connection in list(self._connections):
+                if _has_ended(connection):
+                    connection.pgconn.finish()
+                    self._connections.remove(connection)
+            if self._connections:
+                raise CommitStalled
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close all connections."""
         with self._lock:
-            self._close()
+            while self._connections:
+                self._connections.pop().pgconn.finish()
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            with suppress(psycopg.Error):
-                self._connection.close()
-            self._connection = None
+
+class CommittingConnection(psycopg.Connection[Any]):
+    """A connection that waits for its commits for a limited time. One that stalls counts as closed."""
+
+    stalls: StalledCommits | None = None  # who keeps it then; without, commits have no limit
+    _gives_up_at: float | None = None
+    _has_stalled = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be used."""
+        return self._has_stalled or super().closed
+
+    def commit(self) -> None:
+        """Commit. Raises `CommitStalled` after COMMIT_WAIT_MAX_SECONDS."""
+        if self.stalls is None:
+            super().commit()
+            return
+        self._gives_up_at = time.monotonic() + COMMIT_WAIT_MAX_SECONDS
+        try:
+            super().commit()
+        except CommitStalled:
+            self._has_stalled = True
+            self.stalls.add(self)
+            raise
+        finally:
+            self._gives_up_at = None
+
+    def wait(self, gen: Generator[Any, Any, T], interval: float = _PAUSE_SECONDS, timeout: float | None = None) -> T:
+        """Wait as psycopg does, but within a commit only until it is given up."""
+        if self._gives_up_at is not None:
+            gen = _until(gen, self._gives_up_at)
+        return super().wait(gen, interval, timeout)
+
+
+def _until(steps: Generator[Any, Any, T], gives_up_at: float) -> Generator[Any, Any, T]:
+    """Go through steps that wait for the server, until a time of the monotonic clock (seconds)."""
+    try:
+        waits_for = next(steps)
+        while True:
+            ready = yield waits_for
+            if not ready and time.monotonic() >= gives_up_at:
+                raise CommitStalled
+            waits_for = steps.send(ready)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+
+
+def _has_ended(connection: CommittingConnection) -> bool:
+    """Return whether the server has responded to a commit, or the connection was lost."""
+    pgconn = connection.pgconn
+    if pgconn.status != ConnStatus.OK:
+        return True
+    waiting = select.poll()
+    waiting.register(pgconn.socket, select.POLLIN)
+    if not waiting.poll(0):
+        return False
+    try:
+        pgconn.consume_input()
+        return not pgconn.is_busy()
+    except psycopg.Error:
+        return True

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
+from smsevents.catalog.dialects.postgres.commits import CommittingConnection
 from smsevents.catalog.dialects.postgres.keys import Key
 
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ class BinaryCursor(psycopg.Cursor[Any]):
         self.format = Format.BINARY
 
 
-def connect(location: Location) -> psycopg.Connection[Any]:
+def connect(location: Location) -> CommittingConnection:
     """Open a connection. Its transactions begin only when somebody begins them. Raises `psycopg.Error`."""
-    return psycopg.connect(location.conninfo, autocommit=True, prepare_threshold=None, cursor_factory=BinaryCursor)
+    return CommittingConnection.connect(
+        location.conninfo, autocommit=True, prepare_threshold=None, cursor_factory=BinaryCursor
+    )
 
 
 def postgres_engine(open_one: Callable[[], psycopg.Connection[Any]], begin: Callable[[Connection], None]) -> Engine:

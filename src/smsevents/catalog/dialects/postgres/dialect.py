@@ -15,7 +15,7 @@ import psycopg
 from smsevents.catalog.dialects.base import Begun, DatabaseSizes, Scrubbed
 from smsevents.catalog.dialects.postgres import concerns, dump, guards, scrub
 from smsevents.catalog.dialects.postgres.clock import DatabaseClock
-from smsevents.catalog.dialects.postgres.commits import Commits
+from smsevents.catalog.dialects.postgres.commits import StalledCommits
 from smsevents.catalog.dialects.postgres.connections import (
     CLOCK_SQL,
     OPENING,
@@ -28,6 +28,7 @@ from smsevents.catalog.dialects.postgres.failures import ours, translated
 from smsevents.catalog.dialects.postgres.keys import Key, key_of
 from smsevents.catalog.dialects.postgres.location import location_of
 from smsevents.catalog.dialects.postgres.locks import Locks
+from smsevents.catalog.dialects.postgres.marks import Commits
 from smsevents.catalog.dialects.postgres.rights import require_usable
 from smsevents.errors import StoreUnavailable
 
@@ -68,6 +69,7 @@ class PostgresDialect:
         """Check the database at a location. Raises `NoDatabase` or `StoreUnavailable`."""
         self._location = location
         self._clock = DatabaseClock()
+        self._stalls = StalledCommits()
         self._locks = Locks(self._connect, location.where)
         self._commits = Commits(self._connect)
         self._engine: Engine | None = None
@@ -211,12 +213,15 @@ class PostgresDialect:
         return DatabaseSizes(size, None, None)
 
     def close(self) -> None:
-        """Close the connections for locks and for marks."""
+        """Close the connections of locks, of marks, and of commits that have not ended."""
         self._locks.close()
         self._commits.close()
+        self._stalls.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
-        return connect(self._location)
+        connection = connect(self._location)
+        connection.stalls = self._stalls
+        return connection
 
     @contextmanager
     def _connected(self, done: Literal["read", "written"]) -> Iterator[psycopg.Connection[Any]]:
@@ -244,6 +249,8 @@ class PostgresDialect:
         opening: Opening | None = connection.info.pop(OPENING, None)
         asked_ms = self._clock.since_start_ms()
         try:
+            if options.get("write"):
+                self._stalls.check()
             now, found = begun(driver, statements, opening)
         except psycopg.errors.UndefinedTable as error:
             raise self._replaced() from error

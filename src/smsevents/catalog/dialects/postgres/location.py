@@ -19,13 +19,18 @@ SCHEME = "postgresql"
 # A server that does not respond is given up after these, and the next host is tried. A URL may name other values.
 CONNECT_MAX_SECONDS = 5
 UNACKNOWLEDGED_MAX_MS = 10_000
-KEEPALIVE_AFTER_SECONDS = 30
+# One that disappeared after it had acknowledged everything is noticed by these, after about 15 seconds.
+KEEPALIVE_AFTER_SECONDS = 10
+KEEPALIVE_EVERY_SECONDS = 5
+KEEPALIVE_TRIES = 2
 
 _DEFAULTS = {
     "target_session_attrs": "read-write",  # of several hosts, the one that is the primary
     "connect_timeout": str(CONNECT_MAX_SECONDS),
     "tcp_user_timeout": str(UNACKNOWLEDGED_MAX_MS),
     "keepalives_idle": str(KEEPALIVE_AFTER_SECONDS),
+    "keepalives_interval": str(KEEPALIVE_EVERY_SECONDS),
+    "keepalives_count": str(KEEPALIVE_TRIES),
     "application_name": "smsevents",
     "client_encoding": "UTF8",
 }
