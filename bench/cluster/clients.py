@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -44,11 +44,15 @@ class Shop:
 class Clients:
     """Threads that import into and export from shops through one address."""
 
-    def __init__(self, url: str, certificate: Path, shops: Sequence[Shop]) -> None:
-        """Use the address of the proxy. Nothing runs yet."""
+    def __init__(self, url: str, certificate: Path | None, shops: Sequence[Shop], first: int = 0) -> None:
+        """Use an address, with a certificate if it is https. Nothing runs yet.
+
+        The importers have numbers from `first` on. Those with different numbers send different events.
+        """
         self._url = url
-        self._trusted = ssl.create_default_context(cafile=str(certificate))
+        self._trusted = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
         self._shops = shops
+        self._first = first
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._numbers = Counter[str]()
@@ -56,13 +60,13 @@ class Clients:
         self._wrong: list[str] = []
 
     def client(self) -> httpx2.Client:
-        """Return a client of the proxy."""
+        """Return a client of the address."""
         return httpx2.Client(base_url=self._url, verify=self._trusted, timeout=60)
 
     def start(self, importers: int, exporters: int) -> None:
         """Start threads."""
         works = [*[self._import] * importers, *[self._export] * exporters]
-        for number, work in enumerate(works):
+        for number, work in enumerate(works, self._first):
             thread = threading.Thread(target=self._guarded, args=(work, number), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -81,8 +85,11 @@ class Clients:
 
     def wait_for(self, bodies: int, exports: int) -> None:
         """Wait until so many more bodies were acknowledged and exports were complete. Raises `Failed`."""
+        self.wait_for_more({"imports acknowledged": bodies, "exports complete": exports})
+
+    def wait_for_more(self, wanted: Mapping[str, int]) -> None:
+        """Wait until each of the numbers has grown by so many. Raises `Failed`."""
         before = self.numbers()
-        wanted = {"imports acknowledged": bodies, "exports complete": exports}
         deadline = time.monotonic() + PROGRESS_MAX_SECONDS
         while any(self.numbers()[name] < before[name] + more for name, more in wanted.items()):
             self._require_right()

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -35,22 +35,23 @@ def program() -> str:
 
 
 class Weed:
-    """A master, three volume servers, a filer and a server of S3."""
+    """Masters, three volume servers, a filer and a server of S3, which is called the gateway here."""
 
-    def __init__(self, folder: Path) -> None:
-        """Choose the ports. Nothing is started yet."""
+    def __init__(self, folder: Path, masters: int = 1) -> None:
+        """Choose the ports. Nothing is started yet. Of three masters, one leads, and another one takes its place."""
         self._folder = folder
         (folder / "s3.json").write_text(json.dumps(_IDENTITIES))
-        ports = different_ports(2 * (VOLUME_SERVERS + 3))  # each has one for HTTP and one for gRPC
-        self._ports = dict(zip(["master", "filer", "s3", *map(str, range(VOLUME_SERVERS))], ports[::2], strict=True))
+        named = [f"master-{number}" for number in range(masters)]
+        names = [*named, "filer", "s3", *map(str, range(VOLUME_SERVERS))]
+        ports = different_ports(2 * len(names))  # each has one for HTTP and one for gRPC
+        self._ports = dict(zip(names, ports[::2], strict=True))
         self._rpc = dict(zip(self._ports, ports[1::2], strict=True))
-        master = f"127.0.0.1:{self._ports['master']}.{self._rpc['master']}"
-        filer = f"127.0.0.1:{self._ports['filer']}.{self._rpc['filer']}"
+        master = ",".join(map(self._address, named))
+        filer = self._address("filer")
         ip = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        copies = ["-defaultReplication=001", "-volumeSizeLimitMB=64"]
-        self._master = self._one(
-            "master", "master", [*ip, f"-mdir={self._dir('master')}", *copies, "-telemetry=false", "-peers=none"]
-        )
+        of_all = ["-defaultReplication=001", "-volumeSizeLimitMB=64", "-telemetry=false", "-electionTimeout=2s"]
+        peers = f"-peers={master if masters > 1 else 'none'}"
+        self._masters = [self._one("master", name, [*ip, f"-mdir={self._dir(name)}", *of_all, peers]) for name in named]
         self._volumes = [
             self._one("volume", str(number), [*ip, f"-dir={self._dir(str(number))}", "-max=60", f"-master={master}"])
             for number in range(VOLUME_SERVERS)
@@ -86,17 +87,56 @@ class Weed:
 
     def start(self) -> None:
         """Start all, and create the bucket."""
-        self._master.start(listens(self._ports["master"]))
+        self._start_all()
+        self._wait_for_objects(lambda: self._created(BUCKET) and self._created(f"{BUCKET}/first"))
+
+    def start_again(self) -> None:
+        """Start all after they were stopped. They have what they had before."""
+        self._start_all()
+        self._wait_for_objects(lambda: self._created(f"{BUCKET}/first"))
+
+    def _start_all(self) -> None:
+        for number, master in enumerate(self._masters):
+            master.start(listens(self._ports[f"master-{number}"]))
         for number in range(VOLUME_SERVERS):
             self.start_volume_server(number)
         self._filer.start(listens(self._ports["filer"]))
-        self._s3.start(listens(self._ports["s3"]))
+        self.start_gateway()
+
+    def _wait_for_objects(self, takes_objects: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_MAX_SECONDS
-        while not (self._created(BUCKET) and self._created(f"{BUCKET}/first")):
+        while not takes_objects():
             if time.monotonic() > deadline:
                 raise Failed(f"SeaweedFS takes no objects. Its logs are in {self._folder}.")
             time.sleep(POLL_SECONDS)
         httpx2.delete(f"{self.endpoint}/{BUCKET}/first", timeout=30)
+
+    def leader(self) -> int | None:
+        """Return the number of the master that leads, or None if none does now."""
+        for number in range(len(self._masters)):
+            url = f"http://127.0.0.1:{self._ports[f'master-{number}']}/cluster/status"
+            try:
+                if httpx2.get(url, timeout=5).json().get("IsLeader"):
+                    return number
+            except httpx2.HTTPError:  # it was killed
+                continue
+        return None
+
+    def kill_leader(self) -> int:
+        """Kill the master that leads. Return its number."""
+        number = self.leader()
+        if number is None:
+            raise Failed("No master of SeaweedFS leads.")
+        self._masters[number].kill()
+        return number
+
+    def kill_gateway(self) -> None:
+        """Kill the server of S3. The objects stay where they are."""
+        self._s3.kill()
+
+    def start_gateway(self) -> None:
+        """Start the server of S3, also again after it was killed."""
+        self._s3.start(listens(self._ports["s3"]))
 
     def start_volume_server(self, number: int) -> None:
         """Start a volume server, also again after it was killed."""
@@ -110,7 +150,7 @@ class Weed:
 
     def stop(self) -> None:
         """Kill all: they may not end when they are told to."""
-        for one in (self._s3, self._filer, *self._volumes, self._master):
+        for one in (self._s3, self._filer, *self._volumes, *self._masters):
             one.kill()
 
     def _created(self, path: str) -> bool:
@@ -118,6 +158,9 @@ class Weed:
             return httpx2.put(f"{self.endpoint}/{path}", content=b"", timeout=30).is_success
         except httpx2.HTTPError:
             return False
+
+    def _address(self, name: str) -> str:
+        return f"127.0.0.1:{self._ports[name]}.{self._rpc[name]}"
 
     def _dir(self, name: str) -> Path:
         path = self._folder / f"weed-{name}"
