@@ -28,7 +28,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -88,15 +88,15 @@ What it enters into the stack is held until the transaction has ended, and sees 
 """
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Joined(Generic[I]):
     """An item that waits for the writer, to be written together with others of its kind."""
 
     join: Join[I]
     item: I
     outcome: Promise[None]
-    size_bytes = 0
-    beside = True
+    size_bytes: ClassVar = 0
+    beside: ClassVar = True
 
 
 _AnyWrite: TypeAlias = _Write[Any] | _Joined[Any]

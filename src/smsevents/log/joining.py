@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from concurrent.futures import Future
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachetools import LRUCache
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from smsevents.catalog import Database
     from smsevents.catalog.appending import Appending
     from smsevents.catalog.database import Promise
+    from smsevents.segments.segment import Segment
     from smsevents.wire.lines import Entry
 
 # About 125 events. Each commit writes a growing segment again, half of this on average: about 0.1 ms of processor time.
@@ -72,6 +74,7 @@ class _Kept(NamedTuple):
     id: int
     data: bytes
     entries: list[Entry]
+    size_bytes: int  # in memory
 
 
 class _Day(NamedTuple):
@@ -165,7 +168,7 @@ class Joining:
             self._growing[day.key] = _Growing(segment_id, segment.header.line_bytes)
             self._growing.move_to_end(day.key)
             if segment.header.line_bytes <= JOINED_MAX_BYTES and segment.header.events == len(day.all):
-                made[day.key] = _Kept(segment_id, segment.data, day.all)
+                made[day.key] = _kept(segment_id, segment, day.all)
         return gone
 
     def _day(self, connection: Connection, key: _Key, new: list[Entry], appending: Appending | None) -> _Day | None:
@@ -196,16 +199,18 @@ class Joining:
         for key, one in made.items():
             growing = self._growing.get(key)
             # not if it was replaced within the same transaction
-            if growing is not None and growing.id == one.id and _size_of(one) <= kept.maxsize:
+            if growing is not None and growing.id == one.id and one.size_bytes <= kept.maxsize:
                 kept[key] = one
 
 
 def _nothing_kept() -> LRUCache[_Key, _Kept]:
-    return LRUCache(GROWING_KEPT_MAX_BYTES, _size_of)
+    return LRUCache(GROWING_KEPT_MAX_BYTES, attrgetter("size_bytes"))
 
 
-def _size_of(kept: _Kept) -> int:
-    return sum(KEPT_ENTRY_BYTES + len(line) for _, line in kept.entries)
+def _kept(segment_id: int, segment: Segment, entries: list[Entry]) -> _Kept:
+    return _Kept(
+        segment_id, segment.data, entries, segment.header.line_bytes + KEPT_ENTRY_BYTES * segment.header.events
+    )
 
 
 def _read(connection: Connection, trackpoint: int, segment_id: int) -> _Kept | None:
@@ -214,6 +219,6 @@ def _read(connection: Connection, trackpoint: int, segment_id: int) -> _Kept | N
     if segment is None or segment.header.line_bytes > JOINED_MAX_BYTES:
         return None
     try:
-        return _Kept(segment_id, segment.data, read_entries(segment.check_stored()))
+        return _kept(segment_id, segment, read_entries(segment.check_stored()))
     except DamagedSegment:  # it stays as it is, for `verify`
         return None

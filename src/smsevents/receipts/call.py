@@ -85,6 +85,8 @@ def _check_number(found: Sized, refused: Sized) -> None:
 
 
 def _pairs(text: bytes) -> dict[str, str]:
+    if not text:
+        return {}
     try:
         pairs = parse_qsl(
             text.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=FIELDS_IN_CALL_MAX

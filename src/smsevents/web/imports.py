@@ -22,7 +22,7 @@ from smsevents.log.ingest import INFLATION_MAX_RATIO, MIB, Limits
 from smsevents.log.small import SMALL_BODY_MAX_BYTES
 from smsevents.web import metrics, negotiate, query, tenant_metrics
 from smsevents.web.auth import authorized_shop
-from smsevents.web.body import announced_bytes, stream
+from smsevents.web.body import announced_bytes, stream, whole
 from smsevents.web.describe import LINES, TRACKPOINT, WITH_BODY, example_lines, json_response, problem, problems
 from smsevents.web.problems import INVALID_LINES, STATUSES
 from smsevents.wire.results import ImportResult
@@ -85,7 +85,7 @@ async def _small_body(request: Request[Any, Any, Any], app: AppState) -> bytes |
     announced = announced_bytes(request)
     if announced is None or announced > SMALL_BODY_MAX_BYTES:
         return None
-    return b"".join([part async for part in stream(request, SMALL_BODY_MAX_BYTES, app.settings, "")])
+    return await whole(request, SMALL_BODY_MAX_BYTES, app.settings, "")
 
 
 async def _record(

@@ -24,7 +24,7 @@ from smsevents.receipts.recording import Outcome, prepare
 from smsevents.receipts.signatures import SignedCall, readable_query, signed_gateway
 from smsevents.receipts.times import zone_of
 from smsevents.web import negotiate, receipt_metrics
-from smsevents.web.body import stream
+from smsevents.web.body import whole
 from smsevents.web.request_info import info_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def take_receipts(request: Request[Any, Any, Any]) -> ASGIApp:
     app: AppState = request.app.state.app
     receiver = await _receiver_of(request, app)
     gateway = gateway_of(receiver.gateway, receiver.mapping)
-    body = b"".join([part async for part in stream(request, RECEIPT_BODY_MAX_BYTES, app.settings, _TOO_LARGE)])
+    body = await whole(request, RECEIPT_BODY_MAX_BYTES, app.settings, _TOO_LARGE)
     _verify(request, receiver, gateway, body, app.settings.public_url)
     try:
         receipts, refused = _read(request, receiver, gateway, body)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ from smsevents.wire.window import Window
 from tests.contracts.dialects.harness import HARNESSES, SLOW, Harness, harness_of
 from tests.support.lines import DAY_MS, body_of, line
 from tests.support.logs import log_at, store
-from tests.support.postgres import OWNER, administered, create_database, kill, pair
+from tests.support.postgres import OWNER, administered, create_database, kill, open_folder, pair, running, url_of
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -176,6 +178,26 @@ def test_a_commit_between_the_question_and_its_answer_is_not_missed_later(
     finally:
         exports.threads.close()
         harness.close()
+
+
+@pytest.mark.slow
+def test_a_mark_after_a_crash_differs() -> None:
+    """A server that recovers after one of its processes was killed has other marks, although it goes on running."""
+    with (
+        open_folder() as folder,
+        contextmanager(running)(folder) as server,
+        closing(open_catalog(url_of(server, create_database(server)))) as database,
+    ):
+        before = str(database.commit_mark()).split()
+        with administered(server) as connection:
+            ((process,), *_) = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'smsevents'"
+            ).fetchall()
+        assert process > 1
+        os.kill(process, signal.SIGKILL)
+        assert eventually(lambda: str(database.commit_mark()).split() not in (["None"], before))
+        after = str(database.commit_mark()).split()
+        assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
 
 
 @pytest.mark.slow
