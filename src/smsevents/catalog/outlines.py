@@ -12,8 +12,10 @@ from array import array
 from contextlib import closing
 from functools import cached_property, partial
 from hashlib import blake2b
+from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
+from cachetools import LRUCache, cached
 from sqlalchemy import bindparam, func, select
 
 from smsevents.catalog.batches import batches
@@ -25,7 +27,7 @@ from smsevents.catalog.stored import OpenedPacks, first_of
 from smsevents.catalog.tables import packs, segments, tallies
 from smsevents.catalog.tallies import WITH_TALLIES, sum_of_pack, tallies_of_pack
 from smsevents.segments.header import IN_ROW
-from smsevents.segments.tally import UnreadableTally, decode_tally
+from smsevents.segments.tally import UnreadableTally, decode_tally, raw_tally
 from smsevents.segments.tally_sum import decode_sum
 from smsevents.wire.lines import NotLines, end_of
 
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 OUTLINES_FETCHED_MAX = 256  # together, of a database that does not send them one by one; some kB each
 
 STORED_DIGEST_BYTES = 16
+# Inflated tallies that are kept: exports of one campaign after the other look for it in the tallies of all segments.
+TALLIES_KEPT_MAX_BYTES = 8 * 1024 * 1024
 
 _HEADER = header_columns(segments)
 _COLUMNS = (*_HEADER, func.length(segments.c.data), tallies.c.data)
@@ -233,12 +237,18 @@ def digest_of_stored(connection: Connection, trackpoint: int, start_ms: int, end
     return digest.digest()
 
 
+@cached(LRUCache(TALLIES_KEPT_MAX_BYTES, len), lock=Lock())
+def _raw_tally(encoded: bytes) -> bytes:
+    """Return a stored tally as MessagePack. Raises `UnreadableTally`."""
+    return raw_tally(encoded)
+
+
 def may_match(outline: AnyOutline, selection: Selection) -> bool:
     """Return whether a segment may have wanted events. One without a tally may, or with one that cannot be read."""
     if outline.encoded is None:
         return True
     try:
-        if not selection.may_name(outline.encoded):
+        if selection.has_names and not selection.may_name(_raw_tally(outline.encoded)):
             return False
         tally = outline.tally()
         return tally is None or selection.may_match(tally)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from smsevents.segments.tally import QUARTER_MS, raw_tally
+from smsevents.segments.tally import QUARTER_MS
 from smsevents.wire.events import encode_text
 from smsevents.wire.lines import NotLines
 
@@ -98,24 +98,24 @@ class Selection:
 
     @cached_property
     def _names(self) -> list[list[bytes]]:
-        """For types, campaigns and nodes: texts of which the source of each wanted event has one."""
-        name = b'"name":%b}'
-        found = [
-            [b'{"type":%b,' % encode_text(one) for one in self.types],
-            [text % encode_text(one) for one in self.campaigns for text in (b'"campaign":{"id":%b,', name)],
-            [text % encode_text(one) for one in self.nodes for text in (b'"node":{"id":%b,', name)],
-        ]
+        """For types, campaigns and nodes: texts of which the source of each wanted event has one, as id or as name."""
+        found = [[encode_text(one) for one in wanted] for wanted in (self.types, self.campaigns, self.nodes)]
         return [some for some in found if 0 < len(some) <= NAMES_SEARCHED_MAX]
 
-    def may_name(self, encoded: bytes) -> bool:
-        """Return whether a stored tally may name wanted sources. This is a search, much faster than decoding.
+    @property
+    def has_names(self) -> bool:
+        """Whether `may_name` can leave out any segment."""
+        return bool(self._names)
 
-        Raises `UnreadableTally`.
-        """
-        if not self._names:
-            return True
-        raw = raw_tally(encoded)
-        return all(any(text in raw for text in some) for some in self._names)
+    def may_name(self, raw: bytes) -> bool:
+        """Return whether a tally, as MessagePack, may name wanted sources. This is a search, faster than decoding."""
+        for some in self._names:  # a loop takes half as long here as `all` and `any`
+            for text in some:
+                if text in raw:
+                    break
+            else:
+                return False
+        return True
 
     def may_match(self, tally: AnyTally) -> bool:
         """Return whether a segment with this tally may have wanted events. Raises `NotLines` and `UnreadableTally`."""

@@ -1,13 +1,14 @@
 r"""A filter on many canonical lines at once, as fast as a search. Pure functions on bytes.
 
 A line is not decoded. The filter searches all lines at once for a text that each wanted line contains, such as
-`"campaign":{"id":"cd43",`, and looks at the lines that have it. In a canonical line, a quote within a string is
-escaped, so a name of a field with its quotes and its colon occurs only as that field. A source is decoded once and
-remembered: a shop has far fewer sources than events.
+`"campaign":{"id":"cd43",`. Wanted lines often follow one another, so it then searches for the next line without it.
+In a canonical line, a quote within a string is escaped, so a name of a field with its quotes and its colon occurs only
+as that field. A source is decoded once and remembered: a shop has far fewer sources than events.
 """
 
 from __future__ import annotations
 
+import re
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,13 +23,8 @@ if TYPE_CHECKING:
     from smsevents.wire.event_filter import EventFilter
 
 KNOWN_SOURCES_MAX = 1024  # as many as `CanonicalReader` remembers
-NEEDLES_MAX = 8  # each is searched for by itself; with more of them, looking at every line is faster
+TEXTS_MAX = 8  # each is searched for by itself; with more of them, looking at every line is faster
 
-# A run of lines that have the needle is followed line by line at first, then in steps that grow.
-RUN_SINGLE_LINES = 8
-RUN_STEP_MIN_BYTES, RUN_STEP_FIRST_BYTES, RUN_STEP_MAX_BYTES = 256, 4 * 1024, 128 * 1024
-
-_BEGIN = b'{"smsEvent":{"trackpoint":'  # each line has it once
 _USER, _STATUS, _DATE = b'"userId":', b',"status":', b',"date":'
 _SOURCE, _SENT = b'"source":', b',"sendDate":'
 
@@ -44,25 +40,23 @@ class LineFilter:
         self._statuses = frozenset(map(encode_text, wanted.status))
         self._users = frozenset(map(encode_text, wanted.userId))
         self._sources: dict[bytes, bool] = {}
-        self._needles = _needles_of(wanted)
+        self._search = _search_of(wanted)
         self._tests = dict(self._all_tests())
+        if self._search is not None:
+            self._tests.pop(self._search.decides, None)
 
     def keep(self, lines: bytes) -> bytes:
         r"""Return the lines that match, in their order. Each line ends with `\n`. Raises `NotLines`."""
-        needles, tests = self._needles.exact, self._tests
-        if not tests:
+        if self._search is None and not self._tests:
             return lines
-        if any(needle in lines for needle in self._needles.loose):
-            needles = needles + self._needles.loose
-        elif needles:
-            tests = {name: test for name, test in tests.items() if name != self._needles.decide}
         try:
-            found: Iterable[bytes] = _lines_with(lines, needles) if needles else [lines]
-            if tests:
-                found = chain.from_iterable(map(_split, found))
-            for test in tests.values():
-                found = filter(test, found)
-            return b"".join(found)
+            found = [lines] if self._search is None else self._search.runs(lines, self._has_source)
+            if not self._tests:
+                return b"".join(found)
+            kept: Iterable[bytes] = chain.from_iterable(map(_split, found))
+            for test in self._tests.values():
+                kept = filter(test, kept)
+            return b"".join(kept)
         except (ValueError, msgspec.MsgspecError) as error:
             raise NotLines from error
 
@@ -97,42 +91,107 @@ class LineFilter:
         return known
 
 
-class _Needles(NamedTuple):
-    """Texts of which each wanted line has one.
+class _Text(NamedTuple):
+    """A text that occurs in wanted lines. A line with `exact`, in which the text begins at `at`, is wanted."""
 
-    If a line has an exact one, the test named `decide` holds. A loose one, the name of a campaign or node, may also be
-    that of the other.
+    text: bytes
+    exact: bytes
+    at: int
+
+
+class _Field(NamedTuple):
+    r"""Where a line has a value: between two texts.
+
+    `pattern` matches the end of `before`, from a letter that is rare in lines on: `re` searches for that. If not every
+    line has the field, `absent` matches in those without.
     """
 
-    exact: list[bytes]
-    loose: list[bytes]
-    decide: str = ""
+    before: bytes
+    after: bytes
+    pattern: bytes
+    absent: bytes = b""
+    is_named: bool = False  # a line may also be wanted by a name that equals the value
+
+    def text(self, value: bytes) -> _Text:
+        """Return the text to search for."""
+        exact = self.before + value + self.after
+        return _Text(value, exact, len(self.before)) if self.is_named else _Text(exact, exact, 0)
+
+    def other_than(self, values: Iterable[bytes]) -> re.Pattern[bytes]:
+        """Return the pattern of the field with any other value, or without it."""
+        other = b"%b(?!%b)" % (self.pattern, b"|".join(re.escape(value + self.after) for value in values))
+        return re.compile(b"|".join(filter(None, (other, self.absent))))
 
 
-def _needles_of(wanted: EventFilter) -> _Needles:
-    """Return the texts of the member that probably leaves the fewest lines."""
+_USER_ID = _Field(b'"userId":', b',"status":', rb'Id":')
+_STATUS_TEXT = _Field(b'"status":', b',"date":', rb'tus":')
+_TYPE = _Field(b'"source":{"type":', b",", rb'ype":')
+_CAMPAIGN_ID = _Field(b'"campaign":{"id":', b",", rb'gn":\{"id":', is_named=True)
+_NODE_ID = _Field(b'"node":{"id":', b",", rb'de":\{"id":', rb'ype":"one-off"', is_named=True)
+_SENT_DATE = _Field(_SENT, b"", rb'dDate":')
+
+
+class _Search(NamedTuple):
+    """Searches for the lines that have what one member of a filter wants.
+
+    Each wanted line has one of `texts`. `other` occurs in each line without any exact one, and in no line with one.
+    The test named `decides` is then done; it is empty if the lines found have to pass all tests.
+    """
+
+    texts: list[_Text]
+    other: re.Pattern[bytes]
+    decides: str
+
+    def runs(self, lines: bytes, takes: Callable[[bytes], bool]) -> Iterator[memoryview]:
+        """Go through the lines found, in order, one or several at a time, with their line feeds, not copied.
+
+        `takes` decides about a line that has a text elsewhere: a campaign is also wanted by its name. Raises
+        `ValueError` if they are not lines.
+        """
+        find, rfind, view = lines.find, lines.rfind, memoryview(lines)
+        places = [(at, one) for one in self.texts if (at := find(one.text)) >= 0]
+        if places and not lines.endswith(b"\n"):
+            raise ValueError("the last line has no end")
+        while places:
+            at, (_, exact, shift) = min(places)
+            start = rfind(b"\n", 0, at) + 1
+            if at - shift >= start and lines.startswith(exact, at - shift):
+                other = self.other.search(lines, at)
+                end = len(lines) if other is None else rfind(b"\n", at, other.start()) + 1
+                if not end:
+                    raise ValueError("a line is none of an event")
+                yield view[start:end]
+            else:
+                end = lines.index(b"\n", at) + 1
+                if takes(lines[start:end]):
+                    yield view[start:end]
+            places = [(at if at >= end else find(one.text, end), one) for at, one in places]
+            places = [place for place in places if place[0] >= 0]
+
+
+def _search_of(wanted: EventFilter) -> _Search | None:
+    """Return the search for the member that probably leaves the fewest lines, or None if every line is looked at."""
     users, nodes, campaigns, types, statuses = (
         sorted(map(encode_text, texts))
         for texts in (wanted.userId, wanted.node, wanted.campaign, wanted.type, wanted.status)
     )
     parts_of_source = sum(map(bool, (nodes, campaigns, types)))
     source = "source" if parts_of_source == 1 else ""
-    named = b'"name":%b},"'  # of a campaign or of a node
     choices = [
-        _Needles([b'"userId":%b,"status":' % user for user in users], [], "userId"),
-        _Needles([b'"node":{"id":%b,' % node for node in nodes], [named % node for node in nodes], source),
-        _Needles([b'"campaign":{"id":%b,' % one for one in campaigns], [named % one for one in campaigns], source),
-        _Needles([b'"source":{"type":%b,' % one for one in types], [], source),
-        _Needles([b'"status":%b,"date":' % status for status in statuses], [], "status"),
-        _Needles(_sent_needles(wanted), []),
+        (_USER_ID, users, "userId"),
+        (_NODE_ID, nodes, source),
+        (_CAMPAIGN_ID, campaigns, source),
+        (_TYPE, types, source),
+        (_STATUS_TEXT, statuses, "status"),
+        (_SENT_DATE, _sent_texts(wanted), ""),
     ]
-    for needles in choices:
-        if 0 < len(needles.exact) + len(needles.loose) <= NEEDLES_MAX:
-            return needles
-    return _Needles([], [])
+    for field, values, decides in choices:
+        if 0 < len(values) <= TEXTS_MAX:
+            return _Search([field.text(one) for one in values], field.other_than(values), decides)
+    return None
 
 
-def _sent_needles(wanted: EventFilter) -> list[bytes]:
+def _sent_texts(wanted: EventFilter) -> list[bytes]:
     """Return what the send dates of an interval have in common: their first digits, if both ends have as many."""
     if wanted.sentFrom is None or wanted.sentTo is None:
         return []
@@ -140,65 +199,9 @@ def _sent_needles(wanted: EventFilter) -> list[bytes]:
     if len(start) != len(end):
         return []
     shared = takewhile(lambda digits: digits[0] == digits[1], zip(start, end, strict=True))
-    return [_SENT + bytes(digit for digit, _ in shared)]
+    return [bytes(digit for digit, _ in shared)]
 
 
-def _lines_with(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
-    """Go through the lines that contain one of the needles, in order, one or several at a time, with their line feeds.
-
-    Raises `ValueError` if they are not lines.
-    """
-    found = [needle for needle in needles if needle in lines]
-    return _lines_with_one(lines, found[0]) if len(found) == 1 else _lines_with_any(lines, found)
-
-
-def _lines_with_one(lines: bytes, needle: bytes) -> Iterator[bytes]:
-    find, rfind = lines.find, lines.rfind
-    at = find(needle)
-    start = rfind(b"\n", 0, at) + 1
-    while at >= 0:
-        end = lines.index(b"\n", at) + 1
-        at = find(needle, end)
-        if at >= 0 and find(b"\n", end, at) < 0:  # the next line has it, too
-            end = _end_of_run(lines, needle, lines.index(b"\n", at) + 1)
-            at = find(needle, end)
-        yield lines[start:end]
-        start = rfind(b"\n", end, at) + 1 or end
-
-
-def _end_of_run(lines: bytes, needle: bytes, start: int) -> int:
-    """Return up to where all lines have the needle, or most of them, from the line that starts at `start`.
-
-    After some lines, many are looked at together: they have as many needles as there are lines. For many lines, this is
-    most of the work of a filter.
-    """
-    find, size = lines.find, len(lines)
-    for _ in range(RUN_SINGLE_LINES):
-        end = find(b"\n", start) + 1
-        if not end or find(needle, start, end) < 0:
-            return start
-        start = end
-    step_bytes, ends_within = RUN_STEP_FIRST_BYTES, False  # the run ends within twice the step
-    while start < size and step_bytes >= RUN_STEP_MIN_BYTES:
-        end = find(b"\n", start + step_bytes - 1) + 1 or size
-        if lines.count(needle, start, end) == lines.count(_BEGIN, start, end):
-            start = end
-        else:
-            ends_within = True
-        step_bytes = step_bytes // 2 if ends_within else min(2 * step_bytes, RUN_STEP_MAX_BYTES)
-    return start
-
-
-def _lines_with_any(lines: bytes, needles: list[bytes]) -> Iterator[bytes]:
-    places = [(lines.find(needle), needle) for needle in needles]
-    while places:
-        at = min(places)[0]
-        end = lines.index(b"\n", at) + 1
-        yield lines[lines.rfind(b"\n", 0, at) + 1 : end]
-        places = [(lines.find(needle, end) if place < end else place, needle) for place, needle in places]
-        places = [place for place in places if place[0] >= 0]
-
-
-def _split(lines: bytes) -> Iterator[bytes]:
+def _split(lines: bytes | memoryview) -> Iterator[bytes]:
     """Go through all lines, each with its line feed."""
-    return (line + b"\n" for line in lines.split(b"\n")[:-1])
+    return (line + b"\n" for line in bytes(lines).split(b"\n")[:-1])
