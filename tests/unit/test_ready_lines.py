@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsevents.errors import InvalidRequest
+from smsevents.errors import InvalidRequest, TimeInDoubt
 from smsevents.log import ready_lines
 from smsevents.log.held_lines import HeldLines, are_ascending
 from smsevents.log.ready_lines import READY_BLOCK_MIN_BYTES, SHOP_PATTERN_MIN_LINES, ReadyLines
@@ -113,7 +113,7 @@ def outcome_of(chunks: Sequence[bytes], *, gzip: bool, in_doubt: bool) -> Outcom
             for chunk in chunks:
                 ingest.feed(chunk)
             result = ingest.finish()
-        except InvalidRequest as error:
+        except (InvalidRequest, TimeInDoubt) as error:
             return type(error).__name__, str(error), (vars(error), ingest.newest_ms)
         return result, ingest.newest_ms, list(ingest.segments())
 
