@@ -95,7 +95,7 @@ def test_damage_in_a_pack_is_found_and_only_that_is_quarantined(held: Held, stor
     key = pack.place.key
     (stored,) = store.objects(key)
     with held.database.read() as connection:
-        inner = held.database.packs(connection).headers(connection, pack)
+        inner = [one.header for one in held.database.packs(connection).segments(connection, pack)]
     at = {
         "first segment": 3,
         "last segment": pack.stored_bytes - 3,

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smsevents.errors import InvalidRequest
+from smsevents.errors import InvalidRequest, TimeInDoubt
 from smsevents.log import ready_lines
-from smsevents.log.held_lines import HeldLines
-from smsevents.log.ready_lines import READY_BLOCK_MIN_BYTES, ReadyLines
+from smsevents.log.held_lines import HeldLines, are_ascending
+from smsevents.log.ready_lines import READY_BLOCK_MIN_BYTES, SHOP_PATTERN_MIN_LINES, ReadyLines
 from smsevents.wire.lines import join_lines, parse_entries
 from tests.support.events import STATUSES
 from tests.support.ingests import ingesting
@@ -113,7 +113,7 @@ def outcome_of(chunks: Sequence[bytes], *, gzip: bool, in_doubt: bool) -> Outcom
             for chunk in chunks:
                 ingest.feed(chunk)
             result = ingest.finish()
-        except InvalidRequest as error:
+        except (InvalidRequest, TimeInDoubt) as error:
             return type(error).__name__, str(error), (vars(error), ingest.newest_ms)
         return result, ingest.newest_ms, list(ingest.segments())
 
@@ -126,11 +126,12 @@ def outcome_of(chunks: Sequence[bytes], *, gzip: bool, in_doubt: bool) -> Outcom
     places=st.lists(st.floats(0, 1), max_size=3),
     gzip=st.booleans(),
     in_doubt=st.booleans(),
+    lines_min=st.sampled_from([0, 4]),
 )
-@example(sent=[GOOD, FLOW, GOOD], in_order=True, end=b"\n", places=[], gzip=True, in_doubt=False)
-@example(sent=[TWO_SOURCES, GOOD], in_order=False, end=b"\n", places=[], gzip=False, in_doubt=False)
+@example(sent=[GOOD, FLOW, GOOD], in_order=True, end=b"\n", places=[], gzip=True, in_doubt=False, lines_min=4)
+@example(sent=[TWO_SOURCES, GOOD], in_order=False, end=b"\n", places=[], gzip=False, in_doubt=False, lines_min=0)
 def test_ready_lines_end_as_decoded_ones(  # noqa: PLR0913, PLR0917 -- what a body may consist of
-    sent: list[bytes], in_order: bool, end: bytes, places: list[float], gzip: bool, in_doubt: bool
+    sent: list[bytes], in_order: bool, end: bytes, places: list[float], gzip: bool, in_doubt: bool, lines_min: int
 ) -> None:
     """Whatever stands in a body: the counts, the stored bytes and each word of a refusal are those of decoded lines."""
     if in_order:
@@ -141,6 +142,7 @@ def test_ready_lines_end_as_decoded_ones(  # noqa: PLR0913, PLR0917 -- what a bo
     chunks = [body[start:stop] for start, stop in pairwise(edges)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ready_lines, "READY_BLOCK_MIN_BYTES", 1)
+        patch.setattr(ready_lines, "SHOP_PATTERN_MIN_LINES", lines_min)
         ready = outcome_of(chunks, gzip=gzip, in_doubt=in_doubt)
         patch.setattr(ReadyLines, "dates_of", lambda *_: None)
         decoded = outcome_of(chunks, gzip=gzip, in_doubt=in_doubt)
@@ -174,6 +176,16 @@ def test_what_an_export_sends_is_ready() -> None:
     assert ReadyLines(SHOP).dates_of(block[:-1]) is None
 
 
+def test_lines_of_another_shop_are_found_late_in_an_import_too() -> None:
+    """However many lines of its shop an import has had, a block with one line of another shop is not ready."""
+    ready = ReadyLines(SHOP)
+    block = body_of([GOOD] * SHOP_PATTERN_MIN_LINES)
+    for other in (line(SHOP + 1, NOW), line(77, NOW), GOOD.replace(b":7,", b":07,")):
+        assert ready.dates_of(block) == [b"%d" % NOW] * SHOP_PATTERN_MIN_LINES
+        assert ready.dates_of(block + other + b"\n") is None
+        assert ready.dates_of(body_of([GOOD, other]) + block) is None
+
+
 entries = st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abc"), st.sampled_from(["", "x" * 300])), max_size=40)
 
 
@@ -201,7 +213,8 @@ def test_held_lines_are_a_sorted_set(
             elif how == "run":
                 held.add_run(join_lines(sorted(set(some))))
             else:
-                held.add_block(join_lines(some), [b"%d" % date for date, _ in some])
+                dates = [b"%d" % date for date, _ in some]
+                held.add_block(join_lines(some), dates, ascending=are_ascending(dates))
     assert parse_entries(held.take()) == sorted(expected)
     assert (held.size_bytes, held.take(), held.take_entries()) == (0, b"", [])
 

@@ -37,12 +37,12 @@ class PackStore:
     def __init__(self, store: ByteStore) -> None:
         """Read the packs in a store."""
         self.store = store
-        self._indexes: OrderedDict[int, list[SegmentHeader]] = OrderedDict()  # by the pack's id, the latest last
+        self._indexes: OrderedDict[int, list[PackedSegment]] = OrderedDict()  # by the pack's id, the latest last
         self._indexed = 0  # segments in them
         self._lock = threading.Lock()
 
-    def headers(self, connection: Connection, pack: SegmentHeader) -> list[SegmentHeader]:
-        """Return the headers of a pack's segments, in order.
+    def _indexed_in(self, connection: Connection, pack: SegmentHeader) -> list[PackedSegment]:
+        """Return the segments of a pack, in order.
 
         Raises `ObjectGone` if the pack is gone from the catalog, and `DamagedSegment`.
         """
@@ -53,22 +53,22 @@ class PackStore:
         index = index_of(connection, pack.id)
         if index is None:
             raise ObjectGone(pack.place.key)
-        headers = headers_in(pack, index)
+        segments = [PackedSegment(header, self.store) for header in headers_in(pack, index)]
         with self._lock:
             if pack.id not in self._indexes:
-                self._indexes[pack.id] = headers
-                self._indexed += len(headers)
+                self._indexes[pack.id] = segments
+                self._indexed += len(segments)
             while self._indexed > INDEXED_SEGMENTS_MAX and len(self._indexes) > 1:
                 self._indexed -= len(self._indexes.popitem(last=False)[1])
-        return headers
+        return segments
 
     def segments(
         self, connection: Connection, pack: SegmentHeader, after: Entry | None = None
     ) -> Iterator[PackedSegment]:
         """Go through the segments of a pack that reach past an entry, or all of them, in order. None is loaded yet.
 
-        Raises what `headers` does.
+        Raises `ObjectGone` if the pack is gone from the catalog, and `DamagedSegment`.
         """
-        headers = self.headers(connection, pack)
-        start = 0 if after is None else bisect_right(headers, after, key=lambda header: header.last)
-        return (PackedSegment(headers[number], self.store) for number in range(start, len(headers)))
+        found = self._indexed_in(connection, pack)
+        start = 0 if after is None else bisect_right(found, after, key=lambda one: one.header.last)
+        return map(found.__getitem__, range(start, len(found)))  # a generator would take longer, for each segment

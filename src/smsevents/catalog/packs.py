@@ -29,6 +29,7 @@ _c = packs.c
 _HEADER = (*header_columns(packs), _c.stored_bytes, _c.key)
 
 _BY_IDS = select(*_HEADER).where(_c.id.in_(bindparam("ids", expanding=True)))
+_BY_ID = Hot(select(*_HEADER).where(_c.id == bindparam("id")))
 _INDEX = select(_c.inner_index).where(_c.id == bindparam("id"))
 _NAMED = select(_c.id).where(_c.key == bindparam("key"))
 # in order, so that the index is used: a large share of the rows may be those of one shop, but not the first ones
@@ -82,6 +83,9 @@ def packs_after(
 
 def packs_of_ids(connection: Connection, ids: Sequence[int]) -> Iterator[SegmentHeader]:
     """Go through the packs with these ids, in the order of `ids`. Missing ones are left out."""
+    if len(ids) == 1:  # mostly: no `IN` of a varying length
+        yield from map(_header_of, _BY_ID.all(connection, {"id": ids[0]}))
+        return
     for start in range(0, len(ids), ROWS_IN_STATEMENT_MAX):
         some = ids[start : start + ROWS_IN_STATEMENT_MAX]
         found = {row[0]: row for row in connection.execute(_BY_IDS, {"ids": some})}

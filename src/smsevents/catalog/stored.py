@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from smsevents.catalog.packs import has_packs, packs_after, packs_of
 from smsevents.catalog.segments import headers_of, segments_after, segments_of
-from smsevents.segments.segment import Segment, StoredSegment
+from smsevents.segments.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from smsevents.catalog.database import Database
     from smsevents.segments.header import SegmentHeader
+    from smsevents.segments.pack import PackedSegment
+    from smsevents.segments.segment import StoredSegment
     from smsevents.wire.lines import Entry
 
 
@@ -41,13 +43,11 @@ def stored_after(
     """
     with closing(segments_after(connection, trackpoint, after, until_ms)) as rows:
         if not has_packs(connection, trackpoint):
-            yield from map(_checked, rows)
+            yield from map(Segment.check_stored, rows)
             return
         store = database.packs(connection)
         with closing(packs_after(connection, trackpoint, after, until_ms)) as packs:
-            packed: Iterator[StoredSegment] = opened(packs, lambda pack: store.segments(connection, pack, after))
-            # a merge reads one row ahead, perhaps much further on, so rows are checked only when their turn comes
-            yield from map(_checked, heapq.merge(rows, packed, key=first_of))
+            yield from _merged(rows, opened(packs, lambda pack: store.segments(connection, pack, after)))
 
 
 def stored_among(
@@ -60,10 +60,9 @@ def stored_among(
     rows = segments_of(connection, [header.id for header in headers if header.place.kind == "row"])
     packs = [header for header in headers if header.place.kind == "pack"]
     if not packs:
-        return map(_checked, rows)
+        return map(Segment.check_stored, rows)
     store = database.packs(connection)
-    packed: Iterator[StoredSegment] = opened(packs, lambda pack: store.segments(connection, pack, after))
-    return map(_checked, heapq.merge(rows, packed, key=first_of))
+    return _merged(rows, opened(packs, lambda pack: store.segments(connection, pack, after)))
 
 
 def stored_headers(connection: Connection, trackpoint: int) -> list[SegmentHeader]:
@@ -74,10 +73,24 @@ def stored_headers(connection: Connection, trackpoint: int) -> list[SegmentHeade
 def opened(packs: Iterable[SegmentHeader], open_pack: Callable[[SegmentHeader], Iterator[S]]) -> Iterator[S]:
     """Go through the segments of packs in the order of their first entries. A pack is opened when its turn comes."""
     waiting: OpenedPacks[S] = OpenedPacks()
-    for pack in packs:
+    for pack, following in _with_following(packs):
         yield from waiting.before(pack.first)
-        waiting.add(open_pack(pack))
+        if waiting.is_empty and (following is None or pack.last < following.first):
+            yield from open_pack(pack)  # mostly: nothing overlaps it, so there is nothing to compare
+        else:
+            waiting.add(open_pack(pack))
     yield from waiting.before(None)
+
+
+def _with_following(packs: Iterable[SegmentHeader]) -> Iterator[tuple[SegmentHeader, SegmentHeader | None]]:
+    """Go through packs, each with the one after it."""
+    pack: SegmentHeader | None = None
+    for following in packs:
+        if pack is not None:
+            yield pack, following
+        pack = following
+    if pack is not None:
+        yield pack, None
 
 
 class OpenedPacks(Generic[S]):
@@ -87,6 +100,11 @@ class OpenedPacks(Generic[S]):
         """Begin without any."""
         self._waiting: list[tuple[Entry, int, S, Iterator[S]]] = []
         self._opened = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all segments were gone through."""
+        return not self._waiting
 
     def add(self, segments: Iterator[S]) -> None:
         """Add the segments of a pack, in order."""
@@ -106,9 +124,20 @@ class OpenedPacks(Generic[S]):
             heapq.heappush(self._waiting, (segment.header.first, number, segment, rest))
 
 
-def _checked(segment: StoredSegment) -> StoredSegment:
-    """Return a segment whose bytes, if it has them, match their checksum. Raises `DamagedSegment`."""
-    return segment.check_stored() if isinstance(segment, Segment) else segment
+def _merged(rows: Iterator[Segment], packed: Iterator[PackedSegment]) -> Iterator[StoredSegment]:
+    """Merge rows and segments of packs by their first entries. Raises `DamagedSegment` for a row.
+
+    One row is read ahead, perhaps much further on, so rows are checked only when their turn comes.
+    """
+    row = next(rows, None)
+    for segment in packed:
+        while row is not None and row.header.first <= segment.header.first:
+            yield row.check_stored()
+            row = next(rows, None)
+        yield segment
+    if row is not None:
+        yield row.check_stored()
+        yield from map(Segment.check_stored, rows)
 
 
 def first_of(segment: Described) -> Entry:

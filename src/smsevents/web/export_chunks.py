@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -30,8 +31,8 @@ class Chunk(NamedTuple):
 class Chunks(Protocol):
     """The chunks of an export, one after the other."""
 
-    async def next(self, page_max_bytes: int) -> Chunk:
-        """Return the next chunk, read in pages of limited size. Raises what `Reader.next_page` raises."""
+    def next(self, page_max_bytes: int) -> asyncio.Future[Chunk]:
+        """Begin to read the next chunk, in pages of limited size. The future raises what `Reader.next_page` raises."""
 
 
 class KnownLines:
@@ -43,10 +44,12 @@ class KnownLines:
         self._gzip = gzip
         self._counted = counted
 
-    async def next(self, page_max_bytes: int) -> Chunk:  # noqa: ARG002 -- nothing is read
+    def next(self, page_max_bytes: int) -> asyncio.Future[Chunk]:  # noqa: ARG002 -- nothing is read
         """Return all lines."""
         self._counted(self._lines.count(b"\n"))
-        return Chunk(gzipped(self._lines) if self._gzip else self._lines, is_last=True)
+        chunk: asyncio.Future[Chunk] = asyncio.get_running_loop().create_future()
+        chunk.set_result(Chunk(gzipped(self._lines) if self._gzip else self._lines, is_last=True))
+        return chunk
 
 
 class ExportChunks:
@@ -78,10 +81,10 @@ class ExportChunks:
         self._heard_at = clock()  # when there last was something for the client
         self._head = b"" if table is None else table.head()
 
-    async def next(self, page_max_bytes: int) -> Chunk:
-        """Return the next chunk, read in pages of limited size. Raises what `Reader.next_page` raises."""
+    def next(self, page_max_bytes: int) -> asyncio.Future[Chunk]:
+        """Begin to read the next chunk, in pages of limited size. The future raises what `Reader.next_page` raises."""
         threads = self._lane.mergers if self._reader.next_is_slow else self._lane.threads
-        return await threads.run(self._trackpoint, partial(self._take, page_max_bytes))
+        return threads.start(self._trackpoint, partial(self._take, page_max_bytes))
 
     def _take(self, page_max_bytes: int) -> Chunk:
         """Collect enough to be worth a thread switch and a network call. A small export comes as one chunk."""

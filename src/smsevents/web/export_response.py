@@ -85,7 +85,7 @@ class ExportResponse:
                 await self._send_next(send)
                 self._next = await self._chunks.next(step.page_max_bytes)
                 return
-            reading = asyncio.ensure_future(self._chunks.next(step.page_max_bytes))
+            reading = self._chunks.next(step.page_max_bytes)
             try:
                 await self._send_next(send)
                 self._next = await reading
@@ -96,21 +96,22 @@ class ExportResponse:
     async def _send_next(self, send: Send) -> None:
         """Send the current chunk and release it. Raises `TimeoutError` if the client stops reading."""
         started = time.perf_counter()
-        (data, is_last), self._next = self._next, _NOTHING
-        size = len(data)
-        message: Any = {"type": "http.response.body", "body": data, "more_body": not is_last}
-        if is_last:
-            await within(self._stall_max_seconds, send(message))  # type: ignore[arg-type]  # a coroutine
-        else:
-            async with asyncio.timeout(self._stall_max_seconds):
-                await send(message)
-                del data, message  # the server has its own framed copy
-                # Before it sends anything, it waits until the client has read what was sent earlier.
-                await send({"type": "http.response.body", "body": b"", "more_body": True})
+        is_last, size = self._next.is_last, len(self._next.data)
+        await within(self._stall_max_seconds, self._pass_on(send))
         self._pace.sent(time.perf_counter() - started)
         self._sent_bytes.inc(size)
         if is_last:
             metrics.export_seconds.observe(time.perf_counter() - self._asked)
+
+    async def _pass_on(self, send: Send) -> None:
+        """Send the current chunk and, unless it is the last, wait until the client has taken most of it."""
+        (data, is_last), self._next = self._next, _NOTHING
+        message: Any = {"type": "http.response.body", "body": data, "more_body": not is_last}
+        await send(message)
+        del data, message  # the server has its own framed copy
+        if not is_last:
+            # Before it sends anything, it waits until the client has read what was sent earlier.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
 
     def _head(self) -> Any:  # noqa: ANN401 -- an ASGI message
         headers = [(name.lower().encode(), value.encode()) for name, value in self._headers.items()]

@@ -207,6 +207,10 @@ class FairThreads:
 
     async def run(self, tenant: Hashable, work: Callable[[], T]) -> T:
         """Run the work in a thread when it is its turn. Work that already runs continues if the caller is cancelled."""
+        return await self.start(tenant, work)
+
+    def start(self, tenant: Hashable, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do what `run` does, but return the future at once. Raises `StoreUnavailable` after `close`."""
         loop = asyncio.get_running_loop()
         if self._results is None or self._results.loop is not loop:
             self._results = Results(loop)
@@ -214,7 +218,7 @@ class FairThreads:
         waiting = LoopWork(work, results)
         self._put(tenant, waiting)
         results.expect()
-        return await waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
+        return waiting.outcome  # type: ignore[return-value]  # the type that `work` returns
 
     def submit(self, tenant: Hashable, work: Callable[[], T]) -> Future[T]:
         """Queue the work for a thread and return its future. Raises `StoreUnavailable` after `close`."""
