@@ -16,19 +16,17 @@ from smsevents.catalog import open_catalog
 from smsevents.catalog.dialects.base import dialect_of
 from smsevents.catalog.in_order import InOrder
 from smsevents.catalog.replacement import replace_stored
-from smsevents.catalog.segments import headers_of, insert_segments, lock_segments, newest_settled_id
+from smsevents.catalog.segments import insert_segments, lock_segments, newest_settled_id
 from smsevents.catalog.shops import Shop, insert_shop
 from smsevents.errors import StoreUnavailable
 from smsevents.log import joining, recorder
-from smsevents.log.joining import Joining
-from smsevents.log.log import Log
 from smsevents.segments.segment import pack
 from smsevents.segments.splice import unpack
 from smsevents.upkeep.erasure import erase
 from smsevents.wire.window import Window
 from smsevents.worker.worker import UpkeepWorker
 from tests.contracts.dialects.harness import PostgresHarness, harness_of
-from tests.support.ingests import CertainTime
+from tests.contracts.dialects.racing import NOW_MS, SHOP, WAIT_MAX_SECONDS, Held, Site, entries, rows
 from tests.support.lines import body_of, line
 from tests.support.logs import store
 from tests.support.servers import eventually
@@ -44,43 +42,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-WAIT_MAX_SECONDS = 30
-SHOP = 7
-NOW_MS = 1_790_000_000_000
-ALL = Window(0, NOW_MS + 1_000_000)
-
-
-class Site:
-    """Two processes of one database, as two open databases of this one, and the log of the shop in each."""
-
-    def __init__(self, harness: PostgresHarness) -> None:
-        """Open the database twice, with one shop."""
-        self.harness = harness
-        self.one, self.other = harness.opened(), harness.opened()
-        self.one.write(lambda c: insert_shop(c, Shop(SHOP, "", 1)))
-
-    def log(self, database: Database, *, joined: bool = False) -> Log:
-        """Return the log of the shop in one of them."""
-        return Log(database, lambda: NOW_MS, CertainTime(lambda: NOW_MS), Joining(database) if joined else None)
-
-    def put(self, *users: str, shop: int = SHOP, start_ms: int = NOW_MS) -> None:
-        """Import an event of each user, at consecutive milliseconds."""
-        store(self.log(self.one), shop, [line(shop, start_ms + at, user) for at, user in enumerate(users)])
-
-    def users(self) -> list[str]:
-        """Return the users of all events, in order of the events."""
-        text = b"".join(unpack(self.log(self.one).read(SHOP, ALL)))
-        return [one.split(b'"userId":"')[1].split(b'"')[0].decode() for one in text.splitlines()]
-
-    def ids(self) -> list[int]:
-        """Return the ids of the segments of the shop, in order of their first events."""
-        with self.one.read() as connection:
-            return [header.id for header in headers_of(connection, SHOP)]
-
-    def is_waiting(self) -> bool:
-        """Return whether a transaction waits for a lock."""
-        return self.harness.query("SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)]
-
 
 @pytest.fixture(params=["postgres", pytest.param("pgbouncer", marks=pytest.mark.campaign)])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
@@ -89,33 +50,6 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     assert isinstance(harness, PostgresHarness)
     yield Site(harness)
     harness.close()
-
-
-class Held:
-    """A point that a thread reaches, and where it waits until the test lets it go on."""
-
-    def __init__(self) -> None:
-        """Wait at first."""
-        self.reached, self.released = threading.Event(), threading.Event()
-
-    def __call__(self) -> None:
-        """Wait here."""
-        self.reached.set()
-        assert self.released.wait(WAIT_MAX_SECONDS)
-
-    def wait(self) -> None:
-        """Wait until the thread is here."""
-        assert self.reached.wait(WAIT_MAX_SECONDS)
-
-
-def rows(*ids: int) -> set[tuple[str, int]]:
-    """Return what names the rows with these ids in a replacement."""
-    return {("row", one) for one in ids}
-
-
-def entries(*users: str, start_ms: int = NOW_MS) -> list[tuple[int, bytes]]:
-    """Return entries of users, at consecutive milliseconds."""
-    return [(start_ms + at, line(SHOP, start_ms + at, user)) for at, user in enumerate(users)]
 
 
 @pytest.mark.parametrize("beside", [True, False])
