@@ -26,7 +26,12 @@ def _measure(plan: Plan) -> list[Row]:
                 (turns,) = take_turns([partial(server.export, shop, encoding)], plan.rounds, plan.way_max_seconds)
                 one.figures[f"{encoding}_export_seconds"] = [*turns["seconds"]]
                 one.figures[f"{encoding}_peak_bytes"] = [memory_bytes(server.pid, "VmHWM")]
-            asked = {"from": shop.end_ms - _OVERVIEW_DAYS * DAY_MS, "to": shop.end_ms, "step": "1d", "by": "status"}
+            asked: dict[str, str | int] = {
+                "from": shop.end_ms - _OVERVIEW_DAYS * DAY_MS,
+                "to": shop.end_ms,
+                "step": "1d",
+                "by": "status",
+            }
             overview = partial(server.statistics, shop, "sms-stats", asked, Path(os.devnull))
             (turns,) = take_turns([overview], plan.rounds, plan.way_max_seconds)
             one.figures |= {"overview_seconds": [*turns["seconds"]], "overview_cpu_seconds": [*turns["cpu_seconds"]]}
