@@ -46,7 +46,7 @@ ERASED = 4  # of the users
 AGAIN_RATIO = 0.2  # of the lines: they were acknowledged before
 JOINED_RATIO = 0.7  # of the imports
 DAY_CHANGES_RATIO = 0.1  # of the imports; the other days come to rest meanwhile, and are packed
-LATE_RATIO = 0.005  # of the events: they are of any day
+LATE_RATIO = 0.02  # of the events: they are of any day
 OUTCOME_MAX_SECONDS = 120
 KILL_RATIO = 0.012  # of the steps
 PAGES_BYTES = (100, 3_000, 1_000_000)
@@ -70,6 +70,11 @@ class Stage:
     def old_by_ms(self) -> int:
         """The time at which the events have expired that have (Unix ms)."""
         return self.model.oldest_ms + HISTORY_MS
+
+    def event(self, chance: random.Random, day: int) -> Event:
+        """Return a new event of a day, counted from the first one, of any user."""
+        date = self.first_ms + day * DAY_MS + chance.randrange(DAY_MS)
+        return event_of(SHOP, date, f"user-{chance.randrange(USERS)}.", f"{chance.getrandbits(80):x}")
 
     def log(self, database: Database, *, joined: bool = False) -> Log:
         """Return the log of a database."""
@@ -137,9 +142,7 @@ class Importer:
         events = [*again]
         for _ in range(count - len(again)):
             day = chance.randrange(DAYS) if chance.random() < LATE_RATIO else self._day
-            date = self._stage.first_ms + day * DAY_MS + chance.randrange(DAY_MS)
-            user = f"user-{chance.randrange(USERS)}."
-            events.append(event_of(SHOP, date, user, f"{chance.getrandbits(80):x}"))
+            events.append(self._stage.event(chance, day))
         return events
 
 
@@ -240,7 +243,7 @@ class Expirer:
 class Collector:
     """Deletes old packs, mostly at once: readers and writers must bear that."""
 
-    pause_max_seconds = 0.4
+    pause_max_seconds = 0.2
     kill_ratio = KILL_RATIO
 
     def __init__(self, stage: Stage) -> None:

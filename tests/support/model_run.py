@@ -24,6 +24,7 @@ from smsevents.upkeep.retention import expire
 from smsevents.upkeep.verification import verify
 from smsevents.wire.window import Window
 from tests.support.actors import (
+    DAYS,
     ERASED,
     SHOP,
     SIZES,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tests.support.actors import Actor
 
 ENDS_MAX_SECONDS = 120
+EVENTS_AT_FIRST = 1_200
 LATER_MS = 10 * DAY_MS  # than everything that the collection waits for
 
 
@@ -78,9 +80,9 @@ class Run:
             migrate(database)
             attach(database, place.store_url)
             Access(database).add_shop(SHOP, "")
-            now = database.dialect.now_ms()
-        self.model = PlainModel(oldest_ms=0)
-        self._stage = Stage(self.model, self.journal, now)
+            self.model = PlainModel(oldest_ms=0)
+            self._stage = Stage(self.model, self.journal, database.dialect.now_ms())
+            self._fill(database)
         self._importers = [Importer(self._stage), Importer(self._stage)]
         users = [f"user-{number}." for number in range(ERASED)]
         self._eraser = Eraser(self._stage, users)
@@ -88,6 +90,16 @@ class Run:
 
     def _opened(self) -> Database:
         return Database(self._place.database_url, open_store=self._place.open_store)
+
+    def _fill(self, database: Database) -> None:
+        """Begin with packs of all days."""
+        chance = random.Random(self.seed)  # noqa: S311 -- invented data
+        events = [self._stage.event(chance, chance.randrange(DAYS)) for _ in range(EVENTS_AT_FIRST)]
+        self.model.send(events)
+        store(self._stage.log(database), SHOP, [one.line for one in events])
+        self.model.acknowledge(events)
+        compact_shop(database, SHOP, self._stage.old_by_ms, None, SIZES)
+        pack_settled(database, SHOP, self._stage.old_by_ms, self._stage.now + DAY_MS, SIZES)
 
     def play(self, seconds: float) -> None:
         """Let all processes work for some seconds. Raises `AssertionError` for the first fault."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SLOW_RATIO = 0.08  # of all steps
 SLOW_MAX_SECONDS = 0.06
-LATE_RATIO = 0.2  # of the kills at a put: the store writes the object later
+LATE_RATIO = 0.7  # of the kills at a put: the store writes the object later
 READ = "before a read"
 READ_RATIO = 0.1  # of the kills at other steps: reads change nothing, and there are many
 STEPS_TOLD = 60  # the last ones, when something is wrong
