@@ -92,12 +92,13 @@ def _steps(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def rows_seen(steps: list[dict[str, Any]]) -> float:
     """Return how many rows of large tables the steps look at."""
-    return sum(
+    found: float = sum(
         one["Actual Loops"]
         * (one["Actual Rows"] + one.get("Rows Removed by Filter", 0) + one.get("Rows Removed by Index Recheck", 0))
         for one in steps
         if one.get("Relation Name") in LARGE_TABLES
     )
+    return found
 
 
 @pytest.fixture
