@@ -33,6 +33,8 @@ class Plan:
     shop_events: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
     shops: tuple[int, ...] = (1, 10, 100, 1000, 10_000)
     requests: int = 2000
+    events_a_day: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    lived_days: int = 10
     registered: tuple[int, ...] = (1_000_000, 10_000_000)  # sent messages that are in the register already
     soak_seconds: int = 600
     slow_readers: int = 100

@@ -45,6 +45,8 @@ def trial(plan: Plan) -> Plan:
         shop_events=(plan.events // 10, plan.events),
         shops=(1, 10, 100),
         requests=plan.requests // _TRIAL_FASTER,
+        events_a_day=(plan.events // 10,),
+        lived_days=3,
         registered=(plan.events // 2, plan.events * 5),
         slow_seconds=plan.slow_seconds / _TRIAL_FASTER,
         soak_seconds=min(plan.soak_seconds, 600 // _TRIAL_FASTER),

@@ -2,6 +2,7 @@
 
 from bench.cases import (
     cluster,
+    cluster_shops,
     disk,
     export,
     filtered,
@@ -17,6 +18,7 @@ from bench.cases import (
     shops,
     soak,
     stats,
+    store,
     sync,
     workers,
 )
@@ -31,6 +33,8 @@ CASES = {
     "requests": requests.CASE,
     "register": register.CASE,
     "cluster": cluster.CASE,
+    "cluster_shops": cluster_shops.CASE,
+    "store": store.CASE,
     "readers": readers.CASE,
     "workers": workers.CASE,
     "scale": scale.CASE,

@@ -23,7 +23,7 @@ from smsevents.wire.limits import DAY_MS
 
 BODY_LINES = 100
 PAUSE_SECONDS = 0.2  # between requests of a client, so that all of them and the servers fit on two cores
-EVENT_DAYS = 15  # the age of an event is up to so many days, so that late ones fall into packs
+EVENT_DAYS = 15  # so that late events fall into packs
 PROGRESS_MAX_SECONDS = 120
 
 
@@ -44,15 +44,27 @@ class Shop:
 class Clients:
     """Threads that import into and export from shops through one address."""
 
-    def __init__(self, url: str, certificate: Path | None, shops: Sequence[Shop], first: int = 0) -> None:
+    def __init__(  # noqa: PLR0913 -- the keyword ones have defaults
+        self,
+        url: str,
+        certificate: Path | None,
+        shops: Sequence[Shop],
+        *,
+        first: int = 0,
+        event_days: int = EVENT_DAYS,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
         """Use an address, with a certificate if it is https. Nothing runs yet.
 
-        The importers have numbers from `first` on. Those with different numbers send different events.
+        The importers have numbers from `first` on. Those with different numbers send different events, which are up to
+        `event_days` old. Each client pauses between its requests.
         """
         self._url = url
         self._trusted = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
         self._shops = shops
         self._first = first
+        self._event_days = event_days
+        self._pause_seconds = pause_seconds
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._numbers = Counter[str]()
@@ -117,7 +129,8 @@ class Clients:
         sent = 0
         while not self._stopping.is_set():
             shop = self._shops[(number + sent) % len(self._shops)]
-            lines = [_line(shop.trackpoint, chance, f"{number}-{sent}-{one}") for one in range(BODY_LINES)]
+            users = [f"{number}-{sent}-{one}" for one in range(BODY_LINES)]
+            lines = [_line(shop.trackpoint, self._event_days, chance, user) for user in users]
             sent += 1
             body = b"".join(one + b"\n" for one in lines)
             while not self._send(client, shop, body):
@@ -125,7 +138,7 @@ class Clients:
             with shop.lock:
                 shop.acknowledged.update(lines)
             self._count("imports acknowledged")
-            self._stopping.wait(PAUSE_SECONDS)
+            self._stopping.wait(self._pause_seconds)
 
     def _send(self, client: httpx2.Client, shop: Shop, body: bytes) -> bool:
         """Send a body. Return whether it was acknowledged."""
@@ -160,7 +173,7 @@ class Clients:
                     self._check(shop, before, response.content)
                 else:
                     self._count(f"exports with {response.status_code}")
-            self._stopping.wait(PAUSE_SECONDS)
+            self._stopping.wait(self._pause_seconds)
 
     def _check(self, shop: Shop, before: set[bytes], exported: bytes) -> None:
         found = counts(before, exported)
@@ -172,9 +185,9 @@ class Clients:
         self._count("exports complete")
 
 
-def _line(trackpoint: int, chance: random.Random, user: str) -> bytes:
+def _line(trackpoint: int, days: int, chance: random.Random, user: str) -> bytes:
     """Return the canonical line of an invented event of the last days."""
-    date = now_ms() - 60_000 - chance.randrange(EVENT_DAYS * DAY_MS)
+    date = now_ms() - 60_000 - chance.randrange(days * DAY_MS)
     return (
         f'{{"smsEvent":{{"trackpoint":{trackpoint},"userId":"{user}","status":"DELIVERED","date":{date}}},'
         f'"source":{{"type":"one-off","campaign":{{"id":"cl01","name":"Cluster"}},"sendDate":{date - 1500}}}}}'

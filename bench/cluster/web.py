@@ -99,7 +99,7 @@ class Proxy:
         self.certificate, key = folder / "cert.pem", folder / "key.pem"
         words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
         run(found("openssl"), *words.split(), "-keyout", key, "-out", self.certificate)
-        (server,), (upstream,) = (
+        (server,), (upstream, *_) = (
             _BLOCK.findall((DOCS / page).read_text("utf-8")) for page in ("operating.md", "scale.md")
         )
         replaced = {

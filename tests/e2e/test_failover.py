@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from tests.support.postgres import (
     pair,
     url_of,
 )
-from tests.support.servers import Server, add_shop, eventually
+from tests.support.servers import STILL, Server, add_shop, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,5 +79,34 @@ def test_a_failover_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
             ready = httpx.get(f"{server.base}/health/ready", timeout=30)
             assert ready.status_code == 200
             assert "synchronous standby" in ready.text  # the new primary has none
+        finally:
+            server.stop()
+
+
+@pytest.mark.campaign
+def test_imports_wait_for_a_synchronous_standby(tmp_path: Path) -> None:
+    """Without the standby, nothing is acknowledged, and exports go on. What waited is stored once it is not awaited."""
+    now = now_ms()
+    with pair() as (primary, standby):
+        name = create_database(primary)
+        server = Server(tmp_path, settings=STILL, url=url_of(primary, name))
+        try:
+            shop = add_shop(url_of(primary, name), TRACKPOINT, ("export", "import"), server.base)
+            before, during = (line(TRACKPOINT, now - DAY_MS + number) for number in range(2))
+            assert shop.send(before + b"\n").status_code == 200
+            kill(standby)
+            with ThreadPoolExecutor(1) as threads, administered(primary) as connection:
+                sending = threads.submit(shop.send, during + b"\n")
+                waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = %s"
+                assert eventually(lambda: connection.execute(waits, [name]).fetchone() is not None)
+                assert shop.export().content == before + b"\n"
+                assert not sending.done()
+                ready = httpx.get(f"{server.base}/health/ready", timeout=60)
+                assert ready.status_code == 200
+                assert "synchronous standby" in ready.text
+                connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+                connection.execute("SELECT pg_reload_conf()")
+                assert sending.result().status_code in {200, 503}  # 503: it took longer than a commit is awaited
+            assert eventually(lambda: shop.export().content == model([before, during], 0, now))
         finally:
             server.stop()

@@ -15,14 +15,13 @@ import pytest
 from smsevents.clock.system import now_ms
 from tests.support.documents import ROOT, Page
 from tests.support.lines import body_of, line
-from tests.support.servers import eventually, free_port
+from tests.support.servers import STILL, Server, add_shop, eventually, free_port
 from tests.support.standin import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.servers import Server
     from tests.support.standin import StandIn
 
 NOW = 1_795_478_400_000
@@ -47,8 +46,11 @@ http {{
 
 
 @pytest.fixture
-def through(tmp_path: Path) -> Iterator[Callable[[str], httpx.Client]]:
-    """Yield a function that starts nginx in front of a server's address and returns a client for it."""
+def through(tmp_path: Path) -> Iterator[Callable[..., httpx.Client]]:
+    """Yield a function that starts nginx in front of a server's address and returns a client for it.
+
+    It may get further blocks for nginx.
+    """
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         assert "CI" not in os.environ, "CI must have nginx"
@@ -62,7 +64,7 @@ def through(tmp_path: Path) -> Iterator[Callable[[str], httpx.Client]]:
     running: list[subprocess.Popen[bytes]] = []
     clients: list[httpx.Client] = []
 
-    def start(upstream: str) -> httpx.Client:
+    def start(upstream: str, blocks: str = "") -> httpx.Client:
         port = free_port()
         replaced = {
             "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
@@ -70,7 +72,7 @@ def through(tmp_path: Path) -> Iterator[Callable[[str], httpx.Client]]:
             "/etc/ssl/private/events.example.org.key": str(key),
             "http://127.0.0.1:8080": upstream,
         }
-        server = documented
+        server = blocks + documented
         for old, new in replaced.items():
             assert old in server
             server = server.replace(old, new)
@@ -112,6 +114,27 @@ def test_import_and_export(through: Callable[[str], httpx.Client], server: Serve
     assert exported.content == body_of(sorted(lines))
     assert exported.headers["Content-Encoding"] == "gzip"
     assert client.get("/health/ready").status_code == 200
+
+
+def test_shops_of_several_installations(through: Callable[..., httpx.Client], server: Server, tmp_path: Path) -> None:
+    """By the map of docs/scale.md, requests of each shop reach the installation that has it, and no other one."""
+    blocks = [text for language, text in Page(ROOT / "docs" / "scale.md").blocks if language == "nginx"]
+    [divided] = [text for text in blocks if text.startswith("map")]
+    (tmp_path / "second").mkdir()
+    second = Server(tmp_path / "second", settings=STILL)
+    try:
+        divided = divided.replace("app1.example.com:8080", server.base.removeprefix("http://"))
+        divided = divided.replace("app3.example.com:8080", second.base.removeprefix("http://"))
+        client = through("http://$installation", divided)
+        elsewhere = add_shop(second.url, 4541245641234565)
+        for shop in (server.shop(), elsewhere):
+            one = line(shop.trackpoint, now_ms() - 1000)
+            path = f"/shop/{shop.trackpoint}"
+            assert client.post(f"{path}/import-sms-events", content=one, headers=shop.headers).status_code == 200
+            assert client.post(f"{path}/export-sms-events", json={}, headers=shop.headers).content == body_of([one])
+        assert second.metric("smsevents_events_in_total") == 1
+    finally:
+        second.stop()
 
 
 def test_metrics_are_not_public(through: Callable[[str], httpx.Client], standin: StandIn) -> None:
