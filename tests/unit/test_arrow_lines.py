@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,7 +16,8 @@ from smsevents.client.arrow import SCHEMA, record_batch
 from smsevents.client.arrow_lines import ArrowReader
 from smsevents.client.errors import BadLine, ClientError
 from smsevents.client.lines import BatchChecker
-from smsevents.client.pull.lines import EntryChecker
+from smsevents.client.pull.lines import EntryChecker, Lines
+from smsevents.client.pull.parquet import Parquet
 from smsevents.wire.canonical import KNOWN_SOURCES_MAX, CanonicalReader
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 from smsevents.wire.times import TIME_MAX_MS
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smsevents.client.lines import Batch
-    from smsevents.client.pull.lines import Lines
 
 SHOP = 7
 START = 1_700_000_000_000
@@ -236,3 +239,28 @@ def test_columns_stay_right_when_sources_are_forgotten() -> None:
 
         assert found is not None
         assert found.rows.column("campaign_name").to_pylist() == names
+
+
+@settings(max_examples=30)
+@given(st.lists(ordinary(), min_size=1, max_size=30), st.lists(st.booleans(), min_size=30, max_size=30))
+def test_a_file_depends_on_its_events_only(some: list[bytes], ways: list[bool]) -> None:
+    """Whatever way each line is read, and alone or together, the file is the same and has the rows of the events."""
+    block = body_of(some)
+    reader, pattern = ArrowReader(SHOP), CanonicalReader(SHOP)
+    together, alone = io.BytesIO(), io.BytesIO()
+    for file, pieces in (
+        (together, [(block, True)]),
+        (alone, [(one + b"\n", way) for one, way in zip(some, ways, strict=False)]),
+    ):
+        writer = Parquet(compressed=True).writer(file)
+        for text, in_arrow in pieces:
+            found, columns = reader.read(text), pattern.read(text)
+            writer.add(Lines(text, arrow=found) if in_arrow else Lines(text, columns=columns))
+        writer.finish()
+        writer.close()
+
+    assert together.getvalue() == alone.getvalue()
+    columns = pattern.read(block)
+    assert columns is not None
+    assert pq.read_table(together) == pa.Table.from_batches([record_batch(columns)])
+    assert pq.read_schema(together) == SCHEMA

@@ -1,8 +1,8 @@
 """Row groups of events for Parquet: texts that are often repeated are dictionaries, as in the file.
 
 The writer would make the same dictionaries of texts: each text once, in the order in which the rows have them. Making
-them here takes less time, because there are few sources and seven statuses, and rows that wait for their group take a
-quarter of the memory. A group depends on its events only, and not on the pieces in which they came.
+them here takes less time, because there are few sources and seven statuses, and rows that wait for their group hold no
+copies of the texts. A group depends on its events only, and not on the pieces in which they came.
 """
 
 from __future__ import annotations
