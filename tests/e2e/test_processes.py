@@ -473,3 +473,29 @@ def test_an_erasure_that_is_killed_leaves_its_shop_free(folder: Path) -> None:
     assert running.command("compact").returncode == 0
     assert b'"events":1,' in running.command("forget", str(shop.trackpoint), "u1").stdout
     running.stop()
+
+
+YIELDING = """
+import sys
+from smsevents.cli import app, packs
+from smsevents.upkeep.groups import Compacted
+packs.compact_shop = lambda *_: Compacted(whole=False, gave_way=True)
+app(["move", "packs"])
+"""
+
+
+def test_a_move_that_could_not_merge_is_not_reported_as_complete(folder: Path) -> None:
+    """If merging yields to an erasure that ends before packing begins, `move packs` fails; repeated, it succeeds."""
+    packs = folder / "packs"
+    packs.mkdir()
+    running = Server(folder, settings=STILL | {"SMSEVENTS_SEGMENTS": packs.as_uri()})
+    shop = running.shop(("import",))
+    assert shop.send(line(shop.trackpoint, now_ms() - 5 * DAY_MS, "u1")).status_code == 200
+    refused = subprocess.run(
+        [sys.executable, "-c", YIELDING], env=running.environment, capture_output=True, check=False
+    )
+    assert refused.returncode == 1
+    assert b"Run the same command again to move the rest." in refused.stderr
+
+    assert running.command("move", "packs").returncode == 0
+    running.stop()

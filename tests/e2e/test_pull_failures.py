@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-import time
+import threading
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import count
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.support.standin import Request
 
 CUTS = 200
+WAIT_MAX_SECONDS = 30
 
 
 @pytest.mark.parametrize("split", Split)
@@ -120,16 +121,19 @@ def test_rate_limits_mean_fewer_at_a_time(site: Site) -> None:
     """A server that limits concurrent exports gets fewer at the same time, and no day is lost."""
     lines = some_lines(200)
     account = Account(lines=lines)
-    latest = [0.0]
+    busy, refused = threading.Lock(), threading.Event()
 
-    def seldom(request: Request) -> Answer:
-        now = time.monotonic()
-        if now - latest[0] < 0.06:
+    def one_at_a_time(request: Request) -> Answer:
+        if not busy.acquire(blocking=False):
+            refused.set()
             return Answer(status=429)
-        latest[0] = now
-        return account(request)
+        try:
+            assert refused.wait(WAIT_MAX_SECONDS)  # the first one is served after another one was refused
+            return account(request)
+        finally:
+            busy.release()
 
-    site.standin.answers(seldom)
+    site.standin.answers(one_at_a_time)
     patient = Retry(tries_max=6, first_wait_seconds=0.02)
 
     with Client(TRACKPOINT, "key", url=site.standin.url, retry=patient) as client:

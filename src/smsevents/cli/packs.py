@@ -113,9 +113,9 @@ def _move_to_packs(database: Database, judgement: Judgement) -> None:
     database.write(lambda connection: set_packing(connection, packing=True))
     past = past_before(database.dialect.now_ms())
     for shop in Access(database).shops():
-        compact_shop(database, shop.trackpoint, judgement.old_by_ms)
+        merged = compact_shop(database, shop.trackpoint, judgement.old_by_ms)
         done = pack_settled(database, shop.trackpoint, judgement.old_by_ms, past)
-        if done.gave_way or not done.whole:
+        if merged.gave_way or done.gave_way or not done.whole:  # what was not merged may overlap, and stays
             raise StoreUnavailable(
                 f"Segments of shop {shop.trackpoint} changed meanwhile. Run the same command again to move the rest."
             )

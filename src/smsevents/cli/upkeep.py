@@ -44,6 +44,7 @@ from smsevents.wire.reasons import printable
 
 if TYPE_CHECKING:
     from smsevents.catalog import Database
+    from smsevents.upkeep.groups import Compacted
 
 OptionalTrackpoint = Annotated[
     int | None,
@@ -67,19 +68,26 @@ def compact(
         past = settling.past_before(database.dialect.now_ms())
         for shop in _shops(database, trackpoint):
             done = compaction.compact_shop(database, shop, judgement.old_by_ms)
-            if done.gave_way:
-                raise StoreUnavailable(
-                    f"Users of shop {shop} are being erased, and compaction yields to erasure."
-                    " Run the same command again in a moment."
-                )
+            _require_done(done, shop)
             merged = f"merged {done.before} segments into {done.after}" if done.before else "nothing to merge"
             typer.echo(f"{shop}: {merged}", err=True)
-            if packs and (packed := packing.pack_settled(database, shop, judgement.old_by_ms, past)).before:
-                typer.echo(f"{shop}: moved {packed.before} segments into packs", err=True)
+            if packs:
+                packed = packing.pack_settled(database, shop, judgement.old_by_ms, past)
+                _require_done(packed, shop)
+                if packed.before:
+                    typer.echo(f"{shop}: moved {packed.before} segments into packs", err=True)
         collecting.collect(database, database.dialect.now_ms())
         if rewrite:
             space.rewrite(database)
             typer.echo("rewrote the database", err=True)
+
+
+def _require_done(done: Compacted, shop: int) -> None:
+    if done.gave_way:
+        raise StoreUnavailable(
+            f"Users of shop {shop} are being erased, and compaction yields to erasure."
+            " Run the same command again in a moment."
+        )
 
 
 def _shops(database: Database, trackpoint: int | None) -> list[int]:
