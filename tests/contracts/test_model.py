@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from _pytest.mark import ParameterSet
 
-SECONDS = 8.0  # of a run in `make test`
+SECONDS = 6.0  # of a run in `make test`
 CAMPAIGN_SECONDS = 60.0  # of each run in `make test-all`
 SEED = 1  # in `make test`
 SEEDS = {"files": (2, 3, 11, 12, 13), "s3": (4, 5, 14, 15, 16)}  # in `make test-all`: ten minutes

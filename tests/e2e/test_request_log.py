@@ -176,9 +176,11 @@ def test_metrics_tell_the_house_and_the_shops(server: Server, tmp_path: Path) ->
     shop.send(b"\n".join(bodies))
     shop.export()
     httpx.post(stranger.import_url, headers={"X-Api-Key": "sms_wrong"}, timeout=30, verify=PLAIN)
+    sent = f'smsevents_shop_events_out_total{{trackpoint="{shop.trackpoint}"}} 3.0'
+    # an export is counted after its client has received all of it
+    assert eventually(lambda: sent in httpx.get(f"{server.base}/metrics", timeout=30, verify=PLAIN).text)
     text = httpx.get(f"{server.base}/metrics", timeout=30, verify=PLAIN).text
     assert f'smsevents_shop_events_in_total{{trackpoint="{shop.trackpoint}"}} 3.0' in text
-    assert f'smsevents_shop_events_out_total{{trackpoint="{shop.trackpoint}"}} 3.0' in text
     assert f'smsevents_shop_requests_total{{status="200",trackpoint="{shop.trackpoint}"}} 2.0' in text
     assert f'"{stranger.trackpoint}"' not in text  # a label cannot be made without a key
     assert 'smsevents_build_info{python="' in text

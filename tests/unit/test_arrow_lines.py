@@ -22,6 +22,7 @@ from smsevents.wire.canonical import KNOWN_SOURCES_MAX, CanonicalReader
 from smsevents.wire.limits import TEXT_MAX_CHARACTERS
 from smsevents.wire.times import TIME_MAX_MS
 from tests.support.events import STATUSES, canonical_of, events, spelled, texts
+from tests.support.examples import examples
 from tests.support.lines import body_of, line
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def ordinary(draw: st.DrawFn) -> bytes:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     lines=st.lists(ordinary(), min_size=1, max_size=6)
     | st.lists(ordinary() | spellings() | nearly_canonical(), min_size=1, max_size=5),

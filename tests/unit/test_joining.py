@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -22,6 +22,7 @@ from smsevents.segments.segment import forget_opened
 from smsevents.upkeep.erasure import erase
 from smsevents.wire.events import digest_of
 from tests.support.databases import query
+from tests.support.examples import examples
 from tests.support.lines import DAY_MS, date_of, line
 from tests.support.logs import Held
 from tests.support.memory import kept_bytes
@@ -362,6 +363,7 @@ _steps = st.lists(
 )
 
 
+@settings(max_examples=examples(100))
 @given(_steps)
 def test_the_log_is_the_set_of_all_lines(
     tmp_path_factory: pytest.TempPathFactory, steps: list[list[list[int]] | str | int]

@@ -28,6 +28,7 @@ from smsevents.upkeep.statistics import statistics
 from smsevents.upkeep.verification import verify
 from smsevents.wire.limits import HISTORY_MS
 from smsevents.wire.window import resolve
+from tests.support.examples import examples
 from tests.support.lines import DAY_MS, line, model
 from tests.support.logs import keys_in, log_at, open_with, store
 
@@ -171,5 +172,5 @@ class Machine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-Machine.TestCase.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
+Machine.TestCase.settings = settings(max_examples=examples(25), stateful_step_count=50, deadline=None)
 TestLog = Machine.TestCase

@@ -17,6 +17,7 @@ from smsevents.log.joining import Joining
 from smsevents.log.small import SMALL_BODY_MAX_BYTES, SmallImports
 from smsevents.wire.events import digest_of
 from smsevents.wire.results import ImportResult
+from tests.support.examples import examples
 from tests.support.ingests import certain
 from tests.support.lines import DAY_MS, body_of, line
 from tests.support.logs import Held
@@ -124,7 +125,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(_PIECES, max_size=5), end=st.sampled_from([b"", b"\n", b"\r\n"]))
 def test_the_outcome_is_that_of_any_import(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], end: bytes

@@ -14,6 +14,7 @@ from smsevents.errors import (
     BodyTooLarge,
     DamagedSegment,
     Forbidden,
+    HeadTooLarge,
     InvalidRequest,
     NoSuchPath,
     StoreFull,
@@ -54,6 +55,7 @@ ALWAYS: tuple[type[SmsEventsError], ...] = (
     StoreUnavailable,
     StoreFull,
     DamagedSegment,  # an unexpected error has the same status
+    HeadTooLarge,
 )
 # What operations that read a body may raise in addition.
 WITH_BODY = (*ALWAYS, InvalidRequest, BodyTimeout, BodyTooLarge, UnsupportedEncoding)

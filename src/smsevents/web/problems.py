@@ -100,7 +100,12 @@ STATUSES: dict[type[errors.SmsEventsError], Outcome] = {
         "The body is over a limit.",
         "The lines are more than 1024 MiB. Send them in several imports.",
     ),
-    errors.HeadTooLarge: Outcome(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, {}, "The headers are over a limit.", ""),
+    errors.HeadTooLarge: Outcome(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        {},
+        "The path and the headers are over a limit.",
+        "The path and the headers are more than 65536 bytes. Send fewer or shorter ones.",
+    ),
     errors.TooManyConnections: Outcome(
         HTTPStatus.SERVICE_UNAVAILABLE, _RETRY, "The process serves as many connections as it may.", ""
     ),

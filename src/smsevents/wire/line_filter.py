@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smsevents.wire.event_filter import EventFilter
 
 KNOWN_SOURCES_MAX = 1024  # as many as `CanonicalReader` remembers
-TEXTS_MAX = 8  # each is searched for by itself; with more of them, looking at every line is faster
+NEEDLES_MAX = 8  # each is searched for by itself; with more of them, looking at every line is faster
 
 _USER, _STATUS, _DATE = b'"userId":', b',"status":', b',"date":'
 _SOURCE, _SENT = b'"source":', b',"sendDate":'
@@ -186,7 +186,7 @@ def _search_of(wanted: EventFilter) -> _Search | None:
         (_SENT_DATE, _sent_texts(wanted), ""),
     ]
     for field, values, decides in choices:
-        if 0 < len(values) <= TEXTS_MAX:
+        if 0 < len(values) <= NEEDLES_MAX:
             return _Search([field.text(one) for one in values], field.other_than(values), decides)
     return None
 
