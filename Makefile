@@ -32,7 +32,7 @@ demo-cluster: develop ## PostgreSQL, object storage and two servers, parts of wh
 install: uv ## smsevents into .venv, for use; WITH="parquet sync" adds these extras
 	@$(SYNC) --no-dev $(addprefix --extra ,$(WITH))
 
-test: develop tools ## all tests but the campaigns, about 12 minutes on two cores
+test: develop tools ## all tests but the campaigns, about 15 minutes on two cores
 	$(RUN) --group seaweedfs pytest $(PYTEST_ARGUMENTS)
 
 test-fast: develop ## tests without a server process, browser or database server, under 30 seconds
