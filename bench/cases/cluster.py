@@ -6,16 +6,15 @@ on two machines.
 
 import gzip
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from os import devnull
 from pathlib import Path
 
 import httpx2
 
-from bench.cluster.weed import BUCKET, Weed
+from bench.cluster.weed import BUCKET, started
 from bench.dataset import Dataset, dataset
 from bench.load import post, send
 from bench.measure import CommandFailed, Figures, cpu_seconds, curl, stopwatch, take_turns
@@ -45,7 +44,7 @@ def _measure(plan: Plan) -> list[Row]:
 def _exports(plan: Plan, data: Dataset, folder: Path, made: Databases) -> list[Row]:
     """Move all packs into the bucket, and export them."""
     with ExitStack() as stack:
-        weed = stack.enter_context(_weed(folder))
+        weed = stack.enter_context(started(folder))
         store = made.empty(made.kinds[-1], "exported", ("SMSEVENTS_UPKEEP", "off"), *weed.variables.items())
         shop = Shop(store.add_shop(), data.end_ms)
         store.command("import", str(TRACKPOINT), str(data.path))
@@ -75,17 +74,6 @@ def _exports(plan: Plan, data: Dataset, folder: Path, made: Databases) -> list[R
         rates = [round(plan.events / seconds) for seconds in figures["seconds"]]
         found.append(row(labels, **figures, events_per_second=rates, time_by_get_ratio=ratios))
     return found
-
-
-@contextmanager
-def _weed(folder: Path) -> Iterator[Weed]:
-    """Run SeaweedFS while the block runs."""
-    weed = Weed(folder)
-    try:
-        weed.start()
-        yield weed
-    finally:
-        weed.stop()
 
 
 def _check(path: Path, events: int) -> None:

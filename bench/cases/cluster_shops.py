@@ -9,13 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
-from pathlib import Path
 
 import msgspec
 import psycopg
 from sqlalchemy import func, select
 
-from bench.cluster.weed import Weed
+from bench.cluster.weed import started
 from bench.dataset import dataset, generated, now_ms
 from bench.load import post, quantiles, send
 from bench.measure import Figures, memory_bytes, run
@@ -82,7 +81,7 @@ class _Shops:
 def _measure(plan: Plan) -> list[Row]:
     found = []
     picks = random.Random(1)  # noqa: S311 -- the same shops in every run
-    with plan.workplace("cluster_shops") as folder, databases(plan, folder) as made, _weed(folder) as weed:
+    with plan.workplace("cluster_shops") as folder, databases(plan, folder) as made, started(folder) as weed:
         store = made.empty(made.kinds[-1], "many", ("SMSEVENTS_UPKEEP", "off"), *weed.variables.items())
         shops = _Shops(plan, store, made.server)
         for count in sorted(plan.shops)[::_EVERY]:
@@ -100,16 +99,6 @@ def _measure(plan: Plan) -> list[Row]:
             found.append(row(labels, **figures))
             print(f"  {count} shops", flush=True)
     return found
-
-
-@contextmanager
-def _weed(folder: Path) -> Iterator[Weed]:
-    weed = Weed(folder)
-    try:
-        weed.start()
-        yield weed
-    finally:
-        weed.stop()
 
 
 @contextmanager

@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -174,3 +175,14 @@ class Weed:
         command = [program(), f"-logdir={log}", kind, *ports, *arguments]
         environment = os.environ | {"TMPDIR": str(self._folder)}
         return Program(f"SeaweedFS {kind}", command, self._folder / f"weed-{kind}-{name}.log", environment=environment)
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Weed]:
+    """Run SeaweedFS in a folder while the block runs."""
+    weed = Weed(folder)
+    try:
+        weed.start()
+        yield weed
+    finally:
+        weed.stop()

@@ -159,7 +159,7 @@ class _Search(NamedTuple):
                 other = self.other.search(lines, at)
                 end = len(lines) if other is None else rfind(b"\n", at, other.start()) + 1
                 if not end:
-                    raise ValueError("a line is none of an event")
+                    raise ValueError("a line is not an event")
                 yield view[start:end]
             else:
                 end = lines.index(b"\n", at) + 1

@@ -167,14 +167,8 @@ def test_a_scan_misses_no_segment_of_a_replacement(site: Site) -> None:
     assert site.users() == ["a", "b"]
 
 
-def test_a_segment_grows_or_is_compacted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a compaction replaces a segment before a small import makes it grow, no event is stored twice.
-
-    The guard is that a growing segment is replaced only if it is there, with the bytes that are remembered.
-    """
-    log = site.log(site.one, joined=True)
-    store(log, SHOP, [line(SHOP, NOW_MS, "first")])
-    (first,) = site.ids()
+def held_before_growth(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """Return the point at which small imports are held, after they were read and before they are stored."""
     point = Held()
     module: Any = joining
     store_grown = module.store_grown
@@ -184,6 +178,18 @@ def test_a_segment_grows_or_is_compacted(site: Site, monkeypatch: pytest.MonkeyP
         return store_grown(connection, *words)
 
     monkeypatch.setattr(module, "store_grown", slow)
+    return point
+
+
+def test_a_segment_grows_or_is_compacted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a compaction replaces a segment before a small import makes it grow, no event is stored twice.
+
+    The guard is that a growing segment is replaced only if it is there, with the bytes that are remembered.
+    """
+    log = site.log(site.one, joined=True)
+    store(log, SHOP, [line(SHOP, NOW_MS, "first")])
+    (first,) = site.ids()
+    point = held_before_growth(monkeypatch)
     replace = partial(
         replace_stored, trackpoint=SHOP, read=rows(first), gone=rows(first), new=list(pack(entries("first")))
     )
@@ -219,15 +225,7 @@ def test_an_erasure_waits_for_a_segment_that_grows(site: Site, monkeypatch: pyte
     """
     log = site.log(site.one, joined=True)
     store(log, SHOP, [line(SHOP, NOW_MS, "first")])
-    point = Held()
-    module: Any = joining
-    store_grown = module.store_grown
-
-    def slow(connection: Connection, *words: Any) -> Any:
-        point()
-        return store_grown(connection, *words)
-
-    monkeypatch.setattr(module, "store_grown", slow)
+    point = held_before_growth(monkeypatch)
     seen: list[str] = []
 
     def look() -> None:
