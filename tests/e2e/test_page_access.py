@@ -20,6 +20,8 @@ VIEWS = {
     "sign-in": "",
     "numbers": "",
     "tables": "?table=series&table=delivery&unit=events",
+    "over-time": "?delivery=over-time",
+    "over-time-table": "?delivery=over-time&table=delivery&lang=cs",
     "empty": "?campaign=none",
 }
 
@@ -37,6 +39,9 @@ def ready(page: Page) -> Page:
         ("sign-in", "dark"),
         ("numbers", "light"),
         ("tables", "dark"),
+        ("over-time", "dark"),
+        ("over-time-table", "light"),
+        pytest.param("over-time", "light", marks=CAMPAIGN),
         pytest.param("numbers", "dark", marks=CAMPAIGN),
         pytest.param("tables", "light", marks=CAMPAIGN),
         pytest.param("empty", "light", marks=CAMPAIGN),
@@ -59,7 +64,9 @@ def test_axe_finds_nothing_in_the_dialogs(desk: Desk) -> None:
         expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-@pytest.mark.parametrize("query", ["?lang=cs", "?lang=en&table=series&table=delivery&days=90"])
+@pytest.mark.parametrize(
+    "query", ["?lang=cs", "?lang=en&table=series&table=delivery&days=90", "?lang=cs&delivery=over-time&days=90"]
+)
 def test_nothing_scrolls_sideways(desk: Desk, query: str) -> None:
     """On every screen the page is as wide as the screen, and no text of a chart is smaller than 11 pixels."""
     page = ready(desk.page(query))

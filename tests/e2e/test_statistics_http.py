@@ -130,6 +130,44 @@ def test_delivery_times(shop: Shop) -> None:
     assert body["medianMs"] <= body["p90Ms"] <= body["p95Ms"]
 
 
+@pytest.mark.parametrize("at", ["event", "send"])
+def test_delivery_times_of_each_day(shop: Shop, at: str) -> None:
+    """Each row has the deliveries of its local day and campaign, as many as the export has, as JSON and as CSV."""
+    given: dict[str, Any] = {
+        "from_": "40d",
+        "to": "yesterday",
+        "tz": "Europe/Prague",
+        "at": at,
+        "step": "1d",
+        "by": "campaign",
+    }
+    body = asked(shop, "/delivery-time", **given)
+    local = ZoneInfo("Europe/Prague")
+
+    def day_of(time_ms: int) -> str:
+        return datetime.fromtimestamp(time_ms / 1000, local).date().isoformat()
+
+    expected: dict[tuple[str, str], list[int]] = {}
+    for event in (plain(line) for line in shop.export().content.split(b"\n")[:-1]):
+        time = event.date if at == "event" else event.sent
+        if event.status == "DELIVERED" and body["from"] <= time <= body["to"]:
+            expected.setdefault((day_of(time), event.campaign[0]), []).append(event.date - event.sent)
+
+    found = {(day_of(body["buckets"][row["bucket"]]["from"]), row["campaign"]["id"]): row for row in body["rows"]}
+    assert {key: row["deliveries"] for key, row in found.items()} == {key: len(all_) for key, all_ in expected.items()}
+    for key, row in found.items():
+        assert row["within1m"] == sum(took <= 60_000 for took in expected[key])
+        middle = sorted(expected[key])[(len(expected[key]) - 1) // 2]
+        assert abs(row["medianMs"] - middle) <= max(1, middle * 0.2)  # within the same bar
+        assert row["medianMs"] <= row["p90Ms"] <= row["p95Ms"]
+    for name in ("deliveries", "within10s", "within1m", "within1h"):
+        assert sum(row[name] for row in body["rows"]) == body[name]
+    table = csv.DictReader(io.StringIO(get(shop, "/delivery-time", format="csv", **given).text))
+    assert [(one["campaign_id"], one["deliveries"], one["p95_ms"]) for one in table] == [
+        (row["campaign"]["id"], str(row["deliveries"]), str(row["p95Ms"])) for row in body["rows"]
+    ]
+
+
 def test_messages(shop: Shop) -> None:
     """The messages that were sent in the interval count by their state, which later events decide, too."""
     body = asked(shop, "/messages", from_="20d", by="type")
@@ -184,6 +222,7 @@ def test_an_etag_changes_with_the_log(server: Server, kind: str) -> None:
         ("/messages", {"by": "type,campaign,node"}, "sms-messages-by-campaign-node"),
         ("/messages", {"step": "1M", "by": "type"}, "sms-messages-by-month-type"),
         ("/delivery-time", {}, "sms-delivery-time"),
+        ("/delivery-time", {"step": "1w", "by": "type"}, "sms-delivery-time-by-week-type"),
     ],
 )
 def test_the_name_of_a_csv_says_what_its_rows_are(shop: Shop, kind: str, grouped: dict[str, Any], name: str) -> None:
@@ -194,7 +233,7 @@ def test_the_name_of_a_csv_says_what_its_rows_are(shop: Shop, kind: str, grouped
     assert response.headers["content-disposition"] == f'attachment; filename="{file}"'
 
 
-@pytest.mark.parametrize("kind", ["", "/messages"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_csv_has_the_rows(shop: Shop, kind: str) -> None:
     """As CSV, each row has local times with their offset, Unix milliseconds beside them, and the same numbers."""
     given = {"from_": "10d", "tz": "Europe/Prague", "step": "1d", "by": "type,campaign,node"}
@@ -221,7 +260,7 @@ def test_an_empty_interval_has_no_buckets(shop: Shop) -> None:
     assert (body["events"], body["buckets"], body["rows"]) == (0, [], [])
     assert asked(shop, "/messages", from_="2001-01-01", to="2001-01-02")["total"]["sent"] == 0
     times = asked(shop, "/delivery-time", from_="2001-01-01", to="2001-01-02")
-    assert (times["medianMs"], times["histogram"]) == (None, [])
+    assert (times["medianMs"], times["histogram"], times["buckets"], times["rows"]) == (None, [], [], [])
 
 
 @pytest.mark.parametrize(
@@ -244,7 +283,9 @@ def test_an_empty_interval_has_no_buckets(shop: Shop) -> None:
         ("", {"format": "xml"}, "json, csv"),
         ("", {"campaign": "x" * 1025}, "1024"),
         ("", {"user": "1"}, "Unknown parameter 'user'"),
-        ("/delivery-time", {"step": "1d"}, "Unknown parameter 'step'"),
+        ("/delivery-time", {"step": "2h"}, "15m, 1h, 1d, 1w, 1M, all"),
+        ("/delivery-time", {"step": "15m", "from": "80d"}, "longer step"),
+        ("/delivery-time", {"by": "status"}, "type, campaign, node"),
         ("/messages", {"by": "status"}, "type, campaign, node"),
     ],
 )
@@ -286,9 +327,8 @@ def test_large_responses_are_compressed(server: Server, kind: str) -> None:
     """A client that accepts gzip gets the same numbers compressed, if they are long, and under the same ETag."""
     shop = server.shop(("import", "stats"))
     fixed = {"from": str(now_ms() - 80 * 86_400_000), "to": str(now_ms() - 86_400_000), "step": "1d"}
-    interval = fixed if kind != "/delivery-time" else {name: fixed[name] for name in ("from", "to")}
-    plain = get(shop, kind, {"Accept-Encoding": "identity"}, **interval)
-    packed = get(shop, kind, {"Accept-Encoding": "gzip"}, **interval)
+    plain = get(shop, kind, {"Accept-Encoding": "identity"}, **fixed)
+    packed = get(shop, kind, {"Accept-Encoding": "gzip"}, **fixed)
     assert "content-encoding" not in plain.headers
     assert packed.headers.get("content-encoding", "identity") == ("gzip" if len(plain.content) >= 1024 else "identity")
     assert {name: value for name, value in packed.json().items() if name != "asOf"} == {

@@ -169,6 +169,22 @@ def plain_times(lines: Iterable[bytes], question: Question) -> list[int]:
     return sorted(one.date - one.sent for one in events if bucket_at(question, axis_of(one, question)) >= 0)
 
 
+def plain_times_of_rows(lines: Iterable[bytes], question: Question) -> list[tuple[dict[str, Any], list[int]]]:
+    """Return the rows of delivery times, each as its bucket and members, and the sorted times of its deliveries."""
+    events = [one for one in map(plain, lines) if is_wanted(one, question) and one.status == "DELIVERED"]
+    events = [one for one in events if bucket_at(question, axis_of(one, question)) >= 0]
+    names = _names(events, question)
+    kept = _kept(Counter(_ids(one, question) for one in events), question)
+    rows: dict[tuple[int, tuple[Any, ...]], list[int]] = {}
+    for one in events:
+        key = bucket_at(question, axis_of(one, question)), _shown(_ids(one, question), kept)
+        rows.setdefault(key, []).append(one.date - one.sent)
+    return [
+        ({"bucket": bucket} | _members(group, question, names), sorted(times))
+        for (bucket, group), times in rows.items()
+    ]
+
+
 def nearest_rank(times: list[int], percent: int) -> int:
     """Return a percentile of sorted numbers."""
     return times[ceil(len(times) * percent / 100) - 1]

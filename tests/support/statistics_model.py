@@ -167,15 +167,31 @@ def messages(events: list[dict[str, Any]], query: Query) -> dict[str, Any]:
 def delivery_time(events: list[dict[str, Any]], query: Query) -> dict[str, Any]:
     """Return the response of `sms-stats/delivery-time`."""
     delivered = [event for event in query.selected(events) if event["smsEvent"]["status"] == "DELIVERED"]
-    took = sorted(event["smsEvent"]["date"] - event["source"]["sendDate"] for event in delivered)
+    took = sorted(map(_took, delivered))
+    buckets = query.buckets()
+    rows: dict[int, list[int]] = defaultdict(list)
+    for event in delivered:
+        rows[_bucket_of(buckets, query.time(event))].append(_took(event))
     edges = sorted({0, *(round(2 ** (quarter / 4)) for quarter in range(4, 120))})
     histogram = [{"fromMs": a, "toMs": b, "deliveries": sum(a <= one < b for one in took)} for a, b in pairwise(edges)]
+    return {
+        **_head(query),
+        **_figures(took),
+        "histogram": histogram,
+        "buckets": buckets,
+        "rows": [{"bucket": bucket} | _figures(sorted(times)) for bucket, times in sorted(rows.items())],
+    }
 
+
+def _took(event: dict[str, Any]) -> int:
+    return int(event["smsEvent"]["date"] - event["source"]["sendDate"])
+
+
+def _figures(took: list[int]) -> dict[str, int | None]:
     def quantile(share: float) -> int | None:
         return took[min(len(took) - 1, int(share * len(took)))] if took else None
 
     return {
-        **{name: value for name, value in _head(query).items() if name not in {"step", "by"}},
         "deliveries": len(took),
         **{
             name: sum(one <= most for one in took)
@@ -184,7 +200,6 @@ def delivery_time(events: list[dict[str, Any]], query: Query) -> dict[str, Any]:
         "medianMs": quantile(0.5),
         "p90Ms": quantile(0.9),
         "p95Ms": quantile(0.95),
-        "histogram": histogram,
     }
 
 

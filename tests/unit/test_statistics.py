@@ -29,6 +29,7 @@ from smsevents.stats.delivery import count_deliveries
 from smsevents.stats.events import count_events
 from smsevents.stats.messages import count_messages
 from smsevents.stats.question import AXES, PARTS, Question
+from smsevents.stats.took import DeliveryFigures
 from smsevents.storage.memory import MemoryStore
 from smsevents.upkeep.compaction import compact_shop
 from smsevents.upkeep.erasure import erase
@@ -49,6 +50,7 @@ from tests.support.statistics import (
     plain_messages,
     plain_rows,
     plain_times,
+    plain_times_of_rows,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ PLACES = {
 DAYS = 3
 TOOK_MS = [0, 5_000, 10_000, 10_001, 60_000, 60_001, 20 * 60_000, 7 * HOUR_MS, 73 * HOUR_MS, -5_000]
 FLOW = (("f", "Flow"), ("n", "Node"))
+FIGURES = {field.encode_name for field in msgspec.structs.fields(DeliveryFigures)}
 SOURCES: list[dict[str, Any]] = [
     {"campaign": ("c", "Campaign")},
     {"campaign": ("c", "Campaign, renamed \u2713")},
@@ -255,26 +258,42 @@ def check_events(shop: Shop, question: Question) -> None:
 
 
 def check_deliveries(shop: Shop, question: Question) -> None:
-    """Compare delivery times with those of an export: counts exactly, percentiles within their bucket."""
+    """Compare delivery times with those of an export, as a whole and row by row."""
     found = count_deliveries(shop.database, shop.trackpoint, question)
-    times = plain_times(shop.exported(question.log_window), question)
-    assert found.deliveries == len(times)
-    for within in tallies.WITHIN_MS:
-        assert found.within(within) == sum(took <= within for took in times)
-    histogram = found.histogram()
+    lines = shop.exported(question.log_window)
+    times = plain_times(lines, question)
+    total = found.total()
+    check_figures(as_json([total.figures()])[0], times)
+    histogram = total.histogram()
     assert sum(one.deliveries for one in histogram) == len(times)
     for one in histogram:
         inside = [took for took in times if max(took, 0) >= one.from_ms and (one.to_ms is None or took <= one.to_ms)]
         assert len(inside) == one.deliveries
-    for percent in (50, 90, 95):
-        guess = found.percentile(percent)
+    expected = {repr(sorted(row.items())): took for row, took in plain_times_of_rows(lines, question)}
+    rows = {repr(sorted(members.items())): figures for members, figures in map(split_row, as_json(found.rows()))}
+    assert rows.keys() == expected.keys()
+    for key, figures in rows.items():
+        check_figures(figures, expected[key])
+
+
+def split_row(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide a row of delivery times into its bucket and members, and its figures."""
+    figures = {name: value for name, value in row.items() if name in FIGURES}
+    return {name: value for name, value in row.items() if name not in FIGURES}, figures
+
+
+def check_figures(figures: dict[str, Any], times: list[int]) -> None:
+    """Compare figures with sorted times: counts exactly, percentiles within their bucket."""
+    assert figures["deliveries"] == len(times)
+    for name, within in zip(("within10s", "within1m", "within1h"), tallies.WITHIN_MS, strict=True):
+        assert figures[name] == sum(took <= within for took in times)
+    for name, percent in (("medianMs", 50), ("p90Ms", 90), ("p95Ms", 95)):
+        guess = figures[name]
         if not times:
             assert guess is None
             continue
-        exact = max(nearest_rank(times, percent), 0)
-        bucket = next(one for one in histogram if one.from_ms <= exact <= (one.to_ms or exact))
-        assert guess is not None
-        assert bucket.from_ms <= guess <= (bucket.to_ms or guess)
+        bucket = tallies.bucket_of(nearest_rank(times, percent))
+        assert tallies.DELIVERY_BOUNDS_MS[bucket] <= guess < tallies.DELIVERY_BOUNDS_MS[bucket + 1]
 
 
 def check_messages(shop: Shop, question: Question) -> None:
@@ -289,12 +308,12 @@ def check_messages(shop: Shop, question: Question) -> None:
 def check(shop: Shop, question: Question) -> None:
     """Compare all statistics."""
     check_events(shop, question)
-    check_deliveries(shop, question)
+    check_deliveries(shop, without_status(question))
     check_messages(shop, without_status(question))
 
 
 def without_status(question: Question) -> Question:
-    """Return a question that does not group by status: messages cannot be grouped by it."""
+    """Return a question that does not group by status: neither messages nor delivery times can be grouped by it."""
     return replace(question, by=tuple(part for part in question.by if part != "status"))
 
 

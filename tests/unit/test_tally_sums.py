@@ -61,7 +61,7 @@ def numbers(held: Held, selection: Selection = Selection()) -> tuple[object, ...
     """Return counts of events and of deliveries."""
     question = asked(held, selection)
     found = count_events(held.database, held.trackpoint, question)
-    return found.rows(), count_deliveries(held.database, held.trackpoint, question).histogram()
+    return found.rows(), count_deliveries(held.database, held.trackpoint, question).total().histogram()
 
 
 def test_a_pack_that_nothing_overlaps_counts_by_its_sum(packed: Held, monkeypatch: pytest.MonkeyPatch) -> None:

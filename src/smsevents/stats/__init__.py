@@ -7,7 +7,8 @@ calendar.py        an interval → buckets of the local calendar
 question.py        what is asked: interval, axis, buckets, groups, what is wanted
 grouping.py        counts by bucket, status and source → rows, with names
 events.py          how many events
-delivery.py        how long the delivery took
+took.py            counts of how long deliveries took → percentiles, shares, a histogram
+delivery.py        how long the delivery took, by bucket and source
 messages.py        how many messages, by their state
 message_lines.py   lines → what decides on the state of a message
 message_states.py  events in any order → messages with their states, in bounded memory

@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from litestar import Request, Response, get
@@ -24,33 +24,24 @@ from smsevents.segments.tally import QUARTER_MS
 from smsevents.stats.delivery import count_deliveries
 from smsevents.stats.events import count_events
 from smsevents.stats.messages import count_messages
-from smsevents.stats.question import PARTS, Question
 from smsevents.web import negotiate
 from smsevents.web.auth import authorized_shop
-from smsevents.web.stats_bodies import (
-    DeliveryTimes,
-    EventStatistics,
-    MessageStatistics,
-    delivery_times,
-    event_statistics,
-    message_statistics,
-)
+from smsevents.web.stats_bodies import delivery_times, event_statistics, message_statistics
 from smsevents.web.stats_csv import csv_of, name_of
-from smsevents.web.stats_query import read_question, wants_csv
+from smsevents.web.stats_query import NO_STATUS, read_question, wants_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from smsevents.catalog import Database
     from smsevents.stats.parts import Check
+    from smsevents.stats.question import Question
     from smsevents.web.state import AppState
+    from smsevents.web.stats_bodies import Body
 
 ETAG_DIGEST_BYTES = 16
 GZIP_MIN_BYTES = 1024  # below, gzip saves no packet
 GZIP_LEVEL = 5
-MESSAGE_GROUPS = tuple(part for part in PARTS if part != "status")
-
-Body: TypeAlias = EventStatistics | DeliveryTimes | MessageStatistics
 
 
 @dataclass(frozen=True)
@@ -75,13 +66,13 @@ async def sms_stats(request: Request[Any, Any, Any]) -> Response[bytes]:
 @get("/shop/{trackpointId:str}/sms-stats/delivery-time")
 async def delivery_time(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Measure how long the delivery of a shop's messages took."""
-    return await _counted(request, _DELIVERY, partial(read_question, groups_by=None))
+    return await _counted(request, _DELIVERY, partial(read_question, groups_by=NO_STATUS))
 
 
 @get("/shop/{trackpointId:str}/sms-stats/messages")
 async def messages(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Count the messages of a shop by their state."""
-    return await _counted(request, _MESSAGES, partial(read_question, axis="send", groups_by=MESSAGE_GROUPS))
+    return await _counted(request, _MESSAGES, partial(read_question, axis="send", groups_by=NO_STATUS))
 
 
 async def _counted(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
 
-from smsevents.segments.tally import WITHIN_MS
 from smsevents.stats.calendar import Bucket, Step
-from smsevents.stats.delivery import DeliveryBucket
+from smsevents.stats.delivery import DeliveryRow
 from smsevents.stats.events import EventRow
 from smsevents.stats.messages import MessageRow, States
 from smsevents.stats.question import Axis, Part
+from smsevents.stats.took import DeliveryBucket
 
 if TYPE_CHECKING:
     from smsevents.stats.delivery import Deliveries
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from smsevents.stats.question import Question
 
 _BUCKETS = "All buckets of the interval, in order; `complete` is false if the interval or the present cuts one."
-_MEDIAN, _P90, _P95 = 50, 90, 95
+_STEP = "How long a bucket is."
+_BY = "What rows are grouped by."
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +38,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class EventStatistics(Asked, frozen=True, kw_only=True):
     """How many events there are."""
 
-    step: Annotated[Step, Meta(description="How long a bucket is.")]
-    by: Annotated[list[Part], Meta(description="What rows are grouped by.")]
+    step: Annotated[Step, Meta(description=_STEP)]
+    by: Annotated[list[Part], Meta(description=_BY)]
     events: Annotated[int, Meta(description="All events that were asked for.")]
     buckets: Annotated[list[Bucket], Meta(description=_BUCKETS)]
     rows: Annotated[list[EventRow], Meta(description="The events of each bucket and group that has any.")]
@@ -47,6 +48,8 @@ class EventStatistics(Asked, frozen=True, kw_only=True):
 class DeliveryTimes(Asked, frozen=True, kw_only=True):
     """How long the delivery took."""
 
+    step: Annotated[Step, Meta(description=_STEP)]
+    by: Annotated[list[Part], Meta(description=_BY)]
     deliveries: Annotated[int, Meta(description="The DELIVERED events.")]
     within_10s: Annotated[int, Meta(description="Those that took at most 10 seconds.")] = field(name="within10s")
     within_1m: Annotated[int, Meta(description="Those that took at most a minute.")] = field(name="within1m")
@@ -55,17 +58,22 @@ class DeliveryTimes(Asked, frozen=True, kw_only=True):
     p90_ms: Annotated[int | None, Meta(description="The 90th percentile.")] = field(name="p90Ms")
     p95_ms: Annotated[int | None, Meta(description="The 95th percentile.")] = field(name="p95Ms")
     histogram: Annotated[list[DeliveryBucket], Meta(description="From the shortest time to the longest.")]
+    buckets: Annotated[list[Bucket], Meta(description=_BUCKETS)]
+    rows: Annotated[list[DeliveryRow], Meta(description="The deliveries of each bucket and group that has any.")]
 
 
 class MessageStatistics(Asked, frozen=True, kw_only=True):
     """How many messages there are."""
 
-    step: Annotated[Step, Meta(description="How long a bucket is.")]
-    by: Annotated[list[Part], Meta(description="What rows are grouped by.")]
+    step: Annotated[Step, Meta(description=_STEP)]
+    by: Annotated[list[Part], Meta(description=_BY)]
     events: Annotated[int, Meta(description="The events that the messages come from.")]
     total: Annotated[States, Meta(description="All messages that were asked for.")]
     buckets: Annotated[list[Bucket], Meta(description=_BUCKETS)]
     rows: Annotated[list[MessageRow], Meta(description="The messages of each bucket and group that has any.")]
+
+
+Body: TypeAlias = EventStatistics | DeliveryTimes | MessageStatistics
 
 
 def event_statistics(question: Question, counts: EventCounts) -> EventStatistics:
@@ -81,18 +89,16 @@ def event_statistics(question: Question, counts: EventCounts) -> EventStatistics
 
 
 def delivery_times(question: Question, found: Deliveries) -> DeliveryTimes:
-    """Build the body of `sms-stats/delivery-time`."""
-    ten_seconds, minute, hour = WITHIN_MS
+    """Build the body of `sms-stats/delivery-time`. Raises `InvalidRequest` if it has too many rows."""
+    total = found.total()
     return DeliveryTimes(
         **_asked(question),
-        deliveries=found.deliveries,
-        within_10s=found.within(ten_seconds),
-        within_1m=found.within(minute),
-        within_1h=found.within(hour),
-        median_ms=found.percentile(_MEDIAN),
-        p90_ms=found.percentile(_P90),
-        p95_ms=found.percentile(_P95),
-        histogram=found.histogram(),
+        step=question.step,
+        by=list(question.by),
+        **msgspec.structs.asdict(total.figures()),
+        histogram=total.histogram(),
+        buckets=question.buckets.all,
+        rows=found.rows(),
     )
 
 

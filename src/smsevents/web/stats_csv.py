@@ -13,16 +13,19 @@ import msgspec
 
 from smsevents.stats.calendar import local_of, zone_of
 from smsevents.stats.messages import States
+from smsevents.stats.took import DeliveryFigures
 from smsevents.web.event_tables import no_formula
-from smsevents.web.stats_bodies import DeliveryTimes, EventStatistics, MessageStatistics
+from smsevents.web.stats_bodies import Asked, DeliveryTimes, EventStatistics, MessageStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from zoneinfo import ZoneInfo
 
     from smsevents.stats.calendar import Bucket
+    from smsevents.stats.delivery import DeliveryRow
     from smsevents.stats.events import EventRow
     from smsevents.stats.messages import MessageRow
+    from smsevents.web.stats_bodies import Body
 
 _BUCKET = ("from", "to", "from_ms", "to_ms", "complete")
 _PARTS = {
@@ -32,17 +35,22 @@ _PARTS = {
     "node": ("node_id", "node_name"),
 }
 _STEP_WORDS = {"15m": "quarter-hour", "1h": "hour", "1d": "day", "1w": "week", "1M": "month"}
+_NUMBERS: dict[type[Asked], tuple[str, ...]] = {
+    EventStatistics: ("events",),
+    DeliveryTimes: DeliveryFigures.__struct_fields__,
+    MessageStatistics: States.__struct_fields__,
+}
 OTHER_ID = "(other)"  # in place of the ids of what is beyond `top`
 
 
-def csv_of(body: EventStatistics | DeliveryTimes | MessageStatistics) -> bytes:
-    """Return a body as CSV. That of delivery times is the histogram."""
-    if isinstance(body, DeliveryTimes):
+def csv_of(body: Body) -> bytes:
+    """Return a body as CSV: its rows, or the histogram of delivery times that are not divided."""
+    if isinstance(body, DeliveryTimes) and not _is_divided(body):
         return _written(
             ("from_ms", "to_ms", "deliveries"),
             ((one.from_ms, one.to_ms, one.deliveries) for one in body.histogram),
         )
-    numbers = ("events",) if isinstance(body, EventStatistics) else States.__struct_fields__
+    numbers = _NUMBERS[type(body)]
     parts = [column for part in body.by for column in _PARTS[part]]
     zone = zone_of(body.time_zone)
     return _written(
@@ -58,17 +66,19 @@ def csv_of(body: EventStatistics | DeliveryTimes | MessageStatistics) -> bytes:
     )
 
 
-def name_of(kind: str, trackpoint: int, body: EventStatistics | DeliveryTimes | MessageStatistics) -> str:
+def name_of(kind: str, trackpoint: int, body: Body) -> str:
     """Return the name of a file for a body: what it is, by what it is grouped, the shop, the local days, the zone."""
     zone = zone_of(body.time_zone)
     start, end = (local_of(time, zone).date().isoformat() for time in (body.start, body.end))
     return f"{kind}{_grouping_of(body)}-{trackpoint}-{start}-{end}-{body.time_zone.replace('/', '-')}.csv"
 
 
-def _grouping_of(body: EventStatistics | DeliveryTimes | MessageStatistics) -> str:
+def _is_divided(body: Body) -> bool:
+    return body.step != "all" or bool(body.by)
+
+
+def _grouping_of(body: Body) -> str:
     """Return what the rows are, like `-by-day-status`; a campaign has one type, so the type is not named beside it."""
-    if isinstance(body, DeliveryTimes):
-        return ""
     parts = [part for part in body.by if not (part == "type" and "campaign" in body.by)]
     words = [*([] if body.step == "all" else [_STEP_WORDS[body.step]]), *parts]
     return f"-by-{'-'.join(words)}" if words else ""
@@ -79,7 +89,7 @@ def _bucket(bucket: Bucket, zone: ZoneInfo) -> tuple[object, ...]:
     return start, end, bucket.start, bucket.end, "true" if bucket.complete else "false"
 
 
-def _part(row: EventRow | MessageRow, part: str) -> tuple[object, ...]:
+def _part(row: EventRow | DeliveryRow | MessageRow, part: str) -> tuple[object, ...]:
     found: Any = getattr(row, part)
     if part in {"campaign", "node"}:
         if found is msgspec.UNSET:

@@ -8,22 +8,25 @@ import msgspec
 
 from smsevents.errors import InvalidRequest
 from smsevents.stats.calendar import BUCKETS_MAX, STEPS, Bucket
-from smsevents.stats.delivery import DeliveryBucket
+from smsevents.stats.delivery import DELIVERIES_LINES_MAX, DeliveryRow
 from smsevents.stats.events import EventRow
 from smsevents.stats.grouping import ROWS_MAX, TYPES, Named
 from smsevents.stats.messages import MESSAGES_EVENTS_MAX, MessageRow, States
 from smsevents.stats.question import AXES, PARTS
+from smsevents.stats.took import DeliveryBucket, DeliveryFigures
 from smsevents.web import negotiate
 from smsevents.web.describe import ALWAYS, TRACKPOINT, json_response, problem, problems
 from smsevents.web.problems import STATUSES as OUTCOMES
 from smsevents.web.stats_bodies import DeliveryTimes, EventStatistics, MessageStatistics
 from smsevents.web.stats_csv import csv_of
-from smsevents.web.stats_query import FORMATS, TOP_GROUPS_MAX
+from smsevents.web.stats_query import FORMATS, NO_STATUS, TOP_GROUPS_MAX
 from smsevents.wire.events import STATUSES
 from smsevents.wire.limits import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from smsevents.web.stats_bodies import Body
 
 _BAD = "`step` '2h' is unknown. Send one of 15m, 1h, 1d, 1w, 1M, all."
 
@@ -71,22 +74,17 @@ def _parameters(now: int, axis: str, groups: Sequence[str]) -> list[dict[str, An
         _several("campaign", "Only campaigns with this id or name; repeatable.", text, "cd43"),
         _several("node", "Only nodes with this id or name; repeatable.", text, "3241"),
         _parameter("format", "Instead of `Accept`.", {"type": "string", "enum": [*FORMATS]}, "json"),
+        _choice("step", "How long a bucket is, by the local calendar.", STEPS, "all"),
+        _several("by", "What rows are grouped by.", {"type": "string", "enum": [*groups]}, groups[0], explode=False),
+        _parameter(
+            "top",
+            "How many campaigns or nodes are named; the rest is together in rows with `other`.",
+            {"type": "integer", "minimum": 1, "maximum": TOP_GROUPS_MAX},
+            10,
+        ),
     ]
-    if groups:
-        found += [
-            _choice("step", "How long a bucket is, by the local calendar.", STEPS, "all"),
-            _several(
-                "by", "What rows are grouped by.", {"type": "string", "enum": [*groups]}, groups[0], explode=False
-            ),
-            _parameter(
-                "top",
-                "How many campaigns or nodes are named; the rest is together in rows with `other`.",
-                {"type": "integer", "minimum": 1, "maximum": TOP_GROUPS_MAX},
-                10,
-            ),
-        ]
-        # `top` needs `by`, so an example of it alone would be refused
-        found[-1].pop("examples")
+    # `top` needs `by`, so an example of it alone would be refused
+    found[-1].pop("examples")
     return found
 
 
@@ -96,7 +94,7 @@ def _operation(  # noqa: PLR0913, PLR0917 -- what an operation consists of
     description: str,
     parameters: list[dict[str, Any]],
     struct: type[msgspec.Struct],
-    example: EventStatistics | DeliveryTimes | MessageStatistics,
+    example: Body,
 ) -> dict[str, Any]:
     response = json_response("The numbers.", struct, example)
     response["content"][negotiate.CSV] = {
@@ -151,23 +149,26 @@ def events_operation(now: int) -> dict[str, Any]:
 
 def delivery_operation(now: int) -> dict[str, Any]:
     """Describe the delivery times, with an example of the day of `now` (Unix ms)."""
+    figures = DeliveryFigures(
+        deliveries=2, within_10s=2, within_1m=2, within_1h=2, median_ms=3770, p90_ms=4095, p95_ms=4095
+    )
     example = DeliveryTimes(
         **_asked(now, "event"),
-        deliveries=2,
-        within_10s=2,
-        within_1m=2,
-        within_1h=2,
-        median_ms=3770,
-        p90_ms=4095,
-        p95_ms=4095,
+        step="1d",
+        by=[],
+        **msgspec.structs.asdict(figures),
         histogram=[DeliveryBucket(3444, 4095, 2)],
+        buckets=[Bucket(now - DAY_MS, now - 1, complete=True)],
+        rows=[DeliveryRow(bucket=0, **msgspec.structs.asdict(figures))],
     )
     return _operation(
         "measureDeliveryTime",
         "How long the delivery took",
-        "From `sendDate` to `date` of the DELIVERED events. `within…` is exact; percentiles are interpolated within the"
-        " buckets of the histogram.",
-        _parameters(now, "event", ()),
+        "From `sendDate` to `date` of the DELIVERED events, together and by `step` and `by`. `within…` is exact;"
+        f" percentiles are interpolated within the buckets of the histogram. At most {BUCKETS_MAX} buckets and"
+        f" {ROWS_MAX} rows, and {DELIVERIES_LINES_MAX} events that have to be looked at. As CSV, there are the rows, or"
+        " the histogram without `step` and `by`.",
+        _parameters(now, "event", NO_STATUS),
         DeliveryTimes,
         example,
     )
@@ -190,7 +191,7 @@ def messages_operation(now: int) -> dict[str, Any]:
         "Count the messages of a shop by their state",
         "A message is a user and a complete source, `sendDate` included. Messages are counted of up to"
         f" {MESSAGES_EVENTS_MAX} events.",
-        _parameters(now, "send", tuple(part for part in PARTS if part != "status")),
+        _parameters(now, "send", NO_STATUS),
         MessageStatistics,
         example,
     )

@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 TOP_GROUPS_MAX = 1000
+NO_STATUS = tuple(part for part in PARTS if part != "status")  # what can be grouped by if there is one status
 FORMATS = ("json", "csv")
-INTERVAL = ("from", "to", "tz", "at", "status", "type", "campaign", "node", "format")
-GROUPS = ("step", "by", "top")
+PARAMETERS = {"from", "to", "tz", "at", "step", "by", "top", "status", "type", "campaign", "node", "format"}
 
 T = TypeVar("T", bound=str)
 
 
 def read_question(
-    request: Request[Any, Any, Any], now: int, *, axis: Axis = "event", groups_by: tuple[Part, ...] | None = PARTS
+    request: Request[Any, Any, Any], now: int, *, axis: Axis = "event", groups_by: tuple[Part, ...] = PARTS
 ) -> Question:
     """Return what a request asks for at `now` (Unix ms). Raises `InvalidRequest`.
 
-    `axis` is the default, `groups_by` is what `by` may name, or None if there are no buckets and groups.
+    `axis` is the default, `groups_by` is what `by` may name.
     """
     given = query.decoded(request)
-    query.refuse_others(given, {*INTERVAL, *(GROUPS if groups_by is not None else ())})
+    query.refuse_others(given, PARAMETERS)
     zone = zone_of(_one(given, "tz") or "UTC")
-    by = _by(given, groups_by or ())
+    by = _by(given, groups_by)
     return Question(
         window=interval(_one(given, "from"), _one(given, "to"), zone, now),
         zone=zone,

@@ -25,9 +25,11 @@ export function Dashboard({ session, state, go, language, t, leave, ended, hasAr
   const now = useMemo(() => takeStart() ?? Date.now() + session.skew, [session, refreshed, state.days, state.from, state.to]);
   const format = useMemo(() => formats(language, state.tz), [language, state.tz]);
   const [isSplit, setSplit] = useState(false);
-  const { period, steps, step, requests } = useMemo(() => requestsOf(state, now, isSplit), [state, now, isSplit]);
+  const { period, steps, step, requests, chosen } = useMemo(() => requestsOf(state, now, isSplit), [state, now, isSplit]);
   const responses = useStatistics(session.trackpointId, requests, refreshed, ended);
-  const results = isSplit ? responses : { ...responses, sources: responses.messages };
+  // apart from the others, so that these are not requested again when a view is chosen
+  const ofView = useStatistics(session.trackpointId, chosen, refreshed, ended);
+  const results = { ...responses, ...ofView, ...(!isSplit && { sources: responses.messages }) };
   const { messages, events, sources } = results;
   useEffect(() => {
     if (messages?.problem?.status === 400) setSplit(true);

@@ -11,9 +11,9 @@ const opened = JSON.parse(document.getElementById("session").textContent);
 if (opened && !location.hash.startsWith("#ticket=")) {
   const session = { ...opened, skew: skewOf(opened.now) };
   const now = Date.now() + session.skew;
-  const { requests } = requestsOf(readState(location.search), now, false);
+  const { requests, chosen } = requestsOf(readState(location.search), now, false);
   const responses = new Map();
-  for (const { path, query } of Object.values(requests).filter(Boolean)) {
+  for (const { path, query } of Object.values({ ...requests, ...chosen }).filter(Boolean)) {
     const address = statisticsPath(session.trackpointId, path, query);
     const response = fetch(address, { credentials: "same-origin", redirect: "error" });
     response.catch(() => {}); // whoever takes it handles the failure

@@ -41,6 +41,25 @@ export function eventSeries(stats) {
   return series;
 }
 
+/** Returns the buckets of delivery times; those without deliveries have no times. */
+export function deliverySeries(data) {
+  const none = { deliveries: 0, medianMs: null, p90Ms: null, p95Ms: null };
+  const series = data.buckets.map((bucket) => ({ ...bucket, ...none }));
+  for (const { bucket, ...figures } of data.rows) Object.assign(series[bucket], figures);
+  return series;
+}
+
+const NOTABLE_DELIVERIES = 50;
+const NOTABLE_RATIO = 2;
+
+/** Returns the complete bucket whose deliveries took far longer than all did, or null. */
+export function slowest(series, usualMs) {
+  const found = series
+    .filter((one) => one.complete && one.deliveries >= NOTABLE_DELIVERIES && one.medianMs >= NOTABLE_RATIO * usualMs)
+    .sort((a, b) => b.medianMs - a.medianMs);
+  return found[0] ?? null;
+}
+
 /**
  * Returns the campaigns and flows, each with `counts`, `sent` (how many in each bucket, if there are several), and
  * `nodes` where it is a flow.

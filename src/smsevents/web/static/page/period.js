@@ -94,6 +94,10 @@ function shifted(zone, ms, days) {
   return Math.min(startOf(zone, addDays(day, days)) + (ms - startOf(zone, day)), startOf(zone, addDays(day, days + 1)) - 1);
 }
 
+/** Returns the function that makes a part of the period the new one, as charts over time do. */
+export const zoomOf = (go, period) => (from, to) =>
+  go({ from: new Date(from).toISOString(), to: new Date(Math.min(to, period.end)).toISOString(), step: "" });
+
 /** Returns the steps that make a readable number of bars, and the one to begin with. */
 export function stepsOf({ from, end }) {
   const days = (end - from) / DAY_MS;

@@ -5,18 +5,27 @@ import { DAY_MS, periodOf, stepsOf } from "./period.js";
 const SOURCE = "type,campaign,node";
 const isoTime = (ms) => new Date(ms).toISOString();
 
+const commonOf = ({ type, campaign, node, tz, at }) => ({ tz, at, type, campaign, node });
+
+/** Returns what the numbers of a state have in common: the interval, the axis and the filters. */
+export const queryOf = (state, period) => ({
+  ...commonOf(state),
+  from: isoTime(period.from),
+  to: isoTime(period.to),
+});
+
 /**
  * Returns the requests of all panels by their names, each a `{ path, query }` or null, and the interval and the steps that
  * they are for. Counting messages is what costs the server most, so one request serves the time series and the table. If
- * its response would have too many rows, they are apart (`isSplit`).
+ * its response would have too many rows, they are apart (`isSplit`). `chosen` are the requests of what only some views
+ * show.
  */
 export function requestsOf(state, now, isSplit) {
   const period = periodOf(state, now);
   const steps = stepsOf(period);
   const step = steps.possible.includes(state.step) ? state.step : steps.usual;
-  const { type, campaign, node, tz, at } = state;
-  const common = { tz, at, type, campaign, node };
-  const interval = { ...common, from: isoTime(period.from), to: isoTime(period.to) };
+  const common = commonOf(state);
+  const interval = queryOf(state, period);
   const before = state.compare === "previous" && period.previous;
   const previous = before && { ...common, from: isoTime(before.from), to: isoTime(before.to) };
   const earlier = before && {
@@ -33,5 +42,7 @@ export function requestsOf(state, now, isSplit) {
     previousDelivery: previous && { path: "/delivery-time", query: previous },
     earlier: earlier && { path: "", query: earlier },
   };
-  return { period, steps, step, requests };
+  const isOverTime = state.delivery === "over-time";
+  const chosen = { deliveryOverTime: isOverTime ? { path: "/delivery-time", query: { ...interval, step } } : null };
+  return { period, steps, step, requests, chosen };
 }

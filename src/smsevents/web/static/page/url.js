@@ -9,6 +9,7 @@ const DEFAULTS = {
   at: "send",
   step: "",
   unit: "messages",
+  delivery: "histogram",
   status: [],
   type: [],
   campaign: [],
@@ -24,6 +25,7 @@ const CHOICES = {
   at: ["send", "event"],
   step: ["", "15m", "1h", "1d", "1w", "1M"],
   unit: ["messages", "events"],
+  delivery: ["histogram", "over-time"],
   compare: ["previous", "none"],
   lang: ["", "en", "cs"],
 };

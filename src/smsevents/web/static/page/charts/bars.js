@@ -1,81 +1,35 @@
-// Stacked bars with a cursor and a selection. Pointer: hover for the figures, drag to select. Keyboard: the chart is one
-// stop; arrows move the cursor, Shift with arrows selects, Enter zooms in, Escape ends the selection.
+// Stacked bars over time.
 
-import { html, useRef, useState } from "../lib.js";
-import { ticksTo, useWidth } from "./scale.js";
+import { html } from "../lib.js";
+import { ticksTo } from "./scale.js";
+import { BOTTOM, HEIGHT, Timeline, TOP } from "./timeline.js";
 import { Tip } from "./tip.js";
 
-const HEIGHT = 240;
-const TOP = 8;
-const BOTTOM = 24;
-const RIGHT = 48;
-const TICK_PX = 76; // of a label on the axis
 const BAR_MAX_PX = 96;
 
 export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
-  const box = useRef();
-  const width = useWidth(box);
-  const [cursor, setAt] = useState(null);
-  const [begin, setAnchor] = useState(null); // where the selection begins
-  // after zooming in, there may be fewer bars than before
-  const at = cursor === null ? null : Math.min(cursor, series.length - 1);
-  const anchor = begin === null ? null : Math.min(begin, series.length - 1);
   const totals = series.map(({ values }) => statuses.reduce((sum, status) => sum + values[status], 0));
-  const ticks = ticksTo(Math.max(...totals, 0), 4).filter((tick) => tick <= Math.max(...totals, 1));
-  const plotWidth = Math.max(0, width - RIGHT);
-  const band = plotWidth / series.length;
   const largest = Math.max(...totals, 1);
+  const ticks = ticksTo(Math.max(...totals, 0), 4).filter((tick) => tick <= largest);
   const y = (value) => HEIGHT - BOTTOM - (value / largest) * (HEIGHT - TOP - BOTTOM);
-  const selected = anchor === null || at === null ? null : [Math.min(anchor, at), Math.max(anchor, at)];
-
-  const zoomIn = (first, last) => {
-    setAnchor(null);
-    zoom(series[first].from, series[last].to);
-  };
-  const indexAt = (event) => {
-    const x = event.clientX - box.current.getBoundingClientRect().left;
-    return Math.min(series.length - 1, Math.max(0, Math.floor(x / band)));
-  };
-  const pointer = {
-    onPointerDown: (event) => {
-      if (event.pointerType === "touch") setAt(indexAt(event)); // a finger scrolls, so it does not select
-      if (event.button !== 0 || event.pointerType === "touch") return;
-      event.currentTarget.setPointerCapture(event.pointerId);
-      setAnchor(indexAt(event));
-      setAt(indexAt(event));
-    },
-    onPointerMove: (event) => setAt(indexAt(event)),
-    onPointerUp: () => (selected && selected[0] !== selected[1] ? zoomIn(...selected) : setAnchor(null)),
-    onPointerCancel: () => setAnchor(null),
-    onPointerLeave: (event) => anchor === null && event.pointerType !== "touch" && setAt(null),
-    onBlur: () => {
-      setAt(null);
-      setAnchor(null);
-    },
-    onFocus: (event) => event.currentTarget.matches(":focus-visible") && at === null && setAt(series.length - 1),
-  };
-  const keys = (event) => {
-    const last = series.length - 1;
-    const here = at ?? last;
-    const moves = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: last };
-    if (event.key in moves) {
-      if (event.shiftKey && anchor === null) setAnchor(here);
-      if (!event.shiftKey) setAnchor(null);
-      setAt(Math.min(last, Math.max(0, moves[event.key])));
-    } else if (event.key === "Enter") zoomIn(...(selected ?? [here, here]));
-    else if (event.key === "Escape") (anchor === null ? setAt : setAnchor)(null);
-    else return;
-    event.preventDefault();
-  };
+  const figures = (index) =>
+    statuses
+      .filter((status) => series[index].values[status])
+      .map((status) => ({
+        swatch: status,
+        name: nameOf(status),
+        value: format.number(series[index].values[status]),
+      }));
   const spoken = (index) => {
-    const parts = statuses.filter((status) => series[index].values[status]);
-    const figures = parts.map((status) => `${nameOf(status)} ${format.number(series[index].values[status])}`);
-    return `${format.bucket(series[index], step)}: ${figures.join(", ") || "0"}`;
+    const parts = figures(index).map(({ name, value }) => `${name} ${value}`);
+    return `${format.bucket(series[index], step)}: ${parts.join(", ") || "0"}`;
   };
-
-  return html`<div class="chart" ref=${box}>
-    <svg height=${HEIGHT} viewBox="0 0 ${width || 1} ${HEIGHT}" aria-hidden="true">
-      <defs>
+  const tip = (index, x, width) => {
+    const total = { name: nameOf("total"), value: format.number(totals[index]) };
+    return html`<${Tip} title=${format.bucket(series[index], step)} rows=${[...figures(index).reverse(), total]} ...${{ x, width }} />`;
+  };
+  const draw = (band) =>
+    html`<defs>
         <pattern id="hatched" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
           <line class="hatch-line" x1="1" y1="0" x2="1" y2="5" />
         </pattern>
@@ -83,39 +37,10 @@ export function Bars({ series, statuses, nameOf, format, step, label, zoom }) {
           <line class="incomplete-line" x1="1" y1="0" x2="1" y2="6" />
         </pattern>
       </defs>
-      ${
-        width > 0 &&
-        html`<${Axes} ...${{ ticks, y, plotWidth, series, band, format, step }} />
-          ${series.map((bucket, index) =>
-            html`<${Bar} key=${bucket.from} ...${{ bucket, statuses, y, x: index * band, band, total: totals[index] }} />`,
-          )}
-          ${at !== null && html`<rect class="cursor" x=${at * band} y=${TOP} width=${band} height=${HEIGHT - TOP - BOTTOM} />`}
-          ${
-            selected &&
-            html`<rect
-              class="selection"
-              x=${selected[0] * band}
-              y=${TOP}
-              width=${(selected[1] - selected[0] + 1) * band}
-              height=${HEIGHT - TOP - BOTTOM}
-            />`
-          }`
-      }
-    </svg>
-    <div
-      class="chart-keys"
-      tabindex="0"
-      role="slider"
-      aria-label=${label}
-      aria-valuemin="1"
-      aria-valuemax=${series.length}
-      aria-valuenow=${(at ?? series.length - 1) + 1}
-      aria-valuetext=${spoken(at ?? series.length - 1)}
-      onKeyDown=${keys}
-      ...${pointer}
-    ></div>
-    ${at !== null && series[at] && html`<${Tip} ...${{ bucket: series[at], statuses, nameOf, format, step }} x=${(at + 0.5) * band} width=${width} />`}
-  </div>`;
+      ${series.map((bucket, index) =>
+        html`<${Bar} key=${bucket.from} ...${{ bucket, statuses, y, x: index * band, band, total: totals[index] }} />`,
+      )}`;
+  return html`<${Timeline} ...${{ series, ticks, y, format, step, label, zoom, draw, spoken, tip }} tickName=${format.short} />`;
 }
 
 function Bar({ bucket, statuses, y, x, band, total }) {
@@ -137,40 +62,5 @@ function Bar({ bucket, statuses, y, x, band, total }) {
       total > 0 &&
       html`<rect fill="url(#incomplete)" x=${x + gap / 2} y=${y(total)} width=${band - gap} height=${y(0) - y(total)} />`
     }
-  </g>`;
-}
-
-const ROUND_HOURS = [1, 2, 3, 6, 12, 24];
-
-/** Returns the bars that get a label: every so many days, or hours that divide a day. */
-function labelled(series, band, format, step) {
-  const all = series.map((bucket, index) => ({ bucket, index }));
-  const every = Math.max(1, Math.ceil(TICK_PX / band));
-  if (step !== "1h" && step !== "15m") return all.filter(({ index }) => index % every === 0);
-  const inHour = step === "1h" ? 1 : 4;
-  const hours = ROUND_HOURS.find((one) => one * inHour >= every) ?? 24;
-  return all.filter(({ bucket }) => {
-    const [hour, minute] = format.hour(bucket.from);
-    return minute === 0 && hour % hours === 0;
-  });
-}
-
-function Axes({ ticks, y, plotWidth, series, band, format, step }) {
-  const labels = labelled(series, band, format, step);
-  return html`<g>
-    ${ticks.map(
-      (tick) => html`<g key=${tick}>
-        <line class=${tick ? "grid" : "base"} x1="0" x2=${plotWidth} y1=${y(tick)} y2=${y(tick)} />
-        <text x=${plotWidth + 8} y=${y(tick) + 4}>${format.short(tick)}</text>
-      </g>`,
-    )}
-    ${labels.map(({ bucket, index }) => {
-      const isLast = index * band + TICK_PX > plotWidth + RIGHT;
-      const [x, anchor] =
-        band > TICK_PX ? [(index + 0.5) * band, "middle"] : isLast ? [plotWidth, "end"] : [index * band, "start"];
-      return html`<text key=${bucket.from} x=${x} y=${HEIGHT - 6} text-anchor=${anchor}>
-        ${format.tick(bucket, step, index === 0)}
-      </text>`;
-    })}
   </g>`;
 }

@@ -109,7 +109,7 @@ export default {
   statuses: "Zobrazené stavy",
   notComplete: "{bucket}: údaje ještě nejsou úplné.",
   zoomHint:
-    "Tažením přes sloupce graf přiblížíte. Na klávesnici: šipky posouvají, Shift se šipkami vybírá, Enter přiblíží.",
+    "Tažením přes graf jej přiblížíte. Na klávesnici: šipky posouvají, Shift se šipkami vybírá, Enter přiblíží.",
   bars: "Sloupce grafu",
   cutByHistory: "{bucket}: údaje nejsou úplné, log sahá jen 90 dní zpět.",
   standsOut: "„{name}“{hint}: nedoručeno {share} zpráv.",
@@ -128,6 +128,20 @@ export default {
   within10s: "Do 10 sekund",
   within1m: "Do 1 minuty",
   within1h: "Do 1 hodiny",
+  view: "Zobrazení",
+  viewHistogram: "Rozložení",
+  viewOverTime: "V čase",
+  deliverySeries_15m: "Doba doručení po čtvrthodinách",
+  deliverySeries_1h: "Doba doručení po hodinách",
+  deliverySeries_1d: "Doba doručení po dnech",
+  deliverySeries_1w: "Doba doručení po týdnech",
+  deliverySeries_1M: "Doba doručení po měsících",
+  medianShort: "Medián",
+  p95Short: "95 % do",
+  deliveryLines: "Čáry grafu",
+  deliveryPoints: "Body grafu",
+  slower: "{bucket}: medián {time}, za celé období {usual}.",
+  logarithmic: "Stupnice je logaritmická.",
   noDeliveries: "V tomto období nebyla doručena žádná zpráva.",
 
   campaigns: "Kampaně a scénáře",
@@ -192,7 +206,8 @@ export default {
   definition_pending:
     "Čeká na doručenku: zpráva je přijatá, výsledek zatím není znám. Po 72 hodinách už doručenka přijde málokdy.",
   definition_failed: "Nedoručeno: vypršelo, nedoručitelné, odmítnuto nebo smazáno.",
-  definition_time: "Doba doručení: od odeslání po doručenku. Medián je přibližný (≈).",
+  definition_time:
+    "Doba doručení: od odeslání po doručenku. Polovina doručení trvala nejvýše medián, 95 % nejvýše druhý údaj; oba jsou přibližné (≈). V čase má každý bod jen doručení svého období.",
   definition_axis:
     "Podle času odeslání se všechny události zprávy počítají ke dni, kdy byla odeslána. Podle času události se každá počítá tehdy, kdy nastala, stejně jako v exportu.",
 };

@@ -1,4 +1,5 @@
-// The numbers of a chart as a table. On paper it is always open.
+// The numbers of a chart as a table. On paper it is always open. A column has its `values`, and `total` where that is not
+// their sum; `show` says how they are written.
 
 import { html } from "../lib.js";
 
@@ -16,7 +17,9 @@ export function FiguresTable({ t, caption, isShown, first, rows, columns, format
         ${rows.map(
           (row, index) => html`<tr key=${index}>
             <th scope="row">${row}</th>
-            ${columns.map(({ key, values }) => html`<td key=${key} class="number">${format.number(values[index])}</td>`)}
+            ${columns.map(
+              ({ key, values, show = format.number }) => html`<td key=${key} class="number">${show(values[index])}</td>`,
+            )}
           </tr>`,
         )}
       </tbody>
@@ -26,7 +29,8 @@ export function FiguresTable({ t, caption, isShown, first, rows, columns, format
           <tr>
             <th scope="row">${t("total")}</th>
             ${columns.map(
-              ({ key, values }) => html`<td key=${key} class="number">${format.number(values.reduce((a, b) => a + b, 0))}</td>`,
+              ({ key, values, show = format.number, total = values.reduce((a, b) => a + b, 0) }) =>
+                html`<td key=${key} class="number">${show(total)}</td>`,
             )}
           </tr>
         </tfoot>`

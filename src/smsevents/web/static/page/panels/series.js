@@ -4,9 +4,12 @@ import { Bars } from "../charts/bars.js";
 import { html } from "../lib.js";
 import { eventSeries, hintsOf, messageSeries, sources, standout } from "../numbers.js";
 import { statisticsPath } from "../paths.js";
+import { zoomOf } from "../period.js";
+import { queryOf } from "../requests.js";
 import { STATUSES } from "../statuses.js";
 import { Choice } from "../top-bar.js";
 import { firstDayOf } from "./campaigns.js";
+import { CutNote } from "./cut-note.js";
 import { FiguresTable } from "./figures-table.js";
 import { Panel, TableSwitch } from "./panel.js";
 
@@ -20,16 +23,8 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
     const now = wanted.includes(status) ? wanted.filter((one) => one !== status) : [...wanted, status];
     go({ status: now.length === STATUSES.length || !now.length ? [] : STATUSES.filter((one) => now.includes(one)) });
   };
-  const zoom = (from, to) =>
-    go({ from: new Date(from).toISOString(), to: new Date(Math.min(to, period.end)).toISOString(), step: "" });
   const csv = statisticsPath(session.trackpointId, isEvents ? "" : "/messages", {
-    from: new Date(period.from).toISOString(),
-    to: new Date(period.to).toISOString(),
-    tz: state.tz,
-    at: state.at,
-    type: state.type,
-    campaign: state.campaign,
-    node: state.node,
+    ...queryOf(state, period),
     step,
     by: isEvents ? "status" : "",
     format: "csv",
@@ -63,9 +58,10 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
         <figure>
           <div hidden=${isTable}>
             <${Bars}
-              ...${{ series, format, step, zoom }}
+              ...${{ series, format, step }}
               statuses=${wanted}
               nameOf=${(one) => (one === "total" ? t("total") : nameOf(one))}
+              zoom=${zoomOf(go, period)}
               label=${t("bars")}
             />
           </div>
@@ -90,17 +86,13 @@ export function Series({ t, format, state, go, period, step, steps, results, ses
 
 /** What a person should notice, computed from the numbers. */
 function Notes({ t, format, state, go, period, step, series, results, data }) {
-  const current = series.findLast((one) => !one.complete && one.from <= data.asOf);
-  const first = series[0];
-  const isCut = first && first !== current && !first.complete && data.from > period.from; // by the history
   // by time of the event, a message may be there with its failure alone, which would look like a failed campaign
   const isFair = state.at === "send" && results.sources?.data;
   const list = isFair ? sources(results.sources.data) : [];
   const bad = isFair && standout(list, results.messages.data.total);
   const hint = bad && hintsOf(list, firstDayOf(t, format, state, step, results.sources.data.buckets)).get(bad.key);
   return html`<p>
-    ${isCut && html`<span>${t("cutByHistory", { bucket: format.bucket(first, step) })} </span>`}
-    ${current && html`<span>${t("notComplete", { bucket: format.bucket(current, step) })} </span>`}
+    <${CutNote} ...${{ t, format, step, period, data }} buckets=${series} />
     ${
       bad &&
       html`<span>
