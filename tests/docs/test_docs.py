@@ -210,11 +210,12 @@ def timeless(detail: str) -> str:
 
 
 def commands_of(page: Page) -> list[list[str]]:
-    """Return the words after `smsevents` of every command in the code blocks of a page."""
+    """Return the words after `smsevents` of every command in the code blocks of a page, with the page's variables."""
     found = []
+    assigned = dict(re.findall(r"^([a-z]+)=(\S+)$", page.text, re.MULTILINE))
     for language, text in page.blocks:
         if language in {"sh", "bash", "ini"}:
-            joined = text.replace("\\\n", " ")
+            joined = re.sub(r"\$([a-z]+)\b", lambda match: assigned.get(match[1], match[0]), text.replace("\\\n", " "))
             found += re.findall(r"(?:^|[\s(/])smsevents ([a-z][^|&;)>\n]*)", joined, re.MULTILINE)
     return [shlex.split(words) for words in found]
 

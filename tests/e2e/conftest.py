@@ -1,12 +1,15 @@
-"""Fixtures of the tests that need a warehouse."""
+"""Fixtures of the tests that need a warehouse, or look at the processes of a server."""
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
 
+from tests.support.processes import processes_of
 from tests.support.warehouses import Warehouse, duckdb_at
 
 if TYPE_CHECKING:
@@ -37,3 +40,11 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     yield Warehouse("postgres", query)
     for schema in ("sms", "sms_staging", "marketing", "marketing_staging"):
         query(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Yield a folder for a server, and leave no process of it running."""
+    yield tmp_path
+    for pid in processes_of(tmp_path / "log.db"):
+        os.kill(pid, signal.SIGKILL)

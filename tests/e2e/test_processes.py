@@ -1,4 +1,4 @@
-"""The processes of a server: they end together, whichever is killed, and a full temporary folder kills none."""
+"""The processes of a server: they end together, whichever is killed, and tell the same numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,42 +16,13 @@ import pytest
 
 from smsevents.clock.system import now_ms
 from tests.support.databases import query
-from tests.support.lines import DAY_MS, HOUR_MS, body_of, line
+from tests.support.lines import HOUR_MS, body_of, line
 from tests.support.servers import PLAIN, STILL, Server, Shop, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-WAIT_MAX_SECONDS = 60
-MARK = "SMSEVENTS_TEST_PROCESSES"
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + WAIT_MAX_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def processes_of(database: Path) -> dict[int, str]:
-    """Return the processes started for a database, with their command lines."""
-    found: dict[int, str] = {}
-    mark = f"SMSEVENTS_DATABASE=sqlite:///{database}".encode()
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-    return found
-
-
-def spawned(database: Path) -> list[int]:
-    """Return the processes that a server started itself: its workers and its upkeep worker."""
-    return sorted(pid for pid, command in processes_of(database).items() if "spawn_main" in command)
+from tests.support.processes import WAIT_MAX_SECONDS, processes_of, spawned, until
 
 
 def started(folder: Path, *words: str, **settings: str) -> subprocess.Popen[bytes]:
@@ -65,14 +35,6 @@ def started(folder: Path, *words: str, **settings: str) -> subprocess.Popen[byte
             stderr=log,
             start_new_session=True,
         )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Yield a folder for a server, and leave no process of it running."""
-    yield tmp_path
-    for pid in processes_of(tmp_path / "log.db"):
-        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("after_seconds", [0, 0.1, 0.4, 1, 2])
@@ -295,207 +257,4 @@ def test_the_metrics_add_up_over_workers(folder: Path) -> None:
         assert shop.send(line(shop.trackpoint, now_ms(), f"u{number}")).status_code == 200
         # a worker too busy to report in time is counted with its previous numbers
         until_events_in(running, number + 1)
-    running.stop()
-
-
-def mount(where: Path, size: str) -> None:
-    """Mount a small disk, or skip the test with the reason."""
-    where.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("a small disk takes root")
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(where)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        end = pytest.fail if "CI" in os.environ else pytest.skip
-        end(f"a small disk cannot be mounted here: {done.stderr}")
-
-
-@pytest.fixture
-def full_temporary(tmp_path: Path) -> Iterator[Path]:
-    """Yield a folder on a disk that is full to the last byte until the file `filler` is deleted."""
-    where = tmp_path / "full"
-    mount(where, "64m")
-    fill(where)
-    yield where
-    subprocess.run(["umount", "-l", str(where)], check=True)
-
-
-def fill(where: Path) -> None:
-    """Fill a small disk."""
-    with suppress(OSError), (where / "filler").open("wb", buffering=0) as filler:
-        while filler.write(bytes(65536)):
-            pass
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_temporary_folder_kills_no_worker(folder: Path, full_temporary: Path, workers: int) -> None:
-    """With a temporary folder without a byte of space, all workers keep serving, and nothing is left in it."""
-    settings = STILL | {name: str(full_temporary) for name in ("TMPDIR", "PROMETHEUS_MULTIPROC_DIR")}
-    running = Server(folder, workers=workers, settings=settings)
-    shop = running.shop()
-    before = spawned(running.path)
-    for number in range(60):
-        assert shop.send(line(shop.trackpoint, now_ms(), f"u{number}")).status_code == 200
-        assert httpx.get(f"{running.base}/metrics", timeout=30, verify=PLAIN).status_code == 200
-    assert len(shop.export().content.splitlines()) == 60
-    assert spawned(running.path) == before
-    running.stop()
-    assert "died" not in running.log_path.read_text()
-    assert [file.name for file in full_temporary.iterdir()] == ["filler"]
-
-
-def import_deep(shop: Shop) -> None:
-    """Import far more overlapping events than a page may hold, with more stored bytes than may be held in memory."""
-    start = now_ms() - HOUR_MS
-    for part in range(60):
-        lines = [
-            line(shop.trackpoint, start + n * 1000, user=os.urandom(300).hex()) for n in range(part % 15, 3600, 15)
-        ]
-        assert shop.send(body_of(lines)).status_code == 200
-
-
-def test_a_deep_export_without_room_is_cut_and_harms_nobody(folder: Path, full_temporary: Path) -> None:
-    """An export that needs a temporary file and gets none is truncated, the log says why, and all others continue."""
-    running = Server(folder, settings=STILL | {"TMPDIR": str(full_temporary)})
-    deep, other = running.shop(), running.shop()
-    import_deep(deep)
-    assert other.send(line(other.trackpoint, now_ms())).status_code == 200
-
-    # a process determines its temporary folder once, so the folder must have space at first
-    (full_temporary / "filler").unlink()
-    assert len(deep.export(None, **{"Accept-Encoding": "identity"}).content.splitlines()) == 60 * 240
-    fill(full_temporary)
-
-    with pytest.raises(httpx.RemoteProtocolError):
-        deep.export(None, **{"Accept-Encoding": "identity"})
-    assert running.metric("smsevents_exports_cut_total") == 1
-    assert "no room for a temporary file in" in running.log_path.read_text()
-    assert len(other.export().content.splitlines()) == 1
-
-    (full_temporary / "filler").unlink()
-    assert len(deep.export(None, **{"Accept-Encoding": "identity"}).content.splitlines()) == 60 * 240
-    assert list(full_temporary.iterdir()) == []
-    running.stop()
-
-
-def test_an_erasure_without_room_for_the_wipe_says_where(folder: Path, full_temporary: Path) -> None:
-    """When there is no space to rewrite the file, the events are still erased, and the reason names the folders."""
-    running = Server(folder, settings=STILL | {"TMPDIR": str(full_temporary)})
-    shop = running.shop(("export", "import", "admin"))
-    lines = [line(shop.trackpoint, now_ms() - n, user=f"u{n}-" + os.urandom(300).hex()) for n in range(24_000)]
-    assert shop.send(body_of([*lines, line(shop.trackpoint, now_ms(), "gone")])).status_code == 200
-
-    got = httpx.delete(f"{shop.base}/shop/{shop.trackpoint}/users/gone", headers=shop.headers, timeout=60).json()
-    assert (got["events"], got["wiped"]) == (1, False)
-    assert "SQLite's temporary folder" in got["not_wiped"]
-    assert len(shop.export().content.splitlines()) == 24_000
-
-    (full_temporary / "filler").unlink()
-    again = httpx.delete(f"{shop.base}/shop/{shop.trackpoint}/users/nobody", headers=shop.headers, timeout=60).json()
-    assert (again["events"], again["wiped"]) == (0, True)
-    running.stop()
-
-
-def test_a_missing_temporary_folder_is_no_reason_not_to_serve(folder: Path) -> None:
-    """Without the folder that TMPDIR names, and without any other, a server starts, imports and exports."""
-    running = Server(folder, workers=2, settings=STILL | {"TMPDIR": str(folder / "missing")})
-    shop = running.shop()
-    assert shop.send(line(shop.trackpoint, now_ms())).status_code == 200
-    assert len(shop.export().content.splitlines()) == 1
-    running.stop()
-
-
-def test_nothing_is_left_in_the_temporary_folder(folder: Path) -> None:
-    """Neither stopping nor killing a server and its workers leaves a file in the temporary folder."""
-    temporary = folder / "tmp"
-    temporary.mkdir()
-    running = Server(folder, workers=2, settings={"TMPDIR": str(temporary)})
-    shop = running.shop(("export", "import", "admin"))
-    assert shop.send(line(shop.trackpoint, now_ms(), "u1")).status_code == 200
-    erased = httpx.delete(f"{shop.base}/shop/{shop.trackpoint}/users/u1", headers=shop.headers, timeout=60)
-    assert erased.json()["wiped"] is True
-    running.kill()
-    until(lambda: not processes_of(running.path), "a process is left")
-    assert list(temporary.iterdir()) == []
-
-    running.start()
-    running.stop()
-    assert list(temporary.iterdir()) == []
-
-
-def test_the_files_are_their_owners_alone(folder: Path) -> None:
-    """The files of a database that a server created, including the erasure locks, are 0600 under any umask."""
-    before = os.umask(0)
-    try:
-        running = Server(folder, settings=STILL)
-    finally:
-        os.umask(before)
-    shop = running.shop(("import", "admin"))
-    assert shop.send(line(shop.trackpoint, now_ms(), "u1")).status_code == 200
-    assert running.command("forget", str(shop.trackpoint), "u1").returncode == 0
-    modes = {file.name: file.stat().st_mode & 0o777 for file in folder.glob("log.db*")}
-    running.stop()
-    assert modes == dict.fromkeys(["log.db", "log.db-wal", "log.db-shm", "log.db-lock"], 0o600)
-
-
-ERASER = """
-import sys, time
-from smsevents.upkeep import erasure
-from smsevents.cli import app
-def slow(*_):
-    print("alone", flush=True)
-    time.sleep(600)
-erasure._segments_of = slow
-app(["forget", *sys.argv[1:]])
-"""
-
-
-def test_an_erasure_that_is_killed_leaves_its_shop_free(folder: Path) -> None:
-    """A killed erasure blocks nobody: the next compaction and the next erasure of its shop proceed at once."""
-    running = Server(folder, settings=STILL)
-    shop = running.shop(("import", "admin"))
-    for number in range(10):  # of several days, which share no segment
-        event = line(shop.trackpoint, now_ms() - number * DAY_MS, f"u{number}")
-        assert shop.send(event).status_code == 200
-    eraser = subprocess.Popen(
-        [sys.executable, "-c", ERASER, str(shop.trackpoint), "u1"], env=running.environment, stdout=subprocess.PIPE
-    )
-    assert eraser.stdout is not None
-    assert eraser.stdout.readline() == b"alone\n"
-    refused = running.command("compact")
-    assert (refused.returncode, refused.stderr.count(b"\n")) == (1, 1)
-    assert b"are being erased, and compaction yields to erasure" in refused.stderr
-
-    eraser.kill()
-    eraser.wait(WAIT_MAX_SECONDS)
-    eraser.stdout.close()
-    assert running.command("compact").returncode == 0
-    assert b'"events":1,' in running.command("forget", str(shop.trackpoint), "u1").stdout
-    running.stop()
-
-
-YIELDING = """
-import sys
-from smsevents.cli import app, packs
-from smsevents.upkeep.groups import Compacted
-packs.compact_shop = lambda *_: Compacted(whole=False, gave_way=True)
-app(["move", "packs"])
-"""
-
-
-def test_a_move_that_could_not_merge_is_not_reported_as_complete(folder: Path) -> None:
-    """If merging yields to an erasure that ends before packing begins, `move packs` fails; repeated, it succeeds."""
-    packs = folder / "packs"
-    packs.mkdir()
-    running = Server(folder, settings=STILL | {"SMSEVENTS_SEGMENTS": packs.as_uri()})
-    shop = running.shop(("import",))
-    assert shop.send(line(shop.trackpoint, now_ms() - 5 * DAY_MS, "u1")).status_code == 200
-    refused = subprocess.run(
-        [sys.executable, "-c", YIELDING], env=running.environment, capture_output=True, check=False
-    )
-    assert refused.returncode == 1
-    assert b"Run the same command again to move the rest." in refused.stderr
-
-    assert running.command("move", "packs").returncode == 0
     running.stop()

@@ -12,18 +12,11 @@ from pathlib import Path
 import pytest
 
 from smsevents.client import Client
-from tests.support.documents import ROOT
+from tests.support.documents import ROOT, Page
 from tests.support.servers import free_port
 
-README = (ROOT / "README.md").read_text("utf-8")
+README = Page(ROOT / "README.md")
 EVENTS = 10_000  # the number of events that `smsevents generate` makes by default
-
-
-def blocks_of(heading: str, language: str) -> list[str]:
-    """Return the code blocks of a language in a section."""
-    [section] = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
-    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    return found
 
 
 def test_use_it(tmp_path: Path) -> None:
@@ -35,8 +28,8 @@ def test_use_it(tmp_path: Path) -> None:
         assert "CI" not in os.environ, "CI must have curl"
         pytest.skip("curl is not installed; `make test` installs it where it may")
     port = free_port()
-    shell = "\n".join(blocks_of("Use it", "sh"))
-    python = "\n".join(blocks_of("Use it", "python"))
+    shell = "\n".join(README.blocks_under("Use it", "sh"))
+    python = "\n".join(README.blocks_under("Use it", "python"))
     assert shell.count("make install") == 2
     assert ":8080" in shell
     shell = re.sub(r"^make install.*\n", "", shell, flags=re.MULTILINE).replace(":8080", f":{port}")
@@ -69,7 +62,7 @@ def test_use_it(tmp_path: Path) -> None:
 
 def test_example_in_python_is_the_library() -> None:
     """The Python example uses the client as it is exported."""
-    [block] = blocks_of("Use it", "python")
+    [block] = README.blocks_under("Use it", "python")
 
     assert Client.__name__ in block
     compile(block, "README.md", "exec")
@@ -77,7 +70,7 @@ def test_example_in_python_is_the_library() -> None:
 
 def test_root_line_comes_first() -> None:
     """The first line shown is the one for root, and it names everything that the other lines need."""
-    first = blocks_of("Try it", "sh")[0]
+    first = README.blocks_under("Try it", "sh")[0]
 
     assert first.startswith("apt-get update && apt-get install")
     assert set(first.split()) >= {"python3", "python3-pip", "make", "curl"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import threading
@@ -17,8 +16,9 @@ import pytest
 from smsevents.clock.system import now_ms
 from smsevents.storage import open_store
 from tests.support.databases import damage_newest_segment
-from tests.support.lines import DAY_MS, body_of, line, model
+from tests.support.lines import body_of, line, model
 from tests.support.postgres import OWNER, administered, create_database, drop_database, url_of
+from tests.support.restored import lines_of_users
 from tests.support.seaweed import environment, seaweedfs
 from tests.support.servers import PLAIN, STILL, Server, eventually
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from tests.support.servers import Shop
 
-EVENTS = 6_000
 ERASED, BLOCKED = "user 8", "user 9"
 
 pytestmark = pytest.mark.slow
@@ -115,20 +114,6 @@ class Watching:
         self._thread.join(60)
 
 
-def lines_of(shop: Shop, now: int) -> list[bytes]:
-    """Return events of 50 users, more than a pack needs."""
-    chance = random.Random(7)  # noqa: S311 -- invented data
-    return [
-        line(
-            shop.trackpoint,
-            now - 3 * DAY_MS - chance.randrange(5 * DAY_MS),
-            f"user {chance.randrange(50)}",
-            campaign=f"{chance.getrandbits(1800):x}",
-        )
-        for _ in range(EVENTS)
-    ]
-
-
 def without(lines: list[bytes], *users: str) -> list[bytes]:
     """Return the events of all other users."""
     return [one for one in lines if json.loads(one)["smsEvent"]["userId"] not in users]
@@ -138,7 +123,7 @@ def test_an_erased_user_is_never_exported_after_a_restore(place: Place) -> None:
     """Neither a client that exports from the first moment of the start, nor a command beside it, gets the user."""
     server, now = place.server, now_ms()
     shop = server.shop(("export", "import", "admin"))
-    lines = lines_of(shop, now)
+    lines = lines_of_users(shop.trackpoint, now)
     assert shop.send(body_of(lines)).status_code == 200
     if place.has_packs:
         assert server.command("move", "packs").returncode == 0
@@ -199,7 +184,7 @@ def test_adopting_the_packs_of_a_backup_repeats_erasures(tmp_path: Path) -> None
     server = Server(tmp_path, settings=settings)
     try:
         shop = server.shop()
-        lines = lines_of(shop, now_ms())
+        lines = lines_of_users(shop.trackpoint, now_ms())
         assert shop.send(body_of(lines)).status_code == 200
         for words in (["move", "packs"], ["backup", str(tmp_path / "b.db")], ["forget", str(shop.trackpoint), ERASED]):
             assert server.command(*words).returncode == 0

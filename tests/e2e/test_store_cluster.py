@@ -34,6 +34,7 @@ EVENTS = 3_000  # of about STORED_LINE_BYTES: enough for packs
 LARGE_EVENTS = 36_000  # more than sockets hold on the way from the store to a client that does not read
 IMPORTERS, EXPORTERS = 2, 1
 BODIES, EXPORTS = 10, 3  # after each fault, before the next step
+CLIENTS_PAUSE_SECONDS = 1.0  # else `move packs` has always more to merge on a slow machine
 RECOGNIZABLE = {
     "imports acknowledged",
     "exports complete",
@@ -88,7 +89,9 @@ class Site:
 
     def clients(self) -> Clients:
         """Start clients of the shops that there are. They work until they are stopped."""
-        clients = Clients(self.server.base, None, [known for _, known in self._shops])
+        clients = Clients(
+            self.server.base, None, [known for _, known in self._shops], pause_seconds=CLIENTS_PAUSE_SECONDS
+        )
         clients.start(IMPORTERS, EXPORTERS)
         clients.wait_for(BODIES, EXPORTS)
         return clients
@@ -116,36 +119,22 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
-def test_the_master_that_leads_dies(site: Site) -> None:
-    """Writes of objects hang until another master leads. Imports and exports go on, and packing waits and goes on."""
+@pytest.mark.parametrize("machine", ["the master that leads", "the volume server with most objects"])
+def test_a_machine_of_the_store_dies(site: Site, machine: str) -> None:
+    """Imports and exports go on. Packing waits until another master leads, and writes to the servers that are left."""
     site.shop()
     site.pack()
     before = site.packs()
     assert before > 0
     clients = site.clients()
-    killed = site.weed.kill_leader()
+    leads = machine == "the master that leads"
+    killed = site.weed.kill_leader() if leads else site.weed.kill_fullest_volume_server()
     site.shop()
     clients.wait_for(BODIES, EXPORTS)
     site.pack()
     assert site.packs() > before
-    assert site.weed.leader() not in {killed, None}
+    assert site.weed.leader() not in ({killed, None} if leads else {None})
     clients.wait_for(BODIES, EXPORTS)
-    clients.stop()
-    assert set(clients.numbers()) <= RECOGNIZABLE
-    site.check()
-
-
-def test_a_volume_server_dies(site: Site) -> None:
-    """Exports read the other copies, imports go on, and packs are written to the servers that are left."""
-    site.shop()
-    site.pack()
-    before = site.packs()
-    clients = site.clients()
-    site.weed.kill_fullest_volume_server()
-    site.shop()
-    clients.wait_for(BODIES, EXPORTS)
-    site.pack()
-    assert site.packs() > before
     clients.stop()
     assert set(clients.numbers()) <= RECOGNIZABLE
     site.check()

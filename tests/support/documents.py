@@ -33,6 +33,11 @@ class Page:
         """The language and the text of each code block."""
         return _block.findall(self.text)
 
+    def blocks_under(self, heading: str, *languages: str) -> list[str]:
+        """Return the code blocks of some languages in the section with a heading of the second level."""
+        [section] = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", self.text, re.MULTILINE | re.DOTALL)
+        return [text for language, text in _block.findall(section) if language in languages]
+
     @property
     def spans(self) -> list[str]:
         """The code within the prose, each on one line."""

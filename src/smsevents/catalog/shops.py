@@ -13,7 +13,7 @@ from smsevents.catalog.tables import blocked_users, keys, shops
 from smsevents.errors import UnknownShop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -151,6 +151,13 @@ def unblock_user(connection: Connection, trackpoint: int, digest: bytes) -> bool
 def blocked_digests(connection: Connection, trackpoint: int) -> frozenset[bytes]:
     """Return the digests of the blocked users of a shop."""
     return frozenset(digest for (digest,) in _FIND_BLOCKED.all(connection, {"trackpoint": trackpoint}))
+
+
+def all_blocked(connection: Connection) -> Iterator[tuple[int, bytes, int]]:
+    """Go through the blocked users of all shops: the shop, the digest, and since when they are blocked (Unix ms)."""
+    c = blocked_users.c
+    for trackpoint, digest, blocked_ms in connection.execute(select(c.trackpoint, c.digest, c.blocked_ms)):
+        yield trackpoint, bytes(digest), blocked_ms
 
 
 def blocked_sql(trackpoints: Iterable[int]) -> str:

@@ -9,6 +9,7 @@ transfer.py      import, export, generate
 upkeep.py        compact, expire, forget, verify, backup, stats
 erasures.py      erasures; repeats erasures after a restore
 copying.py       copy
+comparing.py     compare
 packs.py         move, adopt; SMSEVENTS_SEGMENTS
 pull.py          pull
 pull_reports.py  the progress of a pull, as JSON lines

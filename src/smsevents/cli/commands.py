@@ -76,6 +76,11 @@ COMMANDS = {
         "copy",
         "Copy everything from a SQLite database, whose server is stopped, into an empty one, to move to PostgreSQL.",
     ),
+    "compare": Place(
+        "comparing",
+        "compare",
+        "Compare the events with those of another database. Exits with 1 if it lacks events that are here.",
+    ),
     "move": Place("packs", "move", "Move the settled events of all shops, while the log is in use."),
     "adopt": Place(
         "packs", "adopt", "Take over SMSEVENTS_SEGMENTS after the database was restored from a backup, or moved."

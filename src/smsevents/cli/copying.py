@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from smsevents.catalog import open_catalog
-from smsevents.catalog.dialects import EXAMPLES, is_known, shown
 from smsevents.catalog.leases import LEASE_SECONDS, is_held
 from smsevents.cli.console import counted
-from smsevents.cli.database import with_database
+from smsevents.cli.database import check_url, with_database
 from smsevents.cli.erasures import repeat_first
 from smsevents.cli.opening import opened_database, tell_created
 from smsevents.errors import InvalidRequest, StoreUnavailable
@@ -18,17 +17,11 @@ from smsevents.upkeep.relocation import copy_database, take_over_packs
 from smsevents.worker.worker import LEASE
 
 
-def _checked(url: str) -> str:
-    if not is_known(url):
-        raise typer.BadParameter(f"{shown(url)!r} is not a database URL; use {EXAMPLES}")
-    return url
-
-
 @with_database
 def copy(
     target: Annotated[
         str,
-        typer.Argument(metavar="URL", callback=_checked, help="The empty database, such as postgresql://host/name."),
+        typer.Argument(metavar="URL", callback=check_url, help="The empty database, such as postgresql://host/name."),
     ],
 ) -> None:
     """Copy everything from a SQLite database, whose server is stopped, into an empty one, to move to PostgreSQL."""

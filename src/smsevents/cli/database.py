@@ -25,8 +25,11 @@ _DEFAULT = Settings().database
 _chosen: ContextVar[str | None] = ContextVar("chosen_database", default=None)
 
 
-def _checked(url: str | None) -> str | None:
-    """Refuse a value that is not a URL. It is usually a plain path, which would give a confusing error later."""
+def check_url(url: str | None) -> str | None:
+    """Return the URL of a database, or None. Raises `typer.BadParameter` for anything else.
+
+    That is usually a plain path, which would give a confusing error later.
+    """
     if url is not None and not is_known(url):
         raise typer.BadParameter(f"{shown(url)!r} is not a database URL; use {EXAMPLES}")
     return url
@@ -37,7 +40,7 @@ _Option = Annotated[
     typer.Option(
         OPTION,
         metavar="URL",
-        callback=_checked,
+        callback=check_url,
         help=f"URL of the database that holds the log, such as {EXAMPLES} [{_VARIABLE}, {_DEFAULT}].",
         show_default=False,
     ),

@@ -20,6 +20,7 @@ quarantining.py  damaged segments are set aside
 backup.py        a copy of the database while it is in use
 pack_copies.py   copies of the packs, for a backup
 relocation.py    a database moves into another one
+comparing.py     two logs are compared, event by event
 statistics.py    the contents of a log in numbers
 distinct.py      counts distinct events in bounded memory
 """

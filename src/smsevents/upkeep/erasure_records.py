@@ -34,6 +34,7 @@ from smsevents.catalog.erasures import (
     sealing_key,
 )
 from smsevents.catalog.markers import ERASURES_PREFIX
+from smsevents.catalog.shops import all_blocked
 from smsevents.errors import InvalidRequest, StoreFull, StoreUnavailable
 from smsevents.storage.files import FOLDERS_MODE, FileStore
 from smsevents.wire.limits import DAY_MS
@@ -184,6 +185,34 @@ def known_of(connection: Connection, trackpoint: int) -> Iterator[ErasureRecord]
         record = ErasureRecord.opened(key, name)
         if record is not None and record.trackpoint == trackpoint:
             yield record
+
+
+def complete(database: Database, now: int) -> int:
+    """Record at `now` (Unix ms) who is blocked, or not any more, where the record says otherwise. Return how many.
+
+    A server of a version without the record may have decided it, as during an upgrade. What was blocked before the
+    time that the record covers is left out. Erasures must have been repeated before. `keep` then writes the records to
+    their places.
+    """
+
+    def add(connection: Connection) -> int:
+        key, since_ms = sealing_key(connection), forgotten_before_ms(connection)
+        opened = (ErasureRecord.opened(key, name) for name in known_names(connection))
+        decided = sorted((one for one in opened if one and one.act is not Act.ERASE), key=lambda one: one.at_ms)
+        last = {(one.trackpoint, one.digest): one for one in decided}
+        blocked = {(trackpoint, digest): at_ms for trackpoint, digest, at_ms in all_blocked(connection)}
+        lacking = [
+            (user, Act.BLOCK)
+            for user, blocked_ms in blocked.items()
+            if blocked_ms >= since_ms
+            and ((one := last.get(user)) is None or one.act is Act.ALLOW or one.at_ms < blocked_ms)
+        ] + [(user, Act.ALLOW) for user, one in last.items() if one.act is Act.BLOCK and user not in blocked]
+        at_ms = max(now, newest_known_ms(connection) + 1)
+        names = [ErasureRecord(at_ms, trackpoint, act, digest).name(key) for (trackpoint, digest), act in lacking]
+        add_known(connection, ((name, at_ms) for name in names))
+        return len(names)
+
+    return database.write(add)
 
 
 def places_to_read(database: Database) -> list[ByteStore]:

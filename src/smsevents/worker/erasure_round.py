@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from smsevents.errors import DamagedSegment, StoreUnavailable
-from smsevents.upkeep.erasure_records import keep
+from smsevents.upkeep.erasure_records import complete, keep
 from smsevents.upkeep.erasure_repeats import repeat_erasures
 
 if TYPE_CHECKING:
@@ -34,9 +34,12 @@ class ErasureRound:
         self._last_ms = now
         try:
             done = repeat_erasures(self._database, now)
+            completed = complete(self._database, now)
             keep(self._database, old_by_ms, self._kept_days)
         except (StoreUnavailable, DamagedSegment) as error:
             logger.warning("erasures not looked after", reason=str(error))
             return
         if done.erasures:
             logger.warning("erasures repeated", erasures=done.erasures, events=done.events)
+        if completed:
+            logger.info("record of erasures completed", records=completed)

@@ -21,7 +21,7 @@ from smsevents.log.recent import READ_AFTER_MISSES, RecentEvents
 from smsevents.web.commit_marks import CommitMarks
 from smsevents.web.fair import FairThreads
 from smsevents.wire.window import Window
-from tests.contracts.dialects.harness import HARNESSES, SLOW, Harness, harness_of
+from tests.contracts.dialects.harness import SLOW, Harness, harness_of
 from tests.support.lines import DAY_MS, body_of, line
 from tests.support.logs import log_at, store
 from tests.support.postgres import OWNER, administered, create_database, kill, open_folder, pair, running, url_of
@@ -37,14 +37,6 @@ if TYPE_CHECKING:
 SHOP = 7
 OFTEN = min(READ_AFTER_MISSES)
 WAIT_MAX_SECONDS = 30
-
-
-@pytest.fixture(params=HARNESSES)
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """Make a database of each dialect, and of PostgreSQL also through pgbouncer."""
-    made = harness_of(request.param, request, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -22,18 +22,16 @@ from smsevents.clock.system import now_ms
 from smsevents.errors import InvalidRequest, ShopExists, StoreFull, StoreUnavailable
 from smsevents.segments.segment import pack
 from tests.contracts.dialects.harness import (
-    HARNESSES,
     Harness,
     PostgresHarness,
     SqliteHarness,
-    harness_of,
     held_by_another_process,
 )
 from tests.support.entries import entry
 from tests.support.lines import line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -43,14 +41,6 @@ if TYPE_CHECKING:
 
 WAIT_MAX_SECONDS = 30
 SHOP = 7
-
-
-@pytest.fixture(params=HARNESSES)
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """Make a database of each dialect, and of PostgreSQL also through pgbouncer."""
-    made = harness_of(request.param, request, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.receipt_rows import WAITING_MAX_MS, expire_receipts
 from smsevents.wire.limits import HOUR_MS
 from smsevents.wire.reference import encode_reference
-from tests.contracts.dialects.harness import HARNESSES, harness_of
 from tests.support.receipts import START_MS, ReceiptSite, line_of, one_off, sent_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.contracts.dialects.harness import Harness
 
 MINUTE_MS = 60_000
 SENT = one_off(START_MS - MINUTE_MS)
 REF = encode_reference("u1", SENT)
-
-
-@pytest.fixture(params=HARNESSES[:2])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """Make a database of each dialect."""
-    made = harness_of(request.param, request, tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def site(harness: Harness) -> ReceiptSite:
-    """Return a shop in it."""
-    return ReceiptSite(harness.opened())
 
 
 def register(site: ReceiptSite, message_id: str) -> None:

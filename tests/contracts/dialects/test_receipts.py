@@ -27,15 +27,12 @@ from smsevents.upkeep.receipt_rows import WAITING_MAX_MS, expire_receipts
 from smsevents.wire.events import digest_of
 from smsevents.wire.limits import DAY_MS, HOUR_MS
 from smsevents.wire.reference import encode_reference
-from tests.contracts.dialects.harness import HARNESSES, PostgresHarness, harness_of
+from tests.contracts.dialects.harness import PostgresHarness
 from tests.support.campaigns import few_or_many
 from tests.support.ingests import certain
 from tests.support.receipts import START_MS, ReceiptSite, line_of, one_off, sent_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from smsevents.catalog import Database
     from tests.contracts.dialects.harness import Harness
 
@@ -44,25 +41,11 @@ SENT = one_off(START_MS - MINUTE_MS)
 REF = encode_reference("u1", SENT)
 WAIT_MAX_SECONDS = 30
 # for what no dialect does in its own way: a database of PostgreSQL takes a second to create
-ONE_DIALECT = pytest.mark.parametrize("harness", ["sqlite"], indirect=True)
+ONE_DIALECT = pytest.mark.parametrize("direct", ["sqlite"], indirect=True)
 _shops = count(1000)
 
 
 # what a pooler changes is in the tests of the dialect
-@pytest.fixture(params=HARNESSES[:2])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """Make a database of each dialect."""
-    made = harness_of(request.param, request, tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def site(harness: Harness) -> ReceiptSite:
-    """Return a shop in it."""
-    return ReceiptSite(harness.opened())
-
-
 def delivered(date_ms: int, user: str = "u1", source: Any = SENT) -> bytes:
     """Return the line of a delivery to a user of the shop."""
     return line_of(7, user, "DELIVERED", date_ms, source)
@@ -241,7 +224,7 @@ def test_the_register_is_kept_for_a_week(site: ReceiptSite) -> None:
     assert delivered(START_MS) in site.lines()
 
 
-def test_a_blocked_user_leaves_no_trace(site: ReceiptSite, harness: Harness) -> None:
+def test_a_blocked_user_leaves_no_trace(site: ReceiptSite, direct: Harness) -> None:
     """Receipts of a blocked user are dropped, by reference, by id, early or not; nothing about the user is stored."""
     user = "user-that-is-blocked"
     reference = encode_reference(user, SENT)
@@ -262,10 +245,10 @@ def test_a_blocked_user_leaves_no_trace(site: ReceiptSite, harness: Harness) -> 
     with site.database.read() as connection:
         assert not connection.exec_driver_sql("SELECT 1 FROM sent").all()
         assert not connection.exec_driver_sql("SELECT 1 FROM first_arrivals").all()
-    assert user.encode() not in harness.bytes_stored()
+    assert user.encode() not in direct.bytes_stored()
 
 
-def test_an_erasure_takes_the_register_along(site: ReceiptSite, harness: Harness) -> None:
+def test_an_erasure_takes_the_register_along(site: ReceiptSite, direct: Harness) -> None:
     """An erasure deletes the user's registered messages and first arrivals from the files, and leaves others alone."""
     user = "user-to-be-erased"
     receiver = site.receiver()
@@ -277,12 +260,12 @@ def test_an_erasure_takes_the_register_along(site: ReceiptSite, harness: Harness
     )
     site.receive(receiver, {"d": 1}, encode_reference(user, SENT))
     site.receive(receiver, {"d": 1}, encode_reference("u2", SENT))
-    assert user.encode() in harness.bytes_stored()
+    assert user.encode() in direct.bytes_stored()
 
     erased = forget(site.database, 7, [user], site.now_ms, block=False)
 
     assert (erased.events, erased.wiped) == (2, True)
-    assert user.encode() not in harness.bytes_stored()
+    assert user.encode() not in direct.bytes_stored()
     assert site.receive(receiver, kannel(F="unused")) == ["waiting"]
     assert site.receive(receiver, kannel(F="other")) == ["recorded"]
     with site.database.read() as connection:
@@ -394,11 +377,11 @@ def play(database: Database, messages: list[int], receipts: list[Any], order: li
 
 
 @pytest.mark.parametrize("examples", few_or_many(12, 300))
-def test_any_order_repeats_and_spellings(harness: Harness, examples: int) -> None:
+def test_any_order_repeats_and_spellings(direct: Harness, examples: int) -> None:
     """In any order, with any repeats, early receipts and spellings of ids, the log is that of the model."""
-    database = harness.opened()
+    database = direct.opened()
 
-    @settings(max_examples=examples if isinstance(harness, PostgresHarness) else 5 * examples)
+    @settings(max_examples=examples if isinstance(direct, PostgresHarness) else 5 * examples)
     @given(messages=_messages, receipts=_receipts, order=_order)
     def plays(messages: list[int], receipts: list[Any], order: list[Any]) -> None:
         play(database, messages, receipts, order)
@@ -406,15 +389,15 @@ def test_any_order_repeats_and_spellings(harness: Harness, examples: int) -> Non
     plays()
 
 
-def test_a_receipt_and_its_message_at_the_same_moment(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receipt_and_its_message_at_the_same_moment(direct: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a receipt and its line come at the same moment in two processes, one of them sees the other.
 
     Without the lock of the shop, both would look before the other has committed, and the receipt would wait in vain.
     """
-    if not isinstance(harness, PostgresHarness):
+    if not isinstance(direct, PostgresHarness):
         pytest.skip("SQLite has one writer")
-    one = ReceiptSite(harness.opened())
-    other = ReceiptSite(harness.opened(), exists=True)
+    one = ReceiptSite(direct.opened())
+    other = ReceiptSite(direct.opened(), exists=True)
     receiver = one.receiver()
     has_looked, may_commit = threading.Event(), threading.Event()
     real = vars(register_module)["any_waiting"]
@@ -430,7 +413,7 @@ def test_a_receipt_and_its_message_at_the_same_moment(harness: Harness, monkeypa
         registering = threads.submit(one.sent, sent_line({"receiver": receiver.id}, "abc", "u1", SENT))
         assert has_looked.wait(WAIT_MAX_SECONDS)
         receiving = threads.submit(other.receive, receiver, kannel(F="abc"))
-        while harness.query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+        while direct.query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
             assert not receiving.done()
         may_commit.set()
         registering.result(WAIT_MAX_SECONDS)

@@ -22,28 +22,17 @@ from smsevents.upkeep.erasure import forget
 from smsevents.upkeep.erasure_users import UsersNamed
 from smsevents.upkeep.receipt_rows import erase_receipts, expire_receipts, settle_register
 from smsevents.wire.limits import DAY_MS
-from tests.contracts.dialects.harness import HARNESSES, PostgresHarness, harness_of
+from tests.contracts.dialects.harness import PostgresHarness
 from tests.support.campaigns import few_or_many
 from tests.support.receipts import START_MS, ReceiptSite, one_off, sent_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.contracts.dialects.harness import Harness
 
 IDS = 6
 WAIT_MAX_SECONDS = 30
 SENT = one_off(START_MS - 1000)
 _shops = count(1000)
-
-
-@pytest.fixture(params=HARNESSES[:2])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """Make a database of each dialect."""
-    made = harness_of(request.param, request, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +66,9 @@ def users_found(site: ReceiptSite, receiver: Any, message_ids: list[str]) -> dic
     return found
 
 
-def test_a_day_has_several_periods_until_it_is_over(harness: Harness) -> None:
+def test_a_day_has_several_periods_until_it_is_over(direct: Harness) -> None:
     """Messages of a day are in periods of limited size. Once the day is over, they are together, and all are found."""
-    site = ReceiptSite(harness.opened())
+    site = ReceiptSite(direct.opened())
     receiver = site.receiver()
     messages = {f"m{number}": f"u{number}" for number in range(9)}
     register_some(site, messages, {"receiver": receiver.id})
@@ -99,9 +88,9 @@ def test_a_day_has_several_periods_until_it_is_over(harness: Harness) -> None:
     assert periods_of(site) == []
 
 
-def test_periods_expire_with_their_day(harness: Harness) -> None:
+def test_periods_expire_with_their_day(direct: Harness) -> None:
     """Messages that nobody moved expire with their day, and so do their periods."""
-    site = ReceiptSite(harness.opened())
+    site = ReceiptSite(direct.opened())
     receiver = site.receiver()
     register_some(site, {f"m{number}": "u1" for number in range(9)}, {"receiver": receiver.id})
     expire_receipts(site.database, START_MS + 7 * DAY_MS)
@@ -112,10 +101,10 @@ def test_periods_expire_with_their_day(harness: Harness) -> None:
     assert periods_of(site) == []
 
 
-def test_an_erasure_finds_a_message_that_moves_meanwhile(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_erasure_finds_a_message_that_moves_meanwhile(direct: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whenever messages move while an erasure goes through the periods, none of the user stays."""
     for at in (1, 2, 4):
-        site = ReceiptSite(harness.opened(), next(_shops))
+        site = ReceiptSite(direct.opened(), next(_shops))
         receiver = site.receiver()
         messages = {f"m{number}": "erased" if number % 2 else "kept" for number in range(9)}
         register_some(site, messages, {"receiver": receiver.id})
@@ -137,9 +126,9 @@ def test_an_erasure_finds_a_message_that_moves_meanwhile(harness: Harness, monke
         site.database.close()
 
 
-def test_many_users_are_erased_at_once(harness: Harness) -> None:
+def test_many_users_are_erased_at_once(direct: Harness) -> None:
     """An erasure of more users than a statement takes values, as it may follow a restore, leaves nothing of them."""
-    site = ReceiptSite(harness.opened())
+    site = ReceiptSite(direct.opened())
     many = [f"u{number}" for number in range(70_000)]
     register_some(site, {"m1": many[0], "m2": many[-1], "m3": "kept"}, {"receiver": site.receiver().id})
     erase_receipts(site.database, site.trackpoint, UsersNamed(site.trackpoint, many), site.now_ms)
@@ -148,15 +137,15 @@ def test_many_users_are_erased_at_once(harness: Harness) -> None:
         assert list(users_sent_to(connection, period, site.trackpoint)) == ["kept"]
 
 
-def test_a_receipt_finds_a_message_that_is_about_to_move(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receipt_finds_a_message_that_is_about_to_move(direct: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message does not move between the moments in which a receipt learns the periods and looks into them.
 
     Without the lock of the shop, the receipt would look into the old period only, and wait in vain.
     """
-    if not isinstance(harness, PostgresHarness):
+    if not isinstance(direct, PostgresHarness):
         pytest.skip("SQLite has one writer")
-    one = ReceiptSite(harness.opened())
-    other = harness.opened()
+    one = ReceiptSite(direct.opened())
+    other = direct.opened()
     receiver = one.receiver()
     register_some(one, {"abc": "u1"}, {"receiver": receiver.id})
     has_looked, may_go_on = threading.Event(), threading.Event()
@@ -175,7 +164,7 @@ def test_a_receipt_finds_a_message_that_is_about_to_move(harness: Harness, monke
         receiving = threads.submit(one.receive, receiver, fields)
         assert has_looked.wait(WAIT_MAX_SECONDS)
         settling = threads.submit(settle_register, other, START_MS + DAY_MS)
-        while harness.query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+        while direct.query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
             assert not settling.done()
         may_go_on.set()
         assert receiving.result(WAIT_MAX_SECONDS) == ["recorded"]
@@ -194,11 +183,11 @@ steps = st.lists(
 
 
 @pytest.mark.parametrize("examples", few_or_many(8, 200))
-def test_the_latest_message_counts_wherever_it_is(harness: Harness, examples: int) -> None:
+def test_the_latest_message_counts_wherever_it_is(direct: Harness, examples: int) -> None:
     """After any registrations, days and moves, a receipt finds the user who was registered last for its id."""
-    database = harness.opened()
+    database = direct.opened()
 
-    @settings(max_examples=examples if isinstance(harness, PostgresHarness) else 5 * examples)
+    @settings(max_examples=examples if isinstance(direct, PostgresHarness) else 5 * examples)
     @given(steps)
     def plays(done: list[Any]) -> None:
         """Register, move, and compare with a dictionary."""

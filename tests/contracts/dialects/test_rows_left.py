@@ -14,32 +14,14 @@ from smsevents.upkeep.retention import expire
 from smsevents.upkeep.wiping import wipe
 from smsevents.wire.limits import DAY_MS
 from smsevents.wire.reference import encode_reference
-from tests.contracts.dialects.harness import HARNESSES, harness_of
 from tests.support.erasures import is_marked
 from tests.support.receipts import START_MS, ReceiptSite, one_off, sent_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.contracts.dialects.harness import Harness
 
 SENT = one_off(START_MS - 60_000)
 USER = "user-that-has-left"
-
-
-@pytest.fixture(params=HARNESSES[:2])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """Make a database of each dialect."""
-    made = harness_of(request.param, request, tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def site(harness: Harness) -> ReceiptSite:
-    """Return a shop in it."""
-    return ReceiptSite(harness.opened())
 
 
 def register(site: ReceiptSite, message_id: str, user_id: str) -> None:
@@ -47,7 +29,7 @@ def register(site: ReceiptSite, message_id: str, user_id: str) -> None:
     site.sent(sent_line({"gateway": "kannel"}, message_id, user_id, SENT))
 
 
-def test_an_erasure_wipes_what_left_before(site: ReceiptSite, harness: Harness) -> None:
+def test_an_erasure_wipes_what_left_before(site: ReceiptSite, direct: Harness) -> None:
     """An erasure wipes rows of the register that were replaced or have expired, although no row names the user now."""
     users = ["user-that-was-replaced", "user-that-expired"]
     site.receiver()
@@ -58,11 +40,11 @@ def test_an_erasure_wipes_what_left_before(site: ReceiptSite, harness: Harness) 
 
     assert forget(site.database, 7, users, site.now_ms, block=True).wiped
 
-    assert [user for user in users if user.encode() in harness.bytes_stored()] == []
+    assert [user for user in users if user.encode() in direct.bytes_stored()] == []
     assert not is_marked(site.database)
 
 
-def test_an_erasure_wipes_events_that_expired_before(site: ReceiptSite, harness: Harness) -> None:
+def test_an_erasure_wipes_events_that_expired_before(site: ReceiptSite, direct: Harness) -> None:
     """An erasure wipes what is left of events that expired: at least the bounds of their segment are readable."""
     receiver = site.receiver()
     site.receive(receiver, {"d": 1, "T": START_MS // 1000}, encode_reference(USER, SENT))
@@ -72,7 +54,7 @@ def test_an_erasure_wipes_events_that_expired_before(site: ReceiptSite, harness:
 
     assert forget(site.database, 7, [USER], site.now_ms, block=True).wiped
 
-    assert USER.encode() not in harness.bytes_stored()
+    assert USER.encode() not in direct.bytes_stored()
 
 
 def test_only_what_leaves_is_marked(site: ReceiptSite) -> None:
@@ -90,13 +72,13 @@ def test_only_what_leaves_is_marked(site: ReceiptSite) -> None:
     assert is_marked(site.database)
 
 
-def test_two_users_of_a_message_in_one_call(site: ReceiptSite, harness: Harness) -> None:
+def test_two_users_of_a_message_in_one_call(site: ReceiptSite, direct: Harness) -> None:
     """If a call registers a message twice, the files never hold the user of the line that does not count."""
     site.receiver()
     lines = [sent_line({"gateway": "kannel"}, "1", user, SENT) for user in (USER, "u2")]
     site.sent(*lines)
 
-    assert USER.encode() not in harness.bytes_stored()
+    assert USER.encode() not in direct.bytes_stored()
     assert not is_marked(site.database)
 
 

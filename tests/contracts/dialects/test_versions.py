@@ -12,25 +12,15 @@ from smsevents.catalog.schema import MIGRATIONS, READER, is_usable
 from smsevents.catalog.shops import Shop, all_shops, insert_shop
 from smsevents.catalog.tables import readers
 from smsevents.errors import StoreVersionError
-from tests.contracts.dialects.harness import HARNESSES, Harness, harness_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from sqlalchemy import Connection
+
+    from tests.contracts.dialects.harness import Harness
 
 LATER = "9999"
 FIRST_THAT_ONLY_ADDS = "0009"
 ADDING = {"create_table", "create_index", "add_column", "bulk_insert", "execute", "get_bind"}
-
-
-@pytest.fixture(params=HARNESSES)
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """Make a database of each dialect."""
-    made = harness_of(request.param, request, tmp_path)
-    yield made
-    made.close()
 
 
 def upgrade(harness: Harness, lowest: int) -> None:
