@@ -1,39 +1,39 @@
-"""The pace of an export: who is read ahead for, in what pages, and how many at a time."""
+"""The pace of an export: to whom the reading thread sends directly, in what pages, and to how many at a time."""
 
 from __future__ import annotations
 
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
-from smsevents.web.export_pace import EXPORT_AHEAD_MAX_SECONDS, EXPORT_FAST_PAGE_BYTES, ExportPace, Slots, Step
+from smsevents.web.export_pace import EXPORT_DIRECT_MAX_SECONDS, EXPORT_FAST_PAGE_BYTES, ExportPace, Slots, Step
 
-AHEAD = Step(is_ahead=True, page_max_bytes=EXPORT_FAST_PAGE_BYTES)
-BEHIND = Step(is_ahead=False, page_max_bytes=PAGE_HELD_MAX_BYTES)
+DIRECT = Step(is_direct=True, page_max_bytes=EXPORT_FAST_PAGE_BYTES)
+IN_MESSAGES = Step(is_direct=False, page_max_bytes=PAGE_HELD_MAX_BYTES)
 
 
-def test_a_client_that_keeps_up_is_read_ahead_for() -> None:
-    """A client gets large pages, read ahead, except after a chunk that it took too long for."""
+def test_a_client_that_keeps_up_is_sent_to_directly() -> None:
+    """A client gets large pages, sent directly, except after a chunk that it took too long for."""
     pace = ExportPace(Slots(1))
     for seconds, expected in (
-        (0.0, AHEAD),
-        (EXPORT_AHEAD_MAX_SECONDS / 2, AHEAD),
-        (EXPORT_AHEAD_MAX_SECONDS, BEHIND),
-        (60.0, BEHIND),
-        (EXPORT_AHEAD_MAX_SECONDS / 2, AHEAD),
+        (0.0, DIRECT),
+        (EXPORT_DIRECT_MAX_SECONDS / 2, DIRECT),
+        (EXPORT_DIRECT_MAX_SECONDS, IN_MESSAGES),
+        (60.0, IN_MESSAGES),
+        (EXPORT_DIRECT_MAX_SECONDS / 2, DIRECT),
     ):
         pace.sent(seconds)
         with pace.step() as step:
             assert step == expected
 
 
-def test_as_many_are_read_ahead_for_as_there_are_slots() -> None:
-    """However many clients keep up, no more chunks are read ahead than there are slots; each is free again after it."""
+def test_as_many_are_sent_to_directly_as_there_are_slots() -> None:
+    """However many clients keep up, no more are sent to directly than there are slots; each is free again after it."""
     slots = Slots(2)
     first, second, third = (ExportPace(slots) for _ in range(3))
     with first.step() as one, second.step() as two:
-        assert (one, two) == (AHEAD, AHEAD)
+        assert (one, two) == (DIRECT, DIRECT)
         with third.step() as three:
-            assert three == BEHIND
+            assert three == IN_MESSAGES
     with third.step() as three:
-        assert three == AHEAD
+        assert three == DIRECT
 
 
 def test_a_slot_is_free_again_after_a_fault() -> None:
@@ -43,7 +43,7 @@ def test_a_slot_is_free_again_after_a_fault() -> None:
     for _ in range(3):
         try:
             with pace.step() as step:
-                assert step == AHEAD
+                assert step == DIRECT
                 raise TimeoutError
         except TimeoutError:
             pass

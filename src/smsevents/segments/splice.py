@@ -34,7 +34,11 @@ class GzipMember:
 
     def take(self, pieces: Iterable[Piece]) -> bytes:
         """Return the bytes of the next pieces. The header precedes the first ones."""
-        run = [self._head] if self._head else []  # one item is passed on, two would be copied
+        return b"".join(self.take_parts(pieces))  # a single part is passed on, two would be copied
+
+    def take_parts(self, pieces: Iterable[Piece]) -> list[bytes]:
+        """Return the bytes of the next pieces in parts, so that none are copied."""
+        run = [self._head] if self._head else []
         self._head = b""
         for piece in pieces:
             if isinstance(piece, bytes):
@@ -45,7 +49,7 @@ class GzipMember:
                 for header in headers_of(piece):
                     self._add(header.line_crc, header.line_bytes)
                 run.append(piece.data)
-        return b"".join(run)
+        return run
 
     def nothing(self) -> bytes:
         """Return bytes that stand for no lines, so that the client receives something."""

@@ -1,7 +1,7 @@
-"""The pace of an export: the size of each read, and whether the next chunk is read while the current one is sent.
+"""The pace of an export: the size of each read, and whether the thread that reads also sends.
 
-A client that keeps up gets larger pages, read ahead. A slow client would gain nothing from that, and a hundred slow
-clients would hold a hundred times as much memory.
+A client that keeps up gets larger pages, sent directly by the thread. A slow client would gain nothing from that, and a
+hundred slow clients would hold a hundred times as much memory, and each a descriptor more.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXPORT_FAST_PAGE_BYTES = 1024 * 1024
-EXPORT_AHEAD_MAX_SECONDS = 0.02  # nothing is read ahead for a client that takes longer for a chunk
-EXPORT_RUNS_AHEAD_MAX = 8  # in a process: limits the memory that clients can hold by not reading
+EXPORT_DIRECT_MAX_SECONDS = 0.02  # nothing is sent directly to a client that takes longer for a chunk
+EXPORTS_DIRECT_MAX = 8  # in a process: limits the memory that clients can hold by not reading, and the descriptors
 
 
 class Slots:
@@ -39,9 +39,9 @@ class Slots:
 
 
 class Step(NamedTuple):
-    """How the next chunk is read: whether while the current one is sent or after it, and the page size in bytes."""
+    """How the next chunk is sent: by the thread that reads it or in messages, and the page size in bytes."""
 
-    is_ahead: bool
+    is_direct: bool
     page_max_bytes: int
 
 
@@ -49,21 +49,21 @@ class ExportPace:
     """Decides how one export reads, by how long its client took for the previous chunk."""
 
     def __init__(self, slots: Slots) -> None:
-        """Use the slots for reading ahead that all exports of the process share."""
+        """Use the slots for sending directly that all exports of the process share."""
         self._slots = slots
         self._keeps_up = True
 
     def sent(self, seconds: float) -> None:
         """Note how long the client took for a chunk, in seconds."""
-        self._keeps_up = seconds < EXPORT_AHEAD_MAX_SECONDS
+        self._keeps_up = seconds < EXPORT_DIRECT_MAX_SECONDS
 
     @contextmanager
     def step(self) -> Iterator[Step]:
-        """Yield how to send one chunk and read the next. A slot for reading ahead is held until the block ends."""
+        """Yield how to read and send the next chunks. A slot for sending directly is held until the block ends."""
         if not self._keeps_up or not self._slots.take():
-            yield Step(is_ahead=False, page_max_bytes=PAGE_HELD_MAX_BYTES)
+            yield Step(is_direct=False, page_max_bytes=PAGE_HELD_MAX_BYTES)
             return
         try:
-            yield Step(is_ahead=True, page_max_bytes=EXPORT_FAST_PAGE_BYTES)
+            yield Step(is_direct=True, page_max_bytes=EXPORT_FAST_PAGE_BYTES)
         finally:
             self._slots.give_back()

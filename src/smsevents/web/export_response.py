@@ -15,7 +15,8 @@ import structlog
 from smsevents.errors import DamagedSegment, SmsEventsError
 from smsevents.segments.merge import PAGE_HELD_MAX_BYTES
 from smsevents.web import metrics
-from smsevents.web.export_chunks import Chunk
+from smsevents.web.connection.direct import EXTENSION
+from smsevents.web.export_chunks import NOTHING
 from smsevents.web.request_info import info_of
 from smsevents.web.within import within
 
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
 
     from litestar.types import Receive, Scope, Send
 
-    from smsevents.web.export_chunks import Chunks
+    from smsevents.web.connection.direct import DirectBody
+    from smsevents.web.export_chunks import Chunk, Chunks
     from smsevents.web.export_pace import ExportPace
 
 logger = structlog.get_logger()
-
-_NOTHING = Chunk(b"", is_last=False)
 
 
 class ExportResponse:
@@ -46,7 +46,7 @@ class ExportResponse:
         is_gzip = "Content-Encoding" in headers
         self._sent_bytes = metrics.export_bytes_gzip if is_gzip else metrics.export_bytes_identity
         self._asked = time.perf_counter()
-        self._next = _NOTHING  # the next chunk; no other reference exists, so its memory is free once it is sent
+        self._next: Chunk = NOTHING  # the next chunk; no other reference exists, so its memory is free once it is sent
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the export. If it returns before the last chunk, the response is truncated and its connection ends."""
@@ -63,11 +63,13 @@ class ExportResponse:
         gone = asyncio.ensure_future(_until_gone(receive))
         try:
             while not self._next.is_last and not gone.done():
-                await self._send_and_read(send)
+                await self._send_and_read(scope, send)
             if self._next.is_last:
                 await self._send_next(send)
             else:
                 _truncated(scope, "client", "the client went away")
+        except ConnectionError:
+            _truncated(scope, "client", "the client went away")
         except TimeoutError:
             _truncated(scope, "client", "the client stopped reading")
         except asyncio.CancelledError:
@@ -78,20 +80,24 @@ class ExportResponse:
         finally:
             gone.cancel()
 
-    async def _send_and_read(self, send: Send) -> None:
-        """Send the current chunk and read the next one."""
+    async def _send_and_read(self, scope: Scope, send: Send) -> None:
+        """Send the current chunk and read the next one. If the client keeps up, send more while they are read."""
         with self._pace.step() as step:
-            if not step.is_ahead:
+            if self._next.data:
                 await self._send_next(send)
+            direct = await within(self._stall_max_seconds, _direct_body(scope)) if step.is_direct else None
+            if direct is None:
                 self._next = await self._chunks.next(step.page_max_bytes)
                 return
-            reading = self._chunks.next(step.page_max_bytes)
             try:
-                await self._send_next(send)
-                self._next = await reading
+                self._next = await self._chunks.next(step.page_max_bytes, direct)
+                started = time.perf_counter()
+                await within(self._stall_max_seconds, direct.flushed())
+                self._pace.sent(time.perf_counter() - started)
             finally:
-                if not reading.cancel() and not reading.cancelled():
-                    reading.exception()  # retrieve it, or asyncio would log it when sending has failed too
+                direct.close()
+                self._sent_bytes.inc(direct.body_bytes)
+                info_of(scope).direct_bytes += direct.body_bytes
 
     async def _send_next(self, send: Send) -> None:
         """Send the current chunk and release it. Raises `TimeoutError` if the client stops reading."""
@@ -105,7 +111,7 @@ class ExportResponse:
 
     async def _pass_on(self, send: Send) -> None:
         """Send the current chunk and, unless it is the last, wait until the client has taken most of it."""
-        (data, is_last), self._next = self._next, _NOTHING
+        (data, is_last), self._next = self._next, NOTHING
         message: Any = {"type": "http.response.body", "body": data, "more_body": not is_last}
         await send(message)
         del data, message  # the server has its own framed copy
@@ -125,6 +131,14 @@ def _truncated(scope: Scope, reason: str, detail: str) -> None:
     info.reason = f"cut_{reason}"
     log = logger.info if reason == "client" else logger.warning if reason == "shutdown" else logger.error
     log("export cut", trackpoint=info.trackpoint, reason=reason, detail=detail)
+
+
+async def _direct_body(scope: Scope) -> DirectBody | None:
+    """Return the body that a thread may send, or None: another server, or a response that has not begun yet."""
+    extensions: dict[str, Any] = scope.get("extensions") or {}
+    opened = extensions.get(EXTENSION)
+    body: DirectBody | None = await opened() if opened is not None else None
+    return body
 
 
 async def _until_gone(receive: Receive) -> None:

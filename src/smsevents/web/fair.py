@@ -265,6 +265,11 @@ class FairThreads:
                 elif not self._turns:
                     self._idle += 1
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether other work waits for a thread. Long work ends its turn then."""
+        return len(self._turns) > 0
+
     def close(self) -> None:
         """Drop the waiting work, wait for the running work, then end the threads."""
         with self._lock:

@@ -31,7 +31,8 @@ _capital = re.compile(r"(?<!^)(?=[A-Z])")
 class RequestInfo:
     """A request: its id, its client's address, its shop, its key or receiver, and why it was refused.
 
-    `forwarded_https` says that a trusted proxy received it over https.
+    `forwarded_https` says that a trusted proxy received it over https. `direct_bytes` of the response's body were sent
+    past the ASGI messages.
     """
 
     request_id: str
@@ -42,6 +43,7 @@ class RequestInfo:
     reason: str | None = None
     detail: str | None = None
     forwarded_https: bool = False
+    direct_bytes: int = 0
 
     def refused(self, error: Exception) -> None:
         """Store the error that a request ended with, without anything that the client sent."""

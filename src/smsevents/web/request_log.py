@@ -63,7 +63,7 @@ class RequestLog:
             info.reason = info.reason or "shutdown"
             raise
         finally:
-            _tell(scope, info, status, sent, time.perf_counter() - started)
+            _tell(scope, info, status, sent + info.direct_bytes, time.perf_counter() - started)
 
 
 def _tell(scope: HTTPScope, info: RequestInfo, status: int, sent: int, seconds: float) -> None:

@@ -21,7 +21,7 @@ from smsevents.web import tenant_metrics
 from smsevents.web.attempts import Attempts
 from smsevents.web.commit_marks import CommitMarks
 from smsevents.web.connection.registry import connections_max
-from smsevents.web.export_pace import EXPORT_RUNS_AHEAD_MAX, Slots
+from smsevents.web.export_pace import EXPORTS_DIRECT_MAX, Slots
 from smsevents.web.fair import ConcurrencyLimit, FairThreads
 from smsevents.web.once import Once
 from smsevents.web.outcomes import Outcomes
@@ -54,10 +54,10 @@ class Lane:
 
 @dataclass(frozen=True)
 class ExportLane(Lane):
-    """Exports also have threads for slow pages, which would block all other exports, and slots for reading ahead."""
+    """Exports also have threads for slow pages, which would block all other exports, and slots for sending directly."""
 
     mergers: FairThreads
-    ahead: Slots
+    direct: Slots
 
     def close(self) -> None:
         """End the threads."""
@@ -110,7 +110,7 @@ class AppState:
             _limit("exports", settings.exports_at_once_max, at_most, "SMSEVENTS_EXPORTS_AT_ONCE_MAX"),
             _threads("reader", EXPORT_READERS),
             _threads("merger", EXPORT_MERGERS),
-            Slots(EXPORT_RUNS_AHEAD_MAX),
+            Slots(EXPORTS_DIRECT_MAX),
         )
         markers = _threads("marker", 1)
         return cls(

@@ -6,6 +6,7 @@ protocol.py  a connection: reads requests one after the other and writes respons
 head.py      the head of a request, and which heads are refused
 framing.py   where a body begins and ends
 exchange.py  one request and its response
+direct.py    the body of a large response, sent by the thread that reads it
 registry.py  limits on all connections of a process together
 
 uvicorn runs the event loop, the signals and the lifespan of the application. Between the socket and the application

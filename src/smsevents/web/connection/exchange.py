@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from smsevents.web.connection.direct import EXTENSION, DirectBody
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from smsevents.web.connection.head import Head
@@ -45,6 +48,14 @@ class Line(Protocol):
         """Wait until the client has taken most of what was sent."""
         ...
 
+    async def drained(self) -> None:
+        """Wait until the system has taken all that was sent."""
+        ...
+
+    def duplicate(self) -> socket.socket | None:
+        """Return the socket under a descriptor of its own, or None: there is no free one, or bytes wait to be sent."""
+        ...
+
     def want_body(self, *, more: bool) -> None:
         """Resume reading the request from the socket, or pause it."""
         ...
@@ -64,7 +75,7 @@ class Exchange:
     def __init__(self, line: Line, head: Head, scope: dict[str, Any]) -> None:
         """Serve the request with a head, which `scope` describes to the application."""
         self._line = line
-        self._scope = scope
+        self._scope = scope | {"extensions": {EXTENSION: self._open_directly}}
         self._is_head = head.method == "HEAD"
         self.is_http_1_0 = head.is_http_1_0
         self.keep_alive = head.keep_alive
@@ -84,6 +95,7 @@ class Exchange:
         self._is_chunked = False
         self._ends_with_the_connection = False
         self._missing: int | None = None  # bytes of the response still to send, if its length is known
+        self._direct: DirectBody | None = None
         self.has_begun = False
         self.is_complete = False
 
@@ -104,6 +116,8 @@ class Exchange:
         """Note that the client is gone."""
         self._gone = True
         self._news.set()
+        if self._direct is not None:
+            self._direct.close()
 
     # Called by the application.
 
@@ -143,6 +157,18 @@ class Exchange:
         if self._missing is None and self._head is None:  # streamed: not faster than the client reads
             await self._line.writable()
         self._continue(message.get("body", b""), is_last=not message.get("more_body", False))
+
+    async def _open_directly(self) -> DirectBody | None:
+        """Return the body of the response, for a thread to send. Close it before the next message is sent.
+
+        Return None if the body must be sent in messages: its length is known, or its head is not sent yet.
+        """
+        if not self.has_begun or self._missing is not None or self._head is not None:
+            return None
+        await self._line.drained()
+        own = None if self._gone else self._line.duplicate()
+        self._direct = None if own is None else DirectBody(own, is_chunked=self._is_chunked)
+        return self._direct
 
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.has_begun = True

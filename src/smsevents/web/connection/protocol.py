@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, cast
@@ -206,6 +207,30 @@ class HttpConnection(asyncio.Protocol):
         """Wait until the client has taken most of what was sent."""
         if self._write_paused:
             await self._writable.wait()
+
+    async def drained(self) -> None:
+        """Wait until the system has taken all that was sent."""
+        if self._transport.is_closing() or not self._transport.get_write_buffer_size():
+            return
+        self._transport.set_write_buffer_limits(high=0)  # asyncio calls `resume_writing` once all data is sent
+        try:
+            await self.writable()
+        finally:
+            if not self._transport.is_closing():
+                self._transport.set_write_buffer_limits()
+
+    def duplicate(self) -> socket.socket | None:
+        """Return the socket under a descriptor of its own, or None: there is no free one, or bytes wait to be sent."""
+        if self._transport.get_write_buffer_size():
+            return None  # what is sent through the other one would overtake them
+        own = self._transport.get_extra_info("socket")
+        try:
+            handle = os.dup(own.fileno())
+        except OSError:  # the process has as many open files as it may
+            return None
+        found = socket.socket(fileno=handle)
+        found.setblocking(False)
+        return found
 
     def want_body(self, *, more: bool) -> None:
         """Resume reading from the socket, or pause it."""
