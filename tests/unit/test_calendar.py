@@ -88,6 +88,26 @@ def test_buckets_tile_the_interval(zone: str, step: str, start: int, hours: int)
         assert strict == (inside.pop() if len(inside) == 1 else None) or strict is None
 
 
+@given(
+    zone=st.sampled_from(ZONES),
+    step=st.sampled_from(["15m", "1h", "1d", "1w", "1M"]),
+    start=st.integers(at("2026-01-01T00:00Z"), at("2026-12-31T00:00Z")),
+    hours=st.integers(1, 100),
+    later=st.integers(0, 2 * HOUR_MS),
+    earlier=st.integers(0, 2 * HOUR_MS),
+)
+def test_an_interval_within_another_one_cuts_its_buckets(  # noqa: PLR0913 -- two intervals
+    *, zone: str, step: str, start: int, hours: int, later: int, earlier: int
+) -> None:
+    """The buckets of an interval within another one are those of the other one, cut at its ends."""
+    outer, clock = Window(start, start + (hours + 4) * HOUR_MS), ZoneInfo(zone)
+    inner, now = Window(start + later, outer.end - earlier), outer.end + 1
+    around, found = (buckets_of(one, clock, step, now) for one in (outer, inner))  # type: ignore[arg-type]  # a literal
+    cut = [(max(one.start, inner.start), min(one.end, inner.end)) for one in around]
+    assert [(one.start, one.end) for one in found] == [(first, last) for first, last in cut if first <= last]
+    assert [one for one in found[1:-1] if one not in around] == []
+
+
 def test_a_bucket_is_complete_if_nothing_cuts_it() -> None:
     """The first and the last bucket are not complete if the interval cuts them, nor is the one of the present."""
     start, now = at("2026-11-01T10:00Z"), at("2026-11-04T12:00Z")

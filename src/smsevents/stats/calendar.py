@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -22,12 +23,13 @@ from smsevents.wire.limits import HOUR_MS
 from smsevents.wire.times import EPOCH, MILLISECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from smsevents.wire.window import Window
 
 BUCKETS_MAX = 2000
 DAYS_KEPT_MAX = 4096  # days and zones whose start is remembered: finding it takes longer than the rest of a bucket
+INTERVALS_KEPT_MAX = 64  # of days, whose buckets are remembered: up to BUCKETS_MAX numbers each
 _LAST_QUARTER = INT64_MAX // QUARTER_MS
 
 Step = Literal["15m", "1h", "1d", "1w", "1M", "all"]
@@ -90,31 +92,56 @@ def buckets_of(window: Window, zone: ZoneInfo, step: Step, now: int) -> list[Buc
         return []
     if step == "all":
         return [Bucket(window.start, window.end, window.end < now)]
-    found: list[Bucket] = []
-    starts = _starts(window.start, zone, step)
-    natural = next(starts)
-    while natural <= window.end:
-        following = next(starts)
-        if len(found) == BUCKETS_MAX:
-            raise InvalidRequest(
-                f"With `step` {step} the interval has more than {BUCKETS_MAX} buckets. Send a longer step or a shorter"
-                " interval."
-            )
-        start, end = max(natural, window.start), min(following - 1, window.end)
-        found.append(Bucket(start, end, start == natural and end == following - 1 and end < now))
-        natural = following
+    starts = _starts(window, zone, step)
+    buckets = bisect_right(starts, window.end)
+    if buckets > BUCKETS_MAX:
+        raise InvalidRequest(
+            f"With `step` {step} the interval has more than {BUCKETS_MAX} buckets. Send a longer step or a shorter"
+            " interval."
+        )
+    found = [Bucket(natural, following - 1, following <= now) for natural, following in pairwise(starts[: buckets + 1])]
+    found[0] = _cut(found[0], window)
+    found[-1] = _cut(found[-1], window)
     return found
 
 
-def _starts(time_ms: int, zone: ZoneInfo, step: Step) -> Iterator[int]:
-    """Go through the starts of buckets, from the one with a time (Unix ms)."""
+def _cut(bucket: Bucket, window: Window) -> Bucket:
+    """Return the part of a bucket that lies in an interval."""
+    if window.start <= bucket.start and bucket.end <= window.end:
+        return bucket
+    return Bucket(max(bucket.start, window.start), min(bucket.end, window.end), complete=False)
+
+
+def _starts(window: Window, zone: ZoneInfo, step: Step) -> Sequence[int]:
+    """Return the natural starts of the buckets of an interval and one that follows, or more than BUCKETS_MAX.
+
+    The first one has the start of the interval.
+    """
     if step in _SHORT_MS:
-        return _short_starts(time_ms, zone, _SHORT_MS[step])
-    return _day_starts(time_ms, zone, step)
+        found = _short_starts(window.start, zone, _SHORT_MS[step])
+        return _until(found, window.end)
+    return _day_starts_between(local_of(window.start, zone).date(), local_of(window.end, zone).date(), zone, step)
 
 
-def _day_starts(time_ms: int, zone: ZoneInfo, step: Step) -> Iterator[int]:
-    day = local_of(time_ms, zone).date()
+def _until(starts: Iterable[int], last_ms: int) -> tuple[int, ...]:
+    """Return starts up to the first one after a time (Unix ms), but at most BUCKETS_MAX + 2."""
+    found: list[int] = []
+    for start in islice(starts, BUCKETS_MAX + 2):
+        found.append(start)
+        if start > last_ms:
+            break
+    return tuple(found)
+
+
+@lru_cache(INTERVALS_KEPT_MAX)
+def _day_starts_between(first: date, last: date, zone: ZoneInfo, step: Step) -> tuple[int, ...]:
+    """Return the starts of the buckets from that of a local day up to one after another day, or after that day."""
+    # clocks that are set back at midnight repeat a part of the day before, so a time may be after the next midnight
+    return _until(_day_starts(first, zone, step), start_of_day(last + timedelta(days=1), zone))
+
+
+def _day_starts(day: date, zone: ZoneInfo, step: Step) -> Iterator[int]:
+    """Go through the starts of buckets, from the one with a local day."""
     if step == "1w":
         day -= timedelta(days=(day - _MONDAY).days % _DAYS_OF_WEEK)
     elif step == "1M":
@@ -189,6 +216,10 @@ class Buckets:
         except KeyError:
             found = self._quarters[quarter] = self._of_quarter(quarter)
             return found
+
+    def of_undivided(self, quarter: int) -> int:
+        """Return what `of_quarter` does for a quarter of an hour of which it is known that one bucket has all of it."""
+        return bisect_right(self._starts, max(quarter * QUARTER_MS, self._first)) - 1
 
     def _of_quarter(self, quarter: int) -> int | None:
         start, end = quarter * QUARTER_MS, quarter * QUARTER_MS + QUARTER_MS - 1

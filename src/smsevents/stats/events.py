@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from sys import getsizeof
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -90,6 +90,8 @@ class EventCounts:
         self._places: dict[StatusAndGroup, int] = {}
         self._counts: dict[int, EventsOf] = {}  # by bucket
         self._size = 0  # how many numbers of events there are in these
+        # the latest keys of a tally, and their places: mostly, those of the next one are the same
+        self._latest: tuple[list[StatusAndGroup], list[int]] = ([], [])
 
     @property
     def events(self) -> int:
@@ -131,10 +133,14 @@ class EventCounts:
 
     def add(self, taken: Counts) -> None:
         """Add the counts of a tally. Raises `InvalidRequest` if there are too many."""
-        places = [self._place_of(status, group) for status, group in taken.keys]
+        places = self._places_of(taken.keys)
         for quarter, counts in taken.buckets:
-            bucket = cast("int", self._buckets.of_quarter(quarter))  # equal scopes divide quarters alike
-            known = self._in_bucket(bucket)
+            bucket = self._buckets.of_undivided(quarter)  # equal scopes divide quarters alike
+            known = self._counts.get(bucket)
+            if known is None:  # mostly: the sum of a pack has all of a day
+                self._counts[bucket] = {places[place]: events for place, events in counts.items()}
+                self._size += len(counts)
+                continue
             before = len(known)
             for place_of_taken, events in counts.items():
                 place = places[place_of_taken]
@@ -162,6 +168,13 @@ class EventCounts:
                 self._groups.name(group, source, date // QUARTER_MS)
         self._groups.check(self._size * COUNT_BYTES)
 
+    def _places_of(self, keys: list[StatusAndGroup]) -> list[int]:
+        known, places = self._latest
+        if known != keys:
+            places = [self._place_of(status, group) for status, group in keys]
+            self._latest = keys, places
+        return places
+
     def _place_of(self, status: str, group: Group) -> int:
         place = self._places.get((status, group))
         if place is None:
@@ -177,21 +190,32 @@ class EventCounts:
     def rows(self) -> list[EventRow]:
         """Return the rows, in order. Raises `InvalidRequest` if there are too many."""
         keys, shown = self._shown()
-        rows_of: Counter[int] = Counter()
-        for counts in shown.values():
-            rows_of.update(counts.keys())
-        rows_of_group: Counter[Group] = Counter()
-        for place, rows in rows_of.items():
-            rows_of_group[keys[place][1]] += rows
-        check_rows(rows_of_group, self._groups.names)
+        check_rows(self._rows_of_groups(keys, shown), self._groups.names)
         in_order = sorted(range(len(keys)), key=lambda place: (status_order(keys[place][0]), order_of(keys[place][1])))
         rank_of = {place: rank for rank, place in enumerate(in_order)}
         members = [self._members(status, group) for status, group in keys]
-        return [
-            EventRow(bucket=bucket, events=shown[bucket][place], **members[place])
-            for bucket in sorted(shown)
-            for place in sorted(shown[bucket], key=rank_of.__getitem__)
-        ]
+        rows_found: list[EventRow] = []
+        for bucket in sorted(shown):
+            counts = shown[bucket]
+            # a bucket that has nearly all of them needs no sorting
+            is_full = len(in_order) <= 2 * len(counts)
+            places = in_order if is_full else sorted(counts, key=rank_of.__getitem__)
+            rows_found += [
+                EventRow(bucket=bucket, events=counts[place], **members[place]) for place in places if place in counts
+            ]
+        return rows_found
+
+    def _rows_of_groups(self, keys: list[StatusAndGroup], shown: dict[int, EventsOf]) -> Counter[Group]:
+        """Return how many rows each group has."""
+        if len({group for _, group in keys}) == 1:
+            return Counter({keys[0][1]: sum(map(len, shown.values()))})
+        rows_of: Counter[int] = Counter()
+        for counts in shown.values():
+            rows_of.update(counts.keys())
+        found: Counter[Group] = Counter()
+        for place, rows in rows_of.items():
+            found[keys[place][1]] += rows
+        return found
 
     def _members(self, status: str, group: Group) -> dict[str, Any]:
         """Return what the rows of a status and group have in common."""

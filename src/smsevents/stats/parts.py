@@ -119,7 +119,8 @@ def _planned(counting: Counting[T], trackpoint: int, outline: AnyOutline) -> T |
     header, is_pack = outline.header, isinstance(outline, PackOutline)
     scope = counting.scope(header)
     # as `segment.cut` knows lines: the ids alone are those of one database
-    key = (scope, is_pack, header.place, header.id, header.line_crc, header.stored_crc)
+    place = header.place
+    key = (scope, is_pack, place.kind, place.key, place.start, header.id, header.line_crc, header.stored_crc)
     if scope is not None and (known := KEPT.get(key)) is not None:
         return cast("T | Use", known)
     try:
