@@ -171,8 +171,8 @@ def test_a_stop_that_truncates_an_export_is_one_line(tmp_path: Path) -> None:
 
 def test_metrics_tell_the_house_and_the_shops(server: Server, tmp_path: Path) -> None:
     """Metrics report sizes, free space and the build, a shop's events by its number, and the age of the last backup."""
-    shop, stranger = server.shop(), server.shop()
-    bodies = [line(shop.trackpoint, now_ms() - number) for number in range(3)]
+    shop, stranger, now = server.shop(), server.shop(), now_ms()  # read once: two events must not be the same
+    bodies = [line(shop.trackpoint, now - number) for number in range(3)]
     shop.send(b"\n".join(bodies))
     shop.export()
     httpx.post(stranger.import_url, headers={"X-Api-Key": "sms_wrong"}, timeout=30, verify=PLAIN)
