@@ -2,20 +2,20 @@
 
 A request to a store on the network takes milliseconds before the first byte, so a page of an export should not wait for
 one. What follows in the same pack arrives by the same request. The next packs are requested while the reader still
-takes from this one, if its client keeps up. What was requested and not taken waits in the connections.
+takes from this one, if its client keeps up. So that they are known by then, it reads on in the catalog early. What was
+requested and not taken waits in the connections.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from smsevents.segments.pack import PackedSegment, follows
+from smsevents.segments.pack import PackedSegment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from smsevents.segments.pack import Read
     from smsevents.segments.segment import StoredPiece
@@ -39,82 +39,86 @@ class LongReads:
 
     def __init__(self) -> None:
         """Begin without requests."""
-        self._at: tuple[ByteStore, str, int] | None = None  # the next byte of the current request
-        self._left_bytes = 0
+        self._part: _Part | None = None  # what is left of the current request
         self._current: Incoming | None = None
         self._following: deque[tuple[_Part, Incoming]] = deque()
+        self._known: deque[_Part] = deque()  # follows, and is not requested yet
 
     def forget(self) -> None:
-        """Forget all requests: the reader continues elsewhere."""
-        self._at, self._current, self._left_bytes = None, None, 0
+        """Forget all requests and pieces: the reader continues elsewhere."""
+        self._part, self._current = None, None
         self._following.clear()
+        self._known.clear()
 
-    def of(self, pieces: Iterable[StoredPiece], *, ahead: bool) -> Read:
-        """Return a function that reads the pieces of a page in order. It requests the next part `ahead`, if wanted."""
-        return partial(self._read, pieces, ahead)
+    @property
+    def want_more(self) -> bool:
+        """Whether a long request is under way, and few parts are known that could be requested after it."""
+        return (self._current is not None or bool(self._following)) and len(self._known) < PACKS_AHEAD_MAX
 
-    def _read(  # noqa: PLR0913, PLR0917 -- a page, and what a store is asked for
-        self, pieces: Iterable[StoredPiece], ahead: bool, store: ByteStore, key: str, start: int, size: int
-    ) -> bytes:
+    def add(self, pieces: Iterable[StoredPiece]) -> None:
+        """Know of further pieces, which will be read in this order, after those that are known."""
+        for piece in pieces:
+            if isinstance(piece, PackedSegment) and piece.store.prefers_long_reads:
+                place = piece.header.place
+                part = _Part(piece.store, place.key, place.start, place.start + piece.header.stored_bytes)
+                last = self._known[-1] if self._known else None
+                if last is not None and _is_one_request(last, part):
+                    self._known[-1] = _Part(last.store, last.key, last.start, part.end)
+                else:
+                    self._known.append(part)
+
+    def of(self, *, ahead: bool) -> Read:
+        """Return a function that reads the next pieces in order. It requests the next parts `ahead`, if wanted."""
+        return partial(self._read, ahead)
+
+    def _read(self, ahead: bool, store: ByteStore, key: str, start: int, size: int) -> bytes:
         if not store.prefers_long_reads:
             return store.read(key, start, size)
-        if self._current is None or self._at != (store, key, start) or self._left_bytes < size:
-            self._request(pieces, _Part(store, key, start, start + size), ahead=ahead)
-        if self._current is None:
-            return store.read(key, start, size)
-        current, self._current = self._current, None  # an error ends it
-        data = current.take(size)
-        self._at = (store, key, start + size)
-        self._left_bytes -= size
-        self._current = current if self._left_bytes else None
+        data = self._take(_Part(store, key, start, start + size), ahead=ahead)
+        if 0 < len(data) < size:  # the pieces after that were not known yet when this was requested
+            data += self._read(ahead, store, key, start + len(data), size - len(data))
         return data
 
-    def _request(self, pieces: Iterable[StoredPiece], wanted: _Part, *, ahead: bool) -> None:
-        """Take from the part that begins as `wanted` does, and perhaps request those after it."""
-        parts = _parts(pieces, wanted)
-        part = next(parts, wanted)
-        self._current = None
-        while self._following and self._current is None:
-            requested, incoming = self._following.popleft()
-            if requested[:3] == part[:3] and requested.end >= wanted.end:
-                part, self._current = requested, incoming
-        if self._current is None and part.end > wanted.end:
-            self._current = part.store.incoming(part.key, part.start, part.end - part.start)
-        self._at, self._left_bytes = part[:3], part.end - part.start
+    def _take(self, wanted: _Part, *, ahead: bool) -> bytes:
+        """Return the bytes of a part, or fewer if a request ends before that."""
+        part = self._part
+        if part is None or self._current is None or part[:3] != wanted[:3]:
+            part = self._part = self._begin(wanted)
         if ahead:
-            self._request_ahead(parts)
+            self._request_ahead()
+        current, self._current = self._current, None  # an error ends it
+        if current is None:
+            return wanted.store.read(wanted.key, wanted.start, wanted.end - wanted.start)
+        end = min(wanted.end, part.end)
+        data = current.take(end - wanted.start)
+        self._part = part._replace(start=end)
+        self._current = current if end < part.end else None
+        return data
 
-    def _request_ahead(self, parts: Iterator[_Part]) -> None:
-        for number, part in enumerate(islice(parts, PACKS_AHEAD_MAX)):
-            if number < len(self._following) and self._following[number][0][:3] == part[:3]:
-                continue
-            while len(self._following) > number:  # what comes next has changed
-                self._following.pop()
+    def _begin(self, wanted: _Part) -> _Part:
+        """Take from the part that begins as `wanted` does. It may have been requested; else all that follows is."""
+        self._current = None
+        while self._following:
+            part, self._current = self._following.popleft()
+            if part[:3] == wanted[:3]:
+                return part
+        self._current = None
+        while self._known:
+            part = self._known.popleft()
+            if part[:3] == wanted[:3]:
+                if part.end > wanted.end:
+                    self._current = part.store.incoming(part.key, part.start, part.end - part.start)
+                return part
+        return wanted
+
+    def _request_ahead(self) -> None:
+        while self._known and len(self._following) < PACKS_AHEAD_MAX:
+            part = self._known.popleft()
             incoming = part.store.incoming(part.key, part.start, part.end - part.start, ahead=True)
             self._following.append((part, incoming))
 
 
-def _parts(pieces: Iterable[StoredPiece], first: _Part) -> Iterator[_Part]:
-    """Go through the parts of packs that pieces are in, from the first of them that begins as `first` does."""
-    run: list[PackedSegment] = []
-    size = 0
-    begun = False
-    for piece in pieces:
-        if not isinstance(piece, PackedSegment):
-            continue
-        header = piece.header
-        begun = begun or (header.place.key, header.place.start) == (first.key, first.start)
-        if not begun:
-            continue
-        if run and not (follows(header, run[-1].header) and size + header.stored_bytes <= LONG_READ_MAX_BYTES):
-            yield _part_of(run, size)
-            run, size = [], 0
-        run.append(piece)
-        size += header.stored_bytes
-    if run:
-        yield _part_of(run, size)
-
-
-def _part_of(run: list[PackedSegment], size: int) -> _Part:
-    place = run[0].header.place
-    return _Part(run[0].store, place.key, place.start, place.start + size)
+def _is_one_request(part: _Part, following: _Part) -> bool:
+    """Return whether a part and one that may follow it in the same object are requested together."""
+    is_next = part.key == following.key and part.end == following.start
+    return is_next and following.end - part.start <= LONG_READ_MAX_BYTES

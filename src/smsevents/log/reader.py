@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from smsevents.wire.window import Window
 
 READ_AGAIN_TRIES_MAX = 5  # of one page; only a store that loses packs takes more
+FOUND_EARLY_RATIO = 2  # what is found before it is needed has so many pages: to look takes several statements
 
 
 class Reader:
@@ -56,6 +57,7 @@ class Reader:
         self._returned: Entry = (window.start, b"")
         self._after: Entry | None = None if window.is_empty else self._returned
         self._ahead: deque[StoredPiece] = deque()  # pieces of the page, up to `_after`, that were not returned yet
+        self._ahead_bytes = 0  # that they hold
         self._is_deep = False
         self._long_reads = LongReads()
 
@@ -86,27 +88,42 @@ class Reader:
                     raise missing(error.key) from error
                 gone.add(error.key)
                 self._ahead.clear()
+                self._ahead_bytes = 0
                 self._long_reads.forget()
                 self._after, self._source, self._is_deep = self._returned, self._catalog, False
 
     def _next(self, max_bytes: int) -> list[Piece]:
         while not self._ahead and self._after is not None:
-            if self._is_deep and self._source is self._catalog:
-                self._source = self._catalog.spilled(self._after)
-            found = self._source.page(self._after, max_bytes)
-            self._ahead.extend(found.pieces)
-            self._after, self._is_deep = found.after, found.deep
-            if not found.deep:
-                self._source = self._catalog
+            self._find(self._after, max_bytes)
             if self._catalog.is_stepwise:
                 break
+        keeps_up = max_bytes > PAGE_HELD_MAX_BYTES
+        if keeps_up and self._after is not None and self._long_reads.want_more and self._knows_little(max_bytes):
+            self._find(self._after, FOUND_EARLY_RATIO * max_bytes)
         # after the transaction: a slow store must not hold one open
         run = list(_run(self._ahead, max_bytes))
-        pieces = loaded(run, self._long_reads.of(self._ahead, ahead=max_bytes > PAGE_HELD_MAX_BYTES))
+        pieces = loaded(run, self._long_reads.of(ahead=keeps_up))
         for piece in run:
             self._ahead.popleft()
+            self._ahead_bytes -= _held_by(piece)
             self._returned = _last_of(piece)
         return pieces
+
+    def _find(self, after: Entry, max_bytes: int) -> None:
+        """Add the pieces of the page that follows an entry to those that are known."""
+        if self._is_deep and self._source is self._catalog:
+            self._source = self._catalog.spilled(after)
+        found = self._source.page(after, max_bytes)
+        self._ahead.extend(found.pieces)
+        self._ahead_bytes += sum(map(_held_by, found.pieces))
+        self._long_reads.add(found.pieces)
+        self._after, self._is_deep = found.after, found.deep
+        if not found.deep:
+            self._source = self._catalog
+
+    def _knows_little(self, max_bytes: int) -> bool:
+        """Return whether the known pieces are less than a page, and the next page takes no long merge."""
+        return self._ahead_bytes < max_bytes and not self._is_deep and not self._catalog.is_stepwise
 
     def __iter__(self) -> Reader:
         return self
@@ -126,6 +143,11 @@ def _run(ahead: Iterable[StoredPiece], max_bytes: int) -> Iterator[StoredPiece]:
             return
         yield piece
         held += len(piece) if isinstance(piece, bytes) else piece.header.stored_bytes
+
+
+def _held_by(piece: StoredPiece) -> int:
+    """Return how many bytes of memory a piece takes that is not loaded yet, if it is in a pack."""
+    return len(piece) if isinstance(piece, bytes) else piece.held_bytes
 
 
 def _last_of(piece: StoredPiece) -> Entry:
