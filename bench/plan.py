@@ -39,7 +39,13 @@ class Plan:
     soak_seconds: int = 600
     slow_readers: int = 100
     slow_seconds: float = 15.0
+    keep_shops: bool = False  # those of `shop_events`, for the next run
     pair_min_seconds: float = 0.3  # of the processor; what takes less is done several times for one measurement
+
+    @property
+    def grown(self) -> Path:
+        """The folder of the store with the shops of `shop_events`."""
+        return self.folder / "grown"
 
     @contextmanager
     def workplace(self, name: str) -> Iterator[Path]:

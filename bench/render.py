@@ -5,7 +5,7 @@ a figure's name is its unit, which says how it is spelled. `name~` is the range 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -152,7 +152,7 @@ def write(plan: Plan, cases: Mapping[str, Case]) -> None:
     goals: list[Goal] = []
     for name, case in cases.items():
         found = load(plan.results / f"{name}.json")
-        # rows with a label `events` make a table for each number of them; the fewest are drawn and judged
+        # rows with a label `events` make a table for each number of them; the fewest are drawn
         sizes = [list(rows) for _, rows in groupby(found.rows, lambda row: row.labels.get("events"))]
         if not sizes:
             continue
@@ -162,7 +162,7 @@ def write(plan: Plan, cases: Mapping[str, Case]) -> None:
         about = next(iter(found.runs.values()))
         blocks.setdefault("machine", f"{about['machine']}; {about['versions']}.")
         blocks[name] = "\n\n".join(tables)
-        goals += judge(name, sizes[0])
+        goals += [_of_size(goal, rows, len(sizes)) for rows in sizes for goal in judge(name, rows)]
         with rc_context(_STYLE):
             figure = Figure(figsize=(_WIDTH_INCHES, _PANEL_INCHES))
             figure.suptitle(case.chart.title.format(**sizes[0][0].labels), x=0.01, ha="left", fontsize=10)
@@ -172,6 +172,11 @@ def write(plan: Plan, cases: Mapping[str, Case]) -> None:
     blocks["goals"] = "\n".join(["| Goal | Measured |  |", "|---|---|---|", *judged])
     page = plan.docs / PAGE
     page.write_text(fill(page.read_text("utf-8"), blocks), "utf-8")
+
+
+def _of_size(goal: Goal, rows: Sequence[Row], sizes: int) -> Goal:
+    """Name the events in a promise that is judged for several numbers of them."""
+    return replace(goal, promise=f"{rows[0].labels['events']:,} events, {goal.promise}") if sizes > 1 else goal
 
 
 def fill(text: str, blocks: Mapping[str, str]) -> str:

@@ -28,7 +28,8 @@ def run(plan: Plan, parts: list[str]) -> None:
         print(name, flush=True)
         keep(plan.results / f"{name}.json", CASES[name].measure(plan), CASES[name].together)
         render.write(plan, CASES)
-    shutil.rmtree(plan.folder / "grown", ignore_errors=True)
+    if not plan.keep_shops:
+        shutil.rmtree(plan.grown, ignore_errors=True)
 
 
 def trial(plan: Plan) -> Plan:
@@ -57,6 +58,9 @@ def main(  # noqa: PLR0913, PLR0917 -- the options of a command
     part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(CASES)}; all but soak if none.")] = None,
     events: Annotated[int | None, typer.Option(help=f"Events of the shop; {EVENTS:,} if not given.")] = None,
     shop_events: Annotated[str, typer.Option(help="Sizes of the shops of scale, latency and readers.")] = "",
+    keep_shops: Annotated[
+        bool, typer.Option("--keep-shops", help="Keep the shops of scale, latency and readers for the next run.")
+    ] = False,
     soak_seconds: Annotated[int, typer.Option(help="How long the soak takes.")] = Plan.soak_seconds,
     peer: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(sorted(Plan.peers))}, or none.")] = None,
     folder: Annotated[Path, typer.Option(help="Where stores and datasets lie while it runs.")] = FOLDER,
@@ -78,6 +82,7 @@ def main(  # noqa: PLR0913, PLR0917 -- the options of a command
         docs=ROOT / "docs",
         soak_seconds=soak_seconds,
         way_max_seconds=way_max_seconds,
+        keep_shops=keep_shops,
     )
     if before_source:
         raise typer.Exit(before.main(plan, before_source, ROOT / "src", events or before.EVENTS, pairs))

@@ -16,6 +16,8 @@ from functools import cache, partial
 from pathlib import Path
 from urllib.parse import urlencode
 
+import msgspec
+
 from bench.dataset import Dataset, generate_into
 from bench.load import post
 from bench.measure import CommandFailed, Figures, cpu_seconds, curl, run, stopwatch
@@ -176,6 +178,10 @@ def add_shops(store: Store, trackpoints: Sequence[int]) -> list[str]:
 def with_packs(store: Store, folder: Path) -> Store:
     """Return the store with packs in a new folder."""
     folder.mkdir()
+    return _on_packs(store, folder)
+
+
+def _on_packs(store: Store, folder: Path) -> Store:
     return replace(store, settings=(*store.settings, ("SMSEVENTS_SEGMENTS", folder.as_uri())))
 
 
@@ -190,24 +196,42 @@ def grown(plan: Plan) -> tuple[Store, list[Shop]]:
     """Make a database with the shops of a plan, the smallest first, or return it if it was made in this run.
 
     What has settled is in packs. `database_bytes` is the database with the tallies, `stored_bytes` that and the packs.
+    Shops that an earlier run kept are not made again. They have no figures of time: another run measured those.
     """
-    folder = plan.folder / "grown"
+    folder = plan.grown
+    store = Store(folder / "log.db", (("SMSEVENTS_UPKEEP", "off"),))
+    packs = folder / "packs"
+    kept = folder / "shops.json"
+    if kept.exists():
+        shops = msgspec.json.decode(kept.read_bytes(), type=list[Shop])
+        if [shop.events for shop in shops] == sorted(plan.shop_events):
+            return _on_packs(store, packs), [_without_times(shop) for shop in shops]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    store = with_packs(Store(folder / "log.db", (("SMSEVENTS_UPKEEP", "off"),)), folder / "packs")
-    shops: list[Shop] = []
+    store = with_packs(store, packs)
+    shops = []
     for trackpoint, events in enumerate(sorted(plan.shop_events), TRACKPOINT):
-        key = store.add_shop(trackpoint)
-        with stopwatch() as importing:
-            end_ms = generate_into([*COMMAND, "import", str(trackpoint), "-"], store.environment, trackpoint, events)
-        with stopwatch() as settling:
-            count_all(store)
-            store.command("compact", str(trackpoint), "--rewrite")
-        packs = [path.stat().st_size for path in (folder / "packs").rglob("*.pack")]
-        sizes = {"database_bytes": store.bytes_on_disk(), "packs": len(packs)}
-        sizes |= {"stored_bytes": sizes["database_bytes"] + sum(packs)}
-        figures = {name: size - sum(shop.figures[name] for shop in shops) for name, size in sizes.items()}
-        figures |= {"import_seconds": importing["seconds"], "upkeep_seconds": settling["seconds"]}
-        shops.append(Shop(key, end_ms, trackpoint, events, figures))
-        print(f"  a shop of {events:,} events in {importing['seconds'] + settling['seconds']:.0f} s", flush=True)
+        shops.append(_grown_shop(store, packs, trackpoint, events, shops))
+    kept.write_bytes(msgspec.json.encode(shops))
     return store, shops
+
+
+def _grown_shop(store: Store, packs: Path, trackpoint: int, events: int, before: Sequence[Shop]) -> Shop:
+    """Add a shop with so many events, which settle, to a store that has the shops `before`."""
+    key = store.add_shop(trackpoint)
+    with stopwatch() as importing:
+        end_ms = generate_into([*COMMAND, "import", str(trackpoint), "-"], store.environment, trackpoint, events)
+    with stopwatch() as settling:
+        count_all(store)
+        store.command("compact", str(trackpoint), "--rewrite")
+    found = [path.stat().st_size for path in packs.rglob("*.pack")]
+    sizes = {"database_bytes": store.bytes_on_disk(), "packs": len(found)}
+    sizes |= {"stored_bytes": sizes["database_bytes"] + sum(found)}
+    figures = {name: size - sum(shop.figures[name] for shop in before) for name, size in sizes.items()}
+    figures |= {"import_seconds": importing["seconds"], "upkeep_seconds": settling["seconds"]}
+    print(f"  a shop of {events:,} events in {importing['seconds'] + settling['seconds']:.0f} s", flush=True)
+    return Shop(key, end_ms, trackpoint, events, figures)
+
+
+def _without_times(shop: Shop) -> Shop:
+    return replace(shop, figures={name: one for name, one in shop.figures.items() if not name.endswith("_seconds")})
