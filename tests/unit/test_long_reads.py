@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING
 
@@ -106,3 +107,23 @@ def test_the_next_pack_is_requested_before_the_current_one_ends(held: Held, stor
     assert exported(held, PAGE_BYTES) == held.expected()
     assert len(store.requested) >= len(held.packs())
     assert [ahead for _, _, ahead in store.requested].count(False) == 1
+
+
+def test_what_was_found_early_is_not_held_for_a_slow_client(
+    held: Held, store: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that becomes slow or fast at any time gets everything once; what was found early is found again."""
+    monkeypatch.setattr(reader, "PAGE_HELD_MAX_BYTES", PAGE_BYTES)
+    assert exported(held, PAGE_BYTES + 1) == held.expected()
+    of_a_fast_client = len(store.requested)
+    for pages_of_a_pace in range(1, 6):
+        store.requested.clear()
+        pages = held.log.read(held.trackpoint, resolve(held.now - HISTORY_MS, held.now + DAY_MS, held.now))
+        parts: list[bytes] = []
+        for page in itertools.count():
+            pieces = pages.next_page(PAGE_BYTES + 1 - page // pages_of_a_pace % 2)
+            if not pieces:
+                break
+            parts += unpack([pieces])
+        assert b"".join(parts) == held.expected()
+        assert len(store.requested) > of_a_fast_client

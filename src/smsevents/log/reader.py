@@ -59,6 +59,7 @@ class Reader:
         self._ahead: deque[StoredPiece] = deque()  # pieces of the page, up to `_after`, that were not returned yet
         self._ahead_bytes = 0  # that they hold
         self._is_deep = False
+        self._found_early = False  # some of these pieces, for a client that keeps up
         self._long_reads = LongReads()
 
     @property
@@ -87,19 +88,26 @@ class Reader:
                 if error.key in gone or len(gone) >= READ_AGAIN_TRIES_MAX:
                     raise missing(error.key) from error
                 gone.add(error.key)
-                self._ahead.clear()
-                self._ahead_bytes = 0
-                self._long_reads.forget()
-                self._after, self._source, self._is_deep = self._returned, self._catalog, False
+                self._find_again()
+
+    def _find_again(self) -> None:
+        """Forget what is known of the pieces that were not returned."""
+        self._ahead.clear()
+        self._ahead_bytes, self._found_early = 0, False
+        self._long_reads.forget()
+        self._after, self._source, self._is_deep = self._returned, self._catalog, False
 
     def _next(self, max_bytes: int) -> list[Piece]:
+        keeps_up = max_bytes > PAGE_HELD_MAX_BYTES
+        if self._found_early and not keeps_up:  # it would be held for as long as a slow client likes
+            self._find_again()
         while not self._ahead and self._after is not None:
             self._find(self._after, max_bytes)
             if self._catalog.is_stepwise:
                 break
-        keeps_up = max_bytes > PAGE_HELD_MAX_BYTES
         if keeps_up and self._after is not None and self._long_reads.want_more and self._knows_little(max_bytes):
             self._find(self._after, FOUND_EARLY_RATIO * max_bytes)
+            self._found_early = True
         # after the transaction: a slow store must not hold one open
         run = list(_run(self._ahead, max_bytes))
         pieces = loaded(run, self._long_reads.of(ahead=keeps_up))
@@ -107,6 +115,7 @@ class Reader:
             self._ahead.popleft()
             self._ahead_bytes -= _held_by(piece)
             self._returned = _last_of(piece)
+        self._found_early = self._found_early and bool(self._ahead)
         return pieces
 
     def _find(self, after: Entry, max_bytes: int) -> None:

@@ -79,7 +79,8 @@ async def _chunks(app: AppState, trackpoint: int, window: Window, wanted: EventF
 def streamed(app: AppState, trackpoint: int, chunks: Chunks, headers: dict[str, str]) -> ASGIApp:
     """Return the response that sends the chunks; it counts towards the exports that may run at the same time."""
     stall_max_seconds = app.settings.stall_max_seconds
-    response = ExportResponse(chunks, ExportPace(app.exports.direct), headers, stall_max_seconds=stall_max_seconds)
+    pace = ExportPace(app.exports.direct, trackpoint)
+    response = ExportResponse(chunks, pace, headers, stall_max_seconds=stall_max_seconds)
 
     async def send_within_limit(scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response while it has one of the places for exports."""

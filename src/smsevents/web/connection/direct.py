@@ -39,9 +39,10 @@ class DirectBody:
         self._lock = threading.Lock()  # held for each call of the system, so that `close` cannot come in between
         self._is_closed = False
         self._unsent: list[memoryview] = []
+        self._unsent_body_bytes = 0  # of the parts that `_unsent` has, or the rest of
         self._news = asyncio.Event()
         self.body_bytes = 0
-        """How many bytes of the body it was given."""
+        """How many bytes of the body the system took, of the parts that it took completely."""
 
     def send(self, parts: Sequence[bytes]) -> bool:
         """Send parts, which are not empty. Return whether the system took all of them; `flushed` sends what is left.
@@ -49,7 +50,7 @@ class DirectBody:
         Raises `ConnectionError` if the connection has ended.
         """
         size = sum(map(len, parts))
-        self.body_bytes += size
+        self._unsent_body_bytes = size
         framed = [b"%x\r\n" % size, *parts, b"\r\n"] if self._is_chunked else parts
         self._unsent = [memoryview(part) for part in framed]
         return self._flush()
@@ -85,6 +86,8 @@ class DirectBody:
                 if self._is_closed:
                     raise ConnectionAbortedError
                 if not self._unsent:
+                    self.body_bytes += self._unsent_body_bytes
+                    self._unsent_body_bytes = 0
                     return True
                 try:
                     sent = self._socket.sendmsg(self._unsent[:PARTS_SENT_MAX])

@@ -75,7 +75,7 @@ class Exchange:
     def __init__(self, line: Line, head: Head, scope: dict[str, Any]) -> None:
         """Serve the request with a head, which `scope` describes to the application."""
         self._line = line
-        self._scope = scope | {"extensions": {EXTENSION: self._open_directly}}
+        self._scope = scope
         self._is_head = head.method == "HEAD"
         self.is_http_1_0 = head.is_http_1_0
         self.keep_alive = head.keep_alive
@@ -123,8 +123,10 @@ class Exchange:
 
     async def run(self, application: Application) -> None:
         """Run the application for the request."""
+        # not kept: together with the exchange it would be a cycle, which only the garbage collector frees
+        scope = self._scope | {"extensions": {EXTENSION: self._open_directly}}
         try:
-            await application(self._scope, self._receive, self._send)
+            await application(scope, self._receive, self._send)
         except asyncio.CancelledError:
             raise  # the server is stopping; the connection is closed below
         except Exception:
