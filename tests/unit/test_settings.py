@@ -63,7 +63,7 @@ UNITS = r"_(bytes_per_second|bytes_per_minute|ms|seconds|bytes|kib|mib|character
 COUNTED = (
     r"(^|_)(lines|segments|rows|days|tries|fields|receivers|buckets|cells|events|groups|needles|outlines|statistics|generations|messages|periods|receipts|shares|jobs|imports"
     r"|exports|erasures|packs|parts|objects|passes|rounds|runs|readers|mergers|workers|writes"
-    r"|connections|keys|names|results|sessions|hours|quarters|minutes?|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
+    r"|connections|keys|names|results|sessions|hours|quarters|intervals|minutes?|shops|sources|headers|digits|files|entries|seconds|bytes_per_minute)(_|$)"
 )
 # Codes, modes, names, factors: what is not measured or counted.
 NOT_QUANTITIES = {
