@@ -48,7 +48,14 @@ class Place:
         return block
 
 
-@pytest.fixture(params=["sqlite", "sqlite and a folder", "sqlite and a bucket", "postgres and a bucket"])
+@pytest.fixture(
+    params=[
+        pytest.param("sqlite", marks=pytest.mark.campaign),
+        "sqlite and a folder",
+        pytest.param("sqlite and a bucket", marks=pytest.mark.campaign),
+        "postgres and a bucket",
+    ]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Yield a running server with each kind of database, with packs or without."""
     database, _, packs = request.param.partition(" and a ")
